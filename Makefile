@@ -1,0 +1,73 @@
+# Everything a developer runs. Needs Python >= 3.11 and make; the rest is brought into .venv from the lock files.
+
+PYTHON ?= python3
+BIN := .venv/bin
+export PYTHONPATH := .:gen
+export GRPC_VERBOSITY ?= ERROR
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test up down bench faults lint format proto token lock
+
+help: ## List the targets.
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r target sentence; do printf '  %-8s %s\n' "$$target" "$$sentence"; done
+
+setup: .venv/.dev proto ## Create .venv with everything that development needs and generate the code of the contracts.
+
+demo: .venv/.demo proto ## Run the main job on real data through all five services and report it (SMOKE=1: one customer in ten).
+	$(BIN)/python -m demo $(if $(SMOKE),--smoke)
+
+test: .venv/.dev proto ## Run all tests against a PostgreSQL and a NATS started for them (ARGS='-k name' to choose).
+	$(BIN)/pytest $(ARGS)
+
+up: .venv/.demo proto ## Start the whole system on this machine and print its addresses.
+	$(BIN)/python -m deploy.local up
+
+down: .venv/.demo proto ## Stop what `make up` started; its data stays in .local/.
+	$(BIN)/python -m deploy.local down
+
+bench: .venv/.dev proto ## Measure the system beside the raw ceilings of this machine, into build/bench.json.
+	$(BIN)/python -m bench
+
+faults: .venv/.dev proto ## Kill and cut things on purpose and count what was lost or done twice.
+	$(BIN)/python -m faults
+
+token: .venv/.demo proto ## Print a token for the local stack (TENANT=acme SCOPES='identity.read identity.write').
+	@$(BIN)/python -m deploy.local token $(if $(TENANT),--tenant '$(TENANT)') $(if $(SCOPES),--scopes '$(SCOPES)')
+
+lint: .venv/.dev proto ## Check style, types, layers and contracts.
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy .
+	$(BIN)/lint-imports
+	$(BIN)/buf lint
+	$(BIN)/python proto/check_breaking.py
+
+format: .venv/.dev ## Rewrite the sources in the common style.
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+proto: .venv/.demo ## Generate gen/ from proto/ where something changed.
+	@$(BIN)/python proto/generate.py
+
+# demo.lock holds what running the local stack needs, dev.lock everything; both pin the same versions, so .dev includes .demo.
+COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
+
+lock: .venv/.uv ## Resolve requirements/*.in anew into the lock files (ARGS=--upgrade for newer versions).
+	$(COMPILE) $(ARGS) requirements/installer.in -o requirements/installer.lock
+	$(COMPILE) $(ARGS) requirements/run.in -o requirements/run.lock
+	$(COMPILE) $(ARGS) requirements/demo.in -c requirements/run.lock -o requirements/demo.lock
+	$(COMPILE) $(ARGS) requirements/dev.in -c requirements/demo.lock -o requirements/dev.lock
+
+.venv/.uv: requirements/installer.lock
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; say which: make PYTHON=python3.12")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/installer.lock
+	@touch $@
+
+.venv/.demo: .venv/.uv requirements/demo.lock
+	$(BIN)/uv pip install --quiet --require-hashes -r requirements/demo.lock
+	@touch $@
+
+.venv/.dev: .venv/.demo requirements/dev.lock
+	$(BIN)/uv pip sync --quiet --require-hashes requirements/dev.lock
+	@touch $@

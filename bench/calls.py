@@ -1,0 +1,39 @@
+"""Calling the services of the local stack from a benchmark."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from time import perf_counter
+
+import grpc
+
+from deploy.local.contracts import scopes
+from deploy.local.stack import LocalStack
+
+TENANT = "bench"
+Metadata = tuple[tuple[str, str | bytes], ...]
+
+
+def authorization(stack: LocalStack) -> Metadata:
+    """The header of a caller who may do everything for the tenant of the benchmark."""
+    return (("authorization", f"Bearer {stack.credentials.mint(TENANT, scopes())}"),)
+
+
+@asynccontextmanager
+async def channel(address: str) -> AsyncIterator[grpc.aio.Channel]:
+    async with grpc.aio.insecure_channel(address) as opened:
+        await opened.channel_ready()
+        yield opened
+
+
+async def calls_per_second(callers: int, calls: int, call: Callable[[int], Awaitable[object]]) -> float:
+    """`call(number)` made `calls` times by `callers` at once; how many of them a second."""
+    numbers = iter(range(calls))
+
+    async def caller() -> None:
+        for number in numbers:
+            await call(number)
+
+    started = perf_counter()
+    await asyncio.gather(*(caller() for _ in range(callers)))
+    return calls / (perf_counter() - started)

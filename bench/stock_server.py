@@ -1,0 +1,140 @@
+"""Identity's server with the library's stock Application behind it instead of our bus: one commit per command."""
+
+import asyncio
+import dataclasses
+import os
+import sys
+from collections.abc import Callable, Collection, Sequence
+from typing import Any, TypeVar
+from uuid import UUID
+
+import uvloop
+from eventsourcing.application import AggregateNotFoundError, Application
+from eventsourcing.persistence import JSONTranscoder, Transcoding
+from google.protobuf.message import Message
+from psycopg.conninfo import conninfo_to_dict
+
+from chassis import aggregate as aggregates
+from chassis.aggregate import Aggregate, recording_at
+from chassis.clock import SystemClock
+from chassis.context import Context, current
+from chassis.credentials import KeySet, Verifier
+from chassis.grpc_server import Gate, GrpcServer
+from chassis.telemetry import Metrics, Tracing
+from scrm.identity.v1.identity_service_pb2_grpc import add_IdentityServiceServicer_to_server
+from services.identity.adapters.grpc_servicer import IdentityServicer
+from services.identity.application.commands import HANDLERS
+from services.identity.domain.identifiers import IdentifierReader, LinkedIdentifier
+
+A = TypeVar("A", bound=Aggregate)
+
+
+class LinkedIdentifierAsDict(Transcoding):
+    type = LinkedIdentifier
+    name = "linked_identifier"
+
+    def encode(self, obj: LinkedIdentifier) -> dict[str, Any]:
+        return {field.name: getattr(obj, field.name) for field in dataclasses.fields(obj)}
+
+    def decode(self, data: dict[str, Any]) -> LinkedIdentifier:
+        return LinkedIdentifier(**data)
+
+
+class BytesAsHex(Transcoding):
+    type = bytes
+    name = "bytes_hex"
+
+    def encode(self, obj: bytes) -> str:
+        return obj.hex()
+
+    def decode(self, data: str) -> bytes:
+        return bytes.fromhex(data)
+
+
+class StockIdentity(Application[UUID]):
+    """What the library offers out of the box, with transcodings for the values in our events."""
+
+    def register_transcodings(self, transcoder: JSONTranscoder) -> None:
+        super().register_transcodings(transcoder)
+        transcoder.register(LinkedIdentifierAsDict())
+        transcoder.register(BytesAsHex())
+
+
+class StockWork:
+    """The part of a unit of work that a resolution needs, on a stock repository."""
+
+    def __init__(self, application: StockIdentity, context: Context) -> None:
+        self.context = context
+        self.now = SystemClock().now()
+        self.touched: dict[UUID, Aggregate] = {}
+        self._repository = application.repository
+
+    def new_id(self) -> UUID:
+        return aggregates.new_id(self.now, os.urandom(10))
+
+    def find(self, kind: type[A], id: UUID) -> A | None:
+        return self.find_all(kind, [id]).get(id)
+
+    def find_all(self, kind: type[A], ids: Collection[UUID]) -> dict[UUID, A]:
+        for id in ids:
+            if id not in self.touched:
+                try:
+                    self.touched[id] = self._repository.get(id)
+                except AggregateNotFoundError:
+                    continue
+        return {id: it for id in ids if isinstance(it := self.touched.get(id), kind)}
+
+    def add(self, aggregate: Aggregate) -> None:
+        self.touched[aggregate.id] = aggregate
+
+
+class StockBus:
+    """Carries a command out with the same handler and saves with one commit; callers run in threads."""
+
+    def __init__(self, application: StockIdentity) -> None:
+        self._application = application
+        self._handlers = {it.command: it.handle for it in HANDLERS}
+
+    async def execute(self, command: Any, reply: Callable[[Any], Message]) -> Message:
+        return await asyncio.to_thread(self._execute, command, reply, current())
+
+    def _execute(self, command: Any, reply: Callable[[Any], Message], context: Context) -> Message:
+        work: Any = StockWork(self._application, context)
+        with recording_at(work.now):
+            answer = reply(self._handlers[type(command)](command, work))
+            self._application.save(*work.touched.values())
+        return answer
+
+
+async def serve(address: str, dsn: str, jwks: str) -> None:
+    parts = conninfo_to_dict(dsn)
+    application = StockIdentity(
+        env={
+            "PERSISTENCE_MODULE": "eventsourcing.postgres",
+            "POSTGRES_DBNAME": str(parts["dbname"]),
+            "POSTGRES_HOST": str(parts["host"]),
+            "POSTGRES_PORT": str(parts["port"]),
+            "POSTGRES_USER": str(parts["user"]),
+            "POSTGRES_PASSWORD": "unused",
+            "POSTGRES_POOL_SIZE": "16",
+            "POSTGRES_MAX_OVERFLOW": "48",
+        }
+    )
+    verifier = Verifier(await KeySet.opened(jwks), "scrm-local", "scrm")
+    gate = Gate("identity", verifier, Metrics(), Tracing.from_environment("stock", {}))
+    bus: Any = StockBus(application)
+    read_models: Any = None
+    servicer = IdentityServicer(bus, read_models, IdentifierReader(b"bench" * 8, region="US", regions={}))
+    server = GrpcServer(gate, [(add_IdentityServiceServicer_to_server, servicer)])
+    await server.start(address)
+    sys.stdout.write("serving\n")
+    sys.stdout.flush()
+    await asyncio.Event().wait()
+
+
+def main(arguments: Sequence[str]) -> None:
+    uvloop.run(serve(*arguments))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

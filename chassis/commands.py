@@ -1,0 +1,217 @@
+"""The command bus: every change of a service goes through one writer that commits in groups.
+
+One writer thread takes all commands that wait, loads the aggregates they name in one query, runs
+their handlers in order and appends everything in one transaction, so that one flush to disk
+serves the whole group. A handler that refuses spoils its own command only. When another replica
+changed something a decision rests on, the group is decided again on the new state.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from threading import Lock
+from time import monotonic, sleep
+from typing import Any, TypeVar, cast
+from uuid import UUID
+
+import sqlalchemy as sa
+from google.protobuf.message import Message
+
+from chassis import context as contexts
+from chassis.aggregate import Aggregate
+from chassis.clock import Clock
+from chassis.context import Context
+from chassis.errors import AggregateNotFound, DomainError, Unavailable, VersionConflict
+from chassis.event_store import EventStore
+from chassis.group_commit import (
+    CONFLICTS,
+    OUTAGES,
+    Attempt,
+    BusObserver,
+    Desk,
+    Handler,
+    Job,
+    Order,
+    Outcome,
+    answer,
+)
+from chassis.log import LostRaceError
+from chassis.unit_of_work import AggregateCache, UnitOfWork, replay
+from chassis.writer import Writer
+
+__all__ = ["BusObserver", "CommandBus", "Effect", "Handler", "Handlers", "Outcome", "Unit", "UnitOfWork", "handler"]
+
+A = TypeVar("A", bound=Aggregate)
+T = TypeVar("T")
+
+_ATTEMPTS = 5
+_OUTAGE_SECONDS = 20.0
+
+Handlers = Sequence[Handler]
+
+
+def handler(
+    command: type[T],
+    handle: Callable[[T, UnitOfWork], Any],
+    *,
+    loads: Callable[[T], Iterable[UUID]] = lambda command: (),
+) -> Handler:
+    """Bind a command to the function that carries it out."""
+    return Handler(command, handle, loads)
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """A change that has no command of its own, as an item of a unit."""
+
+    change: Callable[[UnitOfWork], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """Commands, effects and rows that commit together: what a consumer makes of a batch of messages.
+
+    `settle` gets the connection of the transaction and the outcome of each command.
+    """
+
+    items: Sequence[tuple[Context, Any]]
+    settle: Callable[[sa.Connection, Sequence[Outcome]], None] | None = None
+
+
+class CommandBus:
+    """Carries out commands against `store`, with the handlers given and the time of `clock`."""
+
+    def __init__(
+        self,
+        store: EventStore,
+        clock: Clock,
+        handlers: Handlers,
+        *,
+        observer: BusObserver | None = None,
+        cache_capacity: int = 100_000,
+        batch_limit: int = 256,
+    ) -> None:
+        self.store = store
+        known = {it.command: it for it in handlers}
+        self._desk = Desk(store, clock, known, observer, AggregateCache(cache_capacity))
+        self._turn = Lock()
+        self._writer: Writer[Job] = Writer(self._commit_jobs, batch_limit)
+
+    def start(self) -> None:
+        """Start the writer thread."""
+        self._writer.start()
+
+    def stop(self) -> None:
+        """Carry out what waits, then end the writer thread."""
+        self._writer.stop()
+
+    async def execute(self, command: Any, reply: Callable[[Any], Message] | None = None) -> Any:
+        """Carry out `command` in the current context; what the handler, or `reply` of it, returns.
+
+        A repeated request gets the answer of the first. Raises the DomainError of a refusal.
+        """
+        job = Job([Order(contexts.current(), command, reply)], shared=True)
+        return self._unwrap(await self._submit(job))
+
+    async def effect(self, change: Callable[[UnitOfWork], T], context: Context) -> T:
+        """Run `change` as one unit of work in a transaction of its own."""
+        job = Job([Order(context, None, effect=change)], shared=False)
+        return cast(T, self._unwrap(await self._submit(job)))
+
+    async def run(self, unit: Unit) -> list[Outcome]:
+        """Carry out the commands of `unit` and its rows in one transaction."""
+        return await self._submit(_job(unit))
+
+    async def load(self, kind: type[A], id: UUID) -> A:
+        """The aggregate as stored now, for a strong read in the current context; not to be changed."""
+        streams = await asyncio.to_thread(self.store.load, [id])
+        aggregate = replay(streams[id]) if id in streams else None
+        if not isinstance(aggregate, kind) or aggregate.tenant != contexts.current().tenant:
+            raise AggregateNotFound(f"{kind.__name__} not found", kind=kind.__name__)
+        return aggregate
+
+    def execute_now(self, command: Any, context: Context, reply: Callable[[Any], Message] | None = None) -> Any:
+        """`execute` in the calling thread, without the writer thread."""
+        job = Job([Order(context, command, reply)], shared=True)
+        self._commit_jobs([job])
+        return self._unwrap(job.done.result())
+
+    def run_now(self, unit: Unit) -> list[Outcome]:
+        """`run` in the calling thread."""
+        job = _job(unit)
+        self._commit_jobs([job])
+        return job.done.result()
+
+    async def _submit(self, job: Job) -> list[Outcome]:
+        self._writer.put(job)
+        return await asyncio.wrap_future(job.done)
+
+    @staticmethod
+    def _unwrap(outcomes: list[Outcome]) -> Any:
+        outcome = outcomes[0]
+        holder = contexts.last_position.get()
+        if holder is not None:
+            holder[0] = max(holder[0], outcome.position)
+        if outcome.error is not None:
+            raise outcome.error
+        return outcome.result
+
+    def _commit_jobs(self, jobs: Sequence[Job]) -> None:
+        """Commit the shared ones of `jobs` together and the others one by one, in order."""
+        shared: list[Job] = []
+        with self._turn:
+            for job in jobs:
+                if job.shared:
+                    shared.append(job)
+                else:
+                    self._commit(shared)
+                    self._commit([job])
+                    shared = []
+            self._commit(shared)
+
+    def _commit(self, jobs: Sequence[Job]) -> None:
+        if not jobs:
+            return
+        try:
+            outcomes = self._persist(jobs)
+        except Exception as error:  # noqa: BLE001 - answered to whoever waits
+            if len(jobs) > 1 and not isinstance(error, DomainError):
+                for job in jobs:
+                    self._commit([job])
+                return
+            for job in jobs:
+                answer(job, error=error)
+            return
+        start = 0
+        for job in jobs:
+            answer(job, outcomes[start : start + len(job.orders)])
+            start += len(job.orders)
+
+    def _persist(self, jobs: Sequence[Job]) -> list[Outcome]:
+        """Commit, again after a lost race, and after an outage only if it had not taken effect."""
+        give_up = monotonic() + _OUTAGE_SECONDS
+        attempts = 0
+        while True:
+            attempt = Attempt(self._desk, jobs)
+            try:
+                return attempt.run()
+            except (LostRaceError, *CONFLICTS) as race:
+                attempts += 1
+                if attempts == _ATTEMPTS:
+                    raise VersionConflict from race
+            except OUTAGES as outage:
+                if attempt.took_effect(give_up):
+                    return attempt.outcomes
+                if monotonic() > give_up:
+                    raise Unavailable("the database does not answer") from outage
+                sleep(0.05)
+            finally:
+                attempt.forget()
+
+
+def _job(unit: Unit) -> Job:
+    orders = [
+        Order(context, None, effect=item.change) if isinstance(item, Effect) else Order(context, item)
+        for context, item in unit.items
+    ]
+    return Job(orders, shared=False, settle=unit.settle)

@@ -1,0 +1,194 @@
+"""Consumers: what a service makes of other services' messages, each exactly once and in order per key.
+
+`Subscription(consumer, streams, handle)` says what; `Consumer(subscription, engine, broker, bus, shard=Shard(0, 1))` is the
+`Loop` that does it. `handle` is either a policy, `react(incoming) -> commands`, or `absorb(batch, work) -> None`, which writes
+rows and aggregates of one tenant in one unit of work. The commands, rows, parked messages, the inbox and the position commit
+together.
+"""
+
+import asyncio
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import sqlalchemy as sa
+import structlog
+
+from chassis.broker import Broker, BrokerRefusal, BrokerUnavailable
+from chassis.commands import CommandBus, UnitOfWork
+from chassis.envelope import Incoming, subjects_of
+from chassis.epochs import bases_of
+from chassis.handling import Handling
+from chassis.leadership import Leadership, leading, persevere
+from chassis.loops import Progress
+from chassis.ordered_pull import OrderedPull
+from chassis.parked import Garage
+from chassis.positions import EVERYTHING, Positions, Reader, Shard
+
+__all__ = ["Consumer", "Incoming", "Shard", "Subscription"]
+
+log = structlog.get_logger()
+
+React = Callable[[Incoming], Sequence[Any]]
+Absorb = Callable[[Sequence[Incoming], UnitOfWork], None]
+
+_CHECK_SECONDS: Final = 1.0
+_GATHER_SECONDS: Final = 0.002
+
+
+@dataclass(frozen=True, slots=True)
+class Subscription:
+    """That `consumer` wants the messages of `streams`, and what it does with them.
+
+    With `keep` every message it handles also goes to the inbox. `events` (names in snake_case) narrows what is delivered. A
+    message whose handling is refused, or fails for good, is parked; what a policy expects to be refused, it must not command.
+    """
+
+    consumer: str
+    streams: Sequence[str]
+    handle: React | Absorb
+    keep: bool = False
+    events: Sequence[str] = ()
+
+    @property
+    def absorbs(self) -> bool:
+        """Whether `handle` takes batches rather than single messages."""
+        return len(inspect.signature(self.handle).parameters) == 2
+
+
+class Consumer:
+    """Reads every stream of one subscription, or its shard of them. `handled` counts messages, `batches` their commits."""
+
+    def __init__(
+        self,
+        subscription: Subscription,
+        engine: sa.Engine,
+        broker: Broker,
+        bus: CommandBus,
+        *,
+        shard: Shard = EVERYTHING,
+        batch_limit: int = 500,
+    ) -> None:
+        self.name = f"consume/{subscription.consumer}"
+        self._readings = [
+            _Reading(subscription, stream, engine, broker, bus, shard, batch_limit) for stream in subscription.streams
+        ]
+
+    @property
+    def handled(self) -> int:
+        return sum(it.handled for it in self._readings)
+
+    @property
+    def batches(self) -> int:
+        return sum(it.batches for it in self._readings)
+
+    async def run(self) -> None:
+        """Consume all streams side by side, until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            for it in self._readings:
+                tasks.create_task(persevere(it.name, it.read))
+
+    async def progress(self) -> list[Progress]:
+        """One entry per stream: the last sequence handled, and how many messages are not."""
+        return [await it.progress() for it in self._readings]
+
+
+class _Reading:
+    """One stream of a subscription, in sessions: each starts from what PostgreSQL says and ends when in doubt."""
+
+    def __init__(
+        self,
+        subscription: Subscription,
+        stream: str,
+        engine: sa.Engine,
+        broker: Broker,
+        bus: CommandBus,
+        shard: Shard,
+        batch_limit: int,
+    ) -> None:
+        self.name = f"consume/{subscription.consumer}/{stream}/{shard}"
+        self.handled = 0
+        self.batches = 0
+        self._subscription = subscription
+        self._stream = stream
+        self._engine = engine
+        self._broker = broker
+        self._bus = bus
+        self._shard = shard
+        self._batch_limit = batch_limit
+        self._garage = Garage(subscription.consumer, stream, shard.partitions)
+        self._pull: OrderedPull | None = None
+        self._sequence = 0
+
+    @property
+    def durable(self) -> str:
+        return f"{self._subscription.consumer}-{self._shard}"
+
+    async def read(self) -> None:
+        """One session: read and handle for as long as everything is as expected."""
+        async with leading(self._engine, self.name) as leadership:
+            info = await self._broker.stream(self._stream)
+            if info is None:
+                return
+            bases = bases_of(info)
+            reader = Reader(self._subscription.consumer, self._stream, self._shard, len(bases), info.created)
+            positions = await asyncio.to_thread(Positions.load, self._engine, reader, bases)
+            await asyncio.to_thread(self._garage.load, self._engine)
+            if positions.sequence > info.last_sequence:  # the stream was restored from a copy
+                positions.sequence = 0
+            self._sequence = positions.sequence
+            pull = OrderedPull(self._broker, self._stream, self.durable, self._subjects(), self._sequence + 1)
+            try:
+                await pull.open()
+                self._pull = pull
+                handling = Handling(self._subscription, self._engine, self._bus, positions, self._garage)
+                await self._handle_all(pull, handling, leadership)
+            finally:
+                self._pull = None
+                await pull.close()
+
+    async def progress(self) -> Progress:
+        """Looked up now, at the server; where it cannot tell, something is waiting."""
+        try:
+            info = await self._broker.stream(self._stream)
+            head = info.last_sequence if info else 0
+            backlog = await self._waiting(head)
+        except (BrokerUnavailable, BrokerRefusal):
+            head, backlog = 0, 1
+        return Progress(
+            "consumer", self._subscription.consumer, self._sequence, backlog, head, self._stream, self._garage.count
+        )
+
+    async def _waiting(self, head: int) -> int:
+        """Messages not handled; where nobody reads here, at least one unless there is no stream or it is empty."""
+        pull = self._pull
+        if pull is None:
+            return max(1, head - self._sequence) if head else 0
+        return 0 if head == self._sequence else await pull.waiting()
+
+    async def _handle_all(self, pull: OrderedPull, handling: Handling, leadership: Leadership) -> None:
+        loop = asyncio.get_running_loop()
+        check = loop.time() + _CHECK_SECONDS
+        while True:
+            messages = await pull.next(self._batch_limit, _CHECK_SECONDS / 4)
+            if messages:
+                if len(messages) < self._batch_limit // 4:
+                    await asyncio.sleep(_GATHER_SECONDS)
+                    messages += pull.at_hand(self._batch_limit - len(messages))
+                self._sequence = await handling.handle(messages)
+                self.handled += len(messages)
+                self.batches += 1
+                pull.done()
+            if loop.time() > check:
+                await leadership.check()
+                await handling.redrive()
+                check = loop.time() + _CHECK_SECONDS
+
+    def _subjects(self) -> list[str]:
+        """What of the stream to ask for; nothing in particular if it is all of it."""
+        events = self._subscription.events
+        if self._shard.count == 1:
+            return subjects_of("*", events)
+        lanes = self._shard.partitions
+        return [it for lane in lanes for it in subjects_of("*", events or ["*"], lane)] if lanes else []

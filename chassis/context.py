@@ -1,0 +1,56 @@
+"""Who acts, for which tenant, in which call and trace: carried along and stored with every event."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request as the caller numbered it: the same `request_id` means the same request.
+
+    `fingerprint` is a digest of the request's content; it tells a retry from a reused id.
+    """
+
+    rpc: str
+    request_id: str
+    fingerprint: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """The circumstances of one call, command or consumed message."""
+
+    tenant: str
+    actor: str
+    scopes: frozenset[str] = frozenset()
+    call: Call | None = None
+    traceparent: str | None = None
+    correlation: str | None = None
+    causation: str | None = None
+
+    @classmethod
+    def system(cls, tenant: str, actor: str) -> "Context":
+        """The service itself acting for `tenant`, in the role named by `actor`."""
+        return cls(tenant=tenant, actor=f"system/{actor}")
+
+
+_current: ContextVar[Context] = ContextVar("scrm_context")
+last_position: ContextVar[list[int] | None] = ContextVar("scrm_last_position", default=None)
+"""A one-element list the command bus fills with the log position of the call's commit."""
+
+
+def current() -> Context:
+    """The context of the running call; LookupError outside of one."""
+    return _current.get()
+
+
+@contextmanager
+def entered(context: Context) -> Iterator[Context]:
+    """Make `context` the current one for the body of the with statement."""
+    token = _current.set(context)
+    try:
+        yield context
+    finally:
+        _current.reset(token)

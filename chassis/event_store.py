@@ -1,0 +1,362 @@
+"""The event store: an append-only log of every tenant's facts, kept per aggregate and in one order.
+
+One of the two modules that know the `eventsourcing` library: its mapper and its recorders, with
+an advisory lock in place of the table lock, so that maintenance never stops appends, and without
+NOTIFY, so that commits do not queue for a global lock. Positions grow in the order of commits;
+a rolled back transaction leaves a gap that is never filled.
+"""
+
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from threading import RLock
+from time import monotonic, sleep
+from typing import Any, LiteralString
+from uuid import UUID
+
+import psycopg
+import sqlalchemy as sa
+from eventsourcing.domain import DomainEventProtocol
+from eventsourcing.persistence import JSONTranscoder, Mapper, StoredEvent
+from eventsourcing.popo import POPOProcessRecorder
+from eventsourcing.postgres import PostgresDatastore, PostgresProcessRecorder
+from psycopg.conninfo import conninfo_to_dict
+from psycopg.sql import SQL
+
+from chassis import event_codec
+from chassis.aggregate import Event, event_classes
+from chassis.due_times import Timer, TimerChange, write_timers
+from chassis.log import (
+    Appended,
+    Appending,
+    Changes,
+    Draft,
+    EventStore,
+    LostRaceError,
+    Opening,
+    Recorded,
+    StoredContext,
+    Transaction,
+    UnreadableEventError,
+)
+from chassis.postgres import columns, create_engine, driver_cursor, pipeline
+from chassis.quick_look import QuickLook
+from chassis.receipts import MemoryReceipts, PostgresReceipts, Receipt, ReceiptKey
+
+__all__ = [
+    "Changes",
+    "Draft",
+    "EventStore",
+    "MemoryEventStore",
+    "PostgresEventStore",
+    "Recorded",
+    "StoredContext",
+    "Transaction",
+    "UnreadableEventError",
+]
+
+_LOCK_CLASS = 7243
+_LOCK_TIMEOUT_SECONDS = 5
+
+
+class EventMapper(Mapper[UUID]):
+    """Domain event ↔ stored JSON, with the context of the call beside the fields of the event."""
+
+    def __init__(self) -> None:
+        super().__init__(JSONTranscoder())
+        self._classes = event_classes()
+
+    def draft(self, draft: Draft) -> StoredEvent:
+        event = draft.event
+        state: dict[str, Any] = dict(vars(event))
+        id, version = state.pop("originator_id"), state.pop("originator_version")
+        if (class_version := getattr(type(event), "class_version", 1)) > 1:
+            state["class_version"] = class_version
+        context = draft.context
+        state["_context"] = [
+            context.tenant,
+            context.actor,
+            context.call_id,
+            context.traceparent,
+            context.correlation,
+            context.causation,
+        ]
+        return StoredEvent(id, version, type(event).TOPIC, event_codec.encode(state))  # type: ignore[attr-defined]
+
+    def read(self, stored: StoredEvent) -> tuple[Event, StoredContext]:
+        """Raises UnreadableEventError for a topic or version this code does not know."""
+        event_class = self._class_of(stored.topic)
+        fields = event_codec.decode(stored.state)
+        context = StoredContext(*fields.pop("_context"))
+        self._upcast(event_class, fields)
+        event_codec.restore(event_class, fields)
+        fields["originator_id"] = stored.originator_id
+        fields["originator_version"] = stored.originator_version
+        event = object.__new__(event_class)
+        object.__setattr__(event, "__dict__", fields)
+        return event, context
+
+    def to_stored_event(self, domain_event: DomainEventProtocol[UUID]) -> StoredEvent:
+        raise TypeError("an event is stored with its context: use draft()")
+
+    def to_domain_event(self, stored_event: StoredEvent) -> DomainEventProtocol[UUID]:
+        return self.read(stored_event)[0]
+
+    def _class_of(self, topic: str) -> type[Event]:
+        """Only the topics of imported aggregates: a stored string never imports a module."""
+        if topic not in self._classes:
+            self._classes = event_classes()
+        try:
+            return self._classes[topic]
+        except KeyError:
+            raise UnreadableEventError(f"topic {topic} is unknown") from None
+
+    @staticmethod
+    def _upcast(event_class: type[Event], fields: dict[str, Any]) -> None:
+        wanted: int = getattr(event_class, "class_version", 1)
+        version: int = fields.pop("class_version", 1)
+        if version > wanted:
+            raise UnreadableEventError(f"{event_class.__qualname__} version {version} is of the future")
+        for step in range(version, wanted):
+            getattr(event_class, f"upcast_v{step}_v{step + 1}")(fields)
+
+
+class Recorder(PostgresProcessRecorder):
+    """The library's recorder: ordered by an advisory lock, silent, and with receipts beside it."""
+
+    def __init__(self, datastore: PostgresDatastore) -> None:
+        if datastore.enable_db_functions:
+            raise ValueError("database functions skip the lock and lose tracking rows")
+        super().__init__(datastore)
+        self.sql_create_statements.extend(SQL(it).format() for it in PostgresReceipts.DDL)
+        self.lock_table_statements = [
+            SQL("SET LOCAL lock_timeout = '{}s'").format(_LOCK_TIMEOUT_SECONDS),
+            SQL("SELECT pg_advisory_xact_lock({}, hashtext({}))").format(_LOCK_CLASS, self.events_table_name),
+        ]
+
+    def take_turn(self, cursor: Any) -> None:
+        """Wait until no other transaction appends; it is then this one's turn until it ends."""
+        self._lock_table(cursor)
+
+    def _notify_channel(self, curs: Any) -> None:
+        """Readers poll; NOTIFY would make commits wait for each other."""
+
+
+class PostgresTransaction:
+    """A transaction of PostgreSQL that also sees the event tables; statements travel in pipelines."""
+
+    _LOAD = (
+        "SELECT originator_id, originator_version, topic, state FROM stored_events"
+        " WHERE originator_id = ANY(%b) ORDER BY originator_id, originator_version"
+    )
+    _CHANGES = (
+        "SELECT max(notification_id), array_agg(DISTINCT originator_id) FROM stored_events WHERE notification_id > %s"
+    )
+    _APPEND = (
+        "INSERT INTO stored_events (originator_id, originator_version, topic, state)"
+        " SELECT * FROM unnest(%b::uuid[], %b::bigint[], %b::text[], %b::bytea[])"
+        " WHERE NOT EXISTS (SELECT FROM stored_events"
+        " WHERE notification_id > %s AND originator_id = ANY(%b))"
+        " RETURNING notification_id, pg_current_xact_id()::text"
+    )
+
+    def __init__(self, rows: sa.Connection, recorder: Recorder, mapper: EventMapper) -> None:
+        self._rows = rows
+        self._recorder = recorder
+        self._mapper = mapper
+        self._receipts = PostgresReceipts(rows)
+
+    @property
+    def rows(self) -> sa.Connection:
+        return self._rows
+
+    def open(self, seen: int, keys: Collection[ReceiptKey], ids: Collection[UUID]) -> Opening:
+        with pipeline(self._rows):
+            changes = self._ask(self._CHANGES, [seen])
+            receipts = self._receipts.ask(keys)
+            events = self._ask(self._LOAD, [list(ids)]) if ids else None
+        return Opening(
+            _changes(changes, seen),
+            self._receipts.answered(receipts),
+            self._streams(events) if events else {},
+        )
+
+    def load(self, ids: Collection[UUID]) -> dict[UUID, list[Event]]:
+        return self._streams(self._ask(self._LOAD, [list(ids)])) if ids else {}
+
+    def append(self, appending: Appending) -> Appended:
+        with pipeline(self._rows):
+            changes = appended = None
+            if appending.drafts:
+                self._recorder.take_turn(driver_cursor(self._rows))
+                changes = self._ask(self._CHANGES, [appending.seen])
+                appended = self._ask(self._APPEND, self._parameters(appending))
+            self._receipts.write(appending.receipts)
+            write_timers(self._rows, appending.timers)
+        if changes is None or appended is None:
+            return Appended(appending.seen, Changes(appending.seen, frozenset()), None)
+        positions = appended.fetchall()
+        if not positions:
+            raise LostRaceError
+        return Appended(positions[-1][0], _changes(changes, appending.seen), positions[-1][1])
+
+    def _ask(self, statement: LiteralString, parameters: list[Any]) -> psycopg.Cursor[Any]:
+        return driver_cursor(self._rows).execute(statement, parameters, prepare=True)
+
+    def _parameters(self, appending: Appending) -> list[Any]:
+        stored = [self._mapper.draft(draft) for draft in appending.drafts]
+        table = [(it.originator_id, it.originator_version, it.topic, it.state) for it in stored]
+        return [*columns(table), appending.seen, list(appending.read)]
+
+    def _streams(self, events: psycopg.Cursor[Any]) -> dict[UUID, list[Event]]:
+        streams: dict[UUID, list[Event]] = {}
+        for id, version, topic, state in events.fetchall():
+            event, _ = self._mapper.read(StoredEvent(id, version, topic, bytes(state)))
+            streams.setdefault(id, []).append(event)
+        return streams
+
+
+def _changes(cursor: psycopg.Cursor[Any], seen: int) -> Changes:
+    head, aggregates = cursor.fetchall()[0]
+    return Changes(head or seen, frozenset(aggregates or ()))
+
+
+class PostgresEventStore:
+    """The event store of a service in its PostgreSQL database; `dsn` is the writer's."""
+
+    _LOG = sa.text(
+        "SELECT originator_id, originator_version, topic, state, notification_id "
+        "FROM stored_events WHERE notification_id > :after ORDER BY notification_id LIMIT :limit"
+    )
+    _HEAD = "SELECT max(notification_id) FROM stored_events"
+    _STATUS = sa.text("SELECT pg_xact_status(CAST(:id AS xid8))")
+
+    def __init__(self, dsn: str, *, pool_size: int = 8) -> None:
+        self.engine = create_engine(dsn, pool_size=pool_size, ping=False)
+        self._look = QuickLook(self.engine)
+        self._recorder = Recorder(_datastore(dsn))
+        self._mapper = EventMapper()
+
+    @classmethod
+    def create_tables(cls, owner_dsn: str) -> None:
+        """Make the tables of the store if they are missing; needs the owner's rights."""
+        recorder = Recorder(_datastore(owner_dsn))
+        try:
+            recorder.create_table()
+        finally:
+            recorder.datastore.close()
+
+    def load(self, ids: Collection[UUID]) -> dict[UUID, list[Event]]:
+        with self.transaction() as transaction:
+            return transaction.load(ids)
+
+    def read_log(self, after: int, limit: int) -> list[Recorded]:
+        with self.engine.connect() as rows:
+            found = rows.execute(self._LOG, {"after": after, "limit": limit}).all()
+        return [
+            Recorded(row[4], *self._mapper.read(StoredEvent(row[0], row[1], row[2], bytes(row[3])))) for row in found
+        ]
+
+    def head(self) -> int:
+        return self._look.scalar(self._HEAD) or 0
+
+    @contextmanager
+    def transaction(self) -> Iterator[PostgresTransaction]:
+        with self.engine.begin() as rows:
+            yield PostgresTransaction(rows, self._recorder, self._mapper)
+
+    def committed(self, transaction_id: str) -> bool:
+        """Raises TimeoutError while the transaction is still running after two seconds."""
+        deadline = monotonic() + 2
+        while monotonic() < deadline:
+            with self.engine.connect() as rows:
+                status = rows.scalar(self._STATUS, {"id": transaction_id})
+            if status != "in progress":
+                return bool(status == "committed")
+            sleep(0.02)
+        raise TimeoutError(f"transaction {transaction_id} does not end")
+
+    def close(self) -> None:
+        self._look.close()
+        self.engine.dispose()
+        self._recorder.datastore.close()
+
+
+class MemoryTransaction:
+    """A transaction of the memory store: what it appends is visible only when it ends well."""
+
+    def __init__(self, store: "MemoryEventStore") -> None:
+        self._store = store
+        self.stored: list[StoredEvent] = []
+        self.receipts: list[Receipt] = []
+        self.timers: list[TimerChange] = []
+
+    @property
+    def rows(self) -> sa.Connection:
+        raise TypeError("the memory store has no tables: test this on PostgreSQL")
+
+    def open(self, seen: int, keys: Collection[ReceiptKey], ids: Collection[UUID]) -> Opening:
+        return Opening(self._changes(seen), self._store.receipts.read(keys), self.load(ids))
+
+    def load(self, ids: Collection[UUID]) -> dict[UUID, list[Event]]:
+        return self._store.load(ids)
+
+    def append(self, appending: Appending) -> Appended:
+        changes = self._changes(appending.seen)
+        if appending.drafts and not changes.aggregates.isdisjoint(appending.read):
+            raise LostRaceError
+        self.stored += [self._store.mapper.draft(draft) for draft in appending.drafts]
+        self.receipts += appending.receipts
+        self.timers += appending.timers
+        return Appended(self._store.head() + len(self.stored), changes, None)
+
+    def _changes(self, seen: int) -> Changes:
+        recorded = self._store.read_log(seen, limit=1_000_000)
+        return Changes(self._store.head(), frozenset(it.event.originator_id for it in recorded))
+
+
+class MemoryEventStore:
+    """The same store on plain Python objects, for unit tests."""
+
+    def __init__(self) -> None:
+        self.mapper = EventMapper()
+        self.receipts = MemoryReceipts()
+        self.timers: dict[tuple[str, str, str], Timer] = {}
+        self._recorder = POPOProcessRecorder()
+        self._turn = RLock()
+
+    def load(self, ids: Collection[UUID]) -> dict[UUID, list[Event]]:
+        streams = {id: self._recorder.select_events(id) for id in ids}
+        return {id: [self.mapper.read(it)[0] for it in s] for id, s in streams.items() if s}
+
+    def read_log(self, after: int, limit: int) -> list[Recorded]:
+        notifications = self._recorder.select_notifications(after + 1, limit)
+        return [Recorded(it.id, *self.mapper.read(it)) for it in notifications]
+
+    def head(self) -> int:
+        return self._recorder.max_notification_id() or 0
+
+    @contextmanager
+    def transaction(self) -> Iterator[MemoryTransaction]:
+        with self._turn:
+            transaction = MemoryTransaction(self)
+            yield transaction
+            self._recorder.insert_events(transaction.stored)
+            self.receipts.write(transaction.receipts)
+            for change in transaction.timers:
+                change.apply(self.timers)
+
+    def committed(self, transaction_id: str) -> bool:
+        return False
+
+
+def _datastore(dsn: str) -> PostgresDatastore:
+    parts = conninfo_to_dict(dsn)
+    return PostgresDatastore(
+        dbname=str(parts["dbname"]),
+        host=str(parts.get("host", "")),
+        port=str(parts.get("port", 5432)),
+        user=str(parts["user"]),
+        password=str(parts.get("password", "")),
+        lock_timeout=_LOCK_TIMEOUT_SECONDS,
+        single_row_tracking=True,
+    )

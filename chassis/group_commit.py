@@ -1,0 +1,230 @@
+"""Group commit: the orders of many callers decided one after another and committed as one transaction."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Future, InvalidStateError
+from contextlib import suppress
+from dataclasses import dataclass, field
+from time import monotonic, perf_counter, sleep
+from typing import Any, Protocol
+from uuid import UUID
+
+import psycopg
+import sqlalchemy as sa
+from google.protobuf.message import Message
+
+from chassis.aggregate import recording_at
+from chassis.clock import Clock
+from chassis.context import Context
+from chassis.errors import TRANSIENT, DomainError
+from chassis.event_store import EventStore
+from chassis.log import Appending, Transaction
+from chassis.receipts import Receipt, ReceiptKey
+from chassis.unit_of_work import AggregateCache, Batch, UnitOfWork
+
+CONFLICTS = (psycopg.errors.UniqueViolation, sa.exc.IntegrityError)
+"""Somebody else wrote the same version, or the same receipt, first."""
+OUTAGES = (
+    psycopg.OperationalError,
+    psycopg.InterfaceError,
+    sa.exc.OperationalError,
+    sa.exc.InterfaceError,
+)
+"""The database did not answer; whether it did what it was told is unknown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Handler:
+    """How one kind of command is carried out; `loads` names the aggregates it is sure to need."""
+
+    command: type
+    handle: Callable[[Any, UnitOfWork], Any]
+    loads: Callable[[Any], Iterable[UUID]]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one command: a result or an error, and where the log was afterwards."""
+
+    result: Any = None
+    error: Exception | None = None
+    position: int = 0
+
+
+class BusObserver(Protocol):
+    """Told what the bus does, for metrics."""
+
+    def committed(self, commands: int, events: int, seconds: float) -> None: ...
+
+    def concluded(self, command: str, outcome: str) -> None: ...
+
+
+@dataclass(slots=True)
+class Order:
+    """A command on its way, or with `effect` an ad-hoc function instead of one."""
+
+    context: Context
+    command: Any
+    reply: Callable[[Any], Message] | None = None
+    effect: Callable[[UnitOfWork], Any] | None = None
+
+
+@dataclass(slots=True)
+class Job:
+    """Orders that must commit together, alone in their transaction unless `shared`."""
+
+    orders: Sequence[Order]
+    shared: bool
+    settle: Callable[[sa.Connection, Sequence[Outcome]], None] | None = None
+    done: Future[list[Outcome]] = field(default_factory=Future)
+
+
+@dataclass(slots=True)
+class Desk:
+    """What the writer works with: the store, and the aggregates as of the last event it has `seen`."""
+
+    store: EventStore
+    clock: Clock
+    handlers: Mapping[type, Handler]
+    observer: BusObserver | None
+    cache: AggregateCache
+    seen: int | None = None
+
+
+class Attempt:
+    """One try at committing some jobs."""
+
+    def __init__(self, desk: Desk, jobs: Sequence[Job]) -> None:
+        self._desk = desk
+        self._jobs = jobs
+        self._orders = [order for job in jobs for order in job.orders]
+        self._transaction_id: str | None = None
+        self._read: set[UUID] = set()
+        self.outcomes: list[Outcome] = []
+
+    def run(self) -> list[Outcome]:
+        desk, started = self._desk, perf_counter()
+        seen = desk.store.head() if desk.seen is None else desk.seen
+        with desk.store.transaction() as transaction:
+            batch = Batch(transaction, desk.cache, desk.clock.now())
+            known = self._open(transaction, batch, seen)
+            try:
+                receipts = self._decide(batch, known)
+                self._write(transaction, batch, receipts)
+            finally:
+                self._read = batch.read
+        desk.cache.keep(batch.aggregates.values())
+        self._read = set()
+        if desk.observer:
+            events, seconds = len(batch.drafts), perf_counter() - started
+            desk.observer.committed(len(self._orders), events, seconds)
+        return self.outcomes
+
+    def _open(self, transaction: Transaction, batch: Batch, seen: int) -> dict[ReceiptKey, Receipt]:
+        """Learn what others did, what was answered before, and the aggregates the orders name."""
+        keys = {key for order in self._orders if (key := _receipt_key(order))}
+        named = batch.not_cached(
+            id
+            for order in self._orders
+            if order.effect is None
+            for id in self._desk.handlers[type(order.command)].loads(order.command)
+        )
+        opening = transaction.open(seen, keys, named)
+        self._desk.cache.drop(opening.changes.aggregates)
+        self._desk.seen = opening.changes.head
+        batch.offer(named, opening.streams)
+        return dict(opening.receipts)
+
+    def forget(self) -> None:
+        """Drop from the cache what a failed try may have changed in memory only."""
+        self._desk.cache.drop(self._read)
+
+    def took_effect(self, give_up: float) -> bool:
+        """Whether a commit whose answer got lost is in the database, as soon as that answers."""
+        if self._transaction_id is None:
+            return False
+        while monotonic() < give_up:
+            try:
+                return self._desk.store.committed(self._transaction_id)
+            except OUTAGES:
+                sleep(0.05)
+        return False
+
+    def _decide(self, batch: Batch, known: dict[ReceiptKey, Receipt]) -> list[Receipt]:
+        """Carry out every order; the receipts to write for those that carry a call."""
+        written: list[Receipt] = []
+        with recording_at(batch.now):
+            for order in self._orders:
+                outcome, receipt = self._carry_out(order, batch, known)
+                self.outcomes.append(outcome)
+                if receipt:
+                    known[receipt.key] = receipt
+                    written.append(receipt)
+                self._observe(order, outcome)
+        return written
+
+    def _carry_out(
+        self, order: Order, batch: Batch, known: Mapping[ReceiptKey, Receipt]
+    ) -> tuple[Outcome, Receipt | None]:
+        context = order.context
+        if context.call and (earlier := known.get(_receipt_key(order) or ("", "", ""))):
+            try:
+                return Outcome(earlier.replay(context.call)), None
+            except DomainError as refusal:
+                return Outcome(error=refusal), None
+        work = UnitOfWork(batch, context)
+        try:
+            result = self._handle(order, work)
+            work.conclude()
+        except DomainError as refusal:
+            work.abandon()
+            stored = None if isinstance(refusal, TRANSIENT) else refusal
+            receipt = context.call and stored and Receipt.of(context.tenant, context.call, stored)
+            return Outcome(error=refusal), receipt or None
+        except (psycopg.Error, sa.exc.SQLAlchemyError):
+            raise  # the transaction is broken, for everybody in it
+        except Exception as failure:  # noqa: BLE001 - a bug spoils its own command only
+            work.abandon()
+            return Outcome(error=failure), None
+        receipt = None
+        if context.call:
+            answer = result if isinstance(result, Message) else None
+            receipt = Receipt.of(context.tenant, context.call, answer)
+        return Outcome(result), receipt
+
+    def _handle(self, order: Order, work: UnitOfWork) -> Any:
+        if order.effect is not None:
+            return order.effect(work)
+        result = self._desk.handlers[type(order.command)].handle(order.command, work)
+        return order.reply(result) if order.reply else result
+
+    def _write(self, transaction: Transaction, batch: Batch, receipts: Sequence[Receipt]) -> None:
+        seen = self._desk.seen or 0
+        if batch.drafts or receipts or batch.timers:
+            appending = Appending(batch.drafts, receipts, batch.timers, seen, batch.read)
+            appended = transaction.append(appending)
+            self._transaction_id = appended.transaction_id
+            self._desk.cache.drop(appended.changes.aggregates)
+            seen = appended.position
+        self.outcomes = [Outcome(it.result, it.error, seen) for it in self.outcomes]
+        for job in self._jobs:
+            if job.settle:
+                job.settle(transaction.rows, self.outcomes)
+        self._desk.seen = seen
+
+    def _observe(self, order: Order, outcome: Outcome) -> None:
+        if self._desk.observer and order.effect is None:
+            reason = getattr(outcome.error, "reason", "INTERNAL") if outcome.error else "OK"
+            self._desk.observer.concluded(type(order.command).__name__, reason)
+
+
+def _receipt_key(order: Order) -> ReceiptKey | None:
+    call = order.context.call
+    return (order.context.tenant, call.rpc, call.request_id) if call else None
+
+
+def answer(job: Job, outcomes: list[Outcome] | None = None, error: Exception | None = None) -> None:
+    with suppress(InvalidStateError):  # whoever asked may have gone, at this very moment too
+        if error is not None:
+            job.done.set_exception(error)
+        else:
+            job.done.set_result(outcomes or [])

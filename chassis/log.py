@@ -1,0 +1,158 @@
+"""The log of a service: what is in it, and what a store of it can do."""
+
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+from uuid import UUID
+
+import sqlalchemy as sa
+
+from chassis.aggregate import Event
+from chassis.context import Context
+from chassis.due_times import TimerChange
+from chassis.receipts import Receipt, ReceiptKey
+
+
+class UnreadableEventError(Exception):
+    """A stored event this version of the code must not guess at: an unknown topic or a later version."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredContext:
+    """Who caused an event, in which call and trace."""
+
+    tenant: str
+    actor: str
+    call_id: str | None = None
+    traceparent: str | None = None
+    correlation: str | None = None
+    causation: str | None = None
+
+    @classmethod
+    def of(cls, context: Context) -> "StoredContext":
+        call_id = context.call.request_id if context.call else None
+        return cls(
+            context.tenant,
+            context.actor,
+            call_id,
+            context.traceparent,
+            context.correlation or call_id,
+            context.causation,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """A domain event with its place in the log."""
+
+    position: int
+    event: Event
+    context: StoredContext
+
+    @property
+    def tenant(self) -> str:
+        return self.context.tenant
+
+    @property
+    def recorded_at(self) -> datetime:
+        return self.event.timestamp
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A domain event about to be appended."""
+
+    event: Event
+    context: StoredContext
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """The log's head, and the aggregates that got events since some position."""
+
+    head: int
+    aggregates: frozenset[UUID]
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """What a transaction is opened with, read in one round trip."""
+
+    changes: Changes
+    receipts: Mapping[ReceiptKey, Receipt]
+    streams: Mapping[UUID, Sequence[Event]]
+
+
+@dataclass(frozen=True, slots=True)
+class Appending:
+    """What a transaction writes. It rests on the `read` aggregates being as they were at `seen`."""
+
+    drafts: Sequence[Draft]
+    receipts: Sequence[Receipt]
+    timers: Sequence[TimerChange]
+    seen: int
+    read: Collection[UUID]
+
+
+@dataclass(frozen=True, slots=True)
+class Appended:
+    """Where the events went, what others had appended before, and the transaction's own id."""
+
+    position: int
+    changes: Changes
+    transaction_id: str | None
+
+
+class LostRaceError(Exception):
+    """Another writer changed an aggregate that a transaction had read."""
+
+
+class Transaction(Protocol):
+    """One atomic step of the store: what is read, appended and written in it commits together."""
+
+    @property
+    def rows(self) -> sa.Connection:
+        """The database connection of this transaction, for tables that are truth themselves."""
+        ...
+
+    def open(self, seen: int, keys: Collection[ReceiptKey], ids: Collection[UUID]) -> Opening:
+        """What was appended after `seen`, the receipts of `keys` and the events of `ids`."""
+        ...
+
+    def load(self, ids: Collection[UUID]) -> Mapping[UUID, Sequence[Event]]:
+        """The events of each aggregate in `ids` that has any, oldest first, in one query."""
+        ...
+
+    def append(self, appending: Appending) -> Appended:
+        """Write in order, as the only appender from here to the end of the transaction.
+
+        LostRaceError when a `read` aggregate changed after `seen`; a unique violation when a
+        version or a receipt is taken.
+        """
+        ...
+
+
+class EventStore(Protocol):
+    """Where the events of one service are kept."""
+
+    def load(self, ids: Collection[UUID]) -> Mapping[UUID, Sequence[Event]]:
+        """The events of each aggregate in `ids` that has any, oldest first, in one query."""
+        ...
+
+    def read_log(self, after: int, limit: int) -> list[Recorded]:
+        """Up to `limit` events of all tenants after `position`, in the order of commits."""
+        ...
+
+    def head(self) -> int:
+        """The last position; 0 for an empty log."""
+        ...
+
+    def transaction(self) -> AbstractContextManager[Transaction]:
+        """Commits when the body ends, rolls back when it raises."""
+        ...
+
+    def committed(self, transaction_id: str) -> bool:
+        """Whether a transaction whose commit was never answered took effect."""
+        ...

@@ -1,0 +1,33 @@
+"""The small things every module that speaks to PostgreSQL needs."""
+
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, cast
+
+import psycopg
+import sqlalchemy as sa
+
+
+def create_engine(dsn: str, *, pool_size: int, ping: bool = True) -> sa.Engine:
+    """A SQLAlchemy engine for a `postgresql://` address.
+
+    With `ping` a broken connection is noticed and replaced before use, for one more round trip;
+    without, the first statement fails and whoever sent it must try again.
+    """
+    url = dsn.replace("postgresql://", "postgresql+psycopg://", 1)
+    return sa.create_engine(url, pool_size=pool_size, max_overflow=8, pool_pre_ping=ping)
+
+
+def driver_cursor(rows: sa.Connection) -> psycopg.Cursor[tuple[Any, ...]]:
+    """A psycopg cursor in the transaction of `rows`, for arrays and COPY."""
+    return cast(psycopg.Connection[tuple[Any, ...]], rows.connection.driver_connection).cursor()
+
+
+def pipeline(rows: sa.Connection) -> AbstractContextManager[psycopg.Pipeline]:
+    """Statements made with driver cursors in the body travel together; fetch results after it."""
+    return cast(psycopg.Connection[tuple[Any, ...]], rows.connection.driver_connection).pipeline()
+
+
+def columns(rows: Iterable[Sequence[Any]]) -> list[list[Any]]:
+    """Rows turned into columns, as the parameters of `unnest`; at least one row is needed."""
+    return [list(column) for column in zip(*rows, strict=True)]

@@ -1,0 +1,169 @@
+"""Projectors: keep the live build of every read model at the end of its log, and build new ones beside it.
+
+`Projector(projections, engine, store)` is a `Loop` for all projections of a service. A projection whose version in code is higher than
+that of the live build is built anew from the log, and takes over in one transaction when it has caught up. `await
+projector.rebuild(name)` does the same on request, in whatever process it is called. One agent per projection and version works at a time.
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import sqlalchemy as sa
+import structlog
+
+from chassis import builds
+from chassis.builds import Build, BuildMoved, Projection, Source
+from chassis.leadership import Leadership, leading, persevere
+from chassis.log import EventStore
+from chassis.loops import Progress
+from chassis.pulse import Pulse
+from chassis.quick_look import QuickLook
+from chassis.tail import Entry, EventSource, InboxSource, Log, Tail
+
+__all__ = ["AlreadyRebuilding", "Projection", "Projector", "Source"]
+
+log = structlog.get_logger()
+
+_CHECK_SECONDS: Final = 1.0
+_LIVE: Final = "SELECT name, version, position FROM projections WHERE live"
+
+
+class AlreadyRebuilding(Exception):
+    """Another process is building the same read model."""
+
+
+class Projector:
+    """Keeps the read models of a service. `applied` counts entries, `batches` the transactions they took."""
+
+    def __init__(
+        self,
+        projections: Sequence[Projection],
+        engine: sa.Engine,
+        store: EventStore,
+        *,
+        poll: float = 0.05,
+        pulse: Pulse | None = None,
+        batch_limit: int = 1000,
+        drop_after_seconds: float = 60,
+    ) -> None:
+        self.name = "project"
+        self.applied = 0
+        self.batches = 0
+        self._projections = {it.name: it for it in projections}
+        self._engine = engine
+        self._look = QuickLook(engine)
+        self._sources: Mapping[str, Log] = {"events": EventSource(store), "inbox": InboxSource(engine)}
+        self._tails = {name: Tail(source, poll=poll, pulse=pulse) for name, source in self._sources.items()}
+        self._batch_limit = batch_limit
+        self._drop_after_seconds = drop_after_seconds
+
+    async def run(self) -> None:
+        """Follow the logs, until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            for it in self._projections.values():
+                tasks.create_task(persevere(f"project/{it.name}", lambda it=it: self._serve(it)))  # type: ignore[misc]
+
+    async def progress(self) -> list[Progress]:
+        """One entry per projection: where its live build is, and how far the log has got since."""
+        return await asyncio.to_thread(self._progress)
+
+    async def rebuild(self, name: str) -> Build:
+        """Build the read model anew beside the live one and let it take over; AlreadyRebuilding if that is going on."""
+        projection = self._projections[name]
+        held = await asyncio.to_thread(Leadership.attempt, self._engine, f"rebuild/{name}")
+        if held is None:
+            raise AlreadyRebuilding(name)
+        try:
+            return await asyncio.to_thread(self._build_anew, projection)
+        finally:
+            await asyncio.shield(asyncio.to_thread(held.release))
+
+    def canonical_hash(self, name: str) -> str:
+        """The hash of all rows of the live build: equal wherever the same log was projected."""
+        return builds.canonical_hash(self._engine, self._projections[name])
+
+    async def _serve(self, projection: Projection) -> None:
+        """Follow the log with the live build; build a new one first where the code is of a later version."""
+        async with leading(self._engine, f"project/{projection.name}/{projection.version}") as leadership:
+            tail = self._tails[projection.source]
+            tail.clear()
+            build = await asyncio.to_thread(self._ensure_live, projection)
+            if build.version < projection.version:
+                await self.rebuild(projection.name)
+                return
+            if build.version > projection.version:  # newer code has taken over; this one waits to be stopped
+                await asyncio.sleep(_CHECK_SECONDS)
+                return
+            await self._follow(build, projection, tail, leadership)
+
+    async def _follow(self, build: Build, projection: Projection, tail: Tail, leadership: Leadership) -> None:
+        loop = asyncio.get_running_loop()
+        check = loop.time() + _CHECK_SECONDS
+        while True:
+            entries = await tail.read(build.position, self._batch_limit)
+            if entries:
+                try:
+                    build = await asyncio.to_thread(self._advance, build, projection, entries)
+                except BuildMoved:
+                    log.info("projection.replaced", projection=build.name, build=build.build)
+                    return
+            if loop.time() > check:
+                await leadership.check()
+                await asyncio.to_thread(builds.drop_retired, self._engine, self._drop_after_seconds)
+                if await asyncio.to_thread(self._replaced, build):
+                    return
+                check = loop.time() + _CHECK_SECONDS
+
+    def _ensure_live(self, projection: Projection) -> Build:
+        with self._engine.begin() as rows:
+            return builds.live_build(rows, projection.name) or builds.create(rows, projection, live=True)
+
+    def _replaced(self, build: Build) -> bool:
+        with self._engine.connect() as rows:
+            live = builds.live_build(rows, build.name)
+        return live is None or live.build != build.build
+
+    def _advance(self, build: Build, projection: Projection, entries: Sequence[Entry]) -> Build:
+        """Apply a batch. A crash may undo the last of them, rows and position alike, so the commit need not wait for the disk."""
+        with self._engine.begin() as rows:
+            rows.execute(sa.text("SET LOCAL synchronous_commit = off"))
+            moved = builds.advance(rows, build, projection, [it for _, it in entries], entries[-1][0])
+        self.applied += len(entries)
+        self.batches += 1
+        return moved
+
+    def _build_anew(self, projection: Projection) -> Build:
+        source = self._sources[projection.source]
+        with self._engine.begin() as rows:
+            builds.drop_unfinished(rows, projection.name)
+            build = builds.create(rows, projection, live=False)
+        while entries := source.read(build.position, self._batch_limit):
+            build = self._advance(build, projection, entries)
+            if len(entries) < self._batch_limit:
+                break
+        self._take_over(build, projection)
+        log.info("projection.rebuilt", projection=build.name, version=build.version, position=build.position)
+        return build
+
+    def _take_over(self, build: Build, projection: Projection) -> None:
+        """Catch up with the live build, which stands still meanwhile, and serve in its place."""
+        source = self._sources[projection.source]
+        with self._engine.begin() as rows:
+            live = builds.live_build(rows, projection.name, lock=True)
+            while live and build.position < live.position:
+                entries = source.read(build.position, self._batch_limit)
+                build = builds.advance(rows, build, projection, [it for _, it in entries], entries[-1][0])
+            builds.promote(rows, build)
+
+    def _progress(self) -> list[Progress]:
+        found: list[Progress] = []
+        live = {name: (version, position) for name, version, position in self._look.rows(_LIVE)}
+        heads = {name: self._sources[name].head() for name in {it.source for it in self._projections.values()}}
+        for name, projection in self._projections.items():
+            head, (version, position) = heads[projection.source], live.get(name, (0, 0))
+            behind = max(0, head - position)
+            if name not in live or version < projection.version:
+                behind = max(1, behind)
+            found.append(Progress("projection", name, position, behind, head, version=version))
+        return found

@@ -1,0 +1,95 @@
+"""What a service tells the world, as a log: its stored events turned into messages by its `published_events`.
+
+`PublishedLog(name, store, publish=..., partition_key=...)`. Any other object with the members of
+`PublicLog` can be relayed too (tracking has one over its table of behaviours).
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+from uuid import UUID
+
+from google.protobuf.message import Message
+
+from chassis.envelope import Outgoing, event_name
+from chassis.log import EventStore, Recorded
+
+Publish = Callable[[Recorded], Message | Sequence[Message] | None]
+PartitionKey = Callable[[Recorded], UUID | str]
+
+_CHUNK = 500
+
+
+class PublicLog(Protocol):
+    """Messages in an order that never changes, under positions that grow with the order of commits.
+
+    `name` is that of the stream; its subjects are added as events of new names turn up.
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    def read(self, after: int, limit: int) -> list[Outgoing]:
+        """The messages after position `after`, in order: about `limit` of them and no position in half.
+
+        Empty only if there is nothing more to publish up to `head()`.
+        """
+        ...
+
+    def head(self) -> int:
+        """The last position that is committed; 0 for an empty log."""
+        ...
+
+
+class PublishedLog:
+    """The public log over an event store: each event becomes no message, one, or several under one position."""
+
+    def __init__(
+        self,
+        name: str,
+        store: EventStore,
+        *,
+        publish: Publish,
+        partition_key: PartitionKey,
+    ) -> None:
+        self.name = name
+        self._store = store
+        self._publish = publish
+        self._partition_key = partition_key
+
+    def head(self) -> int:
+        return self._store.head()
+
+    def read(self, after: int, limit: int) -> list[Outgoing]:
+        found: list[Outgoing] = []
+        while not found:
+            recorded = self._store.read_log(after, max(limit, _CHUNK))
+            if not recorded:
+                break
+            for it in recorded:
+                found += self._outgoing(it)
+                if len(found) >= limit:
+                    break
+            after = recorded[-1].position
+        return found
+
+    def _outgoing(self, recorded: Recorded) -> list[Outgoing]:
+        published = self._publish(recorded)
+        if published is None:
+            return []
+        messages = (published,) if isinstance(published, Message) else published
+        key, context = self._partition_key(recorded), recorded.context
+        return [
+            Outgoing(
+                recorded.position,
+                context.tenant,
+                event_name(message.DESCRIPTOR.name),
+                key,
+                message.SerializeToString(),
+                recorded.recorded_at,
+                message.DESCRIPTOR.full_name,
+                context.traceparent,
+                context.correlation,
+                context.causation,
+            )
+            for message in messages
+        ]

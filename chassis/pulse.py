@@ -1,0 +1,69 @@
+"""A nudge for loops that poll: look now, something was just committed here.
+
+Polling stays the rule, since other processes commit too; the nudge takes the waiting out of what this process did itself.
+"""
+
+import asyncio
+from contextlib import suppress
+from typing import Final
+
+_GATHER_SECONDS: Final = 0.002
+
+
+class Pulse:
+    """Beats when there may be work; may be told so from any thread."""
+
+    def __init__(self) -> None:
+        self.beats = 0
+        self._waiting: set[asyncio.Future[None]] = set()
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def beat(self) -> None:
+        """Wake everybody who waits."""
+        self.beats += 1
+        if self._waiting and self._loop is not None:
+            with suppress(RuntimeError):  # the loop has been closed: nobody waits any more
+                self._loop.call_soon_threadsafe(self._wake)
+
+    def listener(self) -> "Listener":
+        """An ear of its own for one loop."""
+        return Listener(self)
+
+    async def wait(self, seen: int, seconds: float) -> None:
+        """Until it has beaten more than `seen` times, or so many seconds have passed."""
+        self._loop = asyncio.get_running_loop()
+        woken: asyncio.Future[None] = self._loop.create_future()
+        self._waiting.add(woken)
+        timer = self._loop.call_later(seconds, _release, woken)
+        if self.beats != seen:  # it has beaten while we sat down
+            _release(woken)
+        try:
+            await woken
+        finally:
+            timer.cancel()
+            self._waiting.discard(woken)
+
+    def _wake(self) -> None:
+        for woken in self._waiting:
+            _release(woken)
+
+
+class Listener:
+    """Remembers the last beat it heard, so that one between two waits is not lost."""
+
+    def __init__(self, pulse: Pulse) -> None:
+        self._pulse = pulse
+        self._seen = pulse.beats
+
+    async def wait(self, seconds: float) -> None:
+        """Until a beat not heard yet, at most `seconds`. What beats together is waited for a moment longer."""
+        if self._pulse.beats == self._seen:
+            await self._pulse.wait(self._seen, seconds)
+        if self._pulse.beats != self._seen:
+            await asyncio.sleep(min(_GATHER_SECONDS, seconds))
+        self._seen = self._pulse.beats
+
+
+def _release(woken: asyncio.Future[None]) -> None:
+    if not woken.done():
+        woken.set_result(None)

@@ -1,0 +1,159 @@
+"""The roles of a service: which loops each stands for, and the one-shots that do one thing and end."""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, cast
+
+import sqlalchemy as sa
+import structlog
+
+from chassis import parked, schema
+from chassis.commands import UnitOfWork
+from chassis.consumer import Consumer, Incoming, Shard, Subscription
+from chassis.event_store import PostgresEventStore
+from chassis.kit import Kit
+from chassis.loops import Loop
+from chassis.postgres import create_engine
+from chassis.projection import Projector
+from chassis.published_log import PublicLog, PublishedLog
+from chassis.relay import Relay
+from chassis.settings import InvalidSettingsError
+from chassis.telemetry import Tracing
+from chassis.timers import TimerLoop
+
+if TYPE_CHECKING:
+    from chassis.service import Service
+
+_log = structlog.get_logger(__name__)
+
+
+def loops(service: "Service", kit: Kit, role: str) -> list[Loop]:
+    """The loops that `role` stands for in `service`."""
+    if role in service.loops:
+        return [service.loops[role](kit)]
+    return LOOPS[role](service, kit)
+
+
+def _relays(service: "Service", kit: Kit) -> list[Loop]:
+    return [Relay(it, kit.engine, kit.broker, pulse=kit.pulse) for it in public_logs(service, kit)]
+
+
+def _projectors(service: "Service", kit: Kit) -> list[Loop]:
+    return [Projector(service.projections, kit.engine, kit.store, pulse=kit.pulse)] if service.projections else []
+
+
+def _consumers(service: "Service", kit: Kit) -> list[Loop]:
+    shard = Shard(kit.settings.shard_index, kit.settings.shard_count)
+    subscriptions = [traced(it, kit.tracing) for it in service.subscriptions(kit)]
+    return [Consumer(it, kit.engine, kit.broker, kit.bus, shard=shard) for it in subscriptions]
+
+
+def traced(subscription: Subscription, tracing: Tracing) -> Subscription:
+    """The subscription with a span around what it makes of each message, below the one that sent it, or of each batch."""
+    if not tracing.is_on:
+        return subscription
+    name, handle = f"process {subscription.consumer}", cast("Callable[..., Any]", subscription.handle)
+    system: dict[str, str | int] = {"messaging.system": "nats", "messaging.consumer.group.name": subscription.consumer}
+
+    def react(incoming: Incoming) -> Sequence[Any]:
+        attributes = {**system, "messaging.message.id": incoming.id}
+        with tracing.span(name, incoming.context.traceparent, attributes, "CONSUMER"):
+            return cast("Sequence[Any]", handle(incoming))
+
+    def absorb(batch: Sequence[Incoming], work: UnitOfWork) -> None:
+        attributes = {**system, "messaging.batch.message_count": len(batch)}
+        with tracing.span(name, None, attributes, "CONSUMER"):
+            handle(batch, work)
+
+    return replace(subscription, handle=absorb if subscription.absorbs else react)
+
+
+def _timers(service: "Service", kit: Kit) -> list[Loop]:
+    return [TimerLoop(kit.bus, service.timers, kit.engine, kit.clock, pulse=kit.pulse)] if service.timers else []
+
+
+LOOPS: Final[Mapping[str, Callable[["Service", Kit], list[Loop]]]] = {
+    "relay": _relays,
+    "project": _projectors,
+    "consume": _consumers,
+    "timers": _timers,
+}
+"""The roles every service has, beside `serve`."""
+
+
+def public_logs(service: "Service", kit: Kit) -> list[PublicLog]:
+    """The event store as a log, where the service publishes it, and the logs of its own."""
+    others = list(service.public_logs(kit))
+    if service.publish is None or service.partition_key is None:
+        return others
+    own = PublishedLog(service.name, kit.store, publish=service.publish, partition_key=service.partition_key)
+    return [own, *others]
+
+
+async def migrate(service: "Service", names: Sequence[str]) -> None:
+    """Make the tables of the chassis, then bring the service's own to the newest revision."""
+    _expect(names, 0, "migrate")
+    await asyncio.to_thread(migrate_now, service.settings.owner_database_url, service.migrations)
+    _log.info("service.migrated")
+
+
+def migrate_now(owner_dsn: str, migrations: Path | None) -> None:
+    """`migrate` in the calling thread; `migrations` is a folder of Alembic whose env.py takes the connection from us."""
+    from alembic import command
+    from alembic.config import Config
+
+    schema.create(owner_dsn)
+    if migrations is None:
+        return
+    engine = create_engine(owner_dsn, pool_size=1)
+    config = Config()
+    config.set_main_option("script_location", str(migrations).replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
+    with engine.begin() as connection:
+        connection.execute(sa.text("SELECT pg_advisory_xact_lock(hashtext('scrm.migrate'))"))  # one at a time
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+    engine.dispose()
+
+
+async def rebuild(service: "Service", names: Sequence[str]) -> None:
+    """Build read models anew beside those that serve: the ones named, or all."""
+    known = {it.name for it in service.projections}
+    unknown = set(names) - known
+    if unknown:
+        raise InvalidSettingsError(f"no read model {', '.join(sorted(unknown))}; there is {', '.join(sorted(known))}")
+    store = PostgresEventStore(service.settings.database_url)
+    try:
+        projector = Projector(service.projections, store.engine, store)
+        for name in names or sorted(known):
+            build = await projector.rebuild(name)
+            _log.info("service.rebuilt", projection=name, build=build.build, position=build.position)
+    finally:
+        store.close()
+
+
+async def redrive(service: "Service", names: Sequence[str]) -> None:
+    """Ask for another try of what a consumer (or "timers") put aside: all of it, or all of one key."""
+    if not names:
+        raise InvalidSettingsError("redrive <consumer> [key]")
+    _expect(names[1:], 1, "redrive <consumer> [key]")
+    store = PostgresEventStore(service.settings.database_url)
+    try:
+        asked = await parked.redrive(store.engine, names[0], names[1] if len(names) > 1 else None)
+        _log.info("service.redrive", consumer=names[0], messages=asked)
+    finally:
+        store.close()
+
+
+ONE_SHOTS: Final[Mapping[str, Callable[["Service", Sequence[str]], Coroutine[Any, Any, None]]]] = {
+    "migrate": migrate,
+    "rebuild": rebuild,
+    "redrive": redrive,
+}
+
+
+def _expect(names: Sequence[str], most: int, usage: str) -> None:
+    if len(names) > most:
+        raise InvalidSettingsError(f"usage: {usage}")

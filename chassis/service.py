@@ -1,0 +1,183 @@
+"""The runner of a service: its parts put together, its roles started, and stopped in order.
+
+A service describes itself in one `Service(...)`; `python -m services.<name> <role>…` runs the roles named, `all` every
+role that goes on. `migrate`, `rebuild` and `redrive` do one thing and end.
+"""
+
+import asyncio
+import gc
+import signal
+import sys
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, TypeAlias
+
+import structlog
+import uvloop
+
+from chassis import roles
+from chassis.broker import Broker, current_clock, follow_clock
+from chassis.clock import ReplayClock
+from chassis.commands import Handlers
+from chassis.credentials import KeySet, Verifier
+from chassis.grpc_server import Gate, GrpcServer, Registration
+from chassis.kit import Kit, opened
+from chassis.loops import Loop, supervised, watched
+from chassis.operations import OperationsServicer
+from chassis.published_log import PartitionKey, PublicLog, Publish
+from chassis.settings import ChassisSettings, InvalidSettingsError
+from chassis.telemetry import configure_logs
+from scrm.ops.v1.operations_service_pb2_grpc import add_OperationsServiceServicer_to_server
+
+OBSERVE_SECONDS: Final = 5.0
+LAG_SECONDS: Final = 2.0  # for how long a read waits for the position it asks for
+SERVE: Final = "serve"
+
+_log = structlog.get_logger(__name__)
+
+Work: TypeAlias = Callable[[], Coroutine[Any, Any, None]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Service:
+    """All that makes one service out of the chassis.
+
+    `servicers`, `subscriptions`, `public_logs` and each of `loops` are called once with the kit of the process.
+    `publish` turns a recorded event into what other services read of it and `partition_key` names the customer it is
+    about; with them the event store is published as a log of the service's name, beside `public_logs`. `timers` gives
+    the command for a due timer by its kind.
+    """
+
+    name: str
+    settings: ChassisSettings
+    handlers: Handlers
+    servicers: Callable[[Kit], Sequence[Registration]]
+    publish: Publish | None = None
+    partition_key: PartitionKey | None = None
+    projections: Sequence[Any] = ()
+    subscriptions: Callable[[Kit], Sequence[Any]] = lambda kit: ()
+    timers: Mapping[str, Callable[[Any], Any]] = field(default_factory=dict)
+    public_logs: Callable[[Kit], Sequence[PublicLog]] = lambda kit: ()
+    loops: Mapping[str, Callable[[Kit], Loop]] = field(default_factory=dict)
+    migrations: Path | None = None
+
+    @property
+    def roles(self) -> tuple[str, ...]:
+        """The roles that go on until stopped, in the order in which they start."""
+        return (SERVE, *roles.LOOPS, *self.loops)
+
+    def run(self, arguments: Sequence[str]) -> None:
+        """Run what `arguments` name until SIGTERM or SIGINT; exits with a message when they name nothing we know."""
+        configure_logs(self.name, self.settings.log_level)
+        work = self._work(arguments)
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            try:
+                runner.run(work())
+            except InvalidSettingsError as error:
+                sys.exit(str(error))
+
+    def _work(self, arguments: Sequence[str]) -> Work:
+        first, *rest = arguments or [""]
+        if first in roles.ONE_SHOTS:
+            return lambda: roles.ONE_SHOTS[first](self, rest)
+        wanted = self.roles if list(arguments) == ["all"] else tuple(arguments)
+        unknown = [it for it in wanted if it not in self.roles]
+        if unknown or not wanted:
+            sys.exit(f"usage: one or more of {' '.join(self.roles)}, or all, or one of {' '.join(roles.ONE_SHOTS)}")
+        return lambda: self._until_signalled(wanted)
+
+    async def _until_signalled(self, wanted: Sequence[str]) -> None:
+        stop = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        await run_roles(self, wanted, stop=stop)
+
+
+async def run_roles(
+    service: Service, wanted: Sequence[str], *, stop: asyncio.Event, started: Callable[[int], None] | None = None
+) -> None:
+    """Run the roles `wanted` until `stop` is set; `started` is told the port of gRPC once they work."""
+    settings = service.settings
+    async with opened(settings, service.handlers) as kit, _Tasks() as tasks:
+        connected = tasks.start("broker", kit.broker.connect())
+        if isinstance(kit.clock, ReplayClock):
+            await connected
+            await _take_up_clock(kit.broker, kit.clock)
+            tasks.start("clock", follow_clock(kit.broker, kit.clock))
+        loops = [it for role in wanted if role != SERVE for it in roles.loops(service, kit, role)]
+        server = await _server(service, kit, loops, tasks, serve=SERVE in wanted)
+        port = await server.start(f"{settings.grpc_host}:{settings.grpc_port}")
+        kit.metrics.serve(settings.metrics_port)
+        for loop in loops:
+            tasks.start(loop.name, supervised(loop))
+        tasks.start("watched", watched(loops, kit.metrics.observe, OBSERVE_SECONDS))
+        gc.freeze()  # what lives as long as the process need not be looked through again and again
+        _log.info("service.started", roles=list(wanted), port=port)
+        if started:
+            started(port)
+        await _until(stop, connected)
+        _log.info("service.stopping")
+        await server.drain()
+        await asyncio.sleep(settings.drain_seconds)
+        await server.stop(settings.stop_grace_seconds)
+
+
+async def _server(service: Service, kit: Kit, loops: Sequence[Loop], tasks: "_Tasks", *, serve: bool) -> GrpcServer:
+    """The server of this process: health and progress in any case, the service itself with the role `serve`."""
+    settings = service.settings
+    if not settings.jwks:
+        raise InvalidSettingsError("SCRM_JWKS is needed")
+    keys = await KeySet.opened(settings.jwks)
+    tasks.start("keys", keys.follow())
+    gate = Gate(
+        service=service.name,
+        verifier=Verifier(keys, settings.issuer, settings.audience),
+        metrics=kit.metrics,
+        tracing=kit.tracing,
+        wait_for=lambda position: kit.read_models.wait_for(position, LAG_SECONDS),
+        most_calls=settings.max_calls,
+    )
+    progress = OperationsServicer(service.name, kit.clock, kit.store.head, loops)
+    registrations: list[Registration] = [(add_OperationsServiceServicer_to_server, progress)]
+    if serve:
+        registrations.extend(service.servicers(kit))
+    return GrpcServer(gate, registrations, reflect=settings.reflection)
+
+
+async def _until(stop: asyncio.Event, connected: asyncio.Task[None]) -> None:
+    """Wait for `stop`; a broker that is refused ends the process."""
+    stopped = asyncio.ensure_future(stop.wait())
+    try:
+        await asyncio.wait({stopped, connected}, return_when=asyncio.FIRST_COMPLETED)
+        if connected.done():
+            connected.result()
+        await stopped
+    finally:
+        stopped.cancel()
+
+
+async def _take_up_clock(broker: Broker, clock: ReplayClock) -> None:
+    """Where the replay stands, for a process that starts in its middle."""
+    at = await current_clock(broker)
+    if at is not None:
+        clock.set(at)
+
+
+class _Tasks:
+    """Everything that runs in the background, cancelled together."""
+
+    def __init__(self) -> None:
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def start(self, name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        self._tasks.append(asyncio.create_task(work, name=name))
+        return self._tasks[-1]
+
+    async def __aenter__(self) -> "_Tasks":
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)

@@ -1,0 +1,227 @@
+"""What one command may read and change, and the batch of commands that commits as one."""
+
+import os
+from collections import OrderedDict
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import TypeVar
+from uuid import UUID
+
+import sqlalchemy as sa
+
+from chassis.aggregate import Aggregate, Event, new_id
+from chassis.context import Context
+from chassis.due_times import Timer, TimerChange
+from chassis.errors import AggregateExists, AggregateNotFound, DomainError
+from chassis.event_store import Draft, StoredContext, Transaction
+
+A = TypeVar("A", bound=Aggregate)
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+class AggregateCache:
+    """Aggregates as of their last committed event, the least recently used dropped first."""
+
+    def __init__(self, capacity: int) -> None:
+        self._capacity = capacity
+        self._aggregates: OrderedDict[UUID, Aggregate] = OrderedDict()
+
+    def get(self, id: UUID) -> Aggregate | None:
+        aggregate = self._aggregates.get(id)
+        if aggregate is not None:
+            self._aggregates.move_to_end(id)
+        return aggregate
+
+    def keep(self, aggregates: Iterable[Aggregate]) -> None:
+        for aggregate in aggregates:
+            self._aggregates[aggregate.id] = aggregate
+            self._aggregates.move_to_end(aggregate.id)
+        while len(self._aggregates) > self._capacity:
+            self._aggregates.popitem(last=False)
+
+    def drop(self, ids: Iterable[UUID]) -> None:
+        for id in ids:
+            self._aggregates.pop(id, None)
+
+    def clear(self) -> None:
+        self._aggregates.clear()
+
+
+class Batch:
+    """The aggregates and events of all commands that commit in one transaction."""
+
+    def __init__(self, transaction: Transaction, cache: AggregateCache, now: datetime) -> None:
+        self.transaction = transaction
+        self.now = now
+        self.drafts: list[Draft] = []
+        self.timers: list[TimerChange] = []
+        self.aggregates: dict[UUID, Aggregate] = {}
+        self._absent: set[UUID] = set()
+        self._cache = cache
+
+    def not_cached(self, ids: Iterable[UUID]) -> list[UUID]:
+        return [id for id in dict.fromkeys(ids) if self._cache.get(id) is None]
+
+    def offer(self, ids: Iterable[UUID], streams: Mapping[UUID, Sequence[Event]]) -> None:
+        """Take in what a query for `ids` found."""
+        for id in ids:
+            if id in streams:
+                self.aggregates[id] = replay(streams[id])
+            else:
+                self._absent.add(id)
+
+    @property
+    def read(self) -> set[UUID]:
+        """Every aggregate a decision of this batch may rest on, there or not."""
+        return self._absent | self.aggregates.keys()
+
+    def fetch(self, ids: Collection[UUID]) -> None:
+        """Make sure that `aggregates` knows each of `ids` that exists; one query at the most."""
+        missing: list[UUID] = []
+        for id in ids:
+            if id in self.aggregates or id in self._absent:
+                continue
+            cached = self._cache.get(id)
+            if cached is None:
+                missing.append(id)
+            else:
+                self.aggregates[id] = cached
+        if not missing:
+            return
+        self.offer(missing, self.transaction.load(missing))
+
+    def restore(self, id: UUID, pending: Sequence[Event]) -> None:
+        """Take aggregate `id` back to its committed events, those of this batch and `pending`."""
+        self._cache.drop([id])
+        committed = self.transaction.load([id]).get(id, ())
+        drafted = [it.event for it in self.drafts if it.event.originator_id == id]
+        events = [*committed, *drafted, *pending]
+        if not events:
+            self.aggregates.pop(id, None)
+            self._absent.add(id)
+            return
+        aggregate = replay(events)
+        aggregate.pending_events.extend(pending)
+        self.aggregates[id] = aggregate
+
+    def admit(self, aggregate: Aggregate) -> None:
+        self.aggregates[aggregate.id] = aggregate
+        self._absent.discard(aggregate.id)
+
+
+class UnitOfWork:
+    """The hands of one command: aggregates, timers, rows; everything or nothing of it takes effect.
+
+    Events are recorded aggregate by aggregate, in the order in which the command first touched
+    each of them.
+    """
+
+    def __init__(self, batch: Batch, context: Context) -> None:
+        self.context = context
+        self._batch = batch
+        self._touched: dict[UUID, int] = {}
+        self._timers: list[TimerChange] = []
+
+    @property
+    def now(self) -> datetime:
+        """The instant of this unit of work; the same for everything in it."""
+        return self._batch.now
+
+    @property
+    def rows(self) -> sa.Connection:
+        """The database connection of the commit, for tables that are truth themselves."""
+        return self._batch.transaction.rows
+
+    def new_id(self) -> UUID:
+        """A fresh UUIDv7."""
+        return new_id(self.now, os.urandom(10))
+
+    def get(self, kind: type[A], id: UUID) -> A:
+        """The aggregate; AggregateNotFound when this tenant has none of that id and kind."""
+        aggregate = self.find(kind, id)
+        if aggregate is None:
+            raise AggregateNotFound(f"{kind.__name__} not found", kind=kind.__name__)
+        return aggregate
+
+    def find(self, kind: type[A], id: UUID) -> A | None:
+        return self.find_all(kind, (id,)).get(id)
+
+    def find_all(self, kind: type[A], ids: Collection[UUID]) -> dict[UUID, A]:
+        """Those of `ids` that exist for this tenant; one query for all that are not at hand."""
+        known = self._batch.aggregates
+        if not all(id in known for id in ids):
+            self._batch.fetch(ids)
+        found: dict[UUID, A] = {}
+        for id in ids:
+            aggregate = known.get(id)
+            if isinstance(aggregate, kind) and aggregate.tenant == self.context.tenant:
+                self._touched.setdefault(id, len(aggregate.pending_events))
+                found[id] = aggregate
+        return found
+
+    def add(self, aggregate: Aggregate) -> None:
+        """Record a new aggregate; AggregateExists when a look-up has shown its id to be in use by another tenant."""
+        holder = self._batch.aggregates.get(aggregate.id)
+        if holder is not None and holder.tenant != aggregate.tenant:
+            raise AggregateExists
+        self._touched.setdefault(aggregate.id, 0)
+        self._batch.admit(aggregate)
+
+    def each(self, items: Iterable[T], handle: Callable[[T], R]) -> list[R | DomainError]:
+        """`handle` each item; one that is refused changes nothing and its error is its result."""
+        results: list[R | DomainError] = []
+        outer = self._touched
+        for item in items:
+            self._touched = {}
+            timers = len(self._timers)
+            try:
+                results.append(handle(item))
+            except DomainError as refusal:
+                self._undo()
+                del self._timers[timers:]
+                results.append(refusal)
+            for id, mark in self._touched.items():
+                outer.setdefault(id, mark)
+        self._touched = outer
+        return results
+
+    def schedule(self, timer: Timer) -> None:
+        """Set a timer; the same kind and key again moves it."""
+        self._timers.append(TimerChange(self.context.tenant, timer.kind, timer.key, timer))
+
+    def unschedule(self, kind: str, key: str) -> None:
+        self._timers.append(TimerChange(self.context.tenant, kind, key, None))
+
+    def conclude(self) -> int:
+        """Hand the events and timers over to the batch; how many events there were."""
+        stored = StoredContext.of(self.context)
+        before = len(self._batch.drafts)
+        for id in self._touched:
+            aggregate = self._batch.aggregates.get(id)
+            if aggregate is not None and aggregate.pending_events:
+                self._batch.drafts += [Draft(it, stored) for it in aggregate.pending_events]  # type: ignore[arg-type]
+                aggregate.pending_events.clear()
+        self._batch.timers += self._timers
+        return len(self._batch.drafts) - before
+
+    def abandon(self) -> None:
+        """Undo everything this unit of work did."""
+        self._undo()
+        self._timers.clear()
+
+    def _undo(self) -> None:
+        for id, mark in self._touched.items():
+            aggregate = self._batch.aggregates.get(id)
+            if aggregate is not None and len(aggregate.pending_events) > mark:
+                self._batch.restore(id, list(aggregate.pending_events[:mark]))  # type: ignore[arg-type]
+
+
+def replay(events: Sequence[Event]) -> Aggregate:
+    """The aggregate that `events`, from its first on, make."""
+    aggregate: Aggregate | None = None
+    for event in events:
+        aggregate = event.mutate(aggregate)
+    if aggregate is None:
+        raise ValueError("an aggregate has at least one event")
+    return aggregate

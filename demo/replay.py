@@ -1,0 +1,91 @@
+"""Replays a story to the services: moves their clock from day to day and reports each evening what the day brought.
+
+A day is one step of the clock. Timers that fall due within it fire at the step, before anything of the day is reported; what
+they do depends on the instant at which they are due, not on the one at which they fire. Where the very minute matters,
+as when a broadcast starts, `move_to` stops there.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final, TypeVar
+
+from chassis.broker import Broker, publish_clock
+from demo import barrier
+from demo.backend import Backend, Lanes
+from demo.board import Board
+from demo.story import Day, Story
+from demo.wire import batch_resolve, import_orders, track_batch
+
+T = TypeVar("T")
+
+_TOUCHES_AT_ONCE: Final = 500
+_LOGINS_AT_ONCE: Final = 500
+_ORDERS_AT_ONCE: Final = 500  # two facts each
+
+
+class FactRefused(RuntimeError):
+    """A service refused something that happened."""
+
+
+@dataclass(slots=True)
+class Replay:
+    """A story half told: `next_day` is the first day that the services have not heard of."""
+
+    backend: Backend
+    broker: Broker
+    story: Story
+    board: Board
+    next_day: int = 0
+    lanes: Lanes = field(default_factory=Lanes)
+
+    async def play_until(self, at: datetime) -> None:
+        """Report all days whose evening is before `at`, then move to `at`."""
+        days = self.story.days
+        while self.next_day < len(days) and days[self.next_day].reported_at < at:
+            await self._play(days[self.next_day])
+            self.next_day += 1
+        await self.move_to(at)
+
+    async def move_to(self, at: datetime) -> None:
+        """Set the clock of all services to `at` and wait until everything due by then is done."""
+        await publish_clock(self.broker, at)
+        await barrier.settled(self.backend.operations, at)
+
+    async def _play(self, day: Day) -> None:
+        """Logins come first, because orders name customers by what the logins have told."""
+        self.board.show(day.day)
+        await self.move_to(day.reported_at)
+        for part, logins in _parts(day.logins, _LOGINS_AT_ONCE):
+            request = batch_resolve(logins, day.day, part)
+            _require_resolved(request, await self.backend.identity.BatchResolve(request))
+            self.board.advance("logins", len(logins))
+        for _, touches in _parts(day.touches, _TOUCHES_AT_ONCE):
+            await self.lanes.send(self.backend.tracking.TrackBatch, track_batch(touches), self._tracked)
+        for part, orders in _parts(day.orders, _ORDERS_AT_ONCE):
+            await self.lanes.send(
+                self.backend.tracking.ImportOrders, import_orders(orders, day.day, part), self._imported
+            )
+        await self.lanes.emptied()
+        await barrier.settled(self.backend.operations, day.reported_at)
+
+    def _tracked(self, request: Any, _: Any) -> None:
+        self.board.advance("touches", len(request.events))
+
+    def _imported(self, request: Any, response: Any) -> None:
+        for row, result in zip(request.rows, response.results, strict=True):
+            if result.status.code:
+                raise FactRefused(f"{result.status.message or result.status.code} for {row}")
+        self.board.advance("orders", len(request.rows) // 2)
+
+
+def _require_resolved(request: Any, response: Any) -> None:
+    for item, result in zip(request.items, response.results, strict=True):
+        if result.status.code:
+            raise FactRefused(f"{result.status.message or result.status.code} for {item.assignment_key}")
+
+
+def _parts(whole: Sequence[T], size: int) -> Iterator[tuple[int, Sequence[T]]]:
+    """`whole` in numbered parts of at most `size`."""
+    for start in range(0, len(whole), size):
+        yield start // size, whole[start : start + size]

@@ -1,0 +1,72 @@
+"""Everything that happens, day by day, in the order in which the services will hear of it."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime, time
+from typing import Final
+
+from demo.calendar import instant, local_day
+from demo.dataset import Order, data_file, first_days, load_orders
+from demo.people import Binding, bindings, people
+from demo.trail import Touch, trail
+
+_EVENING: Final = time(23)
+_ONE_IN: Final = 10
+_SMOKE_REMAINDER: Final = 1
+
+
+@dataclass(slots=True)
+class Day:
+    """What the services hear of on one local day."""
+
+    day: date
+    touches: list[Touch] = field(default_factory=list)
+    logins: list[Binding] = field(default_factory=list)
+    orders: list[Order] = field(default_factory=list)
+
+    @property
+    def reported_at(self) -> datetime:
+        """The evening: later than all that happens on the day, and still the same day."""
+        return instant(self.day, _EVENING)
+
+
+@dataclass(frozen=True, slots=True)
+class Story:
+    """All days on which something is heard of, in order."""
+
+    days: Sequence[Day]
+
+    @property
+    def size(self) -> Mapping[str, int]:
+        return {
+            "touches": sum(len(it.touches) for it in self.days),
+            "logins": sum(len(it.logins) for it in self.days),
+            "orders": sum(len(it.orders) for it in self.days),
+        }
+
+
+def tell(*, smoke: bool) -> Story:
+    """The whole story; with `smoke`, that of one customer in ten. Raises DataUnavailable."""
+    orders = load_orders(data_file())
+    if smoke:
+        orders = [it for it in orders if int(it.customer) % _ONE_IN == _SMOKE_REMAINDER]
+    everybody = people(first_days(orders))
+    return Story(_by_day(trail(everybody), (it for person in everybody for it in bindings(person)), orders))
+
+
+def _by_day(touches: Iterable[Touch], logins: Iterable[Binding], orders: Iterable[Order]) -> list[Day]:
+    days = _Calendar()
+    for touch in touches:
+        days[local_day(touch.received_at)].touches.append(touch)
+    for login in logins:
+        days[local_day(login.at)].logins.append(login)
+    for order in orders:
+        days[local_day(order.paid_at)].orders.append(order)
+    for it in days.values():
+        it.orders.sort(key=lambda order: (order.paid_at, order.row))
+    return sorted(days.values(), key=lambda it: it.day)
+
+
+class _Calendar(dict[date, Day]):
+    def __missing__(self, day: date) -> Day:
+        return self.setdefault(day, Day(day))

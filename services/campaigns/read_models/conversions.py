@@ -1,0 +1,114 @@
+"""ConversionTable: the orders that count for each broadcast; and the tallies of its variants.
+
+The denominators come from the assignments, which are truth, so that they hold from the first
+moment; who is whose unit now comes from the nodes.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from datetime import datetime
+from decimal import Decimal
+from typing import Final
+from uuid import UUID
+
+import sqlalchemy as sa
+
+from chassis.builds import Source
+from chassis.event_store import Recorded
+from chassis.postgres import columns, driver_cursor
+from services.campaigns.domain.conversion import Conversion, Tally
+
+tables: Final = sa.MetaData()
+
+conversion = sa.Table(
+    "conversions",
+    tables,
+    sa.Column("tenant", sa.Text, primary_key=True),
+    sa.Column("broadcast", sa.Uuid, primary_key=True),
+    sa.Column("order_id", sa.Uuid, primary_key=True),
+    sa.Column("unit", sa.Uuid, nullable=False),
+    sa.Column("variant", sa.Text, nullable=False),
+    sa.Column("node", sa.Uuid, nullable=False),
+    sa.Column("net", sa.Numeric, nullable=False),
+    sa.Column("currency", sa.Text, nullable=False),
+    sa.Column("paid_at", sa.DateTime(timezone=True), nullable=False),
+)
+
+_PUT = (
+    "INSERT INTO conversions"
+    " (tenant, broadcast, order_id, unit, variant, node, net, currency, paid_at) SELECT * FROM"
+    " unnest(%s::text[], %s::uuid[], %s::uuid[], %s::uuid[], %s::text[], %s::uuid[],"
+    " %s::numeric[], %s::text[], %s::timestamptz[])"
+    " ON CONFLICT (tenant, broadcast, order_id) DO UPDATE SET unit = excluded.unit,"
+    " variant = excluded.variant, node = excluded.node, net = excluded.net,"
+    " currency = excluded.currency, paid_at = excluded.paid_at"
+)
+
+# Persons with units in several variants crossed over. Only units known to be somebody else's node, and those that
+# such a unit became, can be of one person.
+_CROSSED = (
+    "WITH moved AS ("
+    "   SELECT a.customer AS unit, a.variant, n.customer AS person FROM assignments a"
+    "   JOIN nodes n ON n.tenant = a.tenant AND n.node = a.customer"
+    "   WHERE a.broadcast = :broadcast AND n.customer <> a.customer),"
+    " units AS ("
+    "   SELECT * FROM moved UNION ALL"
+    "   SELECT a.customer, a.variant, a.customer FROM assignments a"
+    "   WHERE a.broadcast = :broadcast AND a.customer IN (SELECT person FROM moved)"
+    "   AND a.customer NOT IN (SELECT unit FROM moved))"
+    " SELECT unit, variant FROM units WHERE person IN"
+    " (SELECT person FROM units GROUP BY person HAVING count(DISTINCT variant) > 1)"
+)
+_ASSIGNED = "SELECT variant, count(*) FROM assignments WHERE broadcast = :broadcast GROUP BY variant"
+_CONVERTED = (
+    "SELECT variant, currency, count(DISTINCT unit), sum(net) FROM conversions"
+    " WHERE broadcast = :broadcast AND net > 0 AND paid_at < :until AND unit <> ALL(:crossed)"
+    " GROUP BY GROUPING SETS ((variant), (variant, currency))"
+)
+
+
+class ConversionTable:
+    """One row per broadcast and order; net 0 where the order ceased to count."""
+
+    name = "conversion_table"
+    version = 1
+    source: Source = "events"
+    tables = tables
+
+    def apply(self, items: Sequence[Recorded], rows: sa.Connection) -> None:
+        latest: dict[tuple[str, UUID, UUID], tuple[object, ...]] = {}
+        for recorded in items:
+            match recorded.event:
+                case (
+                    Conversion.Recorded(broadcast=broadcast, order=order, credit=c)
+                    | Conversion.Adjusted(broadcast=broadcast, order=order, credit=c)
+                ):
+                    row = (c.unit, c.variant, c.node, c.net, c.currency, c.paid_at)
+                    latest[recorded.tenant, broadcast, order] = row
+        if latest:
+            with driver_cursor(rows) as cursor:
+                cursor.execute(_PUT, columns((*key, *row) for key, row in latest.items()))
+
+
+def tallies(rows: sa.Connection, broadcast: UUID, until: datetime) -> dict[str, Tally]:
+    """Count every variant that has units, with orders paid before `until`."""
+    crossed = rows.execute(sa.text(_CROSSED), {"broadcast": broadcast}).all()
+    crossers = Counter(variant for _, variant in crossed)
+    converted: dict[str, int] = {}
+    revenue: dict[str, dict[str, Decimal]] = {}
+    arguments = {"broadcast": broadcast, "until": until, "crossed": [unit for unit, _ in crossed]}
+    for variant, currency, count, net in rows.execute(sa.text(_CONVERTED), arguments):
+        if currency is None:
+            converted[variant] = count
+        else:
+            revenue.setdefault(variant, {})[currency] = net
+    return {
+        variant: Tally(
+            variant,
+            assigned - crossers[variant],
+            converted.get(variant, 0),
+            crossers[variant],
+            revenue.get(variant, {}),
+        )
+        for variant, assigned in rows.execute(sa.text(_ASSIGNED), {"broadcast": broadcast})
+    }

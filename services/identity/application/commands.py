@@ -1,0 +1,74 @@
+"""What identity can be told to do: say who a call, or each of up to 500 calls, is about, and learn from it."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from chassis.commands import Handlers, UnitOfWork, handler
+from chassis.errors import DomainError
+from services.identity.application.resolving import Resolution, Resolving, fetch_owners
+from services.identity.domain.claim import IdentifierClaim
+from services.identity.domain.identifiers import Reading
+
+
+@dataclass(frozen=True, slots=True)
+class ResolveIdentity:
+    """Who is it that showed these identifiers at `occurred_at` (None: now)?
+
+    `authenticated` when the person proved in this call to be whom the strong identifiers say. `customer_id` is the
+    customer the caller knows the call to be about. If a customer is created, it gets `new_customer_id` and
+    `assignment_key`; an anonymous one that becomes known takes over `assignment_key` too, unless it has a chosen one.
+    """
+
+    reading: Reading
+    authenticated: bool = False
+    occurred_at: datetime | None = None
+    customer_id: UUID | None = None
+    new_customer_id: UUID | None = None
+    assignment_key: str | None = None
+    create_if_missing: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class BatchResolve:
+    """Several calls in the order in which they are to be resolved; one that could not be read is its error."""
+
+    items: tuple[ResolveIdentity | DomainError, ...]
+
+
+def resolve_identity(command: ResolveIdentity, work: UnitOfWork) -> Resolution:
+    """Who the call is about, after everything it tells is recorded.
+
+    Raises NoUsableIdentifier, CustomerNotFound (for `customer_id`, or when nobody is found and nobody may be created),
+    CustomerIdTaken and FutureTimestamp.
+    """
+    return Resolving(command, work).resolve()
+
+
+def batch_resolve(command: BatchResolve, work: UnitOfWork) -> Sequence[Resolution | DomainError]:
+    """The resolution of each item, or why it was refused; a refused one changes nothing."""
+    readable = [it for it in command.items if isinstance(it, ResolveIdentity)]
+    claims = work.find_all(IdentifierClaim, list(_claims(readable)))
+    fetch_owners(work, [it.node for it in claims.values()] + [it.customer_id for it in readable if it.customer_id])
+    return work.each(command.items, lambda item: _resolve_item(item, work))
+
+
+def _resolve_item(item: ResolveIdentity | DomainError, work: UnitOfWork) -> Resolution:
+    if isinstance(item, DomainError):
+        raise item
+    return resolve_identity(item, work)
+
+
+def _claims(commands: Sequence[ResolveIdentity]) -> Iterator[UUID]:
+    return (identifier.claim_id for command in commands for identifier in command.reading.identifiers)
+
+
+HANDLERS: Handlers = [
+    handler(ResolveIdentity, resolve_identity, loads=lambda command: _claims([command])),
+    handler(
+        BatchResolve,
+        batch_resolve,
+        loads=lambda command: _claims([it for it in command.items if isinstance(it, ResolveIdentity)]),
+    ),
+]

@@ -1,0 +1,172 @@
+"""The only door out: what other services are told of the events of identity."""
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from chassis.log import Recorded
+from scrm.identity.v1 import customer_pb2
+from scrm.identity.v1 import events_pb2 as pb
+from services.identity.domain.claim import IdentifierClaim
+from services.identity.domain.customer import Customer, CustomerState
+from services.identity.domain.identifiers import LinkedIdentifier
+
+PRIVATE: Final = frozenset[type](
+    {
+        IdentifierClaim.Claimed,
+        IdentifierClaim.Reclaimed,
+        IdentifierClaim.Released,
+        IdentifierClaim.SeenWith,
+        Customer.MergedInto,
+    }
+)
+"""Domain events that nobody else is ever told of: the customer's side of the same change is."""
+
+
+def publish(recorded: Recorded) -> Sequence[Message] | None:
+    """The messages for an event; None for a private one."""
+    match recorded.event:
+        case Customer.Registered() as event:
+            return [*_created(event), *_linked(event.originator_id, event.identifiers)]
+        case Customer.IdentifiersLinked() as event:
+            return [*_linked(event.originator_id, event.identifiers)]
+        case Customer.IdentifiersUnlinked() as event:
+            return [*_unlinked(event)]
+        case Customer.BecameKnown() as event:
+            return [
+                _became_known(event.originator_id, event.via_namespace, event.assignment_key, event.became_known_at)
+            ]
+        case Customer.Merged() as event:
+            return [_merged(event)]
+        case Customer.ConflictDetected() as event:
+            return [_conflict(event, recorded.context.call_id)]
+        case IdentifierClaim.Reassigned() as event:
+            return [_reassigned(event)]
+        case IdentifierClaim.MarkedShared() as event:
+            return [_marked_shared(event)]
+        case IdentifierClaim.Blocked() as event:
+            return [_blocked(event)]
+    return None
+
+
+def partition_key(recorded: Recorded) -> UUID:
+    """The customer concerned; the survivor of a merge, the new owner of an identifier, and else the identifier."""
+    match recorded.event:
+        case IdentifierClaim.Reassigned(customer=customer):
+            return customer
+    return recorded.event.originator_id
+
+
+def _created(event: Customer.Registered) -> Iterator[Message]:
+    id = str(event.originator_id)
+    yield pb.CustomerCreated(
+        customer_id=id,
+        node_id=id,
+        state=customer_pb2.CustomerState.Value(f"CUSTOMER_STATE_{event.state}"),
+        assignment_key=event.assignment_key,
+        create_time=_timestamp(event.registered_at),
+    )
+    if event.state is CustomerState.KNOWN:
+        via = next(it.namespace for it in event.identifiers if it.rules.strong)
+        yield _became_known(event.originator_id, via, event.assignment_key, event.registered_at)
+
+
+def _became_known(id: UUID, via: str, assignment_key: str, at: datetime) -> Message:
+    return pb.CustomerBecameKnown(
+        customer_id=str(id), via_namespace=via, assignment_key=assignment_key, become_known_time=_timestamp(at)
+    )
+
+
+def _linked(customer_id: UUID, identifiers: Sequence[LinkedIdentifier]) -> Iterator[Message]:
+    for it in identifiers:
+        yield pb.IdentifierLinked(
+            customer_id=str(customer_id),
+            node_id=str(it.node),
+            namespace=it.namespace,
+            scope=it.scope,
+            value_hmac=it.value_hmac,
+            verified=it.verified,
+            link_time=_timestamp(it.linked_at),
+        )
+
+
+def _unlinked(event: Customer.IdentifiersUnlinked) -> Iterator[Message]:
+    for it in event.identifiers:
+        yield pb.IdentifierUnlinked(
+            customer_id=str(event.originator_id),
+            node_id=str(it.node),
+            namespace=it.namespace,
+            scope=it.scope,
+            value_hmac=it.value_hmac,
+            reason=event.reason,
+            unlink_time=_timestamp(event.unlinked_at),
+        )
+
+
+def _merged(event: Customer.Merged) -> Message:
+    return pb.CustomersMerged(
+        merge_id=str(event.merge_id),
+        survivor_id=str(event.originator_id),
+        loser_id=str(event.loser_id),
+        node_ids=[str(it) for it in event.node_ids],
+        reason=event.reason,
+        merge_time=_timestamp(event.merged_at),
+    )
+
+
+def _conflict(event: Customer.ConflictDetected, call_id: str | None) -> Message:
+    return pb.IdentityConflictDetected(
+        customer_id=str(event.originator_id),
+        owner_ids=[str(it) for it in (event.originator_id, event.owner) if it is not None],
+        namespace=event.namespace,
+        scope=event.scope,
+        value_hmac=event.value_hmac,
+        rule=event.rule,
+        resolution=event.resolution,
+        call_id=call_id or "",
+        detect_time=_timestamp(event.detected_at),
+    )
+
+
+def _reassigned(event: IdentifierClaim.Reassigned) -> Message:
+    return pb.IdentifierReassigned(
+        namespace=event.namespace,
+        scope=event.scope,
+        value_hmac=event.value_hmac,
+        from_customer_id=str(event.from_customer),
+        to_customer_id=str(event.customer),
+        reason=event.reason,
+        reassign_time=_timestamp(event.reassigned_at),
+    )
+
+
+def _marked_shared(event: IdentifierClaim.MarkedShared) -> Message:
+    return pb.IdentifierMarkedShared(
+        namespace=event.namespace,
+        scope=event.scope,
+        value_hmac=event.value_hmac,
+        distinct_customers=event.distinct_customers,
+        window_days=event.window_days,
+        mark_time=_timestamp(event.marked_at),
+    )
+
+
+def _blocked(event: IdentifierClaim.Blocked) -> Message:
+    return pb.IdentifierBlocked(
+        namespace=event.namespace,
+        scope=event.scope,
+        value_hmac=event.value_hmac,
+        distinct_nodes=event.distinct_nodes,
+        window_hours=event.window_hours,
+        block_time=_timestamp(event.blocked_at),
+    )
+
+
+def _timestamp(at: datetime) -> Timestamp:
+    stamp = Timestamp()
+    stamp.FromDatetime(at)
+    return stamp

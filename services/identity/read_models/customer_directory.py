@@ -1,0 +1,226 @@
+"""CustomerDirectory: every customer with its nodes and how many identifiers of which kind it has, for lists.
+
+Each row is built from the events of one customer alone, so that it does not matter how the log interleaves customers.
+Identifiers are counted by node and nodes mapped to customers: a merge changes the map and nothing else.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+
+import sqlalchemy as sa
+
+from chassis.log import Recorded
+from chassis.projection import Source
+from services.identity.domain.customer import Customer, CustomerState
+from services.identity.domain.identifiers import LinkedIdentifier
+
+Row = tuple[Any, ...]
+
+tables: Final = sa.MetaData()
+
+customers = sa.Table(
+    "customers",
+    tables,
+    sa.Column("tenant", sa.Text, primary_key=True),
+    sa.Column("customer", sa.Uuid, primary_key=True),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("assignment_key", sa.Text, nullable=False),
+    sa.Column("registered_at", sa.DateTime(timezone=True), nullable=False),
+    sa.Column("became_known_at", sa.DateTime(timezone=True)),
+    sa.Column("merged_into", sa.Uuid),
+)
+
+nodes = sa.Table(
+    "customer_nodes",
+    tables,
+    sa.Column("tenant", sa.Text, primary_key=True),
+    sa.Column("node", sa.Uuid, primary_key=True),
+    sa.Column("customer", sa.Uuid, nullable=False),
+    sa.Index("customer_nodes_by_customer", "tenant", "customer"),
+)
+
+counts = sa.Table(
+    "identifier_counts",
+    tables,
+    sa.Column("tenant", sa.Text, primary_key=True),
+    sa.Column("node", sa.Uuid, primary_key=True),
+    sa.Column("namespace", sa.Text, primary_key=True),
+    sa.Column("count", sa.Integer, nullable=False),
+)
+
+
+class CustomerDirectoryProjection:
+    """Keeps the three tables."""
+
+    name = "customer_directory"
+    version = 1
+    source: Source = "events"
+    tables = tables
+
+    def apply(self, items: Sequence[Recorded], rows: sa.Connection) -> None:
+        changes = _Changes()
+        for it in items:
+            changes.take(it)
+        changes.write(rows)
+
+
+@dataclass(frozen=True, slots=True)
+class CustomerRow:
+    """A customer of the directory."""
+
+    customer_id: UUID
+    state: CustomerState
+    assignment_key: str
+    registered_at: datetime
+    became_known_at: datetime | None
+    node_ids: tuple[UUID, ...]
+    identifier_counts: dict[str, int]
+
+
+def list_customers(
+    rows: sa.Connection, state: CustomerState | None, after: UUID | None, limit: int
+) -> list[CustomerRow]:
+    """Up to `limit` customers behind `after` by their ids: those in `state`, or all that are not merged."""
+    wanted = [state] if state else [CustomerState.ANONYMOUS, CustomerState.KNOWN]
+    query = sa.select(customers).where(customers.c.state.in_(wanted)).order_by(customers.c.customer).limit(limit)
+    if after is not None:
+        query = query.where(customers.c.customer > after)
+    page = rows.execute(query).all()
+    nodes_of = _nodes_of(rows, [it.customer for it in page])
+    counts_of = _counts_of(rows, [node for found in nodes_of.values() for node in found])
+    return [
+        CustomerRow(
+            it.customer,
+            CustomerState(it.state),
+            it.assignment_key,
+            it.registered_at,
+            it.became_known_at,
+            tuple(nodes_of.get(it.customer, ())),
+            dict(sum((counts_of[node] for node in nodes_of.get(it.customer, ())), Counter[str]())),
+        )
+        for it in page
+    ]
+
+
+def canonical(rows: sa.Connection, wanted: Sequence[UUID]) -> dict[UUID, UUID]:
+    """The customer each of the nodes belongs to."""
+    query = sa.select(nodes.c.node, nodes.c.customer).where(nodes.c.node.in_(wanted))
+    return {it.node: it.customer for it in rows.execute(query)}
+
+
+def _nodes_of(rows: sa.Connection, wanted: Sequence[UUID]) -> dict[UUID, list[UUID]]:
+    query = sa.select(nodes.c.customer, nodes.c.node).where(nodes.c.customer.in_(wanted)).order_by(nodes.c.node)
+    found: dict[UUID, list[UUID]] = {}
+    for it in rows.execute(query):
+        found.setdefault(it.customer, []).append(it.node)
+    return found
+
+
+def _counts_of(rows: sa.Connection, wanted: Sequence[UUID]) -> dict[UUID, Counter[str]]:
+    query = sa.select(counts.c.node, counts.c.namespace, counts.c.count).where(counts.c.node.in_(wanted))
+    found: dict[UUID, Counter[str]] = {it: Counter() for it in wanted}
+    for it in rows.execute(query):
+        found[it.node][it.namespace] = it[2]
+    return found
+
+
+@dataclass(slots=True)
+class _Changes:
+    """What a stretch of the log changes, gathered to be written in one statement per table."""
+
+    registered: list[Row] = field(default_factory=list)
+    known: list[Row] = field(default_factory=list)
+    merged: list[tuple[str, UUID, UUID]] = field(default_factory=list)
+    counted: Counter[tuple[str, UUID, str]] = field(default_factory=Counter)
+
+    def take(self, recorded: Recorded) -> None:
+        tenant = recorded.tenant
+        match recorded.event:
+            case Customer.Registered(originator_id=id, state=state, assignment_key=key, registered_at=at) as event:
+                self.registered.append((tenant, id, state, key, at, at if state is CustomerState.KNOWN else None))
+                self._count(tenant, event.identifiers, 1)
+            case Customer.IdentifiersLinked(identifiers=identifiers):
+                self._count(tenant, identifiers, 1)
+            case Customer.IdentifiersUnlinked(identifiers=identifiers):
+                self._count(tenant, identifiers, -1)
+            case Customer.BecameKnown(originator_id=id, assignment_key=key, became_known_at=at):
+                self.known.append((tenant, id, key, at))
+            case Customer.MergedInto(originator_id=id, survivor_id=survivor):
+                self.merged.append((tenant, id, survivor))
+
+    def _count(self, tenant: str, identifiers: Sequence[LinkedIdentifier], step: int) -> None:
+        for it in identifiers:
+            self.counted[tenant, it.node, it.namespace] += step
+
+    def write(self, rows: sa.Connection) -> None:
+        """Of one customer's events being registered comes first and being merged last."""
+        _write(rows, _REGISTER, self.registered)
+        _write(rows, _ADD_NODES, [(tenant, id) for tenant, id, *_ in self.registered])
+        _write(rows, _BECOME_KNOWN, self.known)
+        _write(rows, _MERGE, self.merged)
+        _write(rows, _MOVE_NODES, self._moves(rows))
+        _write(rows, _COUNT, [(*key, count) for key, count in self.counted.items()])
+
+    def _moves(self, rows: sa.Connection) -> list[Row]:
+        """Every merged customer with whom its nodes belong to now.
+
+        A survivor may itself be part of somebody by now, or not be in the log yet.
+        """
+        if not self.merged:
+            return []
+        pairs = _columns([(tenant, survivor) for tenant, _, survivor in self.merged])
+        owner = {(it.tenant, it.node): it.customer for it in rows.execute(_OWNERS, pairs)}
+        moved = {(tenant, loser): owner.get((tenant, survivor), survivor) for tenant, loser, survivor in self.merged}
+        for tenant, loser in moved:
+            while (tenant, moved[tenant, loser]) in moved:
+                moved[tenant, loser] = moved[tenant, moved[tenant, loser]]
+        return [(tenant, loser, root) for (tenant, loser), root in moved.items()]
+
+
+def _write(rows: sa.Connection, statement: sa.TextClause, values: Sequence[Row]) -> None:
+    if values:
+        rows.execute(statement, _columns(values))
+
+
+def _columns(values: Sequence[Row]) -> dict[str, list[Any]]:
+    """Rows as the arrays `a`, `b`, `c`… of their columns."""
+    return {chr(ord("a") + number): list(column) for number, column in enumerate(zip(*values, strict=True))}
+
+
+_REGISTER: Final = sa.text(
+    "INSERT INTO customers (tenant, customer, state, assignment_key, registered_at, became_known_at)"
+    " SELECT * FROM unnest(CAST(:a AS text[]), CAST(:b AS uuid[]), CAST(:c AS text[]), CAST(:d AS text[]),"
+    " CAST(:e AS timestamptz[]), CAST(:f AS timestamptz[]))"
+)
+_ADD_NODES: Final = sa.text(
+    "INSERT INTO customer_nodes (tenant, node, customer)"
+    " SELECT v.tenant, v.node, v.node FROM unnest(CAST(:a AS text[]), CAST(:b AS uuid[])) AS v(tenant, node)"
+)
+_BECOME_KNOWN: Final = sa.text(
+    "UPDATE customers c SET state = 'KNOWN', assignment_key = v.key, became_known_at = v.at"
+    " FROM unnest(CAST(:a AS text[]), CAST(:b AS uuid[]), CAST(:c AS text[]), CAST(:d AS timestamptz[]))"
+    " AS v(tenant, customer, key, at) WHERE (c.tenant, c.customer) = (v.tenant, v.customer)"
+)
+_MERGE: Final = sa.text(
+    "UPDATE customers c SET state = 'MERGED', merged_into = v.survivor"
+    " FROM unnest(CAST(:a AS text[]), CAST(:b AS uuid[]), CAST(:c AS uuid[])) AS v(tenant, customer, survivor)"
+    " WHERE (c.tenant, c.customer) = (v.tenant, v.customer)"
+)
+_OWNERS: Final = sa.text(
+    "SELECT n.tenant, n.node, n.customer FROM customer_nodes n"
+    " JOIN unnest(CAST(:a AS text[]), CAST(:b AS uuid[])) AS v(tenant, node) USING (tenant, node)"
+)
+_MOVE_NODES: Final = sa.text(
+    "UPDATE customer_nodes n SET customer = v.root"
+    " FROM unnest(CAST(:a AS text[]), CAST(:b AS uuid[]), CAST(:c AS uuid[])) AS v(tenant, loser, root)"
+    " WHERE (n.tenant, n.customer) = (v.tenant, v.loser)"
+)
+_COUNT: Final = sa.text(
+    "INSERT INTO identifier_counts AS i (tenant, node, namespace, count)"
+    " SELECT * FROM unnest(CAST(:a AS text[]), CAST(:b AS uuid[]), CAST(:c AS text[]), CAST(:d AS int[]))"
+    " ON CONFLICT (tenant, node, namespace) DO UPDATE SET count = i.count + excluded.count"
+)

@@ -1,0 +1,51 @@
+"""What identity is told by its environment."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from chassis.settings import ChassisSettings, InvalidSettingsError, Variables
+from services.identity.domain.identifiers import SHORTEST_SECRET
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """`hash_key` (SCRM_IDENTITY_HASH_KEY, at least 32 characters) is the secret behind all keyed hashes of identifiers.
+
+    It must stay the same for ever: with another one nobody is recognised. `region` (SCRM_IDENTITY_REGION) is the country
+    whose phone numbers need no country code, `regions` (SCRM_IDENTITY_REGIONS, such as `acme=US,globex=DE`) the same
+    for single tenants.
+    """
+
+    chassis: ChassisSettings
+    hash_key: bytes = field(repr=False)
+    region: str
+    regions: Mapping[str, str]
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Settings":
+        """Raises InvalidSettingsError."""
+        read = Variables(environment)
+        hash_key = read.text("SCRM_IDENTITY_HASH_KEY").encode()
+        if len(hash_key) < SHORTEST_SECRET:
+            raise InvalidSettingsError(f"SCRM_IDENTITY_HASH_KEY needs at least {SHORTEST_SECRET} characters")
+        return cls(
+            chassis=ChassisSettings.from_environment("identity", environment),
+            hash_key=hash_key,
+            region=_region(read.text("SCRM_IDENTITY_REGION", "CN"), "SCRM_IDENTITY_REGION"),
+            regions=_regions(read.text("SCRM_IDENTITY_REGIONS", "")),
+        )
+
+
+def _regions(text: str) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for pair in filter(None, text.split(",")):
+        tenant, _, region = pair.partition("=")
+        found[tenant.strip()] = _region(region.strip(), "SCRM_IDENTITY_REGIONS")
+    return found
+
+
+def _region(text: str, name: str) -> str:
+    if len(text) != 2 or not text.isascii() or not text.isupper():
+        raise InvalidSettingsError(f"{name} must name countries by their two capital letters")
+    return text

@@ -1,0 +1,1 @@
+"""What callers see of membership, made from its events."""

@@ -1,0 +1,244 @@
+"""Points: the double-entry ledger, the lots, and the balances, three views that must add up to the same.
+
+Every entry moves points from one side to another (`ISSUED`, `LOTS`, `BURNED`, `EXPIRED`, `REVERSED`, `DEBT`). What the
+entries leave on the side LOTS is what the lots hold, on the side DEBT what is owed; `accounts_that_do_not_add_up` compares.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+
+import sqlalchemy as sa
+
+from chassis.log import Recorded
+from chassis.projection import Source
+from services.membership.domain.lots import Allocation, Lot
+from services.membership.domain.points_account import PointsAccount, account_id
+
+tables: Final = sa.MetaData()
+
+ledger: Final = sa.Table(
+    "points_ledger",
+    tables,
+    sa.Column("tenant", sa.Text, primary_key=True),
+    sa.Column("account", sa.Uuid, primary_key=True),
+    sa.Column("position", sa.BigInteger, primary_key=True),
+    sa.Column("line", sa.Integer, primary_key=True),
+    sa.Column("debit", sa.Text, nullable=False),
+    sa.Column("credit", sa.Text, nullable=False),
+    sa.Column("points", sa.BigInteger, nullable=False),
+    sa.Column("lot", sa.Uuid, nullable=False),
+    sa.Column("source", sa.Text, nullable=False),
+    sa.Column("ref", sa.Text, nullable=False),
+    sa.Column("effect_at", sa.DateTime(timezone=True), nullable=False),
+    sa.CheckConstraint("points > 0", name="points_ledger_points"),
+    sa.CheckConstraint("debit <> credit", name="points_ledger_sides"),
+)
+lots: Final = sa.Table(
+    "points_lot",
+    tables,
+    sa.Column("tenant", sa.Text, primary_key=True),
+    sa.Column("account", sa.Uuid, nullable=False),
+    sa.Column("lot", sa.Uuid, primary_key=True),
+    sa.Column("node", sa.Uuid, nullable=False),
+    sa.Column("source", sa.Text, nullable=False),
+    sa.Column("ref", sa.Text, nullable=False),
+    sa.Column("granted", sa.BigInteger, nullable=False),
+    sa.Column("remaining", sa.BigInteger, nullable=False),
+    sa.Column("active_at", sa.DateTime(timezone=True), nullable=False),
+    sa.Column("expire_at", sa.DateTime(timezone=True)),
+    sa.CheckConstraint("remaining BETWEEN 0 AND granted", name="points_lot_remaining"),
+    sa.Index("points_lot_account", "tenant", "account"),
+)
+balances: Final = sa.Table(
+    "points_balance",
+    tables,
+    sa.Column("tenant", sa.Text, primary_key=True),
+    sa.Column("account", sa.Uuid, primary_key=True),
+    sa.Column("customer", sa.Uuid, nullable=False),
+    sa.Column("remaining", sa.BigInteger, nullable=False),
+    sa.Column("debt", sa.BigInteger, nullable=False),
+    sa.CheckConstraint("remaining >= 0", name="points_balance_remaining"),
+    sa.CheckConstraint("debt >= 0", name="points_balance_debt"),
+)
+
+Row = dict[str, Any]
+Account = tuple[str, UUID]
+
+
+class PointsProjection:
+    """Keeps the three tables; a batch is gathered in memory and written with a few statements."""
+
+    name = "points"
+    version = 1
+    source: Source = "events"
+    tables = tables
+
+    def apply(self, items: Sequence[Recorded], rows: sa.Connection) -> None:
+        gathered = _Gathered()
+        for it in items:
+            match it.event:
+                case PointsAccount.Opened(customer=customer):
+                    gathered.opened.append(_balance(it.tenant, it.event.originator_id, customer))
+                case PointsAccount.TakenOver():
+                    gathered.write(rows)
+                    gathered = _Gathered()
+                    _repoint(rows, it.tenant, it.event)
+                case PointsAccount.Granted(lot=lot):
+                    gathered.lot(it.tenant, it.event.originator_id, lot)
+                case PointsAccount.Restored(new_lots=new_lots):
+                    for lot in new_lots:
+                        gathered.lot(it.tenant, it.event.originator_id, lot)
+            for line, entry in enumerate(_entries(it.event)):
+                gathered.entry(it, line, entry)
+        gathered.write(rows)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """`points` of a lot went from `debit` to `credit`; `new` for the first entry of a lot, which makes it."""
+
+    debit: str
+    credit: str
+    points: int
+    lot: UUID
+    source: str
+    ref: str
+    effect_at: datetime
+    new: bool = False
+
+
+def list_entries(rows: sa.Connection, account: UUID, after: tuple[int, int] | None, limit: int) -> list[Any]:
+    """Up to `limit` entries of an account behind (position, line) `after`, latest first."""
+    place = sa.tuple_(ledger.c.position, ledger.c.line)
+    query = sa.select(ledger).where(ledger.c.account == account)
+    query = query.order_by(ledger.c.position.desc(), ledger.c.line.desc()).limit(limit)
+    if after is not None:
+        query = query.where(place < sa.tuple_(*map(sa.literal, after)))
+    return list(rows.execute(query))
+
+
+def _entries(event: object) -> Iterator[Entry]:
+    """The lines an event makes in the ledger; none for an event that moves no points."""
+    match event:
+        case PointsAccount.Granted(lot=it, granted_at=at):
+            yield Entry("ISSUED", "LOTS", it.granted, it.id, it.source, it.ref, at, new=True)
+        case PointsAccount.Burned(ref=ref, allocations=allocations, burned_at=at):
+            yield from _lines("LOTS", "BURNED", allocations, "", ref, at)
+        case PointsAccount.Restored(ref=ref, allocations=allocations, new_lots=new, restored_at=at):
+            yield from _lines("BURNED", "LOTS", allocations, "", ref, at)
+            for it in new:
+                yield Entry("BURNED", "LOTS", it.granted, it.id, it.source, ref, at, new=True)
+        case PointsAccount.Expired(lot=lot, points=points, expired_at=at):
+            yield Entry("LOTS", "EXPIRED", points, lot, "", "", at)
+        case PointsAccount.Reversed() as it:
+            yield from _lines("LOTS", "REVERSED", it.allocations, it.source, it.ref, it.reversed_at)
+            if it.to_debt:
+                yield Entry("DEBT", "REVERSED", it.to_debt, it.lot, it.source, it.ref, it.reversed_at)
+        case PointsAccount.DebtOffset(allocations=allocations, offset_at=at):
+            yield from _lines("LOTS", "DEBT", allocations, "", "", at)
+
+
+def _lines(
+    debit: str, credit: str, allocations: Sequence[Allocation], source: str, ref: str, at: datetime
+) -> Iterator[Entry]:
+    for it in allocations:
+        yield Entry(debit, credit, it.points, it.lot, source, ref, at)
+
+
+@dataclass(slots=True)
+class _Gathered:
+    """What a batch changes, each row once."""
+
+    opened: list[Row] = field(default_factory=list)
+    entries: list[Row] = field(default_factory=list)
+    new_lots: dict[tuple[str, UUID], Row] = field(default_factory=dict)
+    lot_changes: dict[tuple[str, UUID], int] = field(default_factory=lambda: defaultdict(int))
+    remaining: dict[Account, int] = field(default_factory=lambda: defaultdict(int))
+    debt: dict[Account, int] = field(default_factory=lambda: defaultdict(int))
+
+    def lot(self, tenant: str, account: UUID, lot: Lot) -> None:
+        self.new_lots[tenant, lot.id] = {
+            "tenant": tenant,
+            "account": account,
+            "lot": lot.id,
+            "node": lot.node,
+            "source": lot.source.value,
+            "ref": lot.ref,
+            "granted": lot.granted,
+            "remaining": lot.granted,
+            "active_at": lot.active_at,
+            "expire_at": lot.expire_at,
+        }
+
+    def entry(self, recorded: Recorded, line: int, entry: Entry) -> None:
+        tenant, account = recorded.tenant, recorded.event.originator_id
+        self.entries.append(
+            {
+                "tenant": tenant,
+                "account": account,
+                "position": recorded.position,
+                "line": line,
+                "debit": entry.debit,
+                "credit": entry.credit,
+                "points": entry.points,
+                "lot": entry.lot,
+                "source": str(entry.source),
+                "ref": entry.ref,
+                "effect_at": entry.effect_at,
+            }
+        )
+        in_lots = entry.points * ((entry.credit == "LOTS") - (entry.debit == "LOTS"))
+        self.remaining[tenant, account] += in_lots
+        self.debt[tenant, account] += entry.points * ((entry.debit == "DEBT") - (entry.credit == "DEBT"))
+        if in_lots and not entry.new:
+            if (made := self.new_lots.get((tenant, entry.lot))) is not None:
+                made["remaining"] += in_lots
+            else:
+                self.lot_changes[tenant, entry.lot] += in_lots
+
+    def write(self, rows: sa.Connection) -> None:
+        if self.opened:
+            rows.execute(sa.insert(balances), self.opened)
+        if self.new_lots:
+            rows.execute(sa.insert(lots), list(self.new_lots.values()))
+        if self.lot_changes:
+            changed = [{"t": t, "l": lot, "n": points} for (t, lot), points in self.lot_changes.items()]
+            rows.execute(_CHANGE_LOT, changed)
+        if self.entries:
+            rows.execute(sa.insert(ledger), self.entries)
+            moved = [
+                {"t": key[0], "a": key[1], "n": points, "d": self.debt[key]} for key, points in self.remaining.items()
+            ]
+            rows.execute(_CHANGE_BALANCE, moved)
+
+
+_CHANGE_LOT: Final = (
+    sa.update(lots)
+    .where((lots.c.tenant == sa.bindparam("t")) & (lots.c.lot == sa.bindparam("l")))
+    .values(remaining=lots.c.remaining + sa.bindparam("n"))
+)
+_CHANGE_BALANCE: Final = (
+    sa.update(balances)
+    .where((balances.c.tenant == sa.bindparam("t")) & (balances.c.account == sa.bindparam("a")))
+    .values(remaining=balances.c.remaining + sa.bindparam("n"), debt=balances.c.debt + sa.bindparam("d"))
+)
+
+
+def _balance(tenant: str, account: UUID, customer: UUID) -> Row:
+    return {"tenant": tenant, "account": account, "customer": customer, "remaining": 0, "debt": 0}
+
+
+def _repoint(rows: sa.Connection, tenant: str, event: PointsAccount.TakenOver) -> None:
+    """Everything of the loser's account is the survivor's from now on: entries, lots, what is left, what is owed."""
+    old, new = account_id(tenant, event.from_customer), event.originator_id
+    for table in (ledger, lots):
+        mine = (table.c.tenant == tenant) & (table.c.account == old)
+        rows.execute(sa.update(table).where(mine).values(account=new))
+    theirs = (balances.c.tenant == tenant) & (balances.c.account == old)
+    gone = rows.execute(sa.delete(balances).where(theirs).returning(balances.c.remaining, balances.c.debt)).one()
+    change = {"t": tenant, "a": new, "n": gone.remaining, "d": gone.debt}
+    rows.execute(_CHANGE_BALANCE, [change])

@@ -1,0 +1,1 @@
+"""Tagging: what customers are like, as tags, models and segments."""

@@ -1,0 +1,1 @@
+"""Where tagging meets gRPC and the messages of other services."""

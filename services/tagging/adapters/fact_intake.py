@@ -1,0 +1,42 @@
+"""Whenever identity or tracking report something: keep the facts, and bring tags and sets in line with them."""
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from chassis.commands import UnitOfWork
+from chassis.consumer import Incoming, Subscription
+from services.tagging.application.facts import EVENTS, STREAMS, Facts
+from services.tagging.application.ports import Audiences
+from services.tagging.application.rule_review import both, follow_merges, review
+from services.tagging.domain.tags import Cause
+from services.tagging.read_models import audiences as tables
+from services.tagging.read_models.intake import take_in
+
+
+class FactIntake:
+    """Takes in batches of messages: facts, tags, events and sets in one transaction."""
+
+    def __init__(self, audiences: Audiences) -> None:
+        self._audiences = audiences
+
+    def subscription(self) -> Subscription:
+        return Subscription(consumer="tagging_facts", streams=STREAMS, handle=self.absorb, keep=True, events=EVENTS)
+
+    def absorb(self, batch: Sequence[Incoming], work: UnitOfWork) -> None:
+        """One batch of one tenant, in the order of arrival."""
+        facts = Facts.of(batch)
+        rows, tenant = work.rows, work.context.tenant
+        tables.lock(rows, tenant, work.now, len(batch))
+        taken = take_in(rows, tenant, facts)
+        merged, ordinals = taken.arrivals.merged, taken.arrivals.ordinals
+        survivors = frozenset(merged.values())
+
+        def cause(customer: UUID) -> Cause:
+            return Cause.MERGE if customer in survivors else Cause.EVENT
+
+        changes = follow_merges(work, self._audiences, merged, ordinals) if merged else {}
+        if taken.visits:
+            changes = both(changes, review(work, self._audiences, taken.visits, ordinals, cause))
+        if merged:
+            tables.move_listed(rows, tenant, merged, ordinals)
+        tables.retag(rows, tenant, changes, taken.arrivals.identified)

@@ -1,0 +1,1 @@
+"""What tagging can be asked to do, and what it does by itself when others report something."""

@@ -1,0 +1,40 @@
+"""Every command of the tagging service with its handler."""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+from uuid import UUID
+
+from chassis.commands import Handler, Handlers, UnitOfWork, handler
+from services.tagging.application import model_commands as models
+from services.tagging.application import segment_commands as segments
+from services.tagging.application import settings_commands as settings
+from services.tagging.application import tag_commands as tags
+from services.tagging.application.ports import Audiences
+
+C = TypeVar("C")
+
+
+def handlers(audiences: Audiences) -> Handlers:
+    """The handlers, over the tables behind `audiences`."""
+
+    def with_tables(
+        command: type[C],
+        handle: Callable[[C, UnitOfWork, Audiences], Any],
+        loads: Callable[[C], tuple[UUID, ...]] = lambda command: (),
+    ) -> Handler:
+        return handler(command, lambda it, work: handle(it, work, audiences), loads=loads)
+
+    return (
+        handler(settings.UpdateTenantSettings, settings.update_tenant_settings),
+        with_tables(settings.ReviewAll, settings.review_all),
+        with_tables(tags.AssignTags, tags.assign_tags),
+        with_tables(tags.RemoveTags, tags.remove_tags),
+        with_tables(tags.ReviewCustomer, tags.review_customer),
+        with_tables(segments.CreateSegment, segments.create_segment),
+        with_tables(segments.UpdateSegment, segments.update_segment, lambda it: (it.segment_id,)),
+        with_tables(segments.UpdateStaticMembers, segments.update_static_members, lambda it: (it.segment_id,)),
+        with_tables(segments.ComputeSetOperation, segments.compute_set_operation),
+        with_tables(segments.SnapshotSegment, segments.snapshot_segment, lambda it: (it.segment_id,)),
+        handler(models.DefineModel, models.define_model),
+        with_tables(models.KeepModelRun, models.keep_model_run),
+    )

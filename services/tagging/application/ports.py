@@ -1,0 +1,112 @@
+"""What commands need of the tables that change with every fact; made real in `read_models/audiences.py`.
+
+Everything here happens in the transaction of the unit of work given, for its tenant.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date, datetime
+from typing import NamedTuple, Protocol
+from uuid import UUID
+
+from pyroaring import BitMap
+
+from chassis.commands import UnitOfWork
+from services.tagging.domain.conditions import Universe
+from services.tagging.domain.rfm import RfmRow
+from services.tagging.domain.segments import Definition, Segment
+from services.tagging.domain.sessions import Visit
+
+
+class Customer(NamedTuple):
+    """A canonical customer."""
+
+    id: UUID
+    ordinal: int
+    assignment_key: str
+
+
+class Change(NamedTuple):
+    """Ordinals that come into a set and go out of it."""
+
+    add: BitMap
+    remove: BitMap
+
+
+class RuleState(NamedTuple):
+    """Where a customer stands with a rule tag; what nobody has kept is `NO_STATE`."""
+
+    assigned: bool
+    first_at: datetime | None
+    next_change: datetime | None
+
+
+NO_STATE = RuleState(assigned=False, first_at=None, next_change=None)
+
+
+class Audiences(Protocol):
+    """Customers, what is known of them, and the sets they are in."""
+
+    def lock(self, work: UnitOfWork) -> None:
+        """Be the only one to change this tenant's sets until the transaction ends; before reading any of them."""
+        ...
+
+    def customers(self, work: UnitOfWork, ids: Iterable[UUID]) -> dict[UUID, Customer]:
+        """The customer behind each of `ids` that is known of: a merged one stands for its survivor."""
+        ...
+
+    def visits(self, work: UnitOfWork, customers: Iterable[UUID]) -> dict[UUID, list[Visit]]: ...
+
+    def customers_with_visits(self, work: UnitOfWork, after: int, limit: int) -> list[Customer]:
+        """Up to `limit` of them with ordinals above `after`, by ordinal."""
+        ...
+
+    def rule_states(self, work: UnitOfWork, rule: str, customers: Iterable[UUID]) -> dict[UUID, RuleState]:
+        """Those that are not `NO_STATE`."""
+        ...
+
+    def keep_rule_states(self, work: UnitOfWork, rule: str, states: Mapping[UUID, RuleState]) -> None: ...
+
+    def retag(self, work: UnitOfWork, tags: Mapping[str, Change], others: BitMap) -> None:
+        """Change who has which tag, and with that the live segments; `others` are customers who changed otherwise."""
+        ...
+
+    def keep_segment(self, work: UnitOfWork, id: UUID, segment: Segment) -> None:
+        """List a segment as it is defined now and find its members."""
+        ...
+
+    def listed(self, work: UnitOfWork, segment: UUID, customers: Iterable[UUID]) -> dict[UUID, list[UUID]]:
+        """The nodes of each customer that are on the list of a static segment."""
+        ...
+
+    def keep_listed(
+        self, work: UnitOfWork, segment: UUID, added: Sequence[Customer], removed: Sequence[tuple[UUID, Customer]]
+    ) -> None:
+        """Put customers on the list of a static segment, and take nodes with their customers from it."""
+        ...
+
+    def size(self, work: UnitOfWork, segment: UUID) -> int:
+        """Customers in a segment now."""
+        ...
+
+    def count(self, work: UnitOfWork, definition: Definition, universe: Universe) -> int:
+        """Customers for whom a definition holds now. Raises what it names and is not found."""
+        ...
+
+    def freeze(self, work: UnitOfWork, segment: UUID, snapshot: UUID) -> tuple[int, str]:
+        """Keep the members of a segment now under `snapshot`; how many, and SHA-256 (hex) of their bitmap."""
+        ...
+
+    def note_holders(self, work: UnitOfWork, given: Iterable[tuple[str, UUID]]) -> None:
+        """Note tags with the nodes that were given them by hand."""
+        ...
+
+    def keep_run(self, work: UnitOfWork, run: "RunRows") -> None: ...
+
+
+class RunRows(NamedTuple):
+    """The rows of a model run; `customer` in them is the ordinal."""
+
+    run: UUID
+    model: str
+    as_of: date
+    rows: Sequence[RfmRow]

@@ -1,0 +1,50 @@
+"""Values of the domain in the messages of the contract."""
+
+from datetime import date, datetime
+
+from google.protobuf.timestamp_pb2 import Timestamp
+from google.type.date_pb2 import Date
+from google.type.money_pb2 import Money
+
+from scrm.tagging.v1 import tag_pb2
+from services.tagging.domain.money import major_units
+from services.tagging.domain.rules import Evidence
+from services.tagging.domain.tags import Assignment, Cause, tag_id
+
+
+def timestamp(at: datetime) -> Timestamp:
+    message = Timestamp()
+    message.FromDatetime(at)
+    return message
+
+
+def day(of: date) -> Date:
+    return Date(year=of.year, month=of.month, day=of.day)
+
+
+def money(minor: int, currency: str) -> Money:
+    units, nanos = major_units(currency, minor)
+    return Money(currency_code=currency, units=units, nanos=nanos)
+
+
+def cause(of: Cause) -> tag_pb2.TagCause.ValueType:
+    return tag_pb2.TagCause.Value(f"TAG_CAUSE_{of}")
+
+
+def evidence(of: Evidence | None) -> tag_pb2.SessionEvidence | None:
+    if of is None:
+        return None
+    return tag_pb2.SessionEvidence(sessions=of.sessions, matching_sessions=of.matching, distinct_days=of.days)
+
+
+def tag_assignment(tenant: str, it: Assignment) -> tag_pb2.TagAssignment:
+    return tag_pb2.TagAssignment(
+        tag_key=it.tag,
+        tag_id=str(tag_id(tenant, it.tag)),
+        value=it.value,
+        source=it.source,
+        cause=cause(it.cause),
+        assign_time=timestamp(it.at),
+        node_id=str(it.node),
+        evidence=evidence(it.evidence),
+    )

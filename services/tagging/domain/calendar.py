@@ -1,0 +1,41 @@
+"""Days as a tenant lives them: its zone turns instants into local dates and dates into midnights (spec 0.5)."""
+
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, time, timedelta
+from zoneinfo import ZoneInfo
+
+from services.tagging.domain.errors import UnknownTimeZone
+
+
+@dataclass(frozen=True, slots=True)
+class Calendar:
+    """The calendar of one zone."""
+
+    zone: ZoneInfo
+    _midnights: dict[int, datetime] = field(default_factory=dict, compare=False, repr=False)
+
+    @classmethod
+    def of(cls, name: str) -> "Calendar":
+        """Raises UnknownTimeZone."""
+        try:
+            return cls(ZoneInfo(name))
+        except (KeyError, ValueError, OSError):
+            raise UnknownTimeZone("not an IANA time zone", field="time_zone") from None
+
+    def day(self, at: datetime) -> int:
+        """The local date of `at`, as a day number (date.toordinal)."""
+        return at.astimezone(self.zone).toordinal()
+
+    def midnight(self, day: int) -> datetime:
+        """When local day number `day` begins, in UTC; where 00:00 is skipped, the first instant after the gap."""
+        found = self._midnights.get(day)
+        if found is None:
+            local = datetime.combine(date.fromordinal(day), time(), self.zone)
+            found = self._midnights[day] = local.astimezone(UTC)
+        return found
+
+    def local(self, at: datetime, offset_minutes: int | None) -> datetime:
+        """Wall-clock time of `at`: by the offset the device reported, else by the zone."""
+        if offset_minutes is None:
+            return at.astimezone(self.zone).replace(tzinfo=None)
+        return (at.astimezone(UTC) + timedelta(minutes=offset_minutes)).replace(tzinfo=None)

@@ -1,0 +1,75 @@
+"""Why the tagging service refuses."""
+
+from chassis.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound
+
+
+class CustomerNotFound(NotFound):
+    """There is no such customer."""
+
+
+class SegmentNotFound(NotFound):
+    """There is no such segment."""
+
+
+class SnapshotNotFound(NotFound):
+    """There is no such snapshot."""
+
+
+class ModelNotFound(NotFound):
+    """There is no such model."""
+
+
+class RunNotFound(NotFound):
+    """There is no such run of the model."""
+
+
+class LayerNotFound(NotFound):
+    """The model has no such layer."""
+
+
+class TagNotFound(NotFound):
+    """There is no such tag."""
+
+
+class CustomerNotScored(NotFound):
+    """The run says nothing about this customer."""
+
+
+class NameTaken(AlreadyExists):
+    """A segment has this name already."""
+
+
+class ModelExists(AlreadyExists):
+    """A model with this key and other parameters exists."""
+
+
+class ConditionTooComplex(InvalidArgument):
+    """A condition is larger than allowed."""
+
+
+class SegmentCycle(InvalidArgument):
+    """A segment would depend on itself."""
+
+
+class SegmentNotStatic(FailedPrecondition):
+    """Only static segments have members set by hand."""
+
+
+class SegmentKindFixed(FailedPrecondition):
+    """The kind of a segment cannot be changed."""
+
+
+class TagNotManual(FailedPrecondition):
+    """A tag of a rule is not assigned or removed by hand."""
+
+
+class TooManyTags(FailedPrecondition):
+    """The customer has as many tags as allowed."""
+
+
+class UnknownTimeZone(InvalidArgument):
+    """The zone is not an IANA time zone."""
+
+
+class AsOfInFuture(InvalidArgument):
+    """The day lies in the future."""

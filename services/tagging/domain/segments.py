@@ -1,0 +1,190 @@
+"""Segments (spec TG-6): named sets of customers, and the frozen sets that campaigns target."""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from uuid import UUID
+
+from chassis.aggregate import Aggregate, Event, InitialEvent, event, natural_id
+from services.tagging.domain.conditions import Condition, HasTag, InSegment, Leaf, SetOperation, Universe
+from services.tagging.domain.errors import SegmentCycle, SegmentKindFixed, SegmentNotStatic
+
+
+class SegmentKind(StrEnum):
+    """Where the members of a segment come from."""
+
+    STATIC = "STATIC"
+    DYNAMIC = "DYNAMIC"
+    DERIVED = "DERIVED"
+
+
+@dataclass(frozen=True, slots=True)
+class Definition:
+    """A list kept by hand (neither is set), a condition, or a combination of sets."""
+
+    condition: Condition | None = None
+    operation: SetOperation | None = None
+
+    @property
+    def kind(self) -> SegmentKind:
+        if self.condition is not None:
+            return SegmentKind.DYNAMIC
+        return SegmentKind.STATIC if self.operation is None else SegmentKind.DERIVED
+
+    @property
+    def expression(self) -> Condition | SetOperation | None:
+        return self.condition or self.operation
+
+    def leaves(self) -> Iterator[Leaf]:
+        if self.expression is not None:
+            yield from self.expression.leaves()
+
+    def operands(self) -> list[UUID]:
+        """The segments this one is made of."""
+        return [it.segment for it in self.leaves() if isinstance(it, InSegment)]
+
+    @property
+    def live(self) -> bool:
+        """Whether the members are kept up to date with every fact: a condition on nothing but tags."""
+        return self.condition is not None and all(isinstance(it, HasTag) for it in self.leaves())
+
+    def check(self) -> None:
+        """Raises ConditionTooComplex."""
+        if self.expression is not None:
+            self.expression.check()
+
+
+class Segment(Aggregate):
+    """A named set of customers. A static one holds nodes, so that a merge or its undoing moves nothing."""
+
+    TOPIC = "tagging.Segment"
+
+    class Defined(InitialEvent):
+        TOPIC = "tagging.SegmentDefined"
+        tenant: str
+        name: str
+        definition: Definition
+        universe: Universe
+        at: datetime
+
+    class Updated(Event):
+        TOPIC = "tagging.SegmentUpdated"
+        definition: Definition
+        revision: int
+        at: datetime
+
+    class MembersAdded(Event):
+        TOPIC = "tagging.SegmentMembersAdded"
+        nodes: tuple[UUID, ...]
+
+    class MembersRemoved(Event):
+        TOPIC = "tagging.SegmentMembersRemoved"
+        nodes: tuple[UUID, ...]
+
+    @event(Defined)
+    def __init__(
+        self, id: UUID, tenant: str, name: str, definition: Definition, universe: Universe, at: datetime
+    ) -> None:
+        self.tenant = tenant
+        self.name = name
+        self.definition = definition
+        self.universe = universe
+        self.created_at = at
+        self.updated_at = at
+        self.revision = 1
+
+    def update(self, definition: Definition, at: datetime) -> bool:
+        """Be made of something else; whether that changed anything. Raises SegmentKindFixed, ConditionTooComplex."""
+        if definition.kind != self.definition.kind:
+            raise SegmentKindFixed(kind=self.definition.kind)
+        definition.check()
+        if definition == self.definition:
+            return False
+        self._updated(definition=definition, revision=self.revision + 1, at=at)
+        return True
+
+    def add_members(self, nodes: Iterable[UUID]) -> None:
+        """Raises SegmentNotStatic."""
+        self.require_static()
+        self._members_added(nodes=tuple(nodes))
+
+    def remove_members(self, nodes: Iterable[UUID]) -> None:
+        """Raises SegmentNotStatic."""
+        self.require_static()
+        self._members_removed(nodes=tuple(nodes))
+
+    def require_static(self) -> None:
+        if self.definition.kind is not SegmentKind.STATIC:
+            raise SegmentNotStatic(kind=self.definition.kind)
+
+    @event(Updated)
+    def _updated(self, definition: Definition, revision: int, at: datetime) -> None:
+        self.definition = definition
+        self.updated_at = at
+        self.revision = revision
+
+    @event(MembersAdded)
+    def _members_added(self, nodes: tuple[UUID, ...]) -> None:
+        """Members are kept as rows and bitmaps: a list of millions has no place in memory."""
+
+    @event(MembersRemoved)
+    def _members_removed(self, nodes: tuple[UUID, ...]) -> None:
+        """See above."""
+
+
+def require_no_cycle(segment: UUID, definition: Definition, load: Callable[[set[UUID]], dict[UUID, Segment]]) -> None:
+    """`segment` must not be among the segments it would be made of; `load` fetches segments, all that are asked for.
+
+    Raises SegmentCycle, and what `load` raises for an unknown segment.
+    """
+    seen: set[UUID] = set()
+    waiting = set(definition.operands())
+    while waiting:
+        if segment in waiting:
+            raise SegmentCycle(field="definition")
+        seen |= waiting
+        found = load(waiting)
+        waiting = {operand for it in found.values() for operand in it.definition.operands()} - seen
+
+
+class SegmentName(Aggregate):
+    """The claim of a segment to its name."""
+
+    TOPIC = "tagging.SegmentName"
+
+    class Claimed(InitialEvent):
+        TOPIC = "tagging.SegmentNameClaimed"
+        tenant: str
+        segment: UUID
+
+    @event(Claimed)
+    def __init__(self, id: UUID, tenant: str, segment: UUID) -> None:
+        self.tenant = tenant
+        self.segment = segment
+
+    @classmethod
+    def id_of(cls, tenant: str, name: str) -> UUID:
+        return natural_id(tenant, "segment_name", name)
+
+
+class Snapshot(Aggregate):
+    """The members a segment had at one moment, frozen."""
+
+    TOPIC = "tagging.SegmentSnapshot"
+
+    class Taken(InitialEvent):
+        TOPIC = "tagging.SegmentSnapshotTaken"
+        tenant: str
+        segment: UUID
+        size: int
+        digest: str
+        at: datetime
+
+    @event(Taken)
+    def __init__(self, id: UUID, tenant: str, segment: UUID, size: int, digest: str, at: datetime) -> None:
+        self.tenant = tenant
+        self.segment = segment
+        self.size = size
+        self.digest = digest
+        self.taken_at = at

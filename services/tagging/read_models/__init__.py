@@ -1,0 +1,1 @@
+"""The tables of tagging, each with what changes and reads it."""

@@ -1,0 +1,108 @@
+"""Sets of customers as Roaring bitmaps of their ordinals, stored in chunks of 65,536 ordinals.
+
+Names: "known" and "anonymous" (canonical customers), "tag:<key>", "segment:<id>". A chunk that would be empty is not
+there, so that equal sets are equal rows.
+"""
+
+from collections.abc import Iterable, Mapping
+from uuid import UUID
+
+import sqlalchemy as sa
+from pyroaring import BitMap
+
+from services.tagging.application.ports import Change
+from services.tagging.read_models import sql
+
+KNOWN = "known"
+ANONYMOUS = "anonymous"
+
+_ALL = "SELECT name, members FROM bitmaps WHERE tenant = %s AND name = ANY(%s)"
+_CHUNKS = "SELECT name, chunk, members FROM bitmaps WHERE tenant = %s AND name = ANY(%s) AND chunk = ANY(%s)"
+_WRITE = (
+    "INSERT INTO bitmaps (tenant, name, chunk, members)"
+    " SELECT %s, * FROM unnest(%s::text[], %s::int[], %s::bytea[])"
+    " ON CONFLICT (tenant, name, chunk) DO UPDATE SET members = excluded.members"
+)
+_DELETE = (
+    "DELETE FROM bitmaps b USING (SELECT %s::text AS tenant, * FROM unnest(%s::text[], %s::int[]) AS k(name, chunk)) k"
+    " WHERE (b.tenant, b.name, b.chunk) = (k.tenant, k.name, k.chunk)"
+)
+
+
+def of_tag(tag: str) -> str:
+    return f"tag:{tag}"
+
+
+def of_segment(segment: UUID) -> str:
+    return f"segment:{segment}"
+
+
+def load(rows: sa.Connection, tenant: str, names: Iterable[str]) -> dict[str, BitMap]:
+    """The whole sets; an unknown name is an empty set."""
+    found = {name: BitMap() for name in names}
+    for name, members in sql.fetch(rows, _ALL, tenant, list(found)):
+        found[name] |= BitMap.deserialize(members)
+    return found
+
+
+def among(rows: sa.Connection, tenant: str, names: Iterable[str], who: BitMap) -> dict[str, BitMap]:
+    """The sets as far as `who` is concerned."""
+    found = {name: BitMap() for name in names}
+    for name, _, members in sql.fetch(rows, _CHUNKS, tenant, list(found), _chunks_of(who)):
+        found[name] |= BitMap.deserialize(members) & who
+    return found
+
+
+def change(rows: sa.Connection, tenant: str, changes: Mapping[str, Change]) -> None:
+    """Apply all `changes`; reads and writes only the chunks concerned."""
+    wanted = {name: it for name, it in changes.items() if it.add or it.remove}
+    if not wanted:
+        return
+    chunks = _chunks_of(BitMap.union(*(part for it in wanted.values() for part in it)))
+    before = {(name, chunk): BitMap() for name in wanted for chunk in chunks}
+    stored = sql.fetch(rows, _CHUNKS, tenant, list(wanted), chunks)
+    before.update(((name, chunk), BitMap.deserialize(members)) for name, chunk, members in stored)
+    written: list[sql.Row] = []
+    emptied: list[sql.Row] = []
+    for (name, chunk), old in before.items():
+        window = BitMap(range(chunk << 16, (chunk + 1) << 16))
+        new = (old - wanted[name].remove) | (wanted[name].add & window)
+        if new == old:
+            continue
+        if new:
+            written.append((name, chunk, _packed(new)))
+        else:
+            emptied.append((name, chunk))
+    sql.run_all(rows, _WRITE, tenant, written)
+    sql.run_all(rows, _DELETE, tenant, emptied)
+
+
+def replace(rows: sa.Connection, tenant: str, name: str, members: BitMap) -> None:
+    """Make the set `members`, whatever it was."""
+    sql.run(rows, "DELETE FROM bitmaps WHERE tenant = %s AND name = %s", tenant, name)
+    change(rows, tenant, {name: Change(members, BitMap())})
+
+
+def pack(members: BitMap) -> bytes:
+    """The portable Roaring format, the same for equal sets."""
+    return _packed(BitMap(members))
+
+
+def unpack(packed: bytes) -> BitMap:
+    return BitMap.deserialize(packed)
+
+
+def _packed(members: BitMap) -> bytes:
+    members.run_optimize()
+    return members.serialize()
+
+
+def _chunks_of(who: BitMap) -> list[int]:
+    """The numbers of the chunks that hold `who`, each found by a jump to the first ordinal after the last chunk."""
+    chunks: list[int] = []
+    position = 0
+    while position < len(who):
+        chunk = who[position] >> 16
+        chunks.append(chunk)
+        position = who.rank(((chunk + 1) << 16) - 1)
+    return chunks

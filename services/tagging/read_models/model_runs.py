@@ -1,0 +1,114 @@
+"""Runs of models with their rows and layers: written once with the run, never changed."""
+
+from collections.abc import Iterable, Iterator
+from datetime import date
+from uuid import UUID
+
+import sqlalchemy as sa
+from pyroaring import BitMap
+
+from services.tagging.application.ports import Customer, RunRows
+from services.tagging.domain.conditions import InLayer, RfmScores
+from services.tagging.domain.errors import LayerNotFound, RunNotFound
+from services.tagging.domain.rfm import LAYERS, RfmRow, RfmSegment, RfmType
+from services.tagging.read_models import bitmaps, directory, sql
+
+_NUMBER = "SELECT coalesce(max(number) + 1, 1) FROM model_runs WHERE tenant = %s AND model = %s"
+_RUN = "INSERT INTO model_runs (tenant, run, model, as_of, number) VALUES (%s, %s, %s, %s, %s)"
+_ROWS = (
+    "rfm_rows (tenant, run, ordinal, recency, frequency, monetary, recency_score, frequency_score, monetary_score,"
+    " type, segment)"
+)
+_LAYER = (
+    "INSERT INTO run_layers (tenant, run, layer, members) SELECT %s, * FROM unnest(%s::uuid[], %s::text[], %s::bytea[])"
+)
+_LATEST = (
+    "SELECT run FROM model_runs WHERE tenant = %s AND model = %s AND (%s::date IS NULL OR as_of = %s)"
+    " ORDER BY number DESC LIMIT 1"
+)
+_EXISTS = "SELECT run FROM model_runs WHERE tenant = %s AND model = %s AND run = %s"
+_OF_MODEL = (
+    "SELECT number, run FROM model_runs WHERE tenant = %s AND model = %s AND (%s::bigint IS NULL OR number < %s)"
+    " ORDER BY number DESC LIMIT %s"
+)
+_MEMBERS = "SELECT members FROM run_layers WHERE tenant = %s AND run = %s AND layer = %s"
+_WITH_SCORES = (
+    "SELECT ordinal FROM rfm_rows WHERE tenant = %s AND run = %s AND recency_score BETWEEN %s AND %s"
+    " AND frequency_score BETWEEN %s AND %s AND monetary_score BETWEEN %s AND %s"
+)
+_ROW = (
+    "SELECT ordinal, recency, frequency, monetary, recency_score, frequency_score, monetary_score, type, segment"
+    " FROM rfm_rows WHERE tenant = %s AND run = %s"
+)
+
+
+def keep(rows: sa.Connection, tenant: str, run: RunRows) -> None:
+    """Write a run with its rows and layers."""
+    (number,) = sql.fetch(rows, _NUMBER, tenant, run.model)[0]
+    sql.run(rows, _RUN, tenant, run.run, run.model, run.as_of, number)
+    sql.copy(rows, _ROWS, ((tenant, run.run, *it) for it in run.rows))
+    layers: dict[str, list[int]] = {layer: [] for layer in LAYERS}
+    for it in run.rows:
+        if it.segment is not None and it.type is not None:
+            layers[it.segment].append(it.customer)
+            layers[it.type].append(it.customer)
+    packed = [(run.run, layer, bitmaps.pack(BitMap(ordinals))) for layer, ordinals in sorted(layers.items())]
+    sql.run_all(rows, _LAYER, tenant, packed)
+
+
+def latest(rows: sa.Connection, tenant: str, model: str, as_of: date | None = None) -> UUID:
+    """The run made last, of those as of a date if one is given. Raises RunNotFound."""
+    found: list[tuple[UUID]] = sql.fetch(rows, _LATEST, tenant, model, as_of, as_of)
+    if not found:
+        raise RunNotFound(model=model)
+    return found[0][0]
+
+
+def of_model(rows: sa.Connection, tenant: str, model: str, before: int | None, limit: int) -> list[tuple[int, UUID]]:
+    """Up to `limit` runs with numbers below `before` (None: all), each with its number, latest first."""
+    return [(number, run) for number, run in sql.fetch(rows, _OF_MODEL, tenant, model, before, before, limit)]
+
+
+def layer(rows: sa.Connection, tenant: str, wanted: InLayer) -> BitMap:
+    """Everybody in a layer of a run. Raises RunNotFound, LayerNotFound."""
+    if wanted.layer not in LAYERS:
+        raise LayerNotFound(layer=wanted.layer)
+    run = wanted.run
+    if run is None:
+        run = latest(rows, tenant, wanted.model, wanted.as_of)
+    elif not sql.fetch(rows, _EXISTS, tenant, wanted.model, run):
+        raise RunNotFound(model=wanted.model)
+    found = sql.fetch(rows, _MEMBERS, tenant, run, wanted.layer)
+    return bitmaps.unpack(found[0][0])
+
+
+def with_scores(rows: sa.Connection, tenant: str, wanted: RfmScores) -> BitMap:
+    """Everybody with scores within bounds in the latest run. Raises RunNotFound."""
+    run = latest(rows, tenant, wanted.model)
+    found = sql.fetch(rows, _WITH_SCORES, tenant, run, *wanted.recency, *wanted.frequency, *wanted.monetary)
+    return BitMap(row[0] for row in found)
+
+
+def rfm_rows(rows: sa.Connection, tenant: str, run: UUID, after: int, limit: int) -> list[RfmRow]:
+    """Up to `limit` rows of a run with ordinals above `after`, by ordinal."""
+    found = sql.fetch(rows, f"{_ROW} AND ordinal > %s ORDER BY ordinal LIMIT %s", tenant, run, after, limit)
+    return list(_rows(found))
+
+
+def rfm_rows_with_customers(
+    rows: sa.Connection, tenant: str, run: UUID, after: int, limit: int
+) -> tuple[list[RfmRow], dict[int, Customer]]:
+    """`rfm_rows`, and the customers they are about by ordinal."""
+    found = rfm_rows(rows, tenant, run, after, limit)
+    customers = directory.by_ordinal(rows, tenant, [it.customer for it in found])
+    return found, {it.ordinal: it for it in customers}
+
+
+def rfm_row(rows: sa.Connection, tenant: str, run: UUID, ordinal: int) -> RfmRow | None:
+    """What a run says about one customer."""
+    return next(_rows(sql.fetch(rows, f"{_ROW} AND ordinal = %s", tenant, run, ordinal)), None)
+
+
+def _rows(found: Iterable[sql.Row]) -> Iterator[RfmRow]:
+    for *numbers, kind, segment in found:
+        yield RfmRow._make((*numbers, RfmType(kind) if kind else None, RfmSegment(segment) if segment else None))

@@ -1,0 +1,194 @@
+"""All tables of the tagging service, and what each of them is to the others.
+
+Truth is in `stored_events` (what this service decided), in `inbox` (what it was told, as received) and in the tables of
+RESULTS, which freeze what was found at one moment: rows and layers of model runs, members of snapshots.
+
+Everything in DERIVED follows from those. It is written in the transaction of the fact or decision it follows from, so
+that a fact and its effect on tags and segments are seen together; `rebuild.py` makes it again from the two logs with
+the same functions:
+
+  inbox          → nodes, visits, purchases, refunds, intake   (directory.py, visits.py, purchases.py)
+  stored_events  → segments, static_members, tag_holders       (segments.py, tag_holders.py)
+  all of these   → rule_states, bitmaps                        (rule_states.py, bitmaps.py)
+
+Every table has `tenant`, and `node`, `customer` or an ordinal of one wherever it grows with them.
+"""
+
+from typing import Any, Final
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Date,
+    DateTime,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    SmallInteger,
+    Table,
+    Text,
+    Uuid,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.types import TypeEngine
+
+DERIVED: Final = MetaData()
+RESULTS: Final = MetaData()
+
+
+def _key(name: str, kind: type[TypeEngine[Any]] | TypeEngine[Any]) -> Column[Any]:
+    return Column(name, kind, primary_key=True, autoincrement=False)
+
+
+def _value(name: str, kind: type[TypeEngine[Any]] | TypeEngine[Any]) -> Column[Any]:
+    return Column(name, kind, nullable=False)
+
+
+_INSTANT = DateTime(timezone=True)
+
+Table(
+    "intake",
+    DERIVED,
+    _key("tenant", Text),
+    _value("messages", BigInteger),
+    _value("as_of", _INSTANT),
+)
+
+Table(
+    "nodes",
+    DERIVED,
+    _key("tenant", Text),
+    _key("node", Uuid),
+    _value("customer", Uuid),
+    Column("parent", Uuid),
+    _value("ordinal", BigInteger),
+    _value("known", Boolean),
+    _value("assignment_key", Text),
+    Index("nodes_customer", "tenant", "customer"),
+    Index("nodes_ordinal", "tenant", "ordinal", unique=True),
+)
+
+Table(
+    "visits",
+    DERIVED,
+    _key("tenant", Text),
+    _key("node", Uuid),
+    _key("family", Text),
+    _key("started_at", _INSTANT),
+    _value("ended_at", _INSTANT),
+    Column("utc_offset", SmallInteger),
+)
+
+Table(
+    "purchases",
+    DERIVED,
+    _key("tenant", Text),
+    _key("node", Uuid),
+    _key("order_id", Uuid),
+    _value("revision", Integer),
+    _value("paid_at", _INSTANT),
+    _value("currency", Text),
+    _value("net", BigInteger),
+)
+
+Table(
+    "refunds",
+    DERIVED,
+    _key("tenant", Text),
+    _key("node", Uuid),
+    _key("order_id", Uuid),
+    _key("refund_no", Text),
+    _value("refunded_at", _INSTANT),
+    _value("amount", BigInteger),
+)
+
+Table(
+    "segments",
+    DERIVED,
+    _key("tenant", Text),
+    _key("segment", Uuid),
+    _value("name", Text),
+    _value("live", Boolean),
+    _value("revision", Integer),
+    _value("stated", JSONB),
+    _value("created_at", _INSTANT),
+    _value("updated_at", _INSTANT),
+    Index("segments_name", "tenant", "name", unique=True),
+)
+
+Table(
+    "static_members",
+    DERIVED,
+    _key("tenant", Text),
+    _key("segment", Uuid),
+    _key("node", Uuid),
+    Index("static_members_node", "tenant", "node"),
+)
+
+Table(
+    "rule_states",
+    DERIVED,
+    _key("tenant", Text),
+    _key("rule", Text),
+    _key("customer", Uuid),
+    _value("assigned", Boolean),
+    Column("first_at", _INSTANT),
+    Column("next_change", _INSTANT),
+)
+
+Table("tag_holders", DERIVED, _key("tenant", Text), _key("tag", Text), _key("node", Uuid))
+
+Table(
+    "bitmaps",
+    DERIVED,
+    _key("tenant", Text),
+    _key("name", Text),
+    _key("chunk", Integer),
+    _value("members", LargeBinary),
+)
+
+Table(
+    "model_runs",
+    RESULTS,
+    _key("tenant", Text),
+    _key("run", Uuid),
+    _value("model", Text),
+    _value("as_of", Date),
+    _value("number", BigInteger),
+    Index("model_runs_number", "tenant", "model", "number", unique=True),
+)
+
+Table(
+    "rfm_rows",
+    RESULTS,
+    _key("tenant", Text),
+    _key("run", Uuid),
+    _key("ordinal", BigInteger),
+    _value("recency", Integer),
+    _value("frequency", Integer),
+    _value("monetary", BigInteger),
+    _value("recency_score", SmallInteger),
+    _value("frequency_score", SmallInteger),
+    _value("monetary_score", SmallInteger),
+    Column("type", Text),
+    Column("segment", Text),
+)
+
+Table(
+    "run_layers",
+    RESULTS,
+    _key("tenant", Text),
+    _key("run", Uuid),
+    _key("layer", Text),
+    _value("members", LargeBinary),
+)
+
+Table(
+    "snapshot_members",
+    RESULTS,
+    _key("tenant", Text),
+    _key("snapshot", Uuid),
+    _value("members", LargeBinary),
+)

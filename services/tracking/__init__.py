@@ -1,0 +1,1 @@
+"""Tracking: what people do and what they order."""

@@ -1,0 +1,1 @@
+"""Where tracking meets gRPC, PostgreSQL and the identity service."""

@@ -1,0 +1,66 @@
+"""The public log of behaviours: the table `behaviours`, row by row, as other services read it."""
+
+from typing import Any, Final
+
+import sqlalchemy as sa
+
+from chassis.envelope import Outgoing
+from scrm.tracking.v1 import events_pb2
+from services.tracking.application.wire_values import timestamp
+
+EVENT_NAME: Final = "behaviour_tracked"
+TYPE: Final = events_pb2.BehaviourTracked.DESCRIPTOR.full_name
+
+_READ: Final = sa.text("SELECT * FROM behaviours WHERE position > :after ORDER BY position LIMIT :limit")
+_HEAD: Final = sa.text("SELECT max(position) FROM behaviours")
+
+
+class BehaviourLog:
+    """A `PublicLog` of its own stream, because its order and size have nothing to do with the event store's."""
+
+    name = "tracking_behaviours"
+
+    def __init__(self, engine: sa.Engine) -> None:
+        self._engine = engine
+
+    def read(self, after: int, limit: int) -> list[Outgoing]:
+        with self._engine.connect() as rows:
+            return [_outgoing(it) for it in rows.execute(_READ, {"after": after, "limit": limit})]
+
+    def head(self) -> int:
+        with self._engine.connect() as rows:
+            return rows.scalar(_HEAD) or 0
+
+
+def _outgoing(row: Any) -> Outgoing:
+    message = events_pb2.BehaviourTracked(
+        message_id=row.message_id,
+        source_key=row.source_key,
+        event_type=row.event_type,
+        category=row.category,
+        node_id=str(row.node),
+        occur_time=timestamp(row.occurred_at),
+        receive_time=timestamp(row.received_at),
+        late=row.late,
+        channel=row.channel,
+        content_id=row.content_id,
+        page_view_id=row.page_view_id,
+        code_key=row.code_key,
+        tz_offset_minutes=row.tz_offset_minutes,
+        properties_json=row.properties.encode(),
+        app=row.app,
+        page=row.page,
+        delivery_id=row.delivery_id,
+        share_id=row.share_id,
+        staff_code=row.staff_code,
+    )
+    return Outgoing(
+        position=row.position,
+        tenant=row.tenant,
+        name=EVENT_NAME,
+        partition_key=row.node,
+        payload=message.SerializeToString(),
+        time=row.received_at,
+        type=TYPE,
+        traceparent=row.traceparent,
+    )

@@ -1,0 +1,262 @@
+"""Where events become durable: batches of many callers in one transaction, each message once for ever.
+
+`IngestWriter(engine, committed)`: `start()`, `await submit(submission)`, `stop()`. One thread takes all batches that
+wait. What is new is decided by the table `message_keys`; everything about a batch commits together: its rows, its
+keys, its counts and, where the caller gave a request id, its receipt.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from datetime import timedelta
+from time import monotonic, sleep
+from typing import Any, Final
+
+import psycopg
+import sqlalchemy as sa
+
+from chassis.errors import DomainError, Unavailable, VersionConflict
+from chassis.group_commit import CONFLICTS, OUTAGES
+from chassis.postgres import driver_cursor
+from chassis.receipts import PostgresReceipts, Receipt, ReceiptKey
+from chassis.writer import Writer
+from services.tracking.adapters import binary_copy as pg
+from services.tracking.adapters.binary_copy import UuidArray, UuidArrayDumper, copy_rows
+from services.tracking.adapters.ingest_rows import CONFLICT_COLUMNS, QUARANTINE_COLUMNS, Tallies, aside_row, instant
+from services.tracking.adapters.submission import ACCEPTED_COLUMNS, Submission, result_frame
+from services.tracking.domain.intake import ACCEPTED, CONFLICTING, DUPLICATE, Outcome, Verdict
+
+LOCK_CLASS: Final = 7245
+ANSWER_TYPE: Final = "scrm.tracking.v1.TrackBatchResponse"
+
+_GROUP: Final = 16  # batches
+_ATTEMPTS: Final = 5
+_OUTAGE_SECONDS: Final = 20.0
+
+KEY_COLUMNS: Final = ("key", "tenant", "fingerprint")
+
+_KNOWN: Final = "SELECT key, fingerprint FROM message_keys WHERE key = ANY(%s) AND tenant = %s"
+_TURN: Final = "SELECT pg_advisory_xact_lock(%s, hashtext('accepted')), pg_current_xact_id()::text"
+
+
+@dataclass(slots=True)
+class _Job:
+    """A batch on its way; `verdicts` is what becomes of each event, as far as it is decided."""
+
+    submission: Submission
+    done: Future[bytes] = field(default_factory=Future)
+    verdicts: list[Verdict | None] = field(default_factory=list)
+    answer: bytes | DomainError = b""
+    is_repeated: bool = False
+
+
+class IngestWriter:
+    """Makes batches durable; `committed` tells whether a transaction whose commit was never answered took effect."""
+
+    def __init__(self, engine: sa.Engine, committed: Callable[[str], bool]) -> None:
+        self._engine = engine
+        self._committed = committed
+        self._months: set[tuple[int, int]] = set()
+        self._writer: Writer[_Job] = Writer(self._take, _GROUP)
+
+    def start(self) -> None:
+        self._writer.start()
+
+    def stop(self) -> None:
+        """Finish what waits, then end."""
+        self._writer.stop()
+
+    async def submit(self, submission: Submission) -> bytes:
+        """Make a batch durable; the serialised TrackBatchResponse. Raises RequestIdReused, Unavailable."""
+        job = _Job(submission)
+        self._writer.put(job)
+        return await asyncio.wrap_future(job.done)
+
+    def submit_now(self, submission: Submission) -> bytes:
+        """`submit` in the calling thread."""
+        job = _Job(submission)
+        self._commit([job])
+        return job.done.result()
+
+    def _take(self, jobs: Sequence[_Job]) -> None:
+        """Commit those of `jobs` that are still waited for; from here on nobody can call them back."""
+        wanted = [job for job in jobs if job.done.set_running_or_notify_cancel()]
+        if wanted:
+            self._commit(wanted)
+
+    def _commit(self, jobs: Sequence[_Job]) -> None:
+        try:
+            self._persist(jobs)
+        except Exception as error:  # noqa: BLE001 (whatever it is, it belongs to those who wait)
+            if len(jobs) > 1 and not isinstance(error, DomainError):
+                for job in jobs:
+                    self._commit([job])
+                return
+            for job in jobs:
+                _answer(job, error)
+            return
+        for job in jobs:
+            _answer(job, job.answer)
+
+    def _persist(self, jobs: Sequence[_Job]) -> None:
+        """Commit, again after a lost race, and after an outage only if it had not taken effect."""
+        give_up = monotonic() + _OUTAGE_SECONDS
+        attempts = 0
+        while True:
+            attempt = _Attempt(jobs)
+            try:
+                for job in jobs:
+                    self._ensure_month(job.submission.received)
+                with self._engine.begin() as rows:
+                    attempt.run(rows)
+                return
+            except CONFLICTS as race:
+                attempts += 1
+                if len(jobs) > 1:
+                    raise
+                if attempts == _ATTEMPTS:
+                    raise VersionConflict from race
+            except OUTAGES as outage:
+                if attempt.transaction_id and self._took_effect(attempt.transaction_id, give_up):
+                    return
+                if monotonic() > give_up:
+                    raise Unavailable("the database does not answer") from outage
+                sleep(0.05)
+
+    def _took_effect(self, transaction_id: str, give_up: float) -> bool:
+        while monotonic() < give_up:
+            try:
+                return self._committed(transaction_id)
+            except OUTAGES:
+                sleep(0.05)
+        return False
+
+    def _ensure_month(self, received: int) -> None:
+        """Make the partition for this month and the next, in time and in a transaction of its own."""
+        at = instant(received)
+        if (at.year, at.month) in self._months:
+            return
+        with self._engine.begin() as rows:
+            for month in (at, at + timedelta(days=31)):
+                rows.execute(sa.text("SELECT ensure_accepted_month(:month)"), {"month": month})
+        self._months.add((at.year, at.month))
+
+
+class _Attempt:
+    """One try at committing some batches."""
+
+    def __init__(self, jobs: Sequence[_Job]) -> None:
+        self._jobs = jobs
+        self.transaction_id: str | None = None
+
+    def run(self, rows: sa.Connection) -> None:
+        with driver_cursor(rows) as cursor:
+            cursor.adapters.register_dumper(UuidArray, UuidArrayDumper)
+            cursor.execute(_TURN, [LOCK_CLASS])
+            self.transaction_id = str(cursor.fetchall()[0][1])
+            self._recall(PostgresReceipts(rows))
+            jobs = [job for job in self._jobs if not job.is_repeated]
+            for tenant in sorted({job.submission.tenant for job in jobs}):
+                _decide(cursor, tenant, [job for job in jobs if job.submission.tenant == tenant])
+            _write(cursor, jobs)
+        receipts = [receipt for job in jobs if (receipt := _concluded(job))]
+        PostgresReceipts(rows).write(receipts)
+
+    def _recall(self, receipts: PostgresReceipts) -> None:
+        """Answer batches that were answered before as they were then."""
+        known = receipts.answered(receipts.ask({key for job in self._jobs if (key := _receipt_key(job))}))
+        for job in self._jobs:
+            key, call = _receipt_key(job), job.submission.call
+            job.verdicts = list(job.submission.verdicts)
+            job.is_repeated = key in known
+            if call and key and key in known:
+                try:
+                    known[key].replay(call)
+                    job.answer = known[key].answer
+                except DomainError as refusal:
+                    job.answer = refusal
+
+
+def _decide(cursor: psycopg.Cursor[Any], tenant: str, jobs: Sequence[_Job]) -> None:
+    """Claim the keys of all batches of one tenant; whoever comes second is a duplicate."""
+    keys = [key for job in jobs for key in job.submission.keys]
+    prints = [it for job in jobs for it in job.submission.prints]
+    first = dict(zip(reversed(keys), reversed(prints), strict=True))  # the first of each key is the last one put
+    first.pop(b"", None)
+    fresh = sorted(first)
+    cursor.execute(_KNOWN, [UuidArray(fresh), tenant], prepare=True)
+    known = {key.bytes: fingerprint.bytes for key, fingerprint in cursor.fetchall()}
+    if known:
+        fresh = [key for key in fresh if key not in known]
+    head, middle = pg.columns_in_row(len(KEY_COLUMNS)) + pg.UUID_SIZE, pg.text(tenant) + pg.UUID_SIZE
+    copy_rows(cursor, "message_keys", KEY_COLUMNS, [b"".join((head, key, middle, first[key])) for key in fresh])
+    if len(fresh) == len(keys):
+        return
+    places = ((job, index) for job in jobs for index in range(len(job.submission)))
+    for key, fingerprint, (job, index) in zip(keys, prints, places, strict=True):
+        if key in known:
+            job.verdicts[index] = DUPLICATE if known[key] == fingerprint else CONFLICTING
+        elif key:
+            known[key] = fingerprint
+
+
+def _write(cursor: psycopg.Cursor[Any], jobs: Sequence[_Job]) -> None:
+    """Copy what is accepted, put aside what is not, and count."""
+    accepted: list[bytes] = []
+    quarantine: list[bytes] = []
+    conflicts: list[bytes] = []
+    tallies = Tallies()
+    for job in jobs:
+        submission, verdicts = job.submission, job.verdicts
+        others = {index: it for index, it in enumerate(verdicts) if it and it.outcome is not Outcome.ACCEPTED}
+        rows, labels = submission.rows, submission.labels
+        for index, verdict in others.items():
+            tallies.count(submission, [labels[index]], verdict)
+            if verdict.outcome is Outcome.QUARANTINED:
+                quarantine.append(_aside(submission, index, verdict))
+            elif verdict is CONFLICTING:
+                conflicts.append(_aside(submission, index, None))
+        if others:
+            rows = [it for index, it in enumerate(rows) if index not in others]
+            labels = [it for index, it in enumerate(labels) if index not in others]
+        accepted += rows
+        tallies.count(submission, labels, ACCEPTED)
+    for table, columns, found in (
+        ("accepted", ACCEPTED_COLUMNS, accepted),
+        ("quarantine", QUARANTINE_COLUMNS, quarantine),
+        ("conflicts", CONFLICT_COLUMNS, conflicts),
+    ):
+        if found:
+            copy_rows(cursor, table, columns, found)
+    tallies.write(cursor)
+
+
+def _aside(submission: Submission, index: int, verdict: Verdict | None) -> bytes:
+    """A row of `quarantine`, or without a verdict of `conflicts`."""
+    event = submission.events[index]
+    names = (event.source_key, event.message_id, event.event_type)
+    return aside_row(submission.tenant, submission.received, names, verdict, event.SerializeToString())
+
+
+def _concluded(job: _Job) -> Receipt | None:
+    """Make up the answer, and the receipt for it if the request has a number."""
+    submission = job.submission
+    frame = result_frame(ACCEPTED)
+    job.answer = b"".join([frame if it is None else result_frame(it) for it in job.verdicts])
+    call = submission.call
+    if call is None:
+        return None
+    return Receipt(submission.tenant, call.rpc, call.request_id, call.fingerprint, ANSWER_TYPE, job.answer)
+
+
+def _receipt_key(job: _Job) -> ReceiptKey | None:
+    call = job.submission.call
+    return (job.submission.tenant, call.rpc, call.request_id) if call else None
+
+
+def _answer(job: _Job, answer: bytes | Exception) -> None:
+    if isinstance(answer, Exception):
+        job.done.set_exception(answer)
+    else:
+        job.done.set_result(answer)

@@ -1,0 +1,274 @@
+"""A batch of events as it comes over the wire, judged event by event and made into rows that only wait to be copied."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from struct import Struct
+from typing import Final, TypeAlias, cast
+
+import uuid_utils
+
+from chassis.context import Call, Context
+from scrm.tracking.v1 import behaviour_pb2, tracking_service_pb2
+from services.tracking.adapters import binary_copy as pg
+from services.tracking.domain import event_types, intake
+from services.tracking.domain.event_types import EventType
+from services.tracking.domain.identifiers import is_blocked
+from services.tracking.domain.intake import Properties, Reason, Verdict
+
+ACCEPTED_COLUMNS: Final = (
+    "tenant", "received_at", "traceparent", "source_key", "event_type", "occurred_at", "late", "message_id", "payload",
+)  # fmt: skip
+
+_SOURCES: Final = uuid_utils.UUID("5d0f4b0c-6f0a-5d5e-8f43-1a2b3c4d5e6f")
+_CONTENTS: Final = uuid_utils.UUID("7e1a5c2d-3b4c-5a6b-9c8d-2b3c4d5e6f70")
+_NANOS: Final = 1_000_000_000
+_FAR: Final = 4_102_444_800  # the year 2100
+_SMALL: Final = 256
+
+# The texts of an event that are looked at, followed by namespace, scope and value of each identifier.
+_TEXTS: Final = (
+    "message_id", "context.channel", "context.app", "context.page", "context.content_id", "context.page_view_id",
+    "context.campaign.code_key", "context.campaign.delivery_id", "context.campaign.share_id",
+    "context.campaign.staff_code", "",
+)  # fmt: skip
+_NOWHERE: Final = len(_TEXTS) - 1  # always empty
+_FIRST_VALUE: Final = len(_TEXTS) + 2
+_MOST_TEXTS: Final = len(_TEXTS) + 3 * intake.MOST_IDENTIFIERS
+
+# Properties that may as well stand in the context of an event: where they are among its texts.
+_IN_CONTEXT: Final = {
+    "channel": 1,
+    "page": 3,
+    "content_id": 4,
+    "page_view_id": 5,
+    "code_key": 6,
+    "share_id": 8,
+    "staff": 9,
+}
+
+_uuid5: Final = cast(Callable[[uuid_utils.UUID, str | bytes], uuid_utils.UUID], uuid_utils.uuid5)
+
+# occurred_at, late and the size of the message id, as they follow each other in a row.
+_moment = Struct(">iqi?i").pack
+
+Label: TypeAlias = tuple[str, str, bool]
+"""By what an event is counted: source, type, whether it is late."""
+
+
+@dataclass(slots=True)
+class Submission:
+    """One batch, as columns that are as long as the batch: a list costs a tenth of an object per event.
+
+    `received` is in microseconds since 1970. `keys` and `prints` are name-based UUIDs (RFC 9562) of what names an event
+    and of what is in it, `rows` are rows of `accepted`. `verdicts` holds None for a plain event; a rejected one has an empty key.
+    """
+
+    tenant: str
+    received: int
+    call: Call | None
+    events: Sequence[behaviour_pb2.TrackedEvent]
+    keys: list[bytes] = field(default_factory=list)
+    prints: list[bytes] = field(default_factory=list)
+    rows: list[bytes] = field(default_factory=list)
+    labels: list[Label] = field(default_factory=list)
+    verdicts: list[Verdict | None] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def reject(self, verdict: Verdict, label: Label) -> None:
+        self.keys.append(b"")
+        self.prints.append(b"")
+        self.rows.append(b"")
+        self.labels.append(label)
+        self.verdicts.append(verdict)
+
+
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """What all events of one source and type share: how their rows begin, and the name space of the source's messages."""
+
+    source_key: str
+    type_name: str
+    event_type: EventType | None
+    is_well_named: bool
+    on_time: Label
+    late: Label
+    head: bytes
+    names: uuid_utils.UUID
+
+
+class Reader:
+    """Reads one batch: everything about an event that can be said without looking at others."""
+
+    def __init__(self, context: Context, received: int) -> None:
+        self._context = context
+        self._received = received
+        self._head = b"".join(
+            (
+                pg.columns_in_row(len(ACCEPTED_COLUMNS)),
+                pg.text(context.tenant),
+                pg.instant(received),
+                pg.optional_text(context.traceparent),
+            )
+        )
+        self._kinds: dict[tuple[str, str], _Kind] = {}
+
+    def read(self, request: tracking_service_pb2.TrackBatchRequest) -> Submission:
+        submission = Submission(self._context.tenant, self._received, self._context.call, request.events)
+        for event in request.events:
+            self._read(event, submission)
+        return submission
+
+    def _read(self, event: behaviour_pb2.TrackedEvent, into: Submission) -> None:
+        """One event. What nearly all events have in common is decided here in one piece, because a call costs a tenth of
+        the time an event may take; whatever is unusual is left to `_malformed` and `intake.judge`, which would say the
+        same of the others."""
+        source_key, type_name, message_id = event.source_key, event.event_type, event.message_id
+        kind = self._kinds.get((source_key, type_name)) or self._kind(source_key, type_name)
+        context, original, content = event.context, event.original_time, event.properties_json
+        campaign, seconds, nanos, is_sent = (
+            context.campaign,
+            original.seconds,
+            original.nanos,
+            event.HasField("sent_time"),
+        )
+        texts = [
+            message_id, context.channel, context.app, context.page, context.content_id, context.page_view_id,
+            campaign.code_key, campaign.delivery_id, campaign.share_id, campaign.staff_code, "",
+        ]  # fmt: skip
+        for it in event.identifiers:
+            texts += (it.namespace, it.scope, it.value)
+        whole = "".join(texts)
+        properties, places = (_small_properties if len(content) <= _SMALL else _properties)(type_name, content)
+        is_plain = (
+            kind.is_well_named
+            and message_id
+            and len(whole) <= intake.LONGEST_TEXT
+            and whole.isascii()
+            and whole.isprintable()
+            and 0 < seconds < _FAR
+            and 0 <= nanos < _NANOS
+            and not is_sent
+            and -intake.FURTHEST_OFFSET <= event.tz_offset_minutes <= intake.FURTHEST_OFFSET
+            and len(texts) <= _MOST_TEXTS
+            and properties.verdict is None
+        )
+        if not is_plain:
+            verdict = _malformed(event, kind, texts) or intake.rejection(properties)
+            if verdict:
+                into.reject(verdict, kind.on_time)
+                return
+        occurred = seconds * intake.SECOND + nanos // 1000
+        payload = event.SerializeToString()
+        into.keys.append(_uuid5(kind.names, message_id).bytes)
+        if is_sent:
+            sent = event.sent_time
+            occurred = intake.occurred_at(occurred, sent.seconds * intake.SECOND + sent.nanos // 1000, self._received)
+            into.prints.append(_uuid5(_CONTENTS, _without_sent_time(event)).bytes)
+        else:
+            into.prints.append(_uuid5(_CONTENTS, payload).bytes)
+        if properties.kept is not None:
+            event.properties_json = properties.kept
+            payload = event.SerializeToString()
+        age = self._received - occurred
+        late = age > intake.LATE_AFTER
+        verdict = None
+        if (
+            late
+            or age < -intake.FUTURE_TOLERANCE
+            or not is_plain
+            or properties.stripped
+            or kind.event_type is None
+            or len(texts) < _FIRST_VALUE
+            or is_blocked(texts[_FIRST_VALUE])
+            or (places and not all(texts[it] for it in places))
+        ):
+            verdict = _judged(kind.event_type, properties, texts, age)
+        into.verdicts.append(verdict)
+        into.labels.append(kind.late if late else kind.on_time)
+        named = message_id.encode()
+        moment = _moment(8, occurred - pg.EPOCH_MICROSECONDS, 1, late, len(named))
+        into.rows.append(b"".join((kind.head, moment, named, pg.size(len(payload)), payload)))
+
+    def _kind(self, source_key: str, type_name: str) -> _Kind:
+        counted = (_countable(source_key), _countable(type_name))
+        kind = self._kinds[source_key, type_name] = _Kind(
+            source_key,
+            type_name,
+            event_types.find(type_name),
+            intake.check_keys("-", source_key, type_name) is None,
+            (*counted, False),
+            (*counted, True),
+            self._head + pg.text(source_key) + pg.text(type_name),
+            uuid_utils.uuid5(_SOURCES, source_key),
+        )
+        return kind
+
+
+@lru_cache(maxsize=4096)
+def result_frame(verdict: Verdict) -> bytes:
+    """One result as it stands in a TrackBatchResponse; a response is its results one after the other."""
+    result = behaviour_pb2.TrackResult(
+        outcome=behaviour_pb2.TrackOutcome.Value(f"TRACK_OUTCOME_{verdict.outcome}"),
+        reason=behaviour_pb2.TrackReason.Value(f"TRACK_REASON_{verdict.reason or 'UNSPECIFIED'}"),
+        field=verdict.field,
+        stripped_properties=verdict.stripped,
+    )
+    return tracking_service_pb2.TrackBatchResponse(results=[result]).SerializeToString()
+
+
+def _properties(event_type: str, content: bytes) -> tuple[Properties, tuple[int, ...]]:
+    """The properties, and where among the texts of the event those may be that are missing."""
+    read = intake.read_properties(event_types.find(event_type), content)
+    return read, tuple(_IN_CONTEXT.get(name, _NOWHERE) for name in read.missing)
+
+
+_small_properties = lru_cache(maxsize=20_000)(_properties)
+"""Short properties are often the same."""
+
+
+def _malformed(event: behaviour_pb2.TrackedEvent, kind: _Kind, texts: Sequence[str]) -> Verdict | None:
+    """Reject what cannot be told from other events, or what PostgreSQL or identity could not take."""
+    verdict = intake.check_keys(texts[0], kind.source_key, kind.type_name)
+    if verdict:
+        return verdict
+    if len(event.identifiers) > intake.MOST_IDENTIFIERS:
+        return intake.rejected(Reason.TOO_MANY_IDENTIFIERS, "identifiers")
+    if not event.HasField("original_time"):
+        return intake.rejected(Reason.FIELD_REQUIRED, "original_time")
+    if not intake.is_instant(event.original_time.seconds, event.original_time.nanos):
+        return intake.rejected(Reason.BAD_FORMAT, "original_time")
+    if event.HasField("sent_time") and not intake.is_instant(event.sent_time.seconds, event.sent_time.nanos):
+        return intake.rejected(Reason.BAD_FORMAT, "sent_time")
+    if not -intake.FURTHEST_OFFSET <= event.tz_offset_minutes <= intake.FURTHEST_OFFSET:
+        return intake.rejected(Reason.OUT_OF_RANGE, "tz_offset_minutes")
+    return intake.check_texts(texts, _text_name)
+
+
+def _judged(event_type: EventType | None, properties: Properties, texts: Sequence[str], age: int) -> Verdict | None:
+    """What there is to say of a well-formed event."""
+    missing = [it for it in properties.missing if not texts[_IN_CONTEXT.get(it, _NOWHERE)]]
+    verdict = intake.judge(event_type, properties, missing, texts[_FIRST_VALUE::3], age)
+    if verdict is None and properties.stripped:
+        return Verdict(intake.Outcome.ACCEPTED, stripped=properties.stripped)
+    return verdict
+
+
+def _without_sent_time(event: behaviour_pb2.TrackedEvent) -> bytes:
+    """What is the same however often the event is sent."""
+    copy = behaviour_pb2.TrackedEvent()
+    copy.CopyFrom(event)
+    copy.ClearField("sent_time")
+    return copy.SerializeToString()
+
+
+def _countable(text: str) -> str:
+    """A source or type as it is counted, whatever it was sent as."""
+    return text if len(text) <= intake.LONGEST_KEY and intake.is_clean(text) else "?"
+
+
+def _text_name(index: int) -> str:
+    """The field of the n-th text that is looked at."""
+    return _TEXTS[index] if index < len(_TEXTS) else f"identifiers[{(index - len(_TEXTS)) // 3}]"

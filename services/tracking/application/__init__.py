@@ -1,0 +1,1 @@
+"""Commands, policies and published events of tracking."""

@@ -1,0 +1,108 @@
+"""The only door out: what other services are told of the events of tracking."""
+
+from typing import Final
+from uuid import UUID
+
+from google.protobuf.message import Message
+
+from chassis.log import Recorded
+from scrm.tracking.v1 import events_pb2 as pb
+from services.tracking.application.wire_values import money, order_line, timestamp
+from services.tracking.domain.order import Order
+
+PUBLISHED: Final = (
+    "order_placed",
+    "order_paid",
+    "order_payment_revised",
+    "order_refunded",
+    "order_shipped",
+    "order_received",
+    "order_cancelled",
+)
+"""Events of the log "tracking", in snake_case; behaviours have a log of their own."""
+
+PRIVATE: Final = frozenset[type]()
+"""Domain events that nobody else is ever told of."""
+
+
+def publish(recorded: Recorded) -> Message | None:
+    """The message for an event; None for a placement that is only guessed and for one that is only corrected."""
+    match recorded.event:
+        case Order.Placed(estimated=False) | Order.PlacementReported(corrected=False):
+            return _placed(recorded.event)
+        case Order.Paid():
+            return _paid(recorded.event)
+        case Order.PaymentRevised():
+            return _payment_revised(recorded.event)
+        case Order.Refunded():
+            return _refunded(recorded.event)
+        case Order.Shipped(originator_id=id, node=node, shipped_at=at):
+            return pb.OrderShipped(order_id=str(id), node_id=str(node), ship_time=timestamp(at))
+        case Order.Received(originator_id=id, node=node, received_at=at):
+            return pb.OrderReceived(order_id=str(id), node_id=str(node), receive_time=timestamp(at))
+        case Order.Cancelled(originator_id=id, node=node, cancelled_at=at):
+            return pb.OrderCancelled(order_id=str(id), node_id=str(node), cancel_time=timestamp(at))
+    return None
+
+
+def partition_key(recorded: Recorded) -> UUID:
+    """The node of the customer: what happens to one of them stays in order."""
+    node: UUID = recorded.event.node  # type: ignore[attr-defined]  # every event of an order has one
+    return node
+
+
+def _placed(event: Order.Placed | Order.PlacementReported) -> pb.OrderPlaced:
+    placement = event.placement
+    return pb.OrderPlaced(
+        order_id=str(event.originator_id),
+        order_no=event.order_no,
+        source_key=event.source,
+        node_id=str(event.node),
+        place_time=timestamp(placement.placed_at),
+        lines=[order_line(line, placement.currency) for line in placement.lines],
+        amount=money(placement.currency, placement.amount),
+    )
+
+
+def _paid(event: Order.Paid) -> pb.OrderPaid:
+    payment = event.payment
+    return pb.OrderPaid(
+        order_id=str(event.originator_id),
+        order_no=event.order_no,
+        source_key=event.source,
+        node_id=str(event.node),
+        net=money(payment.currency, event.net),
+        paid=money(payment.currency, payment.paid),
+        pay_time=timestamp(payment.paid_at),
+        place_time=timestamp(event.placed_at),
+    )
+
+
+def _payment_revised(event: Order.PaymentRevised) -> pb.OrderPaymentRevised:
+    payment = event.payment
+    return pb.OrderPaymentRevised(
+        order_id=str(event.originator_id),
+        order_no=event.order_no,
+        source_key=event.source,
+        node_id=str(event.node),
+        revision=event.revision,
+        net=money(payment.currency, event.net),
+        paid=money(payment.currency, payment.paid),
+        pay_time=timestamp(payment.paid_at),
+    )
+
+
+def _refunded(event: Order.Refunded) -> pb.OrderRefunded:
+    refund = event.refund
+    return pb.OrderRefunded(
+        order_id=str(event.originator_id),
+        refund_no=refund.refund_no,
+        node_id=str(event.node),
+        amount=money(event.currency, refund.amount),
+        cumulative=money(event.currency, event.cumulative),
+        full=event.full,
+        refund_time=timestamp(refund.refunded_at),
+        net=money(event.currency, event.net),
+        order_no=event.order_no,
+        source_key=event.source,
+    )

@@ -1,0 +1,1 @@
+"""What behaviours and orders are, and the rules they follow."""

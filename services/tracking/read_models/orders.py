@@ -1,0 +1,214 @@
+"""Orders: every order with its money as it stands, for lists and sums."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import insert
+
+from chassis.log import Recorded
+from chassis.projection import Source
+from services.tracking.domain.order import Order
+from services.tracking.domain.order_facts import Status, furthest
+from services.tracking.read_models.customer_nodes import nodes as customer_nodes
+
+tables: Final = sa.MetaData()
+
+orders: Final = sa.Table(
+    "orders",
+    tables,
+    sa.Column("tenant", sa.Text, primary_key=True),
+    sa.Column("node", sa.Uuid, primary_key=True),
+    sa.Column("order_id", sa.Uuid, primary_key=True),
+    sa.Column("source", sa.Text, nullable=False),
+    sa.Column("order_no", sa.Text, nullable=False),
+    sa.Column("status", sa.Text, nullable=False),
+    sa.Column("revision", sa.Integer, nullable=False),
+    sa.Column("currency", sa.Text, nullable=False),
+    sa.Column("placed_at", sa.DateTime(timezone=True), nullable=False),
+    sa.Column("estimated", sa.Boolean, nullable=False),
+    sa.Column("amount", sa.BigInteger, nullable=False),
+    sa.Column("paid_at", sa.DateTime(timezone=True)),
+    sa.Column("paid", sa.BigInteger, nullable=False),
+    sa.Column("shipping", sa.BigInteger, nullable=False),
+    sa.Column("refunded", sa.BigInteger, nullable=False),
+    sa.Column("net", sa.BigInteger, nullable=False),
+    sa.Column("shipped_at", sa.DateTime(timezone=True)),
+    sa.Column("received_at", sa.DateTime(timezone=True)),
+    sa.Column("cancelled_at", sa.DateTime(timezone=True)),
+    sa.Index("orders_paid", "tenant", "paid_at"),
+)
+
+
+class OrdersProjection:
+    """Keeps the table: each batch is folded over the rows it touches, which are then written once."""
+
+    name = "orders"
+    version = 1
+    source: Source = "events"
+    tables = tables
+
+    def apply(self, items: Sequence[Recorded], rows: sa.Connection) -> None:
+        mine = [it for it in items if isinstance(it.event, _EVENTS)]
+        if not mine:
+            return
+        fresh = {it.event.originator_id for it in mine if isinstance(it.event, Order.Placed)}
+        touched = {it.event.originator_id: (it.tenant, _node(it)) for it in mine}
+        states = _load(rows, [(*touched[id], id) for id in touched if id not in fresh])
+        for it in mine:
+            _fold(states, it)
+        rows.execute(_PUT, list(states.values()))
+
+
+@dataclass(frozen=True, slots=True)
+class OrderTotals:
+    """Sums over orders; `net` is in minor units by currency."""
+
+    rows: int
+    net_rows: int
+    customers: int
+    occasions: int
+    net: dict[str, int]
+    unpaid: int
+
+
+def list_orders(
+    rows: sa.Connection, nodes: Sequence[UUID], after: tuple[datetime, UUID] | None, limit: int
+) -> list[Any]:
+    """Up to `limit` orders of the nodes behind `after`, by the time they were placed."""
+    place = sa.tuple_(orders.c.placed_at, orders.c.order_id)
+    query = sa.select(orders).where(orders.c.node.in_(nodes)).order_by(*place.clauses).limit(limit)
+    if after:
+        query = query.where(place > sa.tuple_(*map(sa.literal, after)))
+    return list(rows.execute(query))
+
+
+def order_totals(
+    rows: sa.Connection,
+    nodes: Sequence[UUID] | None,
+    zone: str,
+    start: datetime | None,
+    end: datetime | None,
+) -> OrderTotals:
+    """Sums over the paid orders of the nodes (None: of all); days are those of the IANA `zone`."""
+    mine: list[sa.ColumnElement[bool]] = [orders.c.node.in_(nodes)] if nodes is not None else []
+    paid = [*mine, orders.c.paid_at.is_not(None)]
+    paid += [orders.c.paid_at >= start] if start else []
+    paid += [orders.c.paid_at < end] if end else []
+    customer = sa.func.coalesce(customer_nodes.c.customer, orders.c.node)
+    mapped = orders.outerjoin(
+        customer_nodes, (customer_nodes.c.tenant == orders.c.tenant) & (customer_nodes.c.node == orders.c.node)
+    )
+    day = sa.func.date(sa.func.timezone(zone, orders.c.paid_at))
+    found = rows.execute(sa.select(sa.func.count(), _net_rows()).where(*paid)).one()
+    days = sa.select(customer.label("customer"), day.label("day")).select_from(mapped).where(*paid, orders.c.net > 0)
+    occasions = days.distinct().subquery()
+    counted = rows.execute(
+        sa.select(sa.func.count(sa.distinct(occasions.c.customer)), sa.func.count()).select_from(occasions)
+    ).one()
+    sums = rows.execute(
+        sa.select(orders.c.currency, sa.func.sum(orders.c.net)).where(*paid).group_by(orders.c.currency)
+    )
+    unpaid = rows.scalar(sa.select(sa.func.count()).where(*mine, orders.c.status == Status.PLACED.value))
+    return OrderTotals(
+        found[0], found[1], counted[0], counted[1], {currency: int(net) for currency, net in sums}, unpaid or 0
+    )
+
+
+def _net_rows() -> Any:
+    return sa.func.count().filter(orders.c.net > 0)
+
+
+_EVENTS: Final = (
+    Order.Placed,
+    Order.PlacementReported,
+    Order.Paid,
+    Order.PaymentRevised,
+    Order.Refunded,
+    Order.Shipped,
+    Order.Received,
+    Order.Cancelled,
+)
+_put = insert(orders)
+_PUT: Final = _put.on_conflict_do_update(
+    index_elements=["tenant", "node", "order_id"],
+    set_={it.name: _put.excluded[it.name] for it in orders.c if not it.primary_key},
+)
+
+
+def _node(recorded: Recorded) -> UUID:
+    node: UUID = recorded.event.node  # type: ignore[attr-defined]  # every event of an order has one
+    return node
+
+
+def _load(rows: sa.Connection, keys: Sequence[tuple[str, UUID, UUID]]) -> dict[UUID, dict[str, Any]]:
+    if not keys:
+        return {}
+    wanted = sa.tuple_(orders.c.tenant, orders.c.node, orders.c.order_id).in_(keys)
+    return {it["order_id"]: dict(it) for it in rows.execute(sa.select(orders).where(wanted)).mappings()}
+
+
+def _fold(states: dict[UUID, dict[str, Any]], recorded: Recorded) -> None:
+    event = recorded.event
+    if isinstance(event, Order.Placed):
+        states[event.originator_id] = _placed(recorded.tenant, event)
+        return
+    state = states[event.originator_id]
+    match event:
+        case Order.PlacementReported(placement=placement, revision=revision):
+            state |= {"placed_at": placement.placed_at, "amount": placement.amount, "estimated": False}
+            state["revision"] = max(state["revision"], revision)
+        case (
+            Order.Paid(payment=payment, net=net, revision=revision)
+            | Order.PaymentRevised(payment=payment, net=net, revision=revision)
+        ):
+            state |= {"paid_at": payment.paid_at, "paid": payment.paid, "shipping": payment.shipping, "net": net}
+            state["revision"] = max(state["revision"], revision)
+        case Order.Refunded(cumulative=cumulative, net=net):
+            state |= {"refunded": cumulative, "net": net}
+        case Order.Shipped(shipped_at=at):
+            state["shipped_at"] = at
+        case Order.Received(received_at=at):
+            state["received_at"] = at
+        case Order.Cancelled(cancelled_at=at):
+            state["cancelled_at"] = at
+    state["status"] = _status(state).value
+
+
+def _placed(tenant: str, event: Order.Placed) -> dict[str, Any]:
+    placement = event.placement
+    return {
+        "tenant": tenant,
+        "node": event.node,
+        "order_id": event.originator_id,
+        "source": event.source,
+        "order_no": event.order_no,
+        "status": Status.PLACED.value,
+        "revision": event.revision,
+        "currency": placement.currency,
+        "placed_at": placement.placed_at,
+        "estimated": event.estimated,
+        "amount": placement.amount,
+        "paid_at": None,
+        "paid": 0,
+        "shipping": 0,
+        "refunded": 0,
+        "net": 0,
+        "shipped_at": None,
+        "received_at": None,
+        "cancelled_at": None,
+    }
+
+
+def _status(state: dict[str, Any]) -> Status:
+    paid = state["paid_at"] is not None
+    return furthest(
+        refunded=paid and state["refunded"] > 0 and state["refunded"] == state["paid"],
+        received=state["received_at"] is not None,
+        shipped=state["shipped_at"] is not None,
+        paid=paid,
+        cancelled=state["cancelled_at"] is not None,
+    )

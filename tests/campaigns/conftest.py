@@ -1,0 +1,73 @@
+"""The worlds of the campaign tests: one in memory, one on PostgreSQL; `world` is both, in turn."""
+
+import asyncio
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from chassis.clock import ReplayClock
+from chassis.commands import CommandBus
+from chassis.event_store import PostgresEventStore
+from chassis.roles import migrate_now
+from chassis.testing import memory_bus
+from deploy.local.postgres import Database
+from services.campaigns.adapters.order_book import SqlIntake, SqlOrderBook
+from services.campaigns.adapters.roster import SqlRoster
+from services.campaigns.adapters.work_list import SqlWorkList
+from services.campaigns.application.commands import Tables
+from services.campaigns.application.handlers import handlers
+from tests.campaigns.memory import MemoryTables
+from tests.campaigns.world import START, TENANT, World
+
+MIGRATIONS = Path(__file__).parents[2] / "services" / "campaigns" / "migrations"
+
+
+@pytest.fixture
+def campaigns_database(database: Callable[[str], Database]) -> Database:
+    """A database with the tables of the chassis and of campaigns."""
+    found = database("campaigns")
+    migrate_now(found.owner_dsn, MIGRATIONS)
+    return found
+
+
+@pytest.fixture
+def new_world(loop: asyncio.AbstractEventLoop) -> Iterator[Callable[[], World]]:
+    """Makes worlds in memory."""
+    made: list[World] = []
+
+    def create() -> World:
+        tables, clock = MemoryTables(TENANT), ReplayClock(START)
+        bus = memory_bus(handlers(Tables(lambda work: tables, lambda work: tables)), clock)
+        bus.start()
+        made.append(World(bus, clock, tables, lambda work: tables, loop))
+        return made[-1]
+
+    yield create
+    for it in made:
+        it.bus.stop()
+
+
+@pytest.fixture
+def memory_world(new_world: Callable[[], World]) -> World:
+    return new_world()
+
+
+@pytest.fixture
+def postgres_world(campaigns_database: Database, loop: asyncio.AbstractEventLoop) -> Iterator[World]:
+    store, clock = PostgresEventStore(campaigns_database.writer_dsn), ReplayClock(START)
+    tables = Tables(
+        lambda work: SqlRoster(work.rows, work.context.tenant),
+        lambda work: SqlOrderBook(work.rows, work.context.tenant),
+    )
+    bus = CommandBus(store, clock, handlers(tables))
+    bus.start()
+    yield World(bus, clock, SqlWorkList(store.engine), lambda work: SqlIntake(work.rows), loop)
+    bus.stop()
+    store.close()
+
+
+@pytest.fixture(params=["memory", "postgres"])
+def world(request: pytest.FixtureRequest) -> World:
+    found: World = request.getfixturevalue(f"{request.param}_world")
+    return found

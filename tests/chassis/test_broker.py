@@ -1,0 +1,100 @@
+"""The connection to NATS and the replay clock that goes over it."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chassis.broker import Broker, BrokerUnavailable, StreamSpec, current_clock, follow_clock, publish_clock
+from chassis.clock import ReplayClock
+from deploy.local.broker import NatsServer
+from tests.chassis.streams import NOON, connected, until
+
+DAY = timedelta(days=1)
+
+
+@asynccontextmanager
+async def following(broker: Broker, clock: ReplayClock) -> AsyncIterator[None]:
+    task = asyncio.create_task(follow_clock(broker, clock))
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+def test_every_process_follows_the_replay_clock_even_one_that_starts_late(loop: Any, nats_server: NatsServer) -> None:
+    async def scenario() -> None:
+        early, late = ReplayClock(NOON), ReplayClock(NOON)
+        async with connected(nats_server) as broker, following(broker, early):
+            assert await current_clock(broker) is None
+            await publish_clock(broker, NOON + DAY)
+            await until(lambda: early.now() == NOON + DAY)
+            async with following(broker, late):
+                await until(lambda: late.now() == NOON + DAY)
+                await publish_clock(broker, NOON + 2 * DAY)
+                await until(lambda: early.now() == late.now() == NOON + 2 * DAY)
+                await publish_clock(broker, NOON)  # never back
+                await publish_clock(broker, NOON + 3 * DAY)
+                await until(lambda: early.now() == late.now() == NOON + 3 * DAY)
+            info = await broker.stream("CLOCK")
+            assert info is not None
+            assert info.messages == 1
+
+    loop.run_until_complete(scenario())
+
+
+def test_the_clock_survives_the_broker(loop: Any, tmp_path: Path) -> None:
+    async def scenario() -> None:
+        server = NatsServer(tmp_path / "nats")
+        server.start()
+        async with connected(server) as broker:
+            clock = ReplayClock(NOON)
+            async with following(broker, clock):
+                await publish_clock(broker, NOON + DAY)
+                await until(lambda: clock.now() == NOON + DAY)
+                before = broker.generation
+                server.kill()
+                server.start()
+                await until(lambda: broker.generation > before)
+                assert await current_clock(broker) == NOON + DAY
+                await publish_clock(broker, NOON + 2 * DAY)
+                await until(lambda: clock.now() == NOON + 2 * DAY)
+        server.stop()
+
+    loop.run_until_complete(scenario())
+
+
+def test_a_client_that_gave_up_is_replaced(loop: Any, nats_server: NatsServer) -> None:
+    async def scenario() -> None:
+        async with connected(nats_server) as broker:
+            before = broker.generation
+            await broker._client.close()
+            await until(lambda: broker.generation > before and broker.connected)
+            await broker.ensure_stream(StreamSpec("numbers", ["numbers"]))
+
+    loop.run_until_complete(scenario())
+
+
+def test_nobody_waits_for_an_answer_that_cannot_come(loop: Any, nats_server: NatsServer) -> None:
+    async def scenario() -> None:
+        async with connected(nats_server) as broker:
+            with pytest.raises(BrokerUnavailable):
+                await broker.store("nobody.listens.here", b"")
+
+    loop.run_until_complete(scenario())
+
+
+def test_a_stream_keeps_its_subjects_when_others_are_added(loop: Any, nats_server: NatsServer) -> None:
+    async def scenario() -> None:
+        async with connected(nats_server) as broker:
+            await broker.ensure_stream(StreamSpec("numbers", ["a"], {"kept": "yes"}))
+            info = await broker.ensure_stream(StreamSpec("numbers", ["b"]))
+            assert set(info.subjects) == {"a", "b"}
+            assert info.metadata["kept"] == "yes"
+
+    loop.run_until_complete(scenario())

@@ -1,0 +1,354 @@
+"""The command bus on both stores: atomic commands, one effect per request, groups, races, outages."""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from decimal import Decimal
+from uuid import UUID, uuid4
+
+import psycopg
+import pytest
+import sqlalchemy as sa
+from google.protobuf.wrappers_pb2 import Int64Value
+
+from chassis.aggregate import event_classes, natural_id
+from chassis.clock import ReplayClock
+from chassis.commands import CommandBus, Unit
+from chassis.context import Call, Context, entered
+from chassis.errors import AggregateNotFound, DomainError, RequestIdReused
+from chassis.event_store import (
+    EventStore,
+    MemoryEventStore,
+    PostgresEventStore,
+    PostgresTransaction,
+    UnreadableEventError,
+)
+from chassis.log import Appended, Appending
+from chassis.schema import create
+from tests.chassis.accounts import (
+    HANDLERS,
+    Account,
+    AmountInvalid,
+    Break,
+    Deposit,
+    DepositEach,
+    InsufficientFunds,
+    Note,
+    OpenAccount,
+    Remind,
+    Transfer,
+)
+from tests.conftest import DatabaseFactory
+
+NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
+ACME = Context.system("acme", "test")
+
+
+@pytest.fixture(params=["memory", "postgres"])
+def store(request: pytest.FixtureRequest) -> Iterator[EventStore]:
+    if request.param == "memory":
+        yield MemoryEventStore()
+        return
+    database = request.getfixturevalue("database")("bus")
+    create(database.owner_dsn)
+    postgres = PostgresEventStore(database.writer_dsn)
+    yield postgres
+    postgres.close()
+
+
+@pytest.fixture
+def bus(store: EventStore) -> CommandBus:
+    return CommandBus(store, ReplayClock(NOON), HANDLERS)
+
+
+def calling(request_id: str, content: bytes = b"") -> Context:
+    return Context("acme", "user/1", call=Call("Deposit", request_id, content))
+
+
+def balance(bus: CommandBus, account_id: UUID) -> int:
+    """As replayed from the log, not as cached."""
+    fresh = CommandBus(bus.store, ReplayClock(NOON), HANDLERS)
+
+    async def load() -> int:
+        with entered(ACME):
+            return (await fresh.load(Account, account_id)).balance
+
+    return asyncio.new_event_loop().run_until_complete(load())
+
+
+def opened(bus: CommandBus, *amounts: int) -> list[UUID]:
+    ids = [uuid4() for _ in amounts]
+    for id, amount in zip(ids, amounts, strict=True):
+        bus.execute_now(OpenAccount(id), ACME)
+        if amount:
+            bus.execute_now(Deposit(id, amount), ACME)
+    return ids
+
+
+def test_a_command_records_its_events_with_time_and_context(bus: CommandBus) -> None:
+    [account] = opened(bus, 5)
+    made, paid = bus.store.read_log(0, 10)
+    assert isinstance(made.event, Account.Opened)
+    assert isinstance(paid.event, Account.Deposited)
+    assert (made.position, paid.position) == (1, 2)
+    assert made.event.originator_id == paid.event.originator_id == account
+    assert (paid.tenant, paid.context.actor, paid.recorded_at) == ("acme", "system/test", NOON)
+
+
+def test_a_refused_command_changes_nothing_though_it_had_begun(bus: CommandBus) -> None:
+    rich, poor = opened(bus, 100, 0)
+    with pytest.raises(InsufficientFunds) as refusal:
+        bus.execute_now(Transfer(source=poor, target=rich, amount=40), ACME)
+    assert refusal.value.metadata == {"available": "0"}
+    assert bus.execute_now(Deposit(rich, 1), ACME) == balance(bus, rich) == 101
+
+
+def test_one_refused_command_of_a_unit_leaves_the_others_their_effect(bus: CommandBus) -> None:
+    rich, poor = opened(bus, 100, 0)
+    orders = [Deposit(rich, 1), Transfer(poor, rich, 40), Deposit(rich, 2), Break(), Deposit(poor, 3)]
+    outcomes = bus.run_now(Unit([(ACME, it) for it in orders]))
+    assert [type(it.error) for it in outcomes] == [
+        type(None),
+        InsufficientFunds,
+        type(None),
+        ZeroDivisionError,
+        type(None),
+    ]
+    assert (balance(bus, rich), balance(bus, poor)) == (103, 3)
+
+
+def test_one_refused_item_of_a_batch_leaves_the_others_their_effect(bus: CommandBus) -> None:
+    [account, other] = opened(bus, 0, 0)
+    items = ((account, 1), (account, -5), (uuid4(), 1), (other, 2), (account, 3))
+    results = bus.execute_now(DepositEach(items), ACME)
+    assert [getattr(it, "reason", it) for it in results] == [2, "AMOUNT_INVALID", "AGGREGATE_NOT_FOUND", 4, 8]
+    assert (balance(bus, account), balance(bus, other)) == (8, 4)
+
+
+def test_another_tenants_aggregate_is_not_found(bus: CommandBus) -> None:
+    [account] = opened(bus, 5)
+    with pytest.raises(AggregateNotFound):
+        bus.execute_now(Deposit(account, 1), Context.system("other", "test"))
+    with pytest.raises(AggregateNotFound):
+        bus.execute_now(Deposit(uuid4(), 1), ACME)
+
+
+def as_message(value: int) -> Int64Value:
+    return Int64Value(value=value)
+
+
+def test_a_repeated_request_gets_the_first_answer_and_has_no_second_effect(bus: CommandBus) -> None:
+    [account] = opened(bus, 0)
+    for _ in range(3):
+        answer = bus.execute_now(Deposit(account, 7), calling("r1", b"seven"), as_message)
+        assert answer == Int64Value(value=7)
+    again = CommandBus(bus.store, ReplayClock(NOON), HANDLERS)
+    assert again.execute_now(Deposit(account, 7), calling("r1", b"seven"), as_message).value == 7
+    assert balance(bus, account) == 7
+
+
+def test_a_repeated_request_is_refused_again_as_it_was_the_first_time(bus: CommandBus) -> None:
+    [account] = opened(bus, 0)
+    for _ in range(2):
+        with pytest.raises(DomainError) as refusal:
+            bus.execute_now(Deposit(account, -7), calling("r1"), as_message)
+        assert (refusal.value.code, refusal.value.reason, refusal.value.field) == (
+            "INVALID_ARGUMENT",
+            AmountInvalid.reason,
+            "amount",
+        )
+
+
+def test_a_request_id_used_for_another_request_is_refused(bus: CommandBus) -> None:
+    [account] = opened(bus, 0)
+    bus.execute_now(Deposit(account, 7), calling("r1", b"seven"), as_message)
+    with pytest.raises(RequestIdReused):
+        bus.execute_now(Deposit(account, 8), calling("r1", b"eight"), as_message)
+    assert balance(bus, account) == 7
+
+
+def test_the_same_request_twice_in_one_group_has_one_effect(bus: CommandBus) -> None:
+    [account] = opened(bus, 0)
+    orders = [(calling("r1"), Deposit(account, 7)), (calling("r1"), Deposit(account, 7))]
+    assert [it.error for it in bus.run_now(Unit(orders))] == [None, None]
+    assert balance(bus, account) == 7
+
+
+def test_every_kind_of_field_comes_back_as_it_was(bus: CommandBus) -> None:
+    [account] = opened(bus, 0)
+    partners = frozenset({uuid4(), uuid4()})
+    notes = (Note("first", NOON), Note("第二", NOON))
+    shares = {"a": Decimal("0.10"), "b": Decimal(-3)}
+
+    async def annotate() -> None:
+        await bus.effect(
+            lambda work: work.get(Account, account).annotate(
+                notes, Decimal("1.50"), NOON.date(), b"\x00\xff", partners, shares
+            ),
+            ACME,
+        )
+
+    bus.start()
+    asyncio.new_event_loop().run_until_complete(annotate())
+    bus.stop()
+    event = bus.store.load([account])[account][-1]
+    assert isinstance(event, Account.Annotated)
+    stored = (event.notes, event.rate, event.day, event.digest, event.partners, event.shares)
+    assert stored == (notes, Decimal("1.50"), NOON.date(), b"\x00\xff", partners, shares)
+
+
+def test_many_callers_commit_in_groups(store: EventStore) -> None:
+    groups: list[int] = []
+
+    class Observer:
+        def committed(self, commands: int, events: int, seconds: float) -> None:
+            groups.append(commands)
+
+        def concluded(self, command: str, outcome: str) -> None:
+            assert (command, outcome) == ("Deposit", "OK")
+
+    [account] = opened(CommandBus(store, ReplayClock(NOON), HANDLERS), 0)
+    bus = CommandBus(store, ReplayClock(NOON), HANDLERS, observer=Observer())
+    bus.start()
+
+    async def all_at_once() -> list[int]:
+        with entered(ACME):
+            return list(await asyncio.gather(*(bus.execute(Deposit(account, 1)) for _ in range(200))))
+
+    balances = asyncio.new_event_loop().run_until_complete(all_at_once())
+    bus.stop()
+    assert sorted(balances) == list(range(1, 201))
+    assert sum(groups) == 200
+    assert len(groups) < 50
+
+
+def test_two_replicas_deciding_on_the_same_account_lose_no_deposit(store: EventStore) -> None:
+    [account] = opened(CommandBus(store, ReplayClock(NOON), HANDLERS), 0)
+    replicas = [CommandBus(store, ReplayClock(NOON), HANDLERS) for _ in range(2)]
+    for bus in replicas:
+        bus.start()
+
+    async def race() -> None:
+        with entered(ACME):
+            await asyncio.gather(*(bus.execute(Deposit(account, 1)) for _ in range(50) for bus in replicas))
+
+    asyncio.new_event_loop().run_until_complete(race())
+    for bus in replicas:
+        bus.stop()
+    assert balance(replicas[0], account) == 100
+
+
+def test_a_replica_sees_what_the_other_did_before_it_decides(bus: CommandBus) -> None:
+    [account, other_account] = opened(bus, 10, 0)
+    other = CommandBus(bus.store, ReplayClock(NOON), HANDLERS)
+    other.execute_now(Deposit(account, 1), ACME)
+    bus.execute_now(Deposit(account, 1), ACME)
+    with pytest.raises(InsufficientFunds) as refusal:
+        other.execute_now(Transfer(account, other_account, 100), ACME)
+    assert refusal.value.metadata == {"available": "12"}
+
+
+def test_a_timer_is_kept_with_the_command_and_moved_by_the_next(bus: CommandBus) -> None:
+    later = NOON.replace(hour=13)
+    bus.execute_now(Remind("k", NOON), ACME)
+    bus.execute_now(Remind("k", later), ACME)
+    if isinstance(bus.store, MemoryEventStore):
+        due = [it.due_at for it in bus.store.timers.values()]
+    else:
+        assert isinstance(bus.store, PostgresEventStore)
+        with bus.store.engine.connect() as rows:
+            due = list(rows.scalars(sa.text("SELECT due_at FROM timers")))
+    assert due == [later]
+
+
+def test_a_topic_nobody_knows_and_a_version_of_the_future_are_not_guessed(store: EventStore) -> None:
+    if not isinstance(store, PostgresEventStore):
+        pytest.skip("rows are planted in PostgreSQL")
+    plant = sa.text(
+        "INSERT INTO stored_events (originator_id, originator_version, topic, state)"
+        " VALUES (:id, 1, :topic, CAST(:state AS text)::bytea)"
+    )
+    header = '"timestamp":"2026-05-01T00:00:00+00:00","_context":["acme","a",null,null,null,null]'
+    for topic, state in (
+        ("wave:open", "{" + header + "}"),
+        ("test.NeverHeardOf", "{" + header + "}"),
+        ("test.AccountDeposited", "{" + header + ',"amount":1,"class_version":3}'),
+    ):
+        with store.engine.begin() as rows:
+            rows.execute(sa.text("DELETE FROM stored_events"))
+            rows.execute(plant, {"id": uuid4(), "topic": topic, "state": state})
+        with pytest.raises(UnreadableEventError):
+            store.read_log(0, 10)
+    with store.engine.begin() as rows:
+        rows.execute(sa.text("DELETE FROM stored_events"))
+        state = "{" + header + ',"amount":1}'
+        rows.execute(plant, {"id": uuid4(), "topic": "test.AccountDeposited", "state": state})
+    [old] = store.read_log(0, 10)
+    assert isinstance(old.event, Account.Deposited)
+    assert old.event.colour == "red"
+
+
+class CutAnswers(PostgresEventStore):
+    """Its connection breaks right after, or right before, the commit of an append, as often as asked."""
+
+    cuts: int = 0
+    before: bool = False
+
+    @contextmanager
+    def transaction(self) -> Iterator[PostgresTransaction]:
+        written: list[Appending] = []
+        with super().transaction() as transaction:
+            append = transaction.append
+
+            def noted(appending: Appending) -> Appended:
+                written.append(appending)
+                return append(appending)
+
+            transaction.append = noted  # type: ignore[method-assign]
+            yield transaction
+            if written and self.before:
+                self._cut()
+        if written and not self.before:
+            self._cut()
+
+    def _cut(self) -> None:
+        if self.cuts:
+            self.cuts -= 1
+            raise psycopg.OperationalError("the server closed the connection")
+
+
+@pytest.mark.parametrize("before", [False, True])
+def test_a_lost_answer_to_a_commit_neither_doubles_nor_loses_the_command(
+    database: DatabaseFactory, before: bool
+) -> None:
+    made = database("bus")
+    create(made.owner_dsn)
+    store = CutAnswers(made.writer_dsn)
+    store.before = before
+    bus = CommandBus(store, ReplayClock(NOON), HANDLERS)
+    [account] = opened(bus, 0)
+    for number in range(20):
+        store.cuts = 1
+        answer = bus.execute_now(Deposit(account, 1), calling(f"r{number}"), as_message)
+        assert answer.value == number + 1
+    assert balance(bus, account) == 20
+    assert len(store.load([account])[account]) == 21
+    store.close()
+
+
+def test_natural_ids_keep_tenants_and_parts_apart() -> None:
+    ids = {
+        natural_id("a", "k", "x", "y"),
+        natural_id("b", "k", "x", "y"),
+        natural_id("a", "k", "xy"),
+        natural_id("a", "kx", "y"),
+    }
+    assert len(ids) == 4
+    assert natural_id("a", "k", "x") == natural_id("a", "k", "x")
+
+
+def test_every_event_class_is_found_by_its_topic() -> None:
+    known = event_classes()
+    assert known["test.AccountOpened"] is Account.Opened
+    assert known["test.AccountDeposited"] is Account.Deposited

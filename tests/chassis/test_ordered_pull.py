@@ -1,0 +1,106 @@
+"""Reading in order: what a consumer builds its positions on, and why a durable alone is no base for them."""
+
+import json
+from typing import Any
+
+import pytest
+from google.protobuf.wrappers_pb2 import Int64Value
+from nats.aio.msg import Msg
+
+from chassis.broker import Broker
+from chassis.jetstream import parse_header_lines
+from chassis.ordered_pull import OrderedPull, ReadingInterrupted, consumer_sequence, stream_sequence
+from deploy.local.broker import NatsServer
+from tests.chassis.streams import connected, fill, saying, until
+
+
+def numbers(messages: list[Msg]) -> list[int]:
+    return [Int64Value.FromString(it.data).value for it in messages]
+
+
+async def read(pull: OrderedPull, count: int) -> list[int]:
+    found: list[int] = []
+    while len(found) < count:
+        found += numbers(await pull.next(count - len(found), 5))
+    return found
+
+
+def test_messages_come_in_the_order_of_the_stream_from_where_one_asks(loop: Any, nats_server: NatsServer) -> None:
+    async def scenario() -> None:
+        async with connected(nats_server) as broker:
+            await fill(broker, "numbers", [saying(n, n) for n in range(1, 4_001)])
+            pull = OrderedPull(broker, "numbers", "reader", [], 11)
+            await pull.open()
+            assert 0 < await pull.waiting() <= 3_990
+            assert await read(pull, 3_990) == list(range(11, 4_001))
+            assert await pull.waiting() > 0, "handed out is not handled"
+            pull.done()
+            assert await pull.waiting() == 0
+            assert await pull.next(10, 0.01) == []
+            await pull.close()
+
+    loop.run_until_complete(scenario())
+
+
+def test_a_new_reader_starts_where_it_is_told_and_the_old_one_learns_of_it(loop: Any, nats_server: NatsServer) -> None:
+    async def scenario() -> None:
+        async with connected(nats_server) as broker:
+            await fill(broker, "numbers", [saying(n, n) for n in range(1, 21)])
+            old = OrderedPull(broker, "numbers", "reader", [], 1)
+            await old.open()
+            assert await read(old, 10) == list(range(1, 11))  # and dies before it has handled them
+            new = OrderedPull(broker, "numbers", "reader", [], 1)
+            await new.open()
+            assert await read(new, 20) == list(range(1, 21))
+            with pytest.raises(ReadingInterrupted):
+                await read(old, 20)
+            await new.close()
+
+    loop.run_until_complete(scenario())
+
+
+def test_a_plain_durable_hands_out_later_messages_before_the_unacknowledged_ones(
+    loop: Any, nats_server: NatsServer
+) -> None:
+    """The negative control: whoever kept positions over this would take the first ten for done."""
+
+    async def scenario() -> None:
+        async with connected(nats_server) as broker:
+            await fill(broker, "numbers", [saying(n, n) for n in range(1, 21)])
+            config = {"durable_name": "reader", "ack_policy": "explicit", "ack_wait": 30_000_000_000}
+            await broker.request("CONSUMER.DURABLE.CREATE.numbers.reader", {"stream_name": "numbers", "config": config})
+            assert numbers(await _fetch(broker, 10)) == list(range(1, 11))  # taken by a process that dies
+            assert numbers(await _fetch(broker, 10)) == list(range(11, 21))
+
+    loop.run_until_complete(scenario())
+
+
+async def _fetch(broker: Broker, count: int) -> list[Msg]:
+    found: list[Msg] = []
+
+    async def receive(message: Msg) -> None:
+        found.append(message)
+
+    inbox = broker.inbox()
+    subscription = await broker.subscribe(inbox, receive)
+    request = json.dumps({"batch": count}).encode()
+    await broker.publish("$JS.API.CONSUMER.MSG.NEXT.numbers.reader", request, reply=inbox)
+    await until(lambda: len(found) == count)
+    await broker.unsubscribe(subscription)
+    return found
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        "$JS.ACK.numbers.reader.1.7001.42.1777636800000000000.5",
+        "$JS.ACK.hub.Yc3hash.numbers.reader.1.7001.42.1777636800000000000.5.r4nd0m",
+    ],
+)
+def test_sequences_are_read_from_both_forms_of_the_reply_subject(reply: str) -> None:
+    assert (stream_sequence(reply), consumer_sequence(reply)) == (7001, 42)
+
+
+def test_headers_are_read_with_and_without_a_space() -> None:
+    assert parse_header_lines(b"a: b: c\r\n") == {"a": "b: c"}
+    assert parse_header_lines(b"a:b\r\nc:  d \r\n\r\n") == {"a": "b", "c": "d"}

@@ -1,0 +1,105 @@
+"""How loops are woken, and the quick looks they take."""
+
+import asyncio
+from collections.abc import Callable, Iterator
+from threading import Thread
+from time import perf_counter
+
+import psycopg
+import pytest
+
+from chassis.postgres import create_engine
+from chassis.pulse import Pulse
+from chassis.quick_look import QuickLook
+from deploy.local.postgres import Database
+
+LONG = 20.0
+
+
+def waited(loop: asyncio.AbstractEventLoop, work: Callable[[], object]) -> float:
+    start = perf_counter()
+    loop.run_until_complete(work())  # type: ignore[arg-type]
+    return perf_counter() - start
+
+
+def test_a_beat_from_another_thread_ends_the_wait_of_everybody(loop: asyncio.AbstractEventLoop) -> None:
+    pulse = Pulse()
+    listeners = [pulse.listener() for _ in range(3)]
+
+    async def work() -> None:
+        waiting = [asyncio.ensure_future(it.wait(LONG)) for it in listeners]
+        await asyncio.sleep(0)
+        Thread(target=pulse.beat).start()
+        await asyncio.gather(*waiting)
+
+    assert waited(loop, work) < LONG / 2
+
+
+def test_a_beat_between_two_waits_is_not_lost(loop: asyncio.AbstractEventLoop) -> None:
+    pulse = Pulse()
+    listener = pulse.listener()
+
+    async def work() -> None:
+        pulse.beat()
+        await listener.wait(LONG)
+        pulse.beat()
+        pulse.beat()
+        await listener.wait(LONG)
+
+    assert waited(loop, work) < LONG / 2
+
+
+def test_without_a_beat_a_wait_ends_by_itself(loop: asyncio.AbstractEventLoop) -> None:
+    listener = Pulse().listener()
+    assert 0.04 < waited(loop, lambda: listener.wait(0.05)) < LONG / 2
+
+
+def test_one_beat_ends_one_wait(loop: asyncio.AbstractEventLoop) -> None:
+    pulse = Pulse()
+    listener = pulse.listener()
+
+    async def work() -> None:
+        pulse.beat()
+        await listener.wait(LONG)
+        await listener.wait(0.05)
+
+    assert waited(loop, work) > 0.04
+
+
+def test_a_beat_after_the_loop_is_gone_does_no_harm(loop: asyncio.AbstractEventLoop) -> None:
+    pulse = Pulse()
+    loop.run_until_complete(pulse.listener().wait(0))
+    pulse._loop = asyncio.new_event_loop()
+    pulse._loop.close()
+    pulse._waiting.add(loop.create_future())
+    pulse.beat()
+
+
+@pytest.fixture
+def look(database: Callable[[str], Database]) -> Iterator[QuickLook]:
+    engine = create_engine(database("look").writer_dsn, pool_size=1)
+    found = QuickLook(engine)
+    yield found
+    found.close()
+    engine.dispose()
+
+
+def test_a_look_is_not_part_of_any_transaction(look: QuickLook) -> None:
+    first = look.scalar("SELECT pg_current_xact_id()::text")
+    assert look.scalar("SELECT pg_current_xact_id()::text") != first
+    assert look.rows("SELECT %(a)s::int, 2", {"a": 1}) == [(1, 2)]
+    assert look.scalar("SELECT 1 WHERE false") is None
+
+
+def test_a_look_survives_the_loss_of_its_connection(look: QuickLook) -> None:
+    before = look.scalar("SELECT pg_backend_pid()")
+    with psycopg.connect(look._dsn) as other:
+        other.execute("SELECT pg_terminate_backend(%s)", [before])
+    assert look.scalar("SELECT pg_backend_pid()") != before
+
+
+def test_a_look_at_a_server_that_is_away_says_so() -> None:
+    look = QuickLook(create_engine("postgresql://nobody@127.0.0.1:1/nothing", pool_size=1))
+    for _ in range(2):
+        with pytest.raises(psycopg.OperationalError):
+            look.scalar("SELECT 1")

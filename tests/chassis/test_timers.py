@@ -1,0 +1,168 @@
+"""Timers: what is due is done once, however many loops there are, and not before its time."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from chassis import timers as timers_module
+from chassis.aggregate import natural_id
+from chassis.commands import Handlers, UnitOfWork, handler
+from chassis.context import Context
+from chassis.due_times import Timer
+from chassis.errors import Unavailable
+from chassis.parked import redrive
+from chassis.timers import TimerLoop
+from tests.chassis.consuming import Credit, Desk, credit, opened
+from tests.chassis.streams import NOON, running, settled, until
+from tests.conftest import DatabaseFactory
+
+TICK = timedelta(minutes=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Remind:
+    account_id: UUID
+    key: str
+    again: bool
+
+
+def remind(command: Remind, work: UnitOfWork) -> None:
+    """Credits 1, and sets the same timer anew if it is to come again."""
+    credit(Credit(command.account_id, 1), work)
+    if command.again:
+        work.schedule(Timer("again", command.key, work.now + TICK))
+
+
+HANDLERS: Handlers = [handler(Credit, credit), handler(Remind, remind)]
+
+
+def account_of(timer: Timer) -> UUID:
+    return natural_id("acme", "account", timer.key)
+
+
+COMMANDS = {
+    "once": lambda timer: Remind(account_of(timer), timer.key, again=False),
+    "again": lambda timer: Remind(account_of(timer), timer.key, again=True),
+    "broken": lambda timer: 1 / 0,
+}
+
+
+@pytest.fixture
+def desk(database: DatabaseFactory) -> Iterator[Desk]:
+    with opened(database("timers"), HANDLERS) as desk:
+        yield desk
+
+
+async def schedule(desk: Desk, *timers: Timer, tenant: str = "acme") -> None:
+    def each(work: UnitOfWork) -> None:
+        for it in timers:
+            work.schedule(it)
+
+    await desk.bus.effect(each, Context.system(tenant, "test"))
+
+
+def timer_loop(desk: Desk, **options: Any) -> TimerLoop:
+    return TimerLoop(desk.bus, COMMANDS, desk.engine, desk.clock, poll=0.005, **options)
+
+
+def test_timers_fire_when_they_are_due_and_not_before(loop: Any, desk: Desk) -> None:
+    async def scenario() -> None:
+        await schedule(desk, *(Timer("once", f"k{n}", NOON + n * TICK) for n in range(10)))
+        async with running(one := timer_loop(desk)):
+            await until(lambda: settled(one))
+            assert one.fired == 1
+            desk.clock.set(NOON + 4 * TICK)
+            await until(lambda: settled(one))
+        assert one.fired == 5
+        assert desk.total() == 5
+        assert desk.count("timers") == 5
+
+    loop.run_until_complete(scenario())
+
+
+def test_two_loops_fire_everything_once(loop: Any, desk: Desk) -> None:
+    async def scenario() -> None:
+        await schedule(desk, *(Timer("once", f"k{n}", NOON) for n in range(1_000)))
+        one, other = timer_loop(desk, batch_limit=50), timer_loop(desk, batch_limit=50)
+        async with running(one, other):
+            await until(lambda: settled(one, other))
+        assert one.fired + other.fired == 1_000
+        assert all(amounts == [1] for amounts in desk.all_credited().values())
+        assert len(desk.all_credited()) == 1_000
+
+    loop.run_until_complete(scenario())
+
+
+def test_two_loops_without_a_claim_fire_twice(loop: Any, desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The negative control of the test above."""
+    monkeypatch.setattr(timers_module, "_claim", lambda due, work: None)
+
+    async def scenario() -> None:
+        await schedule(desk, *(Timer("once", f"k{n}", NOON) for n in range(100)))
+        one, other = timer_loop(desk), timer_loop(desk)
+        seen = one._look(), other._look()
+        await one._fire(seen[0])
+        await other._fire(seen[1])
+        assert desk.total() == 200
+
+    loop.run_until_complete(scenario())
+
+
+def test_a_timer_may_set_itself_anew(loop: Any, desk: Desk) -> None:
+    async def scenario() -> None:
+        await schedule(desk, Timer("again", "k", NOON))
+        async with running(one := timer_loop(desk)):
+            for n in range(5):
+                desk.clock.set(NOON + n * TICK)
+                await until(lambda n=n: one.fired == n + 1)  # type: ignore[misc]
+                await until(lambda: settled(one))
+        assert desk.credited("k") == [1] * 5
+        assert desk.count("timers") == 1
+
+    loop.run_until_complete(scenario())
+
+
+def test_what_cannot_be_done_is_parked_alone_and_can_be_tried_again(loop: Any, desk: Desk) -> None:
+    fixed: list[bool] = []
+
+    async def scenario() -> None:
+        await schedule(
+            desk,
+            *(Timer("once", f"k{n}", NOON) for n in range(20)),
+            Timer("refused", "r", NOON, {"amount": 7}),
+            Timer("broken", "b", NOON),
+        )
+        commands = COMMANDS | {"refused": lambda it: Credit(account_of(it), it.payload["amount"] if fixed else 0)}
+        async with running(one := TimerLoop(desk.bus, commands, desk.engine, desk.clock)):
+            await until(lambda: settled(one))
+            assert one.fired == 20
+            assert desk.count("parked") == 2
+            assert desk.count("timers") == 0
+            fixed.append(True)
+            assert await redrive(desk.engine, "timers", "r") == 1
+            await until(lambda: desk.total() == 27)
+            await until(lambda: desk.count("parked") == 1)
+
+    loop.run_until_complete(scenario())
+
+
+def test_a_passing_failure_leaves_the_timer_where_it_is(loop: Any, desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    failures = iter(range(3))
+
+    def command(timer: Timer) -> Remind:
+        if next(failures, None) is not None:
+            raise Unavailable
+        return Remind(account_of(timer), timer.key, again=False)
+
+    async def scenario() -> None:
+        await schedule(desk, Timer("once", "k", NOON))
+        async with running(one := TimerLoop(desk.bus, {"once": command}, desk.engine, desk.clock)):
+            await until(lambda: settled(one))
+        assert desk.credited("k") == [1]
+        assert desk.count("parked") == 0
+
+    loop.run_until_complete(scenario())

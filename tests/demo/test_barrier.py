@@ -1,0 +1,74 @@
+"""Waiting until all services have come to rest."""
+
+import asyncio
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from demo.barrier import MessagesParked, NeverSettled, settled
+from scrm.ops.v1 import operations_service_pb2 as ops
+
+NOON = datetime(1997, 1, 1, 12, tzinfo=UTC)
+
+
+class Service:
+    """Answers what it is told to answer, the last answer for ever."""
+
+    def __init__(self, *answers: ops.GetProgressResponse) -> None:
+        self.answers = list(answers)
+        self.rounds = 0
+
+    async def GetProgress(self, _: ops.GetProgressRequest) -> ops.GetProgressResponse:
+        self.rounds += 1
+        return self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+
+
+def progress(chain: int, *, settled: bool = True, at: datetime = NOON) -> ops.GetProgressResponse:
+    time = Timestamp()
+    time.FromDatetime(at)
+    return ops.GetProgressResponse(service="a", clock_time=time, settled=settled, chain=chain)
+
+
+def wait(services: Sequence[Service], patience_seconds: float = 10) -> None:
+    operations = {str(number): it for number, it in enumerate(services)}
+    asyncio.run(settled(operations, NOON, patience_seconds))
+
+
+def test_two_equal_rounds_at_rest_are_enough() -> None:
+    service = Service(progress(7))
+    wait([service])
+    assert service.rounds == 2
+
+
+def test_a_position_that_moved_between_two_rounds_asks_for_another_one() -> None:
+    moving, resting = Service(progress(1), progress(2)), Service(progress(7))
+    wait([moving, resting])
+    assert moving.rounds == 3
+
+
+def test_work_anywhere_is_waited_for() -> None:
+    service = Service(progress(1), progress(1, settled=False), progress(1))
+    wait([service])
+    assert service.rounds == 4
+
+
+def test_a_service_that_has_not_seen_the_clock_is_waited_for() -> None:
+    service = Service(progress(1, at=NOON - timedelta(days=1)), progress(1))
+    wait([service])
+    assert service.rounds == 3
+
+
+def test_what_never_comes_to_rest_is_named() -> None:
+    busy = progress(1, settled=False)
+    busy.consumers.add(consumer="facts", stream="tracking", lag=5)
+    with pytest.raises(NeverSettled, match="facts has 5 messages of tracking"):
+        wait([Service(busy)], patience_seconds=0.05)
+
+
+def test_parked_messages_end_the_job() -> None:
+    parked = progress(1)
+    parked.consumers.add(consumer="facts", stream="tracking", parked=2)
+    with pytest.raises(MessagesParked, match="a/facts: 2"):
+        wait([Service(parked)])

@@ -1,0 +1,116 @@
+"""The report of a full run of the main job against the specification and against the raw file.
+
+A full run takes minutes, so `make demo` does it and this reads what it left in build/demo; SCRM_DEMO_REPORT names another folder.
+"""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from demo.dataset import Order
+from demo.driver import FOLDER
+from demo.people import Person
+from demo.trail import Touch
+from tests.demo.judging import Findings, Story, judge
+
+
+@pytest.fixture(scope="module")
+def findings(orders: list[Order], everybody: list[Person], touches: list[Touch]) -> Findings:
+    folder = Path(os.environ.get("SCRM_DEMO_REPORT", FOLDER))
+    if not (folder / "report.json").exists():
+        pytest.skip(f"no report in {folder}: run `make demo` first")
+    if json.loads((folder / "report.json").read_text())["smoke"]:
+        pytest.skip(f"the report in {folder} is of one customer in ten: run `make demo` first")
+    return Findings.read(folder, Story(orders, everybody, touches))
+
+
+def test_everything_agrees_with_a_second_computation_from_the_raw_file(findings: Findings) -> None:
+    assert len(findings.rfm_rows) == 23_502
+    judge(findings)
+
+
+def test_orders_are_those_of_the_file(findings: Findings) -> None:
+    assert (findings.report["orders"]["rows"], findings.report["orders"]["net"]) == (69_659, 2_500_315.63)
+
+
+def test_behaviours_are_those_of_the_specification(findings: Findings) -> None:
+    found = findings.report["ingestion"]
+    accepted = {name: it["accepted"] for name, it in found["by_type"].items()}
+    assert accepted == {
+        "content_viewed": 64_550,
+        "content_engaged": 59_814,
+        "button_clicked": 11_841,
+        "qr_scanned": 9_362,
+        "ad_exposed": 8_326,
+        "oa_subscribed": 5_863,
+        "menu_clicked": 5_860,
+    }
+    assert found["quarantined_by_reason"] == {"TOO_LATE": 147, "NO_IDENTITY": 10}
+    assert (found["late"], found["rejected"]) == (1_644, 0)
+
+
+def test_identities_are_those_of_the_specification(findings: Findings) -> None:
+    found = findings.report["identity"]
+    assert found["merges"] == 4_679
+    assert found["anonymous_created"] == 23_570 + 4_679
+    assert (found["known_customers"], found["anonymous_customers"]) == (23_570, 0)
+    assert found["shared_devices"] == 13
+
+
+def test_rfm_at_the_end_is_that_of_the_specification(findings: Findings) -> None:
+    found = findings.report["rfm"]["real"]
+    assert found["n"] == 23_502
+    assert found["cuts"] == {"R": [141, 431, 485, 513], "F": [1, 1, 2, 4], "M": [15.36, 31.54, 60.05, 134.29]}
+    types = {"HHH": 8_797, "HLH": 0, "LHH": 1_713, "LLH": 3_587, "HHL": 611, "HLL": 1, "LHL": 392, "LLL": 8_401}
+    assert found["types"] == types
+    champions = found["segments"]["CHAMPIONS"]
+    assert champions["customers"] == 4_117
+    assert (round(champions["customers_share"], 3), round(champions["net_share"], 3)) == (0.175, 0.518)
+
+
+def test_single_customers_are_those_of_the_specification(findings: Findings) -> None:
+    scores = {key: row["scores"] for key, row in findings.rfm_rows.items()}
+    assert (scores["cdnow:00003"], scores["cdnow:00002"], scores["cdnow:00001"]) == ("5-5-5", "1-1-4", "1-1-1")
+
+
+def test_rfm_on_the_day_of_the_decision_is_that_of_the_specification(findings: Findings) -> None:
+    found = findings.report["checkpoint_a"]
+    assert found["n"] == 23_502
+    assert found["cuts"] == {"R": [112, 288, 313, 337], "F": [1, 1, 2, 3], "M": [15.36, 29.73, 53.42, 111.61]}
+    assert {name: it["customers"] for name, it in found["segments"].items()} == {
+        "CHAMPIONS": 3_748,
+        "LOYAL": 2_323,
+        "POTENTIAL_LOYALIST": 3_113,
+        "NEW": 1,
+        "PROMISING": 429,
+        "NEED_ATTENTION": 594,
+        "ABOUT_TO_SLEEP": 4_097,
+        "AT_RISK": 711,
+        "CANT_LOSE": 25,
+        "HIBERNATING": 8_461,
+    }
+
+
+def test_audience_and_arms_are_those_of_the_specification(findings: Findings) -> None:
+    found = findings.report["experiment"]
+    assert findings.report["audience"]["snapshot_size"] == 13_888
+    assert found["global_control"] == 710
+    assert found["arms"] == {"holdout": 1_341, "A": 1_958, "B": 2_048, "remainder": 7_831}
+    ratio = found["sample_ratio"]
+    assert (round(ratio["chi_square"], 2), round(ratio["p_value"], 3), ratio["health"]) == (3.88, 0.274, "OK")
+    assert found["decision_window"]["variants"]["holdout"]["converted"] == 8
+    assert found["observation_window"]["variants"]["holdout"]["converted"] == 32
+
+
+def test_memberships_are_those_of_the_specification(findings: Findings) -> None:
+    found = findings.report["membership"]
+    assert found["members"] == 5_792
+    assert (found["lots"], found["earned_points"], found["expired_points"]) == (29_101, 1_428_386, 551_760)
+    assert (found["active_points"], found["accounts_with_positive_balance"]) == (876_626, 4_618)
+    assert (found["accounts_with_broken_ledger"], found["ledger_identity_holds"]) == (0, True)
+
+
+def test_night_owls_are_those_of_the_specification(findings: Findings) -> None:
+    assert findings.report["night_owl"]["ever"] == 1_401

@@ -1,0 +1,30 @@
+"""The main job from end to end with one customer in ten: real services, real PostgreSQL, real NATS."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+
+from demo.dataset import Order, first_days
+from demo.people import people
+from demo.trail import trail
+from deploy.local.contracts import ROOT
+from tests.demo.judging import Findings, Story, judge
+
+
+@pytest.mark.timeout(600)
+def test_the_main_job_holds_what_it_promises(orders: list[Order]) -> None:
+    with TemporaryDirectory(prefix="scrm-demo-") as folder:
+        Path(folder).chmod(0o755)  # as root, PostgreSQL runs as another user
+        path = os.pathsep.join((str(ROOT), str(ROOT / "gen")))
+        command = [sys.executable, "-m", "demo", "--smoke", "--into", folder]
+        done = subprocess.run(
+            command, cwd=ROOT, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
+        told = [it for it in orders if it.customer.endswith("1")]
+        everybody = people(first_days(told))
+        judge(Findings.read(Path(folder), Story(told, everybody, trail(everybody))))

@@ -1,0 +1,131 @@
+"""A brand in tests: calls that come in, who they turn out to be, and what is recorded of it."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+from uuid import UUID
+
+from google.protobuf.message import Message
+
+from chassis.aggregate import Aggregate, Event
+from chassis.clock import ReplayClock
+from chassis.commands import CommandBus
+from chassis.context import Call, Context
+from chassis.errors import DomainError
+from chassis.log import EventStore
+from chassis.testing import recorded
+from chassis.unit_of_work import replay
+from services.identity.application.commands import HANDLERS, BatchResolve, ResolveIdentity
+from services.identity.application.published_events import publish
+from services.identity.application.resolving import Resolution
+from services.identity.domain.claim import IdentifierClaim
+from services.identity.domain.customer import Customer
+from services.identity.domain.identifiers import DropReason, GivenIdentifier, IdentifierReader
+
+NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
+SECRET = b"a secret of 32 bytes for tests.."
+
+A = TypeVar("A", bound=Aggregate)
+E = TypeVar("E", bound=Event)
+Given = tuple[str, str] | GivenIdentifier
+
+
+class Brand:
+    """One tenant of identity on `store`; what it reads back comes from the log, not from a cache."""
+
+    def __init__(self, store: EventStore, tenant: str = "acme") -> None:
+        self.tenant = tenant
+        self.clock = ReplayClock(NOON)
+        self.bus = CommandBus(store, self.clock, HANDLERS)
+        self.reader = IdentifierReader(SECRET)
+
+    def call(self, *identifiers: Given, **details: Any) -> ResolveIdentity:
+        """A call with identifiers like `("phone", "+8613800000001")`."""
+        given = [it if isinstance(it, GivenIdentifier) else GivenIdentifier(*it) for it in identifiers]
+        return ResolveIdentity(self.reader.read(self.tenant, given), **details)
+
+    def resolve(self, *identifiers: Given, request_id: str | None = None, **details: Any) -> Resolution:
+        found: Resolution = self.bus.execute_now(self.call(*identifiers, **details), self.context(request_id))
+        return found
+
+    def batch(self, *calls: ResolveIdentity | DomainError) -> Sequence[Resolution | DomainError]:
+        found: Sequence[Resolution | DomainError] = self.bus.execute_now(BatchResolve(calls), self.context())
+        return found
+
+    def context(self, request_id: str | None = None) -> Context:
+        call = Call("ResolveIdentity", request_id, request_id.encode()) if request_id else None
+        return Context(self.tenant, "test", call=call)
+
+    def owner(self, namespace: str, value: str) -> UUID | None:
+        """The customer who has the identifier; None if nobody has."""
+        claim = self._load(IdentifierClaim, self._claim_id(namespace, value))
+        return self.customer(claim.node).id if claim is not None and claim.is_claimed else None
+
+    def claim(self, namespace: str, value: str) -> IdentifierClaim:
+        claim = self._load(IdentifierClaim, self._claim_id(namespace, value))
+        assert claim is not None
+        return claim
+
+    def customer(self, node: UUID) -> Customer:
+        """The customer to whom `node` belongs."""
+        customer = self._load(Customer, node)
+        assert customer is not None
+        return self.customer(customer.merged_into) if customer.merged_into else customer
+
+    def customers(self) -> list[Customer]:
+        """Everybody there is now."""
+        created = [it.originator_id for it in self.events(Customer.Registered)]
+        found = (self._load(Customer, id) for id in created)
+        return [it for it in found if it is not None and it.merged_into is None]
+
+    def events(self, kind: type[E], after: int = 0) -> list[E]:
+        return [it.event for it in recorded(self.bus, after) if isinstance(it.event, kind)]
+
+    def published(self, name: str, after: int = 0) -> list[Message]:
+        """The messages of that name which other services were told."""
+        messages = [message for it in recorded(self.bus, after) for message in publish(it) or ()]
+        return [it for it in messages if it.DESCRIPTOR.name == name]
+
+    def _claim_id(self, namespace: str, value: str) -> UUID:
+        identifier = self.reader.read_one(self.tenant, GivenIdentifier(namespace, value))
+        assert identifier is not None
+        return identifier.claim_id
+
+    def _load(self, kind: type[A], id: UUID) -> A | None:
+        stream = self.bus.store.load([id]).get(id)
+        aggregate = replay(stream) if stream else None
+        assert aggregate is None or isinstance(aggregate, kind)
+        return aggregate
+
+
+def drops(resolution: Resolution | DomainError) -> list[tuple[str, DropReason]]:
+    assert isinstance(resolution, Resolution)
+    return [(it.namespace, it.reason) for it in resolution.dropped]
+
+
+def phone(number: int) -> tuple[str, str]:
+    return "phone", f"+86138{number:08}"
+
+
+def unionid(number: int) -> tuple[str, str]:
+    return "wechat_unionid", f"unionid-{number:020}"
+
+
+def anonymous(name: str) -> tuple[str, str]:
+    return "anonymous_id", name
+
+
+def device(name: str) -> tuple[str, str]:
+    return "device_id", name
+
+
+def member(number: int) -> tuple[str, str]:
+    return "member_no", f"MEMBER-{number}"
+
+
+def email(name: str) -> tuple[str, str]:
+    return "email", f"{name}@example.com"
+
+
+def verified(given: tuple[str, str]) -> GivenIdentifier:
+    return GivenIdentifier(*given, verified=True)

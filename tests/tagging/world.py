@@ -1,0 +1,237 @@
+"""A small world around tagging: its intake and commands on a database, messages as other services send them, a clock."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from functools import partial
+from itertools import count
+from typing import Any
+from uuid import UUID, uuid5
+
+import sqlalchemy as sa
+from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
+from google.type.money_pb2 import Money
+
+from chassis import inbox
+from chassis.clock import ReplayClock
+from chassis.commands import CommandBus, Effect, Unit
+from chassis.context import Context
+from chassis.due_times import Timer
+from chassis.envelope import Incoming
+from chassis.event_store import PostgresEventStore
+from chassis.log import Recorded
+from chassis.read_models import ReadModels
+from deploy.local.postgres import Database
+from scrm.identity.v1 import customer_pb2
+from scrm.identity.v1 import events_pb2 as identity
+from scrm.tracking.v1 import events_pb2 as tracking
+from services.tagging.__main__ import TIMERS
+from services.tagging.adapters.fact_intake import FactIntake
+from services.tagging.application.commands import handlers
+from services.tagging.application.segment_commands import CreateSegment, MemberChange, UpdateStaticMembers
+from services.tagging.application.settings_commands import UpdateTenantSettings
+from services.tagging.domain.conditions import Universe
+from services.tagging.domain.segments import Definition
+from services.tagging.domain.tags import CustomerTags, tags_id
+from services.tagging.read_models import bitmaps, directory, segments
+from services.tagging.read_models.audiences import PostgresAudiences
+from services.tagging.read_models.rebuild import Drift, fingerprint, rebuild
+
+TENANT = "acme"
+START = datetime(2025, 2, 1, tzinfo=UTC)
+ZONE = "Asia/Shanghai"
+_PEOPLE = UUID("2b7f4a7e-51d5-4d1c-8f5e-30e3f3b1a0aa")
+
+
+def person(name: str | int) -> UUID:
+    """A node, and the customer it was created as."""
+    return uuid5(_PEOPLE, str(name))
+
+
+def created(who: UUID, *, known: bool = True, key: str = "") -> identity.CustomerCreated:
+    state = customer_pb2.CUSTOMER_STATE_KNOWN if known else customer_pb2.CUSTOMER_STATE_ANONYMOUS
+    return identity.CustomerCreated(customer_id=str(who), node_id=str(who), state=state, assignment_key=key or str(who))
+
+
+def became_known(who: UUID, key: str) -> identity.CustomerBecameKnown:
+    return identity.CustomerBecameKnown(customer_id=str(who), via_namespace="phone", assignment_key=key)
+
+
+def merged(survivor: UUID, loser: UUID) -> identity.CustomersMerged:
+    merge = uuid5(survivor, str(loser))
+    return identity.CustomersMerged(
+        merge_id=str(merge), survivor_id=str(survivor), loser_id=str(loser), node_ids=[str(loser)]
+    )
+
+
+def behaved(
+    who: UUID, at: datetime, *, kind: str = "content_viewed", channel: str = "h5", offset: int | None = None
+) -> tracking.BehaviourTracked:
+    message = tracking.BehaviourTracked(
+        message_id=f"{who}/{at}", event_type=kind, node_id=str(who), occur_time=_time(at), channel=channel
+    )
+    if offset is not None:
+        message.tz_offset_minutes = offset
+    return message
+
+
+def paid(who: UUID, order: str | int, at: datetime, cents: int, currency: str = "USD") -> tracking.OrderPaid:
+    net = _money(cents, currency)
+    return tracking.OrderPaid(
+        order_id=str(person(f"order {order}")), node_id=str(who), net=net, paid=net, pay_time=_time(at)
+    )
+
+
+def revised(who: UUID, order: str | int, revision: int, at: datetime, cents: int) -> tracking.OrderPaymentRevised:
+    return tracking.OrderPaymentRevised(
+        order_id=str(person(f"order {order}")),
+        node_id=str(who),
+        revision=revision,
+        net=_money(cents, "USD"),
+        pay_time=_time(at),
+    )
+
+
+def refunded(who: UUID, order: str | int, no: str, at: datetime, cents: int) -> tracking.OrderRefunded:
+    return tracking.OrderRefunded(
+        order_id=str(person(f"order {order}")),
+        refund_no=no,
+        node_id=str(who),
+        amount=_money(cents, "USD"),
+        refund_time=_time(at),
+    )
+
+
+def _time(at: datetime) -> Timestamp:
+    message = Timestamp()
+    message.FromDatetime(at)
+    return message
+
+
+def _money(cents: int, currency: str) -> Money:
+    return Money(currency_code=currency, units=cents // 100, nanos=cents % 100 * 10_000_000)
+
+
+class World:
+    """Tagging on a database of its own."""
+
+    def __init__(self, database: Database, zone: str = ZONE) -> None:
+        self.clock = ReplayClock(START)
+        self.store = PostgresEventStore(database.writer_dsn)
+        self.engine = self.store.engine
+        self.read_models = ReadModels(database.reader_dsn)
+        audiences = PostgresAudiences()
+        self.bus = CommandBus(self.store, self.clock, handlers(audiences))
+        self._intake = FactIntake(audiences)
+        self._numbers = count(1)
+        self.do(UpdateTenantSettings(zone, "USD"))
+        self.fire()
+
+    def close(self) -> None:
+        self.read_models.close()
+        self.store.close()
+
+    def do(self, command: Any, tenant: str = TENANT) -> Any:
+        return self.bus.execute_now(command, Context.system(tenant, "test"))
+
+    def tell(self, *messages: Message, tenant: str = TENANT, batch: int = 500) -> None:
+        """Let other services report `messages`, in batches."""
+        incoming = [self.incoming(it, tenant) for it in messages]
+        for start in range(0, len(incoming), batch):
+            self.absorb(incoming[start : start + batch])
+
+    def absorb(self, batch: Sequence[Incoming]) -> None:
+        effect = Effect(partial(self._intake.absorb, tuple(batch)))
+        unit = Unit([(batch[0].context, effect)], lambda rows, outcomes: inbox.keep(rows, batch))
+        (outcome,) = self.bus.run_now(unit)
+        if outcome.error:
+            raise outcome.error
+
+    def incoming(self, message: Message, tenant: str = TENANT) -> Incoming:
+        """`message` as a consumer gets it."""
+        number, name = next(self._numbers), message.DESCRIPTOR.full_name
+        stream = name.split(".")[1]
+        context = Context.system(tenant, "consume/tagging_facts")
+        return Incoming(
+            stream=stream,
+            sequence=number,
+            position=number,
+            part=0,
+            epoch=1,
+            tenant=tenant,
+            type=name,
+            key="key",
+            partition=0,
+            id=f"{stream}/1/{number}",
+            time=self.clock.now(),
+            context=context,
+            payload=message.SerializeToString(),
+        )
+
+    def at(self, now: datetime) -> None:
+        """Let the clock show `now`, and do what came due."""
+        self.clock.set(now)
+        self.fire()
+
+    def fire(self) -> int:
+        """Carry out due timers until there are none; how many there were."""
+        fired = 0
+        while due := self._due():
+            for tenant, timer in due:
+                self.do(TIMERS[timer.kind](timer), tenant)
+            fired += len(due)
+        return fired
+
+    def _due(self) -> list[tuple[str, Timer]]:
+        with self.engine.begin() as rows:
+            found = rows.execute(
+                sa.text("DELETE FROM timers WHERE due_at <= :now RETURNING tenant, kind, key, due_at, payload"),
+                {"now": self.clock.now()},
+            ).all()
+        return [(it.tenant, Timer(it.kind, it.key, it.due_at, it.payload)) for it in found]
+
+    def tagged(self, tag: str) -> set[UUID]:
+        """Who has a tag, by its bitmap."""
+        with self.engine.connect() as rows:
+            found = bitmaps.load(rows, TENANT, (bitmaps.of_tag(tag),))[bitmaps.of_tag(tag)]
+            return {it.id for it in directory.by_ordinal(rows, TENANT, found)}
+
+    def tags(self, who: UUID, tenant: str = TENANT) -> set[str]:
+        """The tags a customer has, by its events."""
+        with self.engine.connect() as rows:
+            customer = directory.canonical(rows, tenant, (who,))[who]
+        stored = self.bus.store.load([tags_id(tenant, customer.id)])
+        tags: CustomerTags | None = None
+        for it in stored.get(tags_id(tenant, customer.id), []):
+            tags = it.mutate(tags)
+        return set(tags.assignments) if tags else set()
+
+    def members(self, segment: UUID, tenant: str = TENANT) -> set[UUID]:
+        with self.engine.connect() as rows:
+            found = segments.Sets(rows, tenant).segment(segment)
+            return {it.id for it in directory.by_ordinal(rows, tenant, found)}
+
+    def define(self, name: str, definition: Definition | None = None, universe: Universe = Universe.KNOWN) -> UUID:
+        result: UUID = self.do(CreateSegment(name, definition or Definition(), universe)).id
+        return result
+
+    def listed(self, name: str, *customers: UUID) -> UUID:
+        """A new static segment with these members."""
+        segment = self.define(name)
+        self.do(UpdateStaticMembers(segment, [MemberChange(True, it) for it in customers]))
+        return segment
+
+    def events(self, kind: type) -> list[Recorded]:
+        return [it for it in self.store.read_log(0, 100_000) if isinstance(it.event, kind)]
+
+    def rows(self, query: str) -> list[tuple[Any, ...]]:
+        with self.engine.connect() as rows:
+            return [tuple(it) for it in rows.execute(sa.text(query))]
+
+    def fingerprint(self) -> str:
+        with self.engine.connect() as rows:
+            return fingerprint(rows)
+
+    def rebuild(self) -> dict[str, Drift]:
+        """Rebuild; only the tables where something was wrong."""
+        return {table: it for table, it in rebuild(self.engine, self.store).items() if any(it)}

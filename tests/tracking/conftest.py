@@ -1,0 +1,57 @@
+"""The stores on which the tests of tracking run, and a database with its tables."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import services.tracking
+from chassis.event_store import MemoryEventStore, PostgresEventStore
+from chassis.log import EventStore
+from chassis.roles import migrate_now
+from deploy.local.postgres import Database
+from tests.conftest import DatabaseFactory
+from tests.tracking.shop import Shop
+from tests.tracking.touches import Tracking
+
+MIGRATIONS = Path(services.tracking.__path__[0]) / "migrations"
+
+
+@pytest.fixture
+def tables(database: DatabaseFactory) -> Database:
+    """An empty database of tracking."""
+    made = database("tracking")
+    migrate_now(made.owner_dsn, MIGRATIONS)
+    return made
+
+
+@pytest.fixture
+def postgres_store(tables: Database) -> Iterator[PostgresEventStore]:
+    store = PostgresEventStore(tables.writer_dsn)
+    yield store
+    store.close()
+
+
+@pytest.fixture(params=["memory", "postgres"])
+def store(request: pytest.FixtureRequest) -> EventStore:
+    if request.param == "memory":
+        return MemoryEventStore()
+    found: PostgresEventStore = request.getfixturevalue("postgres_store")
+    return found
+
+
+@pytest.fixture
+def shop(store: EventStore) -> Shop:
+    """On both stores."""
+    return Shop(store)
+
+
+@pytest.fixture
+def memory_shop() -> Shop:
+    """On the memory store only, for rules that do not depend on the store."""
+    return Shop(MemoryEventStore())
+
+
+@pytest.fixture
+def tracking(postgres_store: PostgresEventStore, tables: Database) -> Tracking:
+    return Tracking(postgres_store, tables.writer_dsn)
