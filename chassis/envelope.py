@@ -63,8 +63,7 @@ class Address(NamedTuple):
             raise UnreadableMessage(f"not an address: {text[:80]!r}") from None
 
 
-@dataclass(frozen=True, slots=True)
-class Outgoing:
+class Outgoing(NamedTuple):
     """One message of a public log. `name` is the event in snake_case, `type` the full name of its protobuf message."""
 
     position: int

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 BATCH_LIMIT: Final = 1000
 """The most messages nats-server takes in one atomic batch."""
@@ -74,8 +74,7 @@ class Stored:
     payload: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Parcel:
+class Parcel(NamedTuple):
     """A message to publish; `headers` are lines that each end in CRLF."""
 
     subject: str

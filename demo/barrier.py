@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -19,37 +19,52 @@ class MessagesParked(RuntimeError):
     """A service put messages aside that it cannot handle; says where."""
 
 
-async def settled(operations: Mapping[str, Any], at: datetime, patience_seconds: float = 300) -> None:
-    """Return when every service has seen the clock at `at` and nothing is left to do anywhere.
+class Barrier:
+    """Watches the processes behind `operations` (stubs by name)."""
 
-    Two rounds in a row have to find everything at rest and every position as it was: what was on its way between two
-    services during the first round has moved a position by the second.
-    """
-    deadline = time.monotonic() + patience_seconds
-    seen: list[int] | None = None
-    while True:
-        round_ = await asyncio.gather(*(it.GetProgress(ops.GetProgressRequest()) for it in operations.values()))
-        _refuse_parked(round_)
-        if all(it.settled and it.clock_time.seconds >= int(at.timestamp()) for it in round_):
-            chain = [it.chain for it in round_]
-            if chain == seen:
+    def __init__(self, operations: Mapping[str, Any]) -> None:
+        self._operations = operations
+        self._at_rest: Mapping[str, int] = {}
+
+    async def settled(self, at: datetime, patience_seconds: float = 300) -> None:
+        """Return when every service has seen the clock at `at` and nothing is left to do anywhere.
+
+        Two looks in a row have to find everything at rest and every position as it was: what was on its way between two
+        services during the first one has moved a position by the second. The last look of the time before counts, so
+        that one is enough where nothing has happened since.
+        """
+        deadline = time.monotonic() + patience_seconds
+        while True:
+            found = await self._look(self._operations)
+            while busy := {name: it for name, it in found.items() if not _is_at_rest(it, at)}:
+                if time.monotonic() > deadline:
+                    raise NeverSettled(f"no rest after {patience_seconds:g} s:\n" + "\n".join(_unfinished(busy, at)))
+                await asyncio.sleep(_POLL_SECONDS)
+                found |= await self._look(busy)
+            chains = {name: it.chain for name, it in found.items()}
+            if chains == self._at_rest:
                 return
-            seen = chain
-            continue
-        seen = None
-        if time.monotonic() > deadline:
-            raise NeverSettled(f"no rest after {patience_seconds:g} s:\n" + "\n".join(_unfinished(round_, at)))
-        await asyncio.sleep(_POLL_SECONDS)
+            self._at_rest = chains
+
+    async def _look(self, at_these: Iterable[str]) -> dict[str, Any]:
+        names = list(at_these)
+        answers = await asyncio.gather(*(self._operations[it].GetProgress(ops.GetProgressRequest()) for it in names))
+        _refuse_parked(answers)
+        return dict(zip(names, answers, strict=True))
 
 
-def _refuse_parked(round_: Sequence[Any]) -> None:
-    parked = [f"{it.service}/{one.consumer}: {one.parked}" for it in round_ for one in it.consumers if one.parked]
+def _is_at_rest(progress: Any, at: datetime) -> bool:
+    return bool(progress.settled and progress.clock_time.seconds >= int(at.timestamp()))
+
+
+def _refuse_parked(answers: Sequence[Any]) -> None:
+    parked = [f"{it.service}/{one.consumer}: {one.parked}" for it in answers for one in it.consumers if one.parked]
     if parked:
         raise MessagesParked("messages are parked: " + ", ".join(parked))
 
 
-def _unfinished(round_: Sequence[Any], at: datetime) -> Iterator[str]:
-    for it in round_:
+def _unfinished(busy: Mapping[str, Any], at: datetime) -> Iterator[str]:
+    for it in busy.values():
         if it.clock_time.seconds < int(at.timestamp()):
             yield f"{it.service}: its clock says {it.clock_time.ToDatetime()}"
         for what in _in_work(it):

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import os
 import shutil
 from collections.abc import Mapping
 from datetime import date, time, timedelta
@@ -74,7 +73,7 @@ class Job:
                 await self._tell(backend, broker, story)
         finally:
             await broker.close()
-        processes = {name: stack.pid(name) for name in (*stack.services, "postgres", "nats")} | {"demo": os.getpid()}
+        processes = {name: stack.pid(name) for name in (*stack.services, "postgres", "nats")}
         self.found["timings"] = self._timings(story, processor_seconds(processes))
 
     async def _tell(self, backend: Backend, broker: Broker, story: Story) -> None:

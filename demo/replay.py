@@ -11,8 +11,8 @@ from datetime import datetime
 from typing import Any, Final, TypeVar
 
 from chassis.broker import Broker, publish_clock
-from demo import barrier
 from demo.backend import Backend, Lanes
+from demo.barrier import Barrier
 from demo.board import Board
 from demo.story import Day, Story
 from demo.wire import batch_resolve, import_orders, track_batch
@@ -38,6 +38,10 @@ class Replay:
     board: Board
     next_day: int = 0
     lanes: Lanes = field(default_factory=Lanes)
+    barrier: Barrier = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.barrier = Barrier(self.backend.operations)
 
     async def play_until(self, at: datetime) -> None:
         """Report all days whose evening is before `at`, then move to `at`."""
@@ -50,7 +54,7 @@ class Replay:
     async def move_to(self, at: datetime) -> None:
         """Set the clock of all services to `at` and wait until everything due by then is done."""
         await publish_clock(self.broker, at)
-        await barrier.settled(self.backend.operations, at)
+        await self.barrier.settled(at)
 
     async def _play(self, day: Day) -> None:
         """Logins come first, because orders name customers by what the logins have told."""
@@ -67,7 +71,7 @@ class Replay:
                 self.backend.tracking.ImportOrders, import_orders(orders, day.day, part), self._imported
             )
         await self.lanes.emptied()
-        await barrier.settled(self.backend.operations, day.reported_at)
+        await self.barrier.settled(day.reported_at)
 
     def _tracked(self, request: Any, _: Any) -> None:
         self.board.advance("touches", len(request.events))

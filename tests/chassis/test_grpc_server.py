@@ -268,7 +268,7 @@ def test_a_call_with_a_deadline_is_cut_at_it_and_one_without_gets_one(
             return await caller.refused(timeout=seconds)
 
     assert loop.run_until_complete(call(0.05)).code == "DEADLINE_EXCEEDED"
-    monkeypatch.setattr("chassis.grpc_server.DEFAULT_DEADLINE_SECONDS", 0.05)
+    monkeypatch.setattr("chassis.call_steps.DEFAULT_DEADLINE_SECONDS", 0.05)
     assert loop.run_until_complete(call(None)).reason == "DEADLINE_EXCEEDED"
 
 

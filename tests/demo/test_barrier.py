@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from demo.barrier import MessagesParked, NeverSettled, settled
+from demo.barrier import Barrier, MessagesParked, NeverSettled
 from scrm.ops.v1 import operations_service_pb2 as ops
 
 NOON = datetime(1997, 1, 1, 12, tzinfo=UTC)
@@ -33,7 +33,7 @@ def progress(chain: int, *, settled: bool = True, at: datetime = NOON) -> ops.Ge
 
 def wait(services: Sequence[Service], patience_seconds: float = 10) -> None:
     operations = {str(number): it for number, it in enumerate(services)}
-    asyncio.run(settled(operations, NOON, patience_seconds))
+    asyncio.run(Barrier(operations).settled(NOON, patience_seconds))
 
 
 def test_two_equal_rounds_at_rest_are_enough() -> None:
@@ -49,9 +49,21 @@ def test_a_position_that_moved_between_two_rounds_asks_for_another_one() -> None
 
 
 def test_work_anywhere_is_waited_for() -> None:
-    service = Service(progress(1), progress(1, settled=False), progress(1))
-    wait([service])
-    assert service.rounds == 4
+    busy, resting = Service(progress(1), progress(1, settled=False), progress(2)), Service(progress(1), progress(3))
+    wait([busy, resting])
+    assert (busy.rounds, resting.rounds) == (4, 3)
+
+
+def test_one_look_is_enough_where_nothing_has_happened_since_the_last_time() -> None:
+    async def twice() -> int:
+        barrier = Barrier({"a": service})
+        await barrier.settled(NOON)
+        rounds = service.rounds
+        await barrier.settled(NOON)
+        return service.rounds - rounds
+
+    service = Service(progress(7))
+    assert asyncio.run(twice()) == 1
 
 
 def test_a_service_that_has_not_seen_the_clock_is_waited_for() -> None:

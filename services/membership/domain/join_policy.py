@@ -1,6 +1,6 @@
 """The threshold of membership: what a customer has to spend, in which days, to become a member."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -62,6 +62,10 @@ class JoinPolicy:
     def progress(self, spends: Collection[Spend], at: datetime) -> int:
         """Minor units spent within the window that ends at `at`."""
         return sum(it.net for it in self.counted(spends, at))
+
+    def is_out_of_reach(self, spends: Iterable[Spend]) -> bool:
+        """Whether all orders together, whenever they were, are not enough: the quick answer for most customers."""
+        return sum(it.net for it in spends) < self.threshold
 
     def qualification(self, spends: Collection[Spend], instants: Sequence[datetime]) -> Qualification | None:
         """The first of `instants` at which the threshold is reached, in the order given."""

@@ -184,7 +184,7 @@ class Member(Aggregate):
         spent enough and is recognized later is a member from that instant on.
         """
         present = self.membership
-        if self.known_since is None:
+        if self.known_since is None or policy.is_out_of_reach(self.spends.values()):
             return False
         if present is not None and changed_from is not None and changed_from > present.joined_at:
             return False

@@ -48,8 +48,8 @@ def condition(message: segment_pb2.Condition) -> Condition:
             return Condition(Kind.ALL, tuple(map(condition, message.all.conditions)))
         case "any":
             return Condition(Kind.ANY, tuple(map(condition, message.any.conditions)))
-        case "not":
-            return no(condition(getattr(message, "not")))
+        case "negated":
+            return no(condition(message.negated))
         case "tag":
             return that(HasTag(message.tag.tag_key))
         case "layer":
@@ -122,7 +122,7 @@ def condition_message(it: Condition) -> segment_pb2.Condition:
         case InSegment(segment):
             message.segment.segment_id = str(segment)
         case None if it.kind is Kind.NOT:
-            getattr(message, "not").CopyFrom(condition_message(it.parts[0]))
+            message.negated.CopyFrom(condition_message(it.parts[0]))
         case None:
             several = message.all if it.kind is Kind.ALL else message.any
             several.conditions.extend(condition_message(part) for part in it.parts)
