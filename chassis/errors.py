@@ -135,6 +135,16 @@ class Overloaded(ResourceExhausted):
     """More calls are waiting than the server takes."""
 
 
+def described(error: BaseException) -> str:
+    """What kind of error it is, for logs: its text is left out, since it may quote anything."""
+    kind = type(error).__name__
+    if isinstance(error, DomainError):
+        return error.reason
+    cause: object = getattr(error, "orig", error)
+    state = getattr(cause, "sqlstate", None)
+    return f"{kind} ({type(cause).__name__} {state})" if state else kind
+
+
 def _sentence(error: DomainError) -> str:
     text = (type(error).__doc__ or type(error).__name__).strip().splitlines()[0]
     return text.rstrip(".")

@@ -20,7 +20,7 @@ from chassis import inbox
 from chassis.commands import CommandBus, Effect, Outcome, Unit
 from chassis.context import Context
 from chassis.envelope import Incoming, Offset, UnreadableMessage, unseal
-from chassis.errors import TRANSIENT, DomainError, VersionConflict
+from chassis.errors import TRANSIENT, DomainError, VersionConflict, described
 from chassis.group_commit import CONFLICTS, OUTAGES
 from chassis.ordered_pull import ReadingInterrupted, stream_sequence
 from chassis.parked import HELD, Garage, Key, Parking, key_of, park
@@ -163,7 +163,7 @@ class Handling:
             except Exception as error:
                 tries += 1
                 if _is_passing(error, tries):
-                    log.info("consumer.retries", consumer=self._handler.consumer, error=repr(error)[:200], tries=tries)
+                    log.info("consumer.retries", consumer=self._handler.consumer, error=described(error), tries=tries)
                     await asyncio.sleep(pause)
                     pause = min(pause * 2, _LONGEST_PAUSE)
                 elif len(work.messages) > 1:

@@ -10,6 +10,8 @@ from typing import Final
 import sqlalchemy as sa
 import structlog
 
+from chassis.errors import described
+
 log = structlog.get_logger()
 
 _FIRST_PAUSE: Final = 0.05
@@ -94,6 +96,6 @@ async def persevere(name: str, work: Callable[[], Awaitable[None]]) -> None:
         except Exception as error:  # noqa: BLE001 (nothing a loop meets may end it)
             if perf_counter() - started > _HEALTHY_AFTER:
                 pause = _FIRST_PAUSE
-            log.warning("loop.failed", loop=name, error=repr(error)[:500], retry_in=pause)
+            log.warning("loop.failed", loop=name, error=described(error), retry_in=pause)
         await asyncio.sleep(pause)
         pause = min(pause * 2, _LONGEST_PAUSE)

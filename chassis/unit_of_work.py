@@ -122,6 +122,7 @@ class UnitOfWork:
         self._batch = batch
         self._touched: dict[UUID, int] = {}
         self._timers: list[TimerChange] = []
+        self._savepoint: sa.NestedTransaction | None = None
 
     @property
     def now(self) -> datetime:
@@ -130,8 +131,14 @@ class UnitOfWork:
 
     @property
     def rows(self) -> sa.Connection:
-        """The database connection of the commit, for tables that are truth themselves."""
-        return self._batch.transaction.rows
+        """The database connection of the commit, for tables that are truth themselves.
+
+        What is written is undone with the rest when the command is refused, and it alone.
+        """
+        rows = self._batch.transaction.rows
+        if self._savepoint is None:
+            self._savepoint = rows.begin_nested()
+        return rows
 
     def new_id(self) -> UUID:
         """A fresh UUIDv7."""
@@ -145,7 +152,14 @@ class UnitOfWork:
         return aggregate
 
     def find(self, kind: type[A], id: UUID) -> A | None:
-        return self.find_all(kind, (id,)).get(id)
+        known = self._batch.aggregates
+        if id not in known:
+            self._batch.fetch((id,))
+        aggregate = known.get(id)
+        if not isinstance(aggregate, kind) or aggregate.tenant != self.context.tenant:
+            return None
+        self._touched.setdefault(id, len(aggregate.pending_events))
+        return aggregate
 
     def find_all(self, kind: type[A], ids: Collection[UUID]) -> dict[UUID, A]:
         """Those of `ids` that exist for this tenant; one query for all that are not at hand."""
@@ -203,10 +217,14 @@ class UnitOfWork:
                 self._batch.drafts += [Draft(it, stored) for it in aggregate.pending_events]  # type: ignore[arg-type]
                 aggregate.pending_events.clear()
         self._batch.timers += self._timers
+        if self._savepoint is not None:
+            self._savepoint.commit()
         return len(self._batch.drafts) - before
 
     def abandon(self) -> None:
         """Undo everything this unit of work did."""
+        if self._savepoint is not None:
+            self._savepoint.rollback()
         self._undo()
         self._timers.clear()
 

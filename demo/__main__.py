@@ -8,7 +8,6 @@ from pathlib import Path
 from rich.console import Console
 
 from demo import tables
-from demo.backend import TENANT
 from demo.barrier import MessagesParked, NeverSettled
 from demo.dataset import DataUnavailable
 from demo.driver import FOLDER, Job
@@ -36,20 +35,19 @@ def main() -> None:
 
 
 def _show_where_to_look_next(folder: Path, console: Console) -> None:
-    console.print()
+    here = folder.absolute()
+    shown = here.relative_to(Path.cwd()) if here.is_relative_to(Path.cwd()) else here
     console.print("[bold]Where to look next[/bold]")
     for path, what in (
-        (f"{folder}/report.md", "this report; report.json beside it for programs"),
-        (f"{folder}/rfm_rows.csv", "every customer with scores, type and segment at the end"),
-        (f"{folder}/state/logs/", "what the five services, PostgreSQL and NATS had to say"),
-        ("demo/brand.py", "how the brand set itself up and decided, call by call"),
-        ("README.md", "how the five services work together, and where to change what"),
+        (f"{shown}/report.md", "this report; report.json is for programs"),
+        (f"{shown}/rfm_rows.csv", "every customer, scored as of the end"),
+        (f"{shown}/state/logs/", "what the services had to say"),
+        ("demo/brand.py", "what the brand set up and decided, call by call"),
+        ("README.md", "how the services work together; where to change what"),
+        ("make up", "the same services, empty, to try calls of your own"),
+        ("make test", "the proofs; one holds this report against the raw file"),
     ):
-        console.print(f"  [cyan]{path:<26}[/cyan] {what}")
-    console.print(f"  [cyan]{'make up':<26}[/cyan] the same services, empty, on fixed ports, to try calls of your own")
-    console.print(
-        f"  [cyan]{'make test':<26}[/cyan] the proofs; one of them holds the report of tenant {TENANT} against the raw file"
-    )
+        console.print(f"  [cyan]{path:<24}[/cyan] {what}", highlight=False)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,9 @@ from typing import Any, Final
 
 from scrm.ops.v1 import operations_service_pb2 as ops
 
-_POLL_SECONDS: Final = 0.02
+_FIRST_PAUSE_SECONDS: Final = 0.02
+_LONGEST_PAUSE_SECONDS: Final = 0.1
+"""A look costs each service some milliseconds, which it needs itself while it is busy."""
 
 
 class NeverSettled(RuntimeError):
@@ -35,11 +37,12 @@ class Barrier:
         """
         deadline = time.monotonic() + patience_seconds
         while True:
-            found = await self._look(self._operations)
+            found, pause = await self._look(self._operations), _FIRST_PAUSE_SECONDS
             while busy := {name: it for name, it in found.items() if not _is_at_rest(it, at)}:
                 if time.monotonic() > deadline:
                     raise NeverSettled(f"no rest after {patience_seconds:g} s:\n" + "\n".join(_unfinished(busy, at)))
-                await asyncio.sleep(_POLL_SECONDS)
+                await asyncio.sleep(pause)
+                pause = min(pause * 1.5, _LONGEST_PAUSE_SECONDS)
                 found |= await self._look(busy)
             chains = {name: it.chain for name, it in found.items()}
             if chains == self._at_rest:

@@ -4,7 +4,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.padding import Padding
 from rich.table import Table
 
 
@@ -32,13 +34,13 @@ def markdown(report: Mapping[str, Any]) -> str:
 def show(report: Mapping[str, Any], console: Console) -> None:
     """The whole report on a terminal."""
     for sheet in sheets(report):
-        table = Table(title=sheet.title, caption=sheet.note or None, title_justify="left", caption_justify="left")
+        table = Table(title=sheet.title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 0, 0, 1), show_edge=False)
         for number, column in enumerate(sheet.columns):
             table.add_column(column, justify="right" if number else "left", no_wrap=True)
         for row in sheet.rows:
             table.add_row(*row)
-        console.print()
         console.print(table)
+        console.print(Padding(sheet.note, (0, 0, 1 if sheet.note else 0, 1)), style="dim")
 
 
 def sheets(report: Mapping[str, Any]) -> Iterator[Sheet]:
@@ -93,8 +95,11 @@ def _segments(title: str, found: Mapping[str, Any]) -> Sheet:
     ]
     cuts = found["cuts"]
     types = ", ".join(f"{name} {count:,}" for name, count in found["types"].items())
-    note = f"{found['n']:,} customers. Cuts: R {cuts['R']}, F {cuts['F']}, M {cuts['M']}. Types: {types}."
-    columns = ("segment", "customers", "%", "net", "%", "avg R", "avg F", "avg M")
+    note = (
+        f"{found['n']:,} customers; R, F and M are averages. Cuts: R {cuts['R']}, F {cuts['F']}, M {cuts['M']}."
+        f" Types: {types}."
+    )
+    columns = ("segment", "customers", "%", "net", "%", "R", "F", "M")
     return Sheet(f"{title} ({found['as_of']})", columns, rows, note)
 
 
@@ -117,7 +122,7 @@ def _arms(audience: Mapping[str, Any], found: Mapping[str, Any]) -> Sheet:
         f"{audience['snapshot_size']:,} in the audience, {found['global_control']:,} of them kept out by the global control."
         f" The split is {ratio['health']} (χ² {ratio['chi_square']:.2f}, p {ratio['p_value']:.3f})."
     )
-    columns = ("variant", "assigned", "sent", "bought in 7 d", "%", "bought till the end", "%")
+    columns = ("variant", "assigned", "sent", "buyers in 7 d", "%", "buyers in 38 d", "%")
     return Sheet(f"The broadcast {found['experiment_id']}", columns, rows, note)
 
 
@@ -132,7 +137,7 @@ def _uplift(found: Mapping[str, Any]) -> Sheet:
             f"{it['incremental']:.1f}",
             f"[{it['incremental_low']:.1f}, {it['incremental_high']:.1f}]",
         )
-        for window, key in (("7 d", "decision_window"), ("till the end", "observation_window"))
+        for window, key in (("7 d", "decision_window"), ("38 d", "observation_window"))
         for name, it in found[key]["uplift"].items()
     ]
     verdict = "Nobody won" if decision["inconclusive"] else f"The winner is {decision['winner']}"
@@ -140,7 +145,7 @@ def _uplift(found: Mapping[str, Any]) -> Sheet:
         f"{verdict}; leader {decision['leader'] or 'none'}. These are the real orders of people whom no message ever"
         " reached, so an effect here would be a false one."
     )
-    columns = ("against the hold-out", "uplift", "95 %", "p", "incremental", "95 %")
+    columns = ("against the hold-out", "points", "95 %", "p", "persons", "95 %")
     return Sheet("What the broadcast caused", columns, rows, note)
 
 
@@ -172,4 +177,4 @@ def _percent(share: float | None, places: int = 1) -> str:
 
 
 def _points(difference: float) -> str:
-    return f"{difference * 100:+.2f} pp"
+    return f"{difference * 100:+.2f}"

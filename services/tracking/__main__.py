@@ -47,6 +47,8 @@ def service(settings: Settings) -> Service:
 
 
 def main() -> None:
+    # Reading a large batch takes milliseconds of Python; the thread that talks to PostgreSQL must not wait for its end.
+    sys.setswitchinterval(0.0005)
     try:
         settings = Settings.from_environment()
     except InvalidSettingsError as error:

@@ -14,7 +14,7 @@ from google.protobuf.wrappers_pb2 import Int64Value
 
 from chassis.aggregate import event_classes, natural_id
 from chassis.clock import ReplayClock
-from chassis.commands import CommandBus, Unit
+from chassis.commands import CommandBus, Effect, Unit, UnitOfWork
 from chassis.context import Call, Context, entered
 from chassis.errors import AggregateNotFound, DomainError, RequestIdReused
 from chassis.event_store import (
@@ -348,6 +348,30 @@ def test_a_lost_answer_to_a_commit_neither_doubles_nor_loses_the_command(
         assert answer.value == number + 1
     assert balance(bus, account) == 20
     assert len(store.load([account])[account]) == 21
+    store.close()
+
+
+def test_rows_of_a_refused_command_are_undone_and_those_of_the_others_stay(database: DatabaseFactory) -> None:
+    made = database("bus")
+    create(made.owner_dsn)
+    with psycopg.connect(made.owner_dsn) as connection:
+        connection.execute("CREATE TABLE notes (text text); GRANT ALL ON notes TO scrm_writer")
+    store = PostgresEventStore(made.writer_dsn)
+    bus = CommandBus(store, ReplayClock(NOON), HANDLERS)
+
+    def note(text: str, *, refuse: bool) -> Effect:
+        def change(work: UnitOfWork) -> None:
+            work.rows.execute(sa.text("INSERT INTO notes VALUES (:text)"), {"text": text})
+            if refuse:
+                raise AmountInvalid(field="text")
+
+        return Effect(change)
+
+    orders = [note("one", refuse=False), note("two", refuse=True), note("three", refuse=False)]
+    outcomes = bus.run_now(Unit([(ACME, it) for it in orders]))
+    assert [it.error is None for it in outcomes] == [True, False, True]
+    with store.engine.connect() as rows:
+        assert list(rows.scalars(sa.text("SELECT text FROM notes"))) == ["one", "three"]
     store.close()
 
 

@@ -10,6 +10,7 @@ from services.tagging.domain.conditions import HasTag, that
 from services.tagging.domain.segments import Definition
 from services.tagging.read_models import bitmaps, rule_states
 from services.tagging.read_models.rebuild import rebuild
+from services.tagging.read_models.schema import DERIVED, RESULTS
 from tests.tagging.world import START, TENANT, World, behaved, created, merged, paid, person
 
 
@@ -68,3 +69,18 @@ def test_another_zone_reviews_everybody_page_by_page(world: World) -> None:
     assert world.tagged("night_owl") == set()
     assert world.rows("SELECT count(*) FROM rule_states") == [(0,)]
     assert world.rebuild() == {}
+
+
+def test_the_migrations_make_the_tables_that_the_code_describes(world: World) -> None:
+    described = {
+        (table.name, column.name, column.nullable)
+        for tables in (DERIVED, RESULTS)
+        for table in tables.tables.values()
+        for column in table.columns
+    }
+    there = world.rows(
+        "SELECT table_name, column_name, is_nullable = 'YES' FROM information_schema.columns"
+        " WHERE table_schema = 'public'"
+    )
+    ours = {it[0] for it in described}
+    assert {it for it in there if it[0] in ours} == described

@@ -184,9 +184,9 @@ class Member(Aggregate):
         spent enough and is recognized later is a member from that instant on.
         """
         present = self.membership
-        if self.known_since is None or policy.is_out_of_reach(self.spends.values()):
-            return False
         if present is not None and changed_from is not None and changed_from > present.joined_at:
+            return False
+        if self.known_since is None or policy.is_out_of_reach(self.spends.values()):
             return False
         last = present.joined_at if present is not None else None
         found = policy.qualification(self.spends.values(), self._instants(changed_from, last))

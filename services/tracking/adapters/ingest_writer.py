@@ -6,7 +6,7 @@ keys, its counts and, where the caller gave a request id, its receipt.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -18,7 +18,7 @@ import sqlalchemy as sa
 
 from chassis.errors import DomainError, Unavailable, VersionConflict
 from chassis.group_commit import CONFLICTS, OUTAGES
-from chassis.postgres import driver_cursor
+from chassis.postgres import driver_cursor, pipeline
 from chassis.receipts import PostgresReceipts, Receipt, ReceiptKey
 from chassis.writer import Writer
 from services.tracking.adapters import binary_copy as pg
@@ -151,21 +151,31 @@ class _Attempt:
         self.transaction_id: str | None = None
 
     def run(self, rows: sa.Connection) -> None:
+        receipts = PostgresReceipts(rows)
+        tenants = sorted({job.submission.tenant for job in self._jobs})
+        with pipeline(rows):  # everything there is to ask before anything is written, in one round trip
+            turn = driver_cursor(rows).execute(_TURN, [LOCK_CLASS])
+            asked = receipts.ask({key for job in self._jobs if (key := _receipt_key(job))})
+            known = {tenant: self._ask_known(rows, tenant) for tenant in tenants}
+        self.transaction_id = str(turn.fetchall()[0][1])
+        self._recall(receipts.answered(asked))
+        jobs = [job for job in self._jobs if not job.is_repeated]
         with driver_cursor(rows) as cursor:
-            cursor.adapters.register_dumper(UuidArray, UuidArrayDumper)
-            cursor.execute(_TURN, [LOCK_CLASS])
-            self.transaction_id = str(cursor.fetchall()[0][1])
-            self._recall(PostgresReceipts(rows))
-            jobs = [job for job in self._jobs if not job.is_repeated]
-            for tenant in sorted({job.submission.tenant for job in jobs}):
-                _decide(cursor, tenant, [job for job in jobs if job.submission.tenant == tenant])
+            for tenant in tenants:
+                found = {key.bytes: fingerprint.bytes for key, fingerprint in known[tenant].fetchall()}
+                _claim(cursor, tenant, [job for job in jobs if job.submission.tenant == tenant], found)
             _write(cursor, jobs)
-        receipts = [receipt for job in jobs if (receipt := _concluded(job))]
-        PostgresReceipts(rows).write(receipts)
+        receipts.write([receipt for job in jobs if (receipt := _concluded(job))])
 
-    def _recall(self, receipts: PostgresReceipts) -> None:
+    def _ask_known(self, rows: sa.Connection, tenant: str) -> psycopg.Cursor[tuple[Any, ...]]:
+        """Send for those keys of one tenant that are taken."""
+        cursor = driver_cursor(rows)
+        cursor.adapters.register_dumper(UuidArray, UuidArrayDumper)
+        keys = {key for job in self._jobs if job.submission.tenant == tenant for key in job.submission.keys}
+        return cursor.execute(_KNOWN, [UuidArray(sorted(keys - {b""})), tenant], prepare=True)
+
+    def _recall(self, known: Mapping[ReceiptKey, Receipt]) -> None:
         """Answer batches that were answered before as they were then."""
-        known = receipts.answered(receipts.ask({key for job in self._jobs if (key := _receipt_key(job))}))
         for job in self._jobs:
             key, call = _receipt_key(job), job.submission.call
             job.verdicts = list(job.submission.verdicts)
@@ -178,19 +188,20 @@ class _Attempt:
                     job.answer = refusal
 
 
-def _decide(cursor: psycopg.Cursor[Any], tenant: str, jobs: Sequence[_Job]) -> None:
-    """Claim the keys of all batches of one tenant; whoever comes second is a duplicate."""
+def _claim(cursor: psycopg.Cursor[Any], tenant: str, jobs: Sequence[_Job], known: dict[bytes, bytes]) -> None:
+    """Take the keys of all batches of one tenant; whoever comes second is a duplicate.
+
+    `known` is what is taken already, with the fingerprint of its content. Keys are written in their order, so that they
+    fall into the index side by side.
+    """
     keys = [key for job in jobs for key in job.submission.keys]
     prints = [it for job in jobs for it in job.submission.prints]
     first = dict(zip(reversed(keys), reversed(prints), strict=True))  # the first of each key is the last one put
     first.pop(b"", None)
-    fresh = sorted(first)
-    cursor.execute(_KNOWN, [UuidArray(fresh), tenant], prepare=True)
-    known = {key.bytes: fingerprint.bytes for key, fingerprint in cursor.fetchall()}
-    if known:
-        fresh = [key for key in fresh if key not in known]
+    fresh = sorted(first.keys() - known.keys() if known else first)
     head, middle = pg.columns_in_row(len(KEY_COLUMNS)) + pg.UUID_SIZE, pg.text(tenant) + pg.UUID_SIZE
-    copy_rows(cursor, "message_keys", KEY_COLUMNS, [b"".join((head, key, middle, first[key])) for key in fresh])
+    if fresh:
+        copy_rows(cursor, "message_keys", KEY_COLUMNS, [b"".join((head, key, middle, first[key])) for key in fresh])
     if len(fresh) == len(keys):
         return
     places = ((job, index) for job in jobs for index in range(len(job.submission)))
