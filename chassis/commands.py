@@ -202,6 +202,7 @@ class CommandBus:
             except OUTAGES as outage:
                 if attempt.took_effect(give_up):
                     return attempt.outcomes
+                self._desk.forget()
                 if monotonic() > give_up:
                     raise Unavailable("the database does not answer") from outage
                 sleep(0.05)

@@ -9,7 +9,6 @@ a rolled back transaction leaves a gap that is never filled.
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from threading import RLock
-from time import monotonic, sleep
 from typing import Any, LiteralString
 from uuid import UUID
 
@@ -37,8 +36,9 @@ from chassis.log import (
     StoredContext,
     Transaction,
     UnreadableEventError,
+    Witness,
 )
-from chassis.postgres import columns, create_engine, driver_cursor, pipeline
+from chassis.postgres import columns, create_engine, driver_cursor, pipeline, row_xmin
 from chassis.quick_look import QuickLook
 from chassis.receipts import MemoryReceipts, PostgresReceipts, Receipt, ReceiptKey
 
@@ -158,6 +158,7 @@ class PostgresTransaction:
         " WHERE notification_id > %s AND originator_id = ANY(%b))"
         " RETURNING notification_id, pg_current_xact_id()::text"
     )
+    _HOLDS = "SELECT FROM stored_events WHERE originator_id = %s AND originator_version = %s AND xmin::text = %s"
 
     def __init__(self, rows: sa.Connection, recorder: Recorder, mapper: EventMapper) -> None:
         self._rows = rows
@@ -197,7 +198,15 @@ class PostgresTransaction:
         positions = appended.fetchall()
         if not positions:
             raise LostRaceError
-        return Appended(positions[-1][0], _changes(changes, appending.seen), positions[-1][1])
+        first = appending.drafts[0].event
+        witness = Witness(positions[-1][1], first.originator_id, first.originator_version)
+        return Appended(positions[-1][0], _changes(changes, appending.seen), witness)
+
+    def holds(self, witness: Witness) -> bool:
+        """Whether another transaction took effect; waits for its turn, and so until that one has ended."""
+        self._recorder.take_turn(driver_cursor(self._rows))
+        known_by = [witness.originator_id, witness.version, row_xmin(witness.transaction_id)]
+        return bool(self._ask(self._HOLDS, known_by).fetchall())
 
     def _ask(self, statement: LiteralString, parameters: list[Any]) -> psycopg.Cursor[Any]:
         return driver_cursor(self._rows).execute(statement, parameters, prepare=True)
@@ -228,7 +237,6 @@ class PostgresEventStore:
         "FROM stored_events WHERE notification_id > :after ORDER BY notification_id LIMIT :limit"
     )
     _HEAD = "SELECT max(notification_id) FROM stored_events"
-    _STATUS = sa.text("SELECT pg_xact_status(CAST(:id AS xid8))")
 
     def __init__(self, dsn: str, *, pool_size: int = 8) -> None:
         self.engine = create_engine(dsn, pool_size=pool_size, ping=False)
@@ -264,16 +272,9 @@ class PostgresEventStore:
         with self.engine.begin() as rows:
             yield PostgresTransaction(rows, self._recorder, self._mapper)
 
-    def committed(self, transaction_id: str) -> bool:
-        """Raises TimeoutError while the transaction is still running after two seconds."""
-        deadline = monotonic() + 2
-        while monotonic() < deadline:
-            with self.engine.connect() as rows:
-                status = rows.scalar(self._STATUS, {"id": transaction_id})
-            if status != "in progress":
-                return bool(status == "committed")
-            sleep(0.02)
-        raise TimeoutError(f"transaction {transaction_id} does not end")
+    def committed(self, witness: Witness) -> bool:
+        with self.transaction() as transaction:
+            return transaction.holds(witness)
 
     def close(self) -> None:
         self._look.close()
@@ -345,7 +346,7 @@ class MemoryEventStore:
             for change in transaction.timers:
                 change.apply(self.timers)
 
-    def committed(self, transaction_id: str) -> bool:
+    def committed(self, witness: Witness) -> bool:
         return False
 
 

@@ -17,7 +17,7 @@ from chassis.clock import Clock
 from chassis.context import Context
 from chassis.errors import TRANSIENT, DomainError
 from chassis.event_store import EventStore
-from chassis.log import Appending, Transaction
+from chassis.log import Appending, Transaction, Witness
 from chassis.receipts import Receipt, ReceiptKey
 from chassis.unit_of_work import AggregateCache, Batch, UnitOfWork
 
@@ -89,6 +89,11 @@ class Desk:
     cache: AggregateCache
     seen: int | None = None
 
+    def forget(self) -> None:
+        """After an outage: a server that crashed may give positions again that we believe to have seen."""
+        self.cache.clear()
+        self.seen = None
+
 
 class Attempt:
     """One try at committing some jobs."""
@@ -97,7 +102,7 @@ class Attempt:
         self._desk = desk
         self._jobs = jobs
         self._orders = [order for job in jobs for order in job.orders]
-        self._transaction_id: str | None = None
+        self._witness: Witness | None = None
         self._read: set[UUID] = set()
         self.outcomes: list[Outcome] = []
 
@@ -140,11 +145,11 @@ class Attempt:
 
     def took_effect(self, give_up: float) -> bool:
         """Whether a commit whose answer got lost is in the database, as soon as that answers."""
-        if self._transaction_id is None:
+        if self._witness is None:
             return False
         while monotonic() < give_up:
             try:
-                return self._desk.store.committed(self._transaction_id)
+                return self._desk.store.committed(self._witness)
             except OUTAGES:
                 sleep(0.05)
         return False
@@ -202,7 +207,7 @@ class Attempt:
         if batch.drafts or receipts or batch.timers:
             appending = Appending(batch.drafts, receipts, batch.timers, seen, batch.read)
             appended = transaction.append(appending)
-            self._transaction_id = appended.transaction_id
+            self._witness = appended.witness
             self._desk.cache.drop(appended.changes.aggregates)
             seen = appended.position
         self.outcomes = [Outcome(it.result, it.error, seen) for it in self.outcomes]

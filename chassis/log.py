@@ -97,12 +97,24 @@ class Appending:
 
 
 @dataclass(frozen=True, slots=True)
+class Witness:
+    """By what a transaction is known again: its id, and an event that only it wrote.
+
+    The id alone would not do: after a crash the server gives the ids of transactions it has no trace of to others.
+    """
+
+    transaction_id: str
+    originator_id: UUID
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
 class Appended:
-    """Where the events went, what others had appended before, and the transaction's own id."""
+    """Where the events went, what others had appended before, and what tells later whether the transaction took effect."""
 
     position: int
     changes: Changes
-    transaction_id: str | None
+    witness: Witness | None
 
 
 class LostRaceError(Exception):
@@ -153,6 +165,6 @@ class EventStore(Protocol):
         """Commits when the body ends, rolls back when it raises."""
         ...
 
-    def committed(self, transaction_id: str) -> bool:
-        """Whether a transaction whose commit was never answered took effect."""
+    def committed(self, witness: Witness) -> bool:
+        """Whether a transaction whose commit was never answered took effect; waits until it has ended."""
         ...

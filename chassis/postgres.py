@@ -28,6 +28,11 @@ def pipeline(rows: sa.Connection) -> AbstractContextManager[psycopg.Pipeline]:
     return cast(psycopg.Connection[tuple[Any, ...]], rows.connection.driver_connection).pipeline()
 
 
+def row_xmin(transaction_id: str) -> str:
+    """What a row written by this transaction (an xid8) has in its system column xmin."""
+    return str(int(transaction_id) & 0xFFFF_FFFF)
+
+
 def columns(rows: Iterable[Sequence[Any]]) -> list[list[Any]]:
     """Rows turned into columns, as the parameters of `unnest`; at least one row is needed."""
     return [list(column) for column in zip(*rows, strict=True)]

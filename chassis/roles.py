@@ -37,11 +37,16 @@ def loops(service: "Service", kit: Kit, role: str) -> list[Loop]:
 
 
 def _relays(service: "Service", kit: Kit) -> list[Loop]:
-    return [Relay(it, kit.engine, kit.broker, pulse=kit.pulse) for it in public_logs(service, kit)]
+    return [
+        Relay(it, kit.engine, kit.broker, poll=kit.settings.poll_seconds, pulse=kit.pulse)
+        for it in public_logs(service, kit)
+    ]
 
 
 def _projectors(service: "Service", kit: Kit) -> list[Loop]:
-    return [Projector(service.projections, kit.engine, kit.store, pulse=kit.pulse)] if service.projections else []
+    if not service.projections:
+        return []
+    return [Projector(service.projections, kit.engine, kit.store, poll=kit.settings.poll_seconds, pulse=kit.pulse)]
 
 
 def _consumers(service: "Service", kit: Kit) -> list[Loop]:
@@ -71,7 +76,10 @@ def traced(subscription: Subscription, tracing: Tracing) -> Subscription:
 
 
 def _timers(service: "Service", kit: Kit) -> list[Loop]:
-    return [TimerLoop(kit.bus, service.timers, kit.engine, kit.clock, pulse=kit.pulse)] if service.timers else []
+    if not service.timers:
+        return []
+    pace = kit.settings.poll_seconds
+    return [TimerLoop(kit.bus, service.timers, kit.engine, kit.clock, poll=pace, pulse=kit.pulse)]
 
 
 LOOPS: Final[Mapping[str, Callable[["Service", Kit], list[Loop]]]] = {

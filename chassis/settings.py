@@ -19,7 +19,8 @@ class ChassisSettings:
 
     `service_addresses` are the `SCRM_<SERVICE>_ADDRESS`, by service. `jwks` is a file or an https URL,
     `service_key` the PEM file this service signs its own tokens with, `service_token_file` where tokens made by
-    somebody else are found instead. Port 0 of gRPC means any free one, of metrics none. Of `shard_count` processes
+    somebody else are found instead. `poll_seconds` is how often loops look for what another process committed; what
+    their own process commits wakes them at once. Port 0 of gRPC means any free one, of metrics none. Of `shard_count` processes
     with the role `consume` each reads its share, `shard_index`.
     """
 
@@ -46,6 +47,7 @@ class ChassisSettings:
     drain_seconds: float = 0.0
     stop_grace_seconds: float = 25.0
     log_level: str = "INFO"
+    poll_seconds: float = 0.05
     service_addresses: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
@@ -77,6 +79,7 @@ class ChassisSettings:
             drain_seconds=read.decimal("SCRM_DRAIN_SECONDS", 0.0),
             stop_grace_seconds=read.decimal("SCRM_STOP_GRACE_SECONDS", 25.0),
             log_level=read.one_of("SCRM_LOG_LEVEL", ("INFO", "DEBUG", "WARNING", "ERROR")),
+            poll_seconds=read.decimal("SCRM_POLL_SECONDS", 0.05),
             service_addresses=read.addresses(),
         )
 

@@ -1,6 +1,7 @@
 """The campaigns service: its parts put together."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from uuid import UUID
 
@@ -36,7 +37,8 @@ def main() -> None:
 
     def dispatcher(kit: Kit) -> Dispatcher:
         audience, channel = TaggingAudience(kit.channel("tagging")), CaptureChannel(kit.engine, kit.clock)
-        return Dispatcher(kit.bus, SqlWorkList(kit.engine), audience, channel, SystemClock(), settings.pace)
+        pace = replace(settings.pace, poll_seconds=kit.settings.poll_seconds)
+        return Dispatcher(kit.bus, SqlWorkList(kit.engine), audience, channel, SystemClock(), pace, kit.pulse)
 
     Service(
         name="campaigns",

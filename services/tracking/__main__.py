@@ -22,9 +22,14 @@ from services.tracking.settings import Settings
 
 
 def servicer(kit: Kit) -> TrackingServicer:
-    ingest = IngestWriter(kit.engine, kit.store.committed)
+    ingest = IngestWriter(kit.engine, kit.pulse.beat)
     ingest.start()
     return TrackingServicer(kit.bus, kit.read_models, kit.clock, ingest, IdentityClient(kit.channel("identity")))
+
+
+def resolver(kit: Kit) -> Resolver:
+    identity = IdentityClient(kit.channel("identity"))
+    return Resolver(kit.engine, identity, poll=kit.settings.poll_seconds, pulse=kit.pulse)
 
 
 def service(settings: Settings) -> Service:
@@ -41,7 +46,7 @@ def service(settings: Settings) -> Service:
             Subscription("tracking", ["identity"], keep_customers, keep=True, events=IDENTITY_EVENTS)
         ],
         public_logs=lambda kit: [BehaviourLog(kit.engine)],
-        loops={"resolve": lambda kit: Resolver(kit.engine, IdentityClient(kit.channel("identity")))},
+        loops={"resolve": resolver},
         migrations=Path(__file__).parent / "migrations",
     )
 

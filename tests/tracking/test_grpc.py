@@ -131,7 +131,7 @@ def serve(
             channels = Channels(lambda _: f"127.0.0.1:{identity_port}", tokens)
             closing.push_async_callback(channels.close)
             client = IdentityClient(channels.to("identity"))
-            writer = IngestWriter(store.engine, store.committed)
+            writer = IngestWriter(store.engine)
             writer.start()
             closing.callback(writer.stop)
             servicer = TrackingServicer(bus, read_models, clock, writer, client)

@@ -184,7 +184,7 @@ def test_two_writers_at_once_accept_each_message_once(
     tracking: Tracking, tables: Database, loop: asyncio.AbstractEventLoop
 ) -> None:
     other = PostgresEventStore(tables.writer_dsn)
-    writers = [tracking.writer, IngestWriter(other.engine, other.committed)]
+    writers = [tracking.writer, IngestWriter(other.engine)]
     for it in writers:
         it.start()
 

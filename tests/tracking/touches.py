@@ -91,7 +91,7 @@ class Tracking:
         self.dsn = dsn
         self.now = NOON
         self.identity = FakeIdentity()
-        self.writer = IngestWriter(store.engine, store.committed)
+        self.writer = IngestWriter(store.engine)
         self.resolver = self.new_resolver()
 
     def new_resolver(self, batch_limit: int = 2000) -> Resolver:

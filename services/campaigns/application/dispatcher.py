@@ -22,6 +22,7 @@ from chassis.commands import CommandBus
 from chassis.context import Context, entered
 from chassis.errors import DomainError
 from chassis.loops import Progress
+from chassis.pulse import Pulse
 from services.campaigns.application.commands import CancelBroadcast
 from services.campaigns.application.crediting import CreditOrders
 from services.campaigns.application.dispatching import (
@@ -80,6 +81,7 @@ class Dispatcher:
         channel: Channel,
         lease_clock: Clock,
         pace: Pace | None = None,
+        pulse: Pulse | None = None,
     ) -> None:
         self._bus = bus
         self._work = work
@@ -87,6 +89,7 @@ class Dispatcher:
         self._channel = channel
         self._lease_clock = lease_clock
         self._pace = pace or Pace()
+        self._news = (pulse or Pulse()).listener()
         self._steps = 0
         self._busy = 0
         self._troubles: dict[tuple[str, UUID | None], _Trouble] = {}
@@ -95,7 +98,7 @@ class Dispatcher:
     async def run(self) -> None:
         while True:
             if not await self.turn():
-                await asyncio.sleep(self._pace.poll_seconds)
+                await self._news.wait(self._pace.poll_seconds)
 
     async def progress(self) -> list[Progress]:
         backlog = await self._work.pending()

@@ -1,6 +1,6 @@
 """Where events become durable: batches of many callers in one transaction, each message once for ever.
 
-`IngestWriter(engine, committed)`: `start()`, `await submit(submission)`, `stop()`. One thread takes all batches that
+`IngestWriter(engine)`: `start()`, `await submit(submission)`, `stop()`. One thread takes all batches that
 wait. What is new is decided by the table `message_keys`; everything about a batch commits together: its rows, its
 keys, its counts and, where the caller gave a request id, its receipt.
 """
@@ -12,13 +12,14 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from time import monotonic, sleep
 from typing import Any, Final
+from uuid import UUID
 
 import psycopg
 import sqlalchemy as sa
 
 from chassis.errors import DomainError, Unavailable, VersionConflict
 from chassis.group_commit import CONFLICTS, OUTAGES
-from chassis.postgres import driver_cursor, pipeline
+from chassis.postgres import driver_cursor, pipeline, row_xmin
 from chassis.receipts import PostgresReceipts, Receipt, ReceiptKey
 from chassis.writer import Writer
 from services.tracking.adapters import binary_copy as pg
@@ -36,6 +37,7 @@ _OUTAGE_SECONDS: Final = 20.0
 
 KEY_COLUMNS: Final = ("key", "tenant", "fingerprint")
 
+_TAKEN: Final = "SELECT FROM message_keys WHERE key = %s AND tenant = %s AND xmin::text = %s"
 _KNOWN: Final = "SELECT key, fingerprint FROM message_keys WHERE key = ANY(%s) AND tenant = %s"
 _TURN: Final = "SELECT pg_advisory_xact_lock(%s, hashtext('accepted')), pg_current_xact_id()::text"
 
@@ -52,11 +54,11 @@ class _Job:
 
 
 class IngestWriter:
-    """Makes batches durable; `committed` tells whether a transaction whose commit was never answered took effect."""
+    """Makes batches durable; `told` is called after each commit, for those who wait for what is accepted."""
 
-    def __init__(self, engine: sa.Engine, committed: Callable[[str], bool]) -> None:
+    def __init__(self, engine: sa.Engine, told: Callable[[], None] = lambda: None) -> None:
         self._engine = engine
-        self._committed = committed
+        self._told = told
         self._months: set[tuple[int, int]] = set()
         self._writer: Writer[_Job] = Writer(self._take, _GROUP)
 
@@ -96,6 +98,7 @@ class IngestWriter:
             for job in jobs:
                 _answer(job, error)
             return
+        self._told()
         for job in jobs:
             _answer(job, job.answer)
 
@@ -118,16 +121,18 @@ class IngestWriter:
                 if attempts == _ATTEMPTS:
                     raise VersionConflict from race
             except OUTAGES as outage:
-                if attempt.transaction_id and self._took_effect(attempt.transaction_id, give_up):
+                if self._took_effect(attempt, give_up):
                     return
                 if monotonic() > give_up:
                     raise Unavailable("the database does not answer") from outage
                 sleep(0.05)
 
-    def _took_effect(self, transaction_id: str, give_up: float) -> bool:
-        while monotonic() < give_up:
+    def _took_effect(self, attempt: "_Attempt", give_up: float) -> bool:
+        """Whether a commit whose answer got lost is in the database, as soon as that answers."""
+        while attempt.claimed and monotonic() < give_up:
             try:
-                return self._committed(transaction_id)
+                with self._engine.begin() as rows:
+                    return attempt.took_effect(rows)
             except OUTAGES:
                 sleep(0.05)
         return False
@@ -148,7 +153,8 @@ class _Attempt:
 
     def __init__(self, jobs: Sequence[_Job]) -> None:
         self._jobs = jobs
-        self.transaction_id: str | None = None
+        self._transaction_id = ""
+        self.claimed: tuple[str, bytes] | None = None
 
     def run(self, rows: sa.Connection) -> None:
         receipts = PostgresReceipts(rows)
@@ -157,15 +163,27 @@ class _Attempt:
             turn = driver_cursor(rows).execute(_TURN, [LOCK_CLASS])
             asked = receipts.ask({key for job in self._jobs if (key := _receipt_key(job))})
             known = {tenant: self._ask_known(rows, tenant) for tenant in tenants}
-        self.transaction_id = str(turn.fetchall()[0][1])
+        self._transaction_id = str(turn.fetchall()[0][1])
         self._recall(receipts.answered(asked))
         jobs = [job for job in self._jobs if not job.is_repeated]
         with driver_cursor(rows) as cursor:
             for tenant in tenants:
                 found = {key.bytes: fingerprint.bytes for key, fingerprint in known[tenant].fetchall()}
-                _claim(cursor, tenant, [job for job in jobs if job.submission.tenant == tenant], found)
+                fresh = _claim(cursor, tenant, [job for job in jobs if job.submission.tenant == tenant], found)
+                self.claimed = (tenant, fresh[0]) if fresh else self.claimed
             _write(cursor, jobs)
         receipts.write([receipt for job in jobs if (receipt := _concluded(job))])
+
+    def took_effect(self, rows: sa.Connection) -> bool:
+        """Whether it was this attempt that took the key it claimed; waits for its turn, and so until the attempt has ended.
+
+        Its transaction id alone would not do: after a crash the server gives ids it has no trace of to others.
+        """
+        tenant, key = self.claimed or ("", b"")
+        with driver_cursor(rows) as cursor:
+            cursor.execute(_TURN, [LOCK_CLASS])
+            cursor.execute(_TAKEN, [UUID(bytes=key), tenant, row_xmin(self._transaction_id)])
+            return bool(cursor.fetchall())
 
     def _ask_known(self, rows: sa.Connection, tenant: str) -> psycopg.Cursor[tuple[Any, ...]]:
         """Send for those keys of one tenant that are taken."""
@@ -188,8 +206,8 @@ class _Attempt:
                     job.answer = refusal
 
 
-def _claim(cursor: psycopg.Cursor[Any], tenant: str, jobs: Sequence[_Job], known: dict[bytes, bytes]) -> None:
-    """Take the keys of all batches of one tenant; whoever comes second is a duplicate.
+def _claim(cursor: psycopg.Cursor[Any], tenant: str, jobs: Sequence[_Job], known: dict[bytes, bytes]) -> list[bytes]:
+    """Take the keys of all batches of one tenant; whoever comes second is a duplicate. The keys that were free.
 
     `known` is what is taken already, with the fingerprint of its content. Keys are written in their order, so that they
     fall into the index side by side.
@@ -203,13 +221,14 @@ def _claim(cursor: psycopg.Cursor[Any], tenant: str, jobs: Sequence[_Job], known
     if fresh:
         copy_rows(cursor, "message_keys", KEY_COLUMNS, [b"".join((head, key, middle, first[key])) for key in fresh])
     if len(fresh) == len(keys):
-        return
+        return fresh
     places = ((job, index) for job in jobs for index in range(len(job.submission)))
     for key, fingerprint, (job, index) in zip(keys, prints, places, strict=True):
         if key in known:
             job.verdicts[index] = DUPLICATE if known[key] == fingerprint else CONFLICTING
         elif key:
             known[key] = fingerprint
+    return fresh
 
 
 def _write(cursor: psycopg.Cursor[Any], jobs: Sequence[_Job]) -> None:

@@ -18,6 +18,8 @@ from chassis.context import Context
 from chassis.leadership import Leadership, leading, persevere
 from chassis.loops import Progress
 from chassis.postgres import driver_cursor
+from chassis.pulse import Pulse
+from chassis.quick_look import QuickLook
 from scrm.tracking.v1 import behaviour_pb2
 from services.tracking.adapters import binary_copy as pg
 from services.tracking.adapters.identity_client import Asked
@@ -44,7 +46,6 @@ _MOVE: Final = sa.text("UPDATE resolver_cursor SET position = :now WHERE name = 
 _TURN: Final = sa.text("SELECT pg_advisory_xact_lock(:lock, hashtext('behaviours'))")
 _TALLY_TURN: Final = "SELECT pg_advisory_xact_lock(%s, hashtext('accepted'))"
 
-_POLL_SECONDS: Final = 0.02
 _CHECK_SECONDS: Final = 1.0
 
 
@@ -80,11 +81,23 @@ class Resolver:
 
     name = "resolve"
 
-    def __init__(self, engine: sa.Engine, identity: Nodes, *, batch_limit: int = 2000) -> None:
+    def __init__(
+        self,
+        engine: sa.Engine,
+        identity: Nodes,
+        *,
+        poll: float = 0.05,
+        pulse: Pulse | None = None,
+        batch_limit: int = 2000,
+    ) -> None:
         self.resolved = 0
         self.batches = 0
         self._engine = engine
         self._identity = identity
+        self._poll = poll
+        self._pulse = pulse or Pulse()
+        self._news = self._pulse.listener()
+        self._look_quickly = QuickLook(engine)
         self._batch_limit = batch_limit
 
     async def run(self) -> None:
@@ -106,6 +119,7 @@ class Resolver:
             await asyncio.to_thread(self._write, accepted, nodes)
             self.resolved += len(accepted)
             self.batches += 1
+            self._pulse.beat()
         return len(accepted)
 
     async def _lead(self) -> None:
@@ -117,7 +131,7 @@ class Resolver:
         check = loop.time() + _CHECK_SECONDS
         while True:
             if not await self.step():
-                await asyncio.sleep(_POLL_SECONDS)
+                await self._news.wait(self._poll)
             if loop.time() > check:
                 await leadership.check()
                 check = loop.time() + _CHECK_SECONDS
@@ -171,9 +185,9 @@ class Resolver:
                     tallies.write(cursor)
 
     def _look(self) -> tuple[int, int]:
-        with self._engine.connect() as rows:
-            head = rows.scalar(_HEAD) or 0
-            return rows.scalar(_CURSOR) or 0, head
+        """The head is read first: what is resolved meanwhile must not hide what was accepted."""
+        head = self._look_quickly.scalar(_HEAD.text) or 0
+        return self._look_quickly.scalar(_CURSOR.text) or 0, head
 
 
 def _identity(event: behaviour_pb2.TrackedEvent) -> Identity:

@@ -1,0 +1,1 @@
+"""Faults made on purpose, and the proof that nothing acknowledged was lost and nothing done twice."""

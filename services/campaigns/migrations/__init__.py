@@ -1,0 +1,1 @@
+"""How the tables of campaigns that are truth themselves came to be, revision by revision."""
