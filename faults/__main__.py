@@ -1,12 +1,15 @@
-"""`python -m faults [--small] [name…]`: makes faults, prints a table and writes build/faults.json; fails if a bar is missed.
+"""`python -m faults [--small] [--result FILE] [name…]`: makes faults, prints a table, writes build/faults.json; fails if a bar is missed.
 
 A negative control that is not caught is a failure too: what cannot fail proves nothing.
 """
 
+import os
 import signal
 import sys
 import traceback
+from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from time import perf_counter
 
 from rich.console import Console
@@ -16,6 +19,7 @@ from faults import gaps, kills, lost_answers, maintenance, postgres_restarts, re
 from faults.verdict import Control, Scale, Verdict
 
 RESULT = ROOT / "build" / "faults.json"
+_FORK_SUPPORT = "GRPC_ENABLE_FORK_SUPPORT"
 
 FAULTS: Mapping[str, Callable[[Scale], Verdict]] = {
     "kills": kills.run,
@@ -41,23 +45,35 @@ def _made(name: str, scale: Scale) -> Verdict:
 
 def main(arguments: Sequence[str]) -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))  # so that what was started is stopped
-    console = Console()
-    scale = Scale.SMALL if "--small" in arguments else Scale.FULL
-    names = [it for it in arguments if it != "--small"] or list(FAULTS)
-    if set(names) - FAULTS.keys():
-        console.print(f"usage: python -m faults \\[--small] [{'|'.join(FAULTS)}]…")
-        return 2
+    wanted = _parsed(arguments)
+    console, scale = Console(), Scale.SMALL if wanted.small else Scale.FULL
     found: list[Verdict] = []
-    for name in names:
+    for name in wanted.name or FAULTS:
         console.print(f"{name} …")
         started = perf_counter()
         found.append(_made(name, scale))
         console.print(f"{name} took {perf_counter() - started:.0f} s")
     verdict.show(found, console)
-    verdict.write(found, scale, RESULT)
-    console.print(f"written to {RESULT.relative_to(ROOT)}")
+    verdict.write(found, scale, wanted.result)
+    console.print(f"written to {wanted.result}")
     return 0 if all(it.passed for it in found) else 1
 
 
+def _parsed(arguments: Sequence[str]) -> Namespace:
+    parser = ArgumentParser(prog="python -m faults")
+    parser.add_argument("--small", action="store_true", help="as in the tests")
+    parser.add_argument("--result", type=Path, default=RESULT, metavar="FILE")
+    parser.add_argument("name", nargs="*", choices=list(FAULTS), help=" ".join(FAULTS))
+    return parser.parse_args(arguments)
+
+
+def _without_fork_handlers() -> None:
+    """Begin again with those of gRPC switched off: PostgreSQL is started by a fork while calls are under way, which breaks them."""
+    if os.environ.get(_FORK_SUPPORT) != "0":
+        os.environ[_FORK_SUPPORT] = "0"
+        os.execv(sys.executable, [sys.executable, "-m", "faults", *sys.argv[1:]])  # noqa: S606
+
+
 if __name__ == "__main__":
+    _without_fork_handlers()
     sys.exit(main(sys.argv[1:]))

@@ -64,15 +64,15 @@ class Caller:
         service, _, method = rpc.partition(".")
         return getattr(self._stubs[service], method)(request, metadata=self._metadata, timeout=seconds)
 
-    def insist(self, rpc: str, request: Any, *, attempt: float = 10.0, patience: float = 90.0) -> Any:
+    def insist(self, rpc: str, request: Any, *, eager: bool = False, patience: float = 90.0) -> Any:
         """The answer, however often the service has to be asked. Raises grpc.RpcError for a refusal, NeverAnsweredError.
 
-        With a short `attempt` it is asked in quick succession, otherwise with growing pauses.
+        It is asked with growing pauses, or in quick succession by who is `eager` to know when it is back.
         """
         give_up, pause = monotonic() + patience, _PAUSE_SECONDS
         while True:
             try:
-                return self.call(rpc, request, attempt)
+                return self.call(rpc, request)
             except grpc.RpcError as error:
                 if not refusal(error).is_transient:
                     raise
@@ -80,7 +80,7 @@ class Caller:
                     raise NeverAnsweredError(f"{rpc}: {error}") from error
                 self.repeats += 1
                 sleep(pause)
-                pause = min(pause * 1.5, attempt / 10, _LONGEST_PAUSE_SECONDS)
+                pause = _PAUSE_SECONDS if eager else min(pause * 1.5, _LONGEST_PAUSE_SECONDS)
 
     def progress(self, service: str) -> Any:
         """What the service says about its background work. Raises grpc.RpcError."""

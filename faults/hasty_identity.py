@@ -13,7 +13,7 @@ from chassis.group_commit import Job, Outcome, answer
 from services.identity.__main__ import service
 from services.identity.settings import Settings
 
-_AHEAD_SECONDS: Final = 0.2
+_AHEAD_SECONDS: Final = 0.1
 
 
 class HastyBus(CommandBus):

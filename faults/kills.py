@@ -86,7 +86,7 @@ def _control(stage: Stage) -> Control:
     honest = identity.child
     identity.child = Child(replace(honest.program, command=(sys.executable, "-m", "faults.hasty_identity", "all")))
     identity.start()
-    visits = Traffic(stage.brand, only_visits=True)
+    visits = Traffic(stage.brand, callers=3, only_visits=True)
     visits.start()
     for _ in range(_CONTROL_KILLS):
         _wait_for_visitors(stage, 5)

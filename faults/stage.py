@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from time import perf_counter
-from typing import Final
 from uuid import uuid4
 
 import psutil
@@ -15,8 +14,6 @@ from faults.caller import Caller
 from faults.journal import Finding, Journal
 from faults.traffic import Brand, Traffic
 from faults.workplace import KEPT, workplace
-
-_ATTEMPT_SECONDS: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +38,7 @@ class Stage:
 
     def crossing(self) -> float:
         """Seconds from the acknowledgement of something new in identity until membership knows of it."""
-        customer = self.brand.recognized(f"p:{uuid4()}", _ATTEMPT_SECONDS)
+        customer = self.brand.recognized(f"p:{uuid4()}", eager=True)
         started = perf_counter()
         self.brand.wait_until_noticed(customer)
         return perf_counter() - started
@@ -59,10 +56,10 @@ class Stage:
     def _probes(self) -> Mapping[str, Callable[[], object]]:
         brand = self.brand
         known: dict[str, Callable[[], object]] = {
-            "identity": lambda: brand.visit(attempt=_ATTEMPT_SECONDS),
-            "tracking": lambda: brand.track(self.dice, _ATTEMPT_SECONDS, most=1),
-            "tagging": lambda: brand.settings(_ATTEMPT_SECONDS),
-            "membership": lambda: brand.grant(self.dice, _ATTEMPT_SECONDS),
+            "identity": lambda: brand.visit(eager=True),
+            "tracking": lambda: brand.track(self.dice, eager=True, most=1),
+            "tagging": lambda: brand.settings(eager=True),
+            "membership": lambda: brand.grant(self.dice, eager=True),
         }
         probes = {name: it for name, it in known.items() if name in self.stack.services}
         if "membership" in self.stack.services:

@@ -77,25 +77,27 @@ class Brand:
             for number in range(_VISITORS):
                 self.visitors[f"pool:{number}"] = self.visit(f"pool:{number}")
 
-    def visit(self, visitor: str | None = None, attempt: float = 10.0) -> str:
+    def visit(self, visitor: str | None = None, *, eager: bool = False) -> str:
         """Somebody nobody has seen before; the id they get."""
         visitor = visitor or f"v:{uuid4()}"
         shown = customer_pb2.Identifier(namespace="anonymous_id", value=visitor)
         request = identity.ResolveIdentityRequest(request_id=str(uuid4()), identifiers=[shown])
-        return self._resolved("visitor", visitor, request, attempt)
+        return self._resolved("visitor", visitor, request, eager=eager)
 
-    def recognized(self, person: str, attempt: float = 10.0) -> str:
+    def recognized(self, person: str, *, eager: bool = False) -> str:
         """Somebody who logs in for the first time; the id they get."""
         shown = customer_pb2.Identifier(namespace="external_id", scope=SHOP, value=person, verified=True)
         request = identity.ResolveIdentityRequest(request_id=str(uuid4()), identifiers=[shown], authenticated=True)
-        return self._resolved("known", person, request, attempt)
+        return self._resolved("known", person, request, eager=eager)
 
     def wait_until_noticed(self, customer: str, patience: float = 60.0) -> None:
         """Wait until membership has heard of a customer from identity."""
         give_up = monotonic() + patience
         while True:
             try:
-                self.caller.insist("membership.GetMember", membership.GetMemberRequest(customer_id=customer), attempt=1)
+                self.caller.insist(
+                    "membership.GetMember", membership.GetMemberRequest(customer_id=customer), eager=True
+                )
             except grpc.RpcError as error:
                 if refusal(error).code != "NOT_FOUND":
                     raise
@@ -113,7 +115,7 @@ class Brand:
         self.caller.insist("membership.EnrollMember", request)
         return customer
 
-    def track(self, dice: random.Random, attempt: float = 10.0, most: int = 20) -> None:
+    def track(self, dice: random.Random, *, eager: bool = False, most: int = 20) -> None:
         """A batch of behaviours of visitors who are known already."""
         visitors = [dice.choice(list(self.visitors)) for _ in range(dice.randint(1, most))]
         events = [_viewed(it) for it in visitors]
@@ -121,7 +123,7 @@ class Brand:
             self.journal.asked("behaviour", it.message_id, about=Behaviour(who))
             for it, who in zip(events, visitors, strict=True)
         ]
-        answer = self.caller.insist("tracking.TrackBatch", tracking.TrackBatchRequest(events=events), attempt=attempt)
+        answer = self.caller.insist("tracking.TrackBatch", tracking.TrackBatchRequest(events=events), eager=eager)
         for entry, result in zip(entries, answer.results, strict=True):
             if result.outcome not in _TAKEN:
                 raise AssertionError(f"a behaviour was not accepted: {result}")
@@ -151,7 +153,7 @@ class Brand:
         self.caller.insist("tracking.RecordOrderPlaced", placed)
         self.journal.acknowledged(entry, self.caller.insist("tracking.RecordOrderPaid", paid))
 
-    def grant(self, dice: random.Random, attempt: float = 10.0) -> None:
+    def grant(self, dice: random.Random, *, eager: bool = False) -> None:
         """Points for a member."""
         granted = Granted(dice.choice(list(self.members.values())), dice.randint(1, 50))
         request = membership.GrantPointsRequest(
@@ -162,16 +164,16 @@ class Brand:
             points=granted.points,
         )
         entry = self.journal.asked("grant", request.ref, request, granted)
-        self.journal.acknowledged(entry, self.caller.insist("membership.GrantPoints", request, attempt=attempt))
+        self.journal.acknowledged(entry, self.caller.insist("membership.GrantPoints", request, eager=eager))
 
-    def settings(self, attempt: float = 10.0) -> None:
+    def settings(self, *, eager: bool = False) -> None:
         """The same settings of tagging once more: a command that changes nothing."""
         request = tagging.UpdateTenantSettingsRequest(request_id=str(uuid4()), time_zone=ZONE, currency=CURRENCY)
-        self.caller.insist("tagging.UpdateTenantSettings", request, attempt=attempt)
+        self.caller.insist("tagging.UpdateTenantSettings", request, eager=eager)
 
-    def _resolved(self, kind: str, key: str, request: Any, attempt: float) -> str:
+    def _resolved(self, kind: str, key: str, request: Any, *, eager: bool) -> str:
         entry = self.journal.asked(kind, key, request)
-        answer = self.caller.insist("identity.ResolveIdentity", request, attempt=attempt)
+        answer = self.caller.insist("identity.ResolveIdentity", request, eager=eager)
         self.journal.acknowledged(entry, answer)
         return str(answer.customer_id)
 
