@@ -185,9 +185,9 @@ class Resolver:
                     tallies.write(cursor)
 
     def _look(self) -> tuple[int, int]:
-        """The head is read first: what is resolved meanwhile must not hide what was accepted."""
-        head = self._look_quickly.scalar(_HEAD.text) or 0
-        return self._look_quickly.scalar(_CURSOR.text) or 0, head
+        """The cursor is read first: rather too much backlog is told than too little."""
+        position = self._look_quickly.scalar(_CURSOR.text) or 0
+        return position, self._look_quickly.scalar(_HEAD.text) or 0
 
 
 def _identity(event: behaviour_pb2.TrackedEvent) -> Identity:
