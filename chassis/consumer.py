@@ -91,7 +91,7 @@ class Consumer:
 
     async def progress(self) -> list[Progress]:
         """One entry per stream: the last sequence handled, and how many messages are not."""
-        return [await it.progress() for it in self._readings]
+        return await asyncio.gather(*(it.progress() for it in self._readings))
 
 
 class _Reading:
@@ -165,7 +165,7 @@ class _Reading:
         pull = self._pull
         if pull is None:
             return max(1, head - self._sequence) if head else 0
-        return 0 if head == self._sequence else await pull.waiting()
+        return 0 if head == self._sequence else await pull.waiting(head)
 
     async def _handle_all(self, pull: OrderedPull, handling: Handling, leadership: Leadership) -> None:
         loop = asyncio.get_running_loop()

@@ -6,7 +6,7 @@ NOTIFY, so that commits do not queue for a global lock. Positions grow in the or
 a rolled back transaction leaves a gap that is never filled.
 """
 
-from collections.abc import Collection, Iterator
+from collections.abc import Awaitable, Collection, Iterator
 from contextlib import contextmanager
 from threading import RLock
 from typing import Any, LiteralString
@@ -236,7 +236,7 @@ class PostgresEventStore:
         "SELECT originator_id, originator_version, topic, state, notification_id "
         "FROM stored_events WHERE notification_id > :after ORDER BY notification_id LIMIT :limit"
     )
-    _HEAD = "SELECT max(notification_id) FROM stored_events"
+    _HEAD = "SELECT coalesce(max(notification_id), 0) FROM stored_events"
 
     def __init__(self, dsn: str, *, pool_size: int = 8) -> None:
         self.engine = create_engine(dsn, pool_size=pool_size, ping=False)
@@ -265,7 +265,11 @@ class PostgresEventStore:
         ]
 
     def head(self) -> int:
-        return self._look.scalar(self._HEAD) or 0
+        position: int = self._look.scalar(self._HEAD)
+        return position
+
+    def head_now(self) -> Awaitable[int]:
+        return QuickLook.of(self.engine).ask_scalar(self._HEAD)
 
     @contextmanager
     def transaction(self) -> Iterator[PostgresTransaction]:
@@ -278,6 +282,7 @@ class PostgresEventStore:
 
     def close(self) -> None:
         self._look.close()
+        QuickLook.of(self.engine).close()
         self.engine.dispose()
         self._recorder.datastore.close()
 
@@ -335,6 +340,9 @@ class MemoryEventStore:
 
     def head(self) -> int:
         return self._recorder.max_notification_id() or 0
+
+    async def head_now(self) -> int:
+        return self.head()
 
     @contextmanager
     def transaction(self) -> Iterator[MemoryTransaction]:

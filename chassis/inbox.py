@@ -23,7 +23,7 @@ _READ: Final = sa.text(
     "SELECT position, stream, sequence, id, tenant, type, key, partition, time, payload FROM inbox"
     " WHERE position > :after ORDER BY position LIMIT :limit"
 )
-_HEAD: Final = sa.text("SELECT max(position) FROM inbox")
+HEAD: Final = "SELECT coalesce(max(position), 0) FROM inbox"
 
 
 def keep(rows: sa.Connection, messages: Sequence[Incoming]) -> None:
@@ -42,11 +42,6 @@ def keep(rows: sa.Connection, messages: Sequence[Incoming]) -> None:
 def read(rows: sa.Connection, after: int, limit: int) -> list[tuple[int, Incoming]]:
     """Up to `limit` kept messages after a position of the inbox, each with its own."""
     return [(it.position, _incoming(it)) for it in rows.execute(_READ, {"after": after, "limit": limit})]
-
-
-def head(rows: sa.Connection) -> int:
-    """The last position; 0 for an empty inbox."""
-    return rows.scalar(_HEAD) or 0
 
 
 def _incoming(row: Any) -> Incoming:

@@ -1,6 +1,6 @@
 """The log of a service: what is in it, and what a store of it can do."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Awaitable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
@@ -159,6 +159,10 @@ class EventStore(Protocol):
 
     def head(self) -> int:
         """The last position; 0 for an empty log."""
+        ...
+
+    def head_now(self) -> Awaitable[int]:
+        """`head`, asked together with what else this process asks its database at the moment."""
         ...
 
     def transaction(self) -> AbstractContextManager[Transaction]:

@@ -1,4 +1,9 @@
-"""How far a process has come, told truthfully: nothing is called settled while anything is in flight."""
+"""How far a process has come, as one look at all its loops finds it.
+
+One look at one process says little about the moment after it: a message may be on its way to it. Positions only grow, so when two
+rounds over all processes find everything settled and every position as it was, nothing moved in between, and what both
+found was true of that moment.
+"""
 
 import asyncio
 import zlib
@@ -15,7 +20,7 @@ from scrm.ops.v1 import operations_service_pb2 as pb
 class OperationsServicer:
     """Answers `scrm.ops.v1.OperationsService` for the loops of this process."""
 
-    def __init__(self, service: str, clock: Clock, head: Callable[[], int], loops: Sequence[Loop]) -> None:
+    def __init__(self, service: str, clock: Clock, head: Callable[[], Awaitable[int]], loops: Sequence[Loop]) -> None:
         self._service = service
         self._clock = clock
         self._head = head
@@ -24,35 +29,21 @@ class OperationsServicer:
     async def GetProgress(self, request: pb.GetProgressRequest, context: Any) -> pb.GetProgressResponse:
         clock_time = Timestamp()
         clock_time.FromDatetime(self._clock.now())
-        found, settled = await settled_progress(self._collect)
+        # Loops come after the logs they write to: looked at before them, nothing passes from one to the other unseen.
+        looks = await asyncio.gather(*(it.progress() for it in reversed(self._loops)))
+        found = [it for one in looks for it in one]
         heads = [it.head for it in found if it.kind == "log" and it.name == self._service]
-        head = heads[0] if heads else await asyncio.to_thread(self._head)
+        head = heads[0] if heads else await self._head()
         response = pb.GetProgressResponse(
-            service=self._service, clock_time=clock_time, log_head=head, settled=settled, chain=_digest(found)
+            service=self._service,
+            clock_time=clock_time,
+            log_head=head,
+            settled=not any(it.backlog for it in found),
+            chain=_digest(found),
         )
         for it in found:
             _add(it, response)
         return response
-
-    async def _collect(self) -> list[Progress]:
-        found: list[Progress] = []
-        for progress in await asyncio.gather(*(loop.progress() for loop in self._loops)):
-            found.extend(progress)
-        return found
-
-
-async def settled_progress(collect: Callable[[], Awaitable[list[Progress]]]) -> tuple[list[Progress], bool]:
-    """What `collect` finds, and whether all of it was at rest at one and the same moment.
-
-    One look is not enough: work may pass from a loop not yet looked at to one looked at before. Positions only grow,
-    so when a second look finds every position as it was, nothing moved between the end of the first look and the
-    start of the second, and what both found was true of that moment.
-    """
-    found = await collect()
-    if any(it.backlog for it in found):
-        return found, False
-    again = await collect()
-    return again, again == found
 
 
 def _digest(found: Sequence[Progress]) -> int:

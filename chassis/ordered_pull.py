@@ -49,6 +49,7 @@ class OrderedPull:
         self._delivered = 0
         self._out = 0
         self._failure: str | None = None
+        self._clear = 0
 
     async def open(self) -> None:
         """Take over the durable; whoever read through it before is told that it is gone."""
@@ -106,14 +107,20 @@ class OrderedPull:
         """Whatever was handed out so far has been handled."""
         self._out = 0
 
-    async def waiting(self) -> int:
-        """How many messages of the stream are not `done` yet, asked of the server now."""
+    async def waiting(self, head: int) -> int:
+        """How many messages of the stream, which ends at `head` now, are not `done` yet; asked of the server, unless it
+        has said before that none up to there is for us."""
         if here := len(self._messages) + self._out:
             return here
+        if head == self._clear:
+            return 0
         info = await self._broker.request(f"CONSUMER.INFO.{self._stream}.{self._durable}")
         known: int = info["num_pending"] + info["delivered"]["consumer_seq"]
         here = len(self._messages) + self._out  # may have grown while we asked
-        return max(here, known - (self._delivered - here))
+        waiting = max(here, known - (self._delivered - here))
+        if not waiting:
+            self._clear = head
+        return waiting
 
     async def _ask(self) -> None:
         request = {

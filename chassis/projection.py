@@ -18,7 +18,7 @@ from chassis.leadership import Leadership, leading, persevere
 from chassis.log import EventStore
 from chassis.loops import Progress
 from chassis.pulse import Pulse
-from chassis.quick_look import QuickLook
+from chassis.quick_look import QuickLook, Rows
 from chassis.tail import Entry, EventSource, InboxSource, Log, Tail
 
 __all__ = ["AlreadyRebuilding", "Projection", "Projector", "Source"]
@@ -52,7 +52,6 @@ class Projector:
         self.batches = 0
         self._projections = {it.name: it for it in projections}
         self._engine = engine
-        self._look = QuickLook(engine)
         self._sources: Mapping[str, Log] = {"events": EventSource(store), "inbox": InboxSource(engine)}
         self._tails = {name: Tail(source, poll=poll, pulse=pulse) for name, source in self._sources.items()}
         self._batch_limit = batch_limit
@@ -66,7 +65,11 @@ class Projector:
 
     async def progress(self) -> list[Progress]:
         """One entry per projection: where its live build is, and how far the log has got since."""
-        return await asyncio.to_thread(self._progress)
+        live = QuickLook.of(self._engine).ask(
+            _LIVE
+        )  # before the heads: rather too much is told to be left than too little
+        heads = {name: it.head_now() for name, it in self._sources.items()}
+        return self._behind(await live, {name: await it for name, it in heads.items()})
 
     async def rebuild(self, name: str) -> Build:
         """Build the read model anew beside the live one and let it take over; AlreadyRebuilding if that is going on."""
@@ -156,10 +159,9 @@ class Projector:
                 build = builds.advance(rows, build, projection, [it for _, it in entries], entries[-1][0])
             builds.promote(rows, build)
 
-    def _progress(self) -> list[Progress]:
+    def _behind(self, rows: Rows, heads: Mapping[str, int]) -> list[Progress]:
         found: list[Progress] = []
-        live = {name: (version, position) for name, version, position in self._look.rows(_LIVE)}
-        heads = {name: self._sources[name].head() for name in {it.source for it in self._projections.values()}}
+        live = {name: (version, position) for name, version, position in rows}
         for name, projection in self._projections.items():
             head, (version, position) = heads[projection.source], live.get(name, (0, 0))
             behind = max(0, head - position)

@@ -4,7 +4,7 @@
 `PublicLog` can be relayed too (tracking has one over its table of behaviours).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 from uuid import UUID
 
@@ -39,6 +39,10 @@ class PublicLog(Protocol):
         """The last position that is committed; 0 for an empty log."""
         ...
 
+    def head_now(self) -> Awaitable[int]:
+        """`head`, asked together with what else this process asks its database at the moment."""
+        ...
+
 
 class PublishedLog:
     """The public log over an event store: each event becomes no message, one, or several under one position."""
@@ -58,6 +62,9 @@ class PublishedLog:
 
     def head(self) -> int:
         return self._store.head()
+
+    def head_now(self) -> Awaitable[int]:
+        return self._store.head_now()
 
     def read(self, after: int, limit: int) -> list[Outgoing]:
         found: list[Outgoing] = []

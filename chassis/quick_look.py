@@ -1,11 +1,16 @@
 """Questions asked many times a second: is there anything new? One connection, one round trip, no transaction."""
 
-from collections.abc import Mapping, Sequence
+import asyncio
+from collections.abc import Awaitable, Mapping, Sequence
 from threading import Lock
-from typing import Any
+from typing import Any, Final, Self, TypeAlias
+from weakref import WeakKeyDictionary
 
 import psycopg
 import sqlalchemy as sa
+
+Rows: TypeAlias = Sequence[tuple[Any, ...]]
+_Question: TypeAlias = tuple[str, Mapping[str, Any] | None]
 
 
 class QuickLook:
@@ -18,34 +23,103 @@ class QuickLook:
         self._dsn = engine.url.set(drivername="postgresql").render_as_string(hide_password=False)
         self._turn = Lock()
         self._cursor: psycopg.Cursor[tuple[Any, ...]] | None = None
+        self._asked: list[_Question] = []
+        self._answers: asyncio.Future[Sequence[Rows]] | None = None
 
-    def rows(self, query: str, parameters: Mapping[str, Any] | None = None) -> Sequence[tuple[Any, ...]]:
+    @classmethod
+    def of(cls, engine: sa.Engine) -> Self:
+        """The one that everybody with this engine shares."""
+        if engine not in _shared:
+            _shared[engine] = cls(engine)
+        return _shared[engine]  # type: ignore[return-value]
+
+    def rows(self, query: str, parameters: Mapping[str, Any] | None = None) -> Rows:
         """All rows of `query`, in the form of psycopg: `%(name)s`."""
-        with self._turn:
-            known = self._cursor is not None
-            try:
-                return self._ask(query, parameters)
-            except psycopg.OperationalError:
-                self._forget()
-                if not known:
-                    raise
-            return self._ask(query, parameters)  # the connection was broken, the server may be there again
+        return self._patiently([(query, parameters)])[0]
 
     def scalar(self, query: str, parameters: Mapping[str, Any] | None = None) -> Any:
         """The first column of the first row; None without rows."""
-        found = self.rows(query, parameters)
-        return found[0][0] if found else None
+        return _first(self.rows(query, parameters))
+
+    def ask(self, query: str, parameters: Mapping[str, Any] | None = None) -> Awaitable[Rows]:
+        """`rows`, to be awaited: what is asked in one turn of the event loop travels together, in this order, and what is
+        asked twice travels once."""
+        loop = asyncio.get_running_loop()
+        if self._answers is None or self._answers.get_loop() is not loop:
+            self._asked, self._answers = [], loop.create_future()
+            loop.call_soon(self._send)
+        question, answers = (query, parameters), self._answers
+        if question not in self._asked:
+            self._asked.append(question)
+        return _answer(answers, self._asked.index(question))
+
+    def ask_scalar(self, query: str, parameters: Mapping[str, Any] | None = None) -> Awaitable[Any]:
+        """`scalar`, asked like `ask`."""
+        return _scalar(self.ask(query, parameters))
 
     def close(self) -> None:
         with self._turn:
             self._forget()
 
-    def _ask(self, query: str, parameters: Mapping[str, Any] | None) -> Sequence[tuple[Any, ...]]:
+    def _send(self) -> None:
+        """Put what was asked in this turn; what comes later goes with the next."""
+        asked, answers = self._asked, self._answers
+        self._asked, self._answers = [], None
+        if answers is not None:
+            putting = asyncio.ensure_future(asyncio.to_thread(self._patiently, asked))
+            putting.add_done_callback(lambda done: _pass_on(done, answers))
+
+    def _patiently(self, questions: Sequence[_Question]) -> Sequence[Rows]:
+        """The answers; a connection that turns out to be broken is replaced once, as the server may be there again."""
+        with self._turn:
+            known = self._cursor is not None
+            try:
+                return self._put(questions)
+            except psycopg.OperationalError:
+                self._forget()
+                if not known:
+                    raise
+            return self._put(questions)
+
+    def _put(self, questions: Sequence[_Question]) -> Sequence[Rows]:
         if self._cursor is None:
             self._cursor = psycopg.connect(self._dsn, autocommit=True, prepare_threshold=2).cursor()
-        return self._cursor.execute(query, parameters).fetchall()
+        if len(questions) == 1:
+            return [self._cursor.execute(*questions[0]).fetchall()]
+        connection = self._cursor.connection
+        with connection.pipeline():
+            cursors = [connection.execute(*it) for it in questions]
+        return [it.fetchall() for it in cursors]
 
     def _forget(self) -> None:
         if self._cursor is not None:
             self._cursor.connection.close()
             self._cursor = None
+
+
+_shared: Final[WeakKeyDictionary[sa.Engine, QuickLook]] = WeakKeyDictionary()
+
+
+async def _answer(answers: asyncio.Future[Sequence[Rows]], place: int) -> Rows:
+    return (await asyncio.shield(answers))[place]
+
+
+async def _scalar(asked: Awaitable[Rows]) -> Any:
+    return _first(await asked)
+
+
+def _first(rows: Rows) -> Any:
+    return rows[0][0] if rows else None
+
+
+def _pass_on(done: asyncio.Future[Sequence[Rows]], answers: asyncio.Future[Sequence[Rows]]) -> None:
+    """Give everybody who asked the answers, or why there are none."""
+    if answers.done():
+        return
+    if done.cancelled():
+        answers.cancel()
+    elif error := done.exception():
+        answers.set_exception(error)
+        answers.exception()  # whoever asked may have gone
+    else:
+        answers.set_result(done.result())

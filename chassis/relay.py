@@ -86,7 +86,7 @@ class Relay:
 
     async def progress(self) -> list[Progress]:
         """`position` is what is published, `head` the end of the log."""
-        head = await asyncio.to_thread(self._log.head)
+        head = await self._log.head_now()
         try:
             position = self._cursor.position if self._cursor else await self._published_by_another(head)
         except (BrokerUnavailable, BrokerRefusal):

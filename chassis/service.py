@@ -138,7 +138,7 @@ async def _server(service: Service, kit: Kit, loops: Sequence[Loop], tasks: "_Ta
         wait_for=lambda position: kit.read_models.wait_for(position, LAG_SECONDS),
         most_calls=settings.max_calls,
     )
-    progress = OperationsServicer(service.name, kit.clock, kit.store.head, loops)
+    progress = OperationsServicer(service.name, kit.clock, kit.store.head_now, loops)
     registrations: list[Registration] = [(add_OperationsServiceServicer_to_server, progress)]
     if serve:
         registrations.extend(service.servicers(kit))

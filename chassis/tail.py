@@ -2,7 +2,7 @@
 
 import asyncio
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from time import monotonic
 from typing import Any, Final, Protocol
 
@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from chassis import inbox
 from chassis.log import EventStore
 from chassis.pulse import Pulse
+from chassis.quick_look import QuickLook
 
 Entry = tuple[int, Any]
 """A position and what is there."""
@@ -23,7 +24,7 @@ class Log(Protocol):
 
     def read(self, after: int, limit: int) -> Sequence[Entry]: ...
 
-    def head(self) -> int: ...
+    def head_now(self) -> Awaitable[int]: ...
 
 
 class EventSource:
@@ -35,8 +36,8 @@ class EventSource:
     def read(self, after: int, limit: int) -> Sequence[Entry]:
         return [(it.position, it) for it in self._store.read_log(after, limit)]
 
-    def head(self) -> int:
-        return self._store.head()
+    def head_now(self) -> Awaitable[int]:
+        return self._store.head_now()
 
 
 class InboxSource:
@@ -49,9 +50,8 @@ class InboxSource:
         with self._engine.connect() as rows:
             return inbox.read(rows, after, limit)
 
-    def head(self) -> int:
-        with self._engine.connect() as rows:
-            return inbox.head(rows)
+    def head_now(self) -> Awaitable[int]:
+        return QuickLook.of(self._engine).ask_scalar(inbox.HEAD)
 
 
 class Tail:

@@ -104,7 +104,7 @@ class TimerLoop:
     async def progress(self) -> list[Progress]:
         """`position` counts what this loop fired, `backlog` what is due in the database."""
         position = self.fired
-        backlog = await asyncio.to_thread(self._count)
+        backlog = await QuickLook.of(self._engine).ask_scalar(_COUNT, self._due_now())
         return [Progress("timers", self.name, position, backlog)]
 
     async def _fire_for_ever(self) -> None:
@@ -195,8 +195,11 @@ class TimerLoop:
             rows.execute(_REVIVE, {"consumer": PARKED_AS})
 
     def _count(self) -> int:
-        found: int = self._quick.scalar(_COUNT, {"now": self._clock.now(), "kinds": list(self._commands)})
+        found: int = self._quick.scalar(_COUNT, self._due_now())
         return found
+
+    def _due_now(self) -> Mapping[str, Any]:
+        return {"now": self._clock.now(), "kinds": list(self._commands)}
 
 
 def _claim(due: Sequence[_Due], work: UnitOfWork) -> None:

@@ -52,6 +52,9 @@ class ListLog:
     def head(self) -> int:
         return len(self.entries)
 
+    async def head_now(self) -> int:
+        return self.head()
+
 
 def saying(position: int, number: int, key: str | UUID = "k", tenant: str = "acme") -> Outgoing:
     return Outgoing(

@@ -31,11 +31,14 @@ def test_messages_come_in_the_order_of_the_stream_from_where_one_asks(loop: Any,
             await fill(broker, "numbers", [saying(n, n) for n in range(1, 4_001)])
             pull = OrderedPull(broker, "numbers", "reader", [], 11)
             await pull.open()
-            assert 0 < await pull.waiting() <= 3_990
+            assert 0 < await pull.waiting(4_000) <= 3_990
             assert await read(pull, 3_990) == list(range(11, 4_001))
-            assert await pull.waiting() > 0, "handed out is not handled"
+            assert await pull.waiting(4_000) > 0, "handed out is not handled"
             pull.done()
-            assert await pull.waiting() == 0
+            assert await pull.waiting(4_000) == 0
+            await fill(broker, "numbers", [saying(4_001, 4_001)])
+            assert await pull.waiting(4_001) == 1
+            assert await read(pull, 1) == [4_001]
             assert await pull.next(10, 0.01) == []
             await pull.close()
 

@@ -1,9 +1,10 @@
 """How loops are woken, and the quick looks they take."""
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from threading import Thread
 from time import perf_counter
+from typing import Any
 
 import psycopg
 import pytest
@@ -103,3 +104,38 @@ def test_a_look_at_a_server_that_is_away_says_so() -> None:
     for _ in range(2):
         with pytest.raises(psycopg.OperationalError):
             look.scalar("SELECT 1")
+
+
+def test_what_is_asked_in_one_turn_travels_together_and_the_same_once(
+    look: QuickLook, loop: asyncio.AbstractEventLoop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put: list[int] = []
+    originally = look._put
+
+    def counting(questions: Sequence[Any]) -> Any:
+        put.append(len(questions))
+        return originally(questions)
+
+    monkeypatch.setattr(look, "_put", counting)
+
+    async def work() -> list[object]:
+        same = look.ask_scalar("SELECT 1"), look.ask_scalar("SELECT 1")
+        other = look.ask("SELECT %(a)s::int", {"a": 2})
+        first = [await it for it in (*same, other)]
+        return [*first, await look.ask_scalar("SELECT 3"), await look.ask_scalar("SELECT 4 WHERE false")]
+
+    assert loop.run_until_complete(work()) == [1, 1, [(2,)], 3, None]
+    assert put == [2, 1, 1]
+
+
+def test_everybody_who_asked_learns_that_a_question_failed(look: QuickLook, loop: asyncio.AbstractEventLoop) -> None:
+    async def work() -> list[object]:
+        asked = look.ask("SELECT 1"), look.ask("SELECT 1 / 0")
+        return [*await asyncio.gather(*asked, return_exceptions=True)]
+
+    assert all(isinstance(it, psycopg.errors.DivisionByZero) for it in loop.run_until_complete(work()))
+    assert loop.run_until_complete(_asked(look)) == 1
+
+
+async def _asked(look: QuickLook) -> object:
+    return await look.ask_scalar("SELECT 1")

@@ -18,8 +18,6 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from chassis.broker import Broker, publish_clock
-from chassis.loops import Progress
-from chassis.operations import settled_progress
 from chassis.roles import migrate_now
 from chassis.settings import ChassisSettings, InvalidSettingsError
 from chassis.status import refusal
@@ -368,30 +366,3 @@ def test_the_addresses_of_other_services_are_found_in_the_environment() -> None:
     settings = ChassisSettings.from_environment("echo", environment)
     assert dict(settings.service_addresses) == {"identity": "dns:///identity:50051"}
     assert "postgresql" not in repr(settings)
-
-
-# When a process may say that it is settled.
-
-
-def at(position: int, backlog: int = 0) -> list[Progress]:
-    return [Progress("loop", "a", position, backlog)]
-
-
-@pytest.mark.parametrize(
-    ("looks", "settled"),
-    [
-        ([at(1), at(1)], True),
-        ([at(1, backlog=1)], False),
-        ([at(1), at(1, backlog=1)], False),
-        ([at(1), at(2)], False),  # something passed from one loop to another between the looks
-    ],
-)
-def test_settled_is_what_two_looks_agree_on(
-    looks: list[list[Progress]], settled: bool, loop: asyncio.AbstractEventLoop
-) -> None:
-    waiting = iter(looks)
-
-    async def collect() -> list[Progress]:
-        return next(waiting)
-
-    assert loop.run_until_complete(settled_progress(collect))[1] == settled

@@ -1,7 +1,5 @@
 """What waits for the dispatcher, looked up in PostgreSQL."""
 
-import asyncio
-
 import sqlalchemy as sa
 
 from chassis.quick_look import QuickLook
@@ -14,13 +12,10 @@ class SqlWorkList:
     """All tenants; `engine` is the writer's."""
 
     def __init__(self, engine: sa.Engine) -> None:
-        self._quick = QuickLook(engine)
+        self._look = QuickLook.of(engine)
 
     async def pending(self) -> Backlog:
-        return await asyncio.to_thread(self._look)
-
-    def _look(self) -> Backlog:
-        found = self._quick.rows(_PENDING)
+        found = await self._look.ask(_PENDING)
         return Backlog(
             broadcasts=[(tenant, broadcast) for tenant, broadcast in found if broadcast],
             tenants=[tenant for tenant, broadcast in found if broadcast is None],

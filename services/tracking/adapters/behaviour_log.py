@@ -1,10 +1,12 @@
 """The public log of behaviours: the table `behaviours`, row by row, as other services read it."""
 
+from collections.abc import Awaitable
 from typing import Any, Final
 
 import sqlalchemy as sa
 
 from chassis.envelope import Outgoing
+from chassis.quick_look import QuickLook
 from scrm.tracking.v1 import events_pb2
 from services.tracking.application.wire_values import timestamp
 
@@ -12,7 +14,7 @@ EVENT_NAME: Final = "behaviour_tracked"
 TYPE: Final = events_pb2.BehaviourTracked.DESCRIPTOR.full_name
 
 _READ: Final = sa.text("SELECT * FROM behaviours WHERE position > :after ORDER BY position LIMIT :limit")
-_HEAD: Final = sa.text("SELECT max(position) FROM behaviours")
+_HEAD: Final = "SELECT coalesce(max(position), 0) FROM behaviours"
 
 
 class BehaviourLog:
@@ -22,14 +24,18 @@ class BehaviourLog:
 
     def __init__(self, engine: sa.Engine) -> None:
         self._engine = engine
+        self._look = QuickLook(engine)
 
     def read(self, after: int, limit: int) -> list[Outgoing]:
         with self._engine.connect() as rows:
             return [_outgoing(it) for it in rows.execute(_READ, {"after": after, "limit": limit})]
 
     def head(self) -> int:
-        with self._engine.connect() as rows:
-            return rows.scalar(_HEAD) or 0
+        position: int = self._look.scalar(_HEAD)
+        return position
+
+    def head_now(self) -> Awaitable[int]:
+        return QuickLook.of(self._engine).ask_scalar(_HEAD)
 
 
 def _outgoing(row: Any) -> Outgoing:

@@ -41,7 +41,7 @@ _READ: Final = sa.text(
     "SELECT position, tenant, received_at, occurred_at, source_key, message_id, event_type, late, payload, traceparent"
     " FROM accepted WHERE position > :after ORDER BY position LIMIT :limit"
 )
-_HEAD: Final = sa.text("SELECT max(position) FROM accepted")
+_HEAD: Final = "SELECT coalesce(max(position), 0) FROM accepted"
 _MOVE: Final = sa.text("UPDATE resolver_cursor SET position = :now WHERE name = 'resolve' AND position = :was")
 _TURN: Final = sa.text("SELECT pg_advisory_xact_lock(:lock, hashtext('behaviours'))")
 _TALLY_TURN: Final = "SELECT pg_advisory_xact_lock(%s, hashtext('accepted'))"
@@ -97,7 +97,6 @@ class Resolver:
         self._poll = poll
         self._pulse = pulse or Pulse()
         self._news = self._pulse.listener()
-        self._look_quickly = QuickLook(engine)
         self._batch_limit = batch_limit
 
     async def run(self) -> None:
@@ -106,7 +105,9 @@ class Resolver:
 
     async def progress(self) -> list[Progress]:
         """`position` is the last event resolved, `head` the last one accepted."""
-        position, head = await asyncio.to_thread(self._look)
+        look = QuickLook.of(self._engine)  # the cursor first: rather too much backlog is told than too little
+        asked = look.ask_scalar(_CURSOR.text), look.ask_scalar(_HEAD)
+        position, head = await asked[0] or 0, await asked[1]
         return [Progress("loop", self.name, position, max(0, head - position), head)]
 
     async def step(self) -> int:
@@ -183,11 +184,6 @@ class Resolver:
                     cursor.execute(_TALLY_TURN, [LOCK_CLASS])
                     pg.copy_rows(cursor, "quarantine", QUARANTINE_COLUMNS, quarantine)
                     tallies.write(cursor)
-
-    def _look(self) -> tuple[int, int]:
-        """The cursor is read first: rather too much backlog is told than too little."""
-        position = self._look_quickly.scalar(_CURSOR.text) or 0
-        return position, self._look_quickly.scalar(_HEAD.text) or 0
 
 
 def _identity(event: behaviour_pb2.TrackedEvent) -> Identity:
