@@ -65,9 +65,9 @@ lock: .venv/.uv ## Resolve requirements/*.in anew into the lock files (ARGS=--up
 	@touch $@
 
 .venv/.demo: .venv/.uv requirements/demo.lock
-	$(BIN)/uv pip install --quiet --require-hashes -r requirements/demo.lock
+	$(BIN)/uv pip install --quiet --compile-bytecode --require-hashes -r requirements/demo.lock
 	@touch $@
 
 .venv/.dev: .venv/.demo requirements/dev.lock
-	$(BIN)/uv pip sync --quiet --require-hashes requirements/dev.lock
+	$(BIN)/uv pip sync --quiet --compile-bytecode --require-hashes requirements/dev.lock
 	@touch $@

@@ -265,12 +265,9 @@ def require_sync(monitor_url: str) -> None:
 
 async def publish_clock(broker: Broker, at: datetime) -> None:
     """Set the replay clock of every process that follows it."""
-    payload = at.isoformat().encode()
-    try:
-        await broker.store(_CLOCK_SUBJECT, payload)
-    except BrokerUnavailable:
+    if await broker.stream(_CLOCK_STREAM) is None:
         await broker.ensure_stream(StreamSpec(_CLOCK_STREAM, [_CLOCK_SUBJECT], per_subject=1))
-        await broker.store(_CLOCK_SUBJECT, payload)
+    await broker.store(_CLOCK_SUBJECT, at.isoformat().encode())
 
 
 async def current_clock(broker: Broker) -> datetime | None:

@@ -143,8 +143,10 @@ class CommandBus:
         return job.done.result()
 
     async def _submit(self, job: Job) -> list[Outcome]:
+        done: asyncio.Future[list[Outcome]] = asyncio.get_running_loop().create_future()
+        job.done = done
         self._writer.put(job)
-        return await asyncio.wrap_future(job.done)
+        return await done
 
     @staticmethod
     def _unwrap(outcomes: list[Outcome]) -> Any:
@@ -179,13 +181,13 @@ class CommandBus:
                 for job in jobs:
                     self._commit([job])
                 return
-            for job in jobs:
-                answer(job, error=error)
+            answer([(job, error) for job in jobs])
             return
-        start = 0
+        start, answers = 0, []
         for job in jobs:
-            answer(job, outcomes[start : start + len(job.orders)])
+            answers.append((job, outcomes[start : start + len(job.orders)]))
             start += len(job.orders)
+        answer(answers)
 
     def _persist(self, jobs: Sequence[Job]) -> list[Outcome]:
         """Commit, again after a lost race, and after an outage only if it had not taken effect."""

@@ -21,7 +21,7 @@ from chassis.envelope import Incoming, subjects_of
 from chassis.epochs import bases_of
 from chassis.handling import Handling
 from chassis.leadership import Leadership, leading, persevere
-from chassis.loops import Progress
+from chassis.loops import CHECK_SECONDS, Progress
 from chassis.ordered_pull import OrderedPull
 from chassis.parked import Garage
 from chassis.positions import EVERYTHING, Positions, Reader, Shard
@@ -33,7 +33,7 @@ log = structlog.get_logger()
 React = Callable[[Incoming], Sequence[Any]]
 Absorb = Callable[[Sequence[Incoming], UnitOfWork], None]
 
-_CHECK_SECONDS: Final = 1.0
+_WAIT_SECONDS: Final = 1.0
 _GATHER_SECONDS: Final = 0.002
 
 
@@ -169,9 +169,9 @@ class _Reading:
 
     async def _handle_all(self, pull: OrderedPull, handling: Handling, leadership: Leadership) -> None:
         loop = asyncio.get_running_loop()
-        check = loop.time() + _CHECK_SECONDS
+        check = loop.time() + CHECK_SECONDS
         while True:
-            messages = await pull.next(self._batch_limit, _CHECK_SECONDS / 4)
+            messages = await pull.next(self._batch_limit, _WAIT_SECONDS)
             if messages:
                 if len(messages) < self._batch_limit // 4:
                     await asyncio.sleep(_GATHER_SECONDS)
@@ -183,7 +183,7 @@ class _Reading:
             if loop.time() > check:
                 await leadership.check()
                 await handling.redrive()
-                check = loop.time() + _CHECK_SECONDS
+                check = loop.time() + CHECK_SECONDS
 
     def _subjects(self) -> list[str]:
         """What of the stream to ask for; nothing in particular if it is all of it."""

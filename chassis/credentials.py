@@ -10,7 +10,7 @@ import urllib.request
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from http.client import HTTPMessage
 from pathlib import Path
@@ -173,11 +173,34 @@ class TokenSource(Protocol):
     def token(self, tenant: str, scopes: Iterable[str]) -> str: ...
 
 
+@dataclass(frozen=True, slots=True)
+class _Signer:
+    """A private key; its id is the RFC 7638 thumbprint of the key, as the published half has it."""
+
+    key: Any = field(repr=False)
+    algorithm: str
+    id: str
+
+    @classmethod
+    def of(cls, pem: bytes) -> "_Signer":
+        from base64 import urlsafe_b64encode
+        from hashlib import sha256
+
+        from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+        key: Any = load_pem_private_key(pem, None)
+        name = "RS256" if hasattr(key, "key_size") else "EdDSA"
+        entry: dict[str, Any] = get_default_algorithms()[name].to_jwk(key, as_dict=True)
+        thumbed = {it: entry[it] for it in (("e", "kty", "n") if name == "RS256" else ("crv", "kty", "x"))}
+        digest = sha256(json.dumps(thumbed, sort_keys=True, separators=(",", ":")).encode()).digest()
+        return cls(key, name, urlsafe_b64encode(digest).rstrip(b"=").decode())
+
+
 class MintedTokens:
     """Tokens signed with a key of our own (PEM, RSA or Ed25519), one per tenant and set of scopes, kept until old."""
 
     def __init__(self, private_key: Path, subject: str, issuer: str, audience: str = "scrm") -> None:
-        self._signer = jwt.PyJWK.from_dict(_private_jwk(private_key.read_bytes()))
+        self._signer = _Signer.of(private_key.read_bytes())
         self._claims = {"sub": f"service/{subject}", "iss": issuer, "aud": audience}
         self._minted: dict[tuple[str, frozenset[str]], tuple[str, float]] = {}
 
@@ -191,8 +214,8 @@ class MintedTokens:
             token = jwt.encode(
                 {**self._claims, **claims, "exp": now + lifetime},
                 self._signer.key,
-                self._signer.algorithm_name,
-                headers={"kid": self._signer.key_id},
+                self._signer.algorithm,
+                headers={"kid": self._signer.id},
             )
             self._minted[wanted] = (token, (now + lifetime * 2 / 3).timestamp())
         return token
@@ -242,21 +265,6 @@ def _caller(claims: Mapping[str, Any]) -> Caller:
 def is_tenant(name: str) -> bool:
     """Whether `name` can be a tenant: 1 to 63 of a-z, 0-9, _ and -, so that it is one token of a subject."""
     return 0 < len(name) <= 63 and all(it in "abcdefghijklmnopqrstuvwxyz0123456789_-" for it in name)
-
-
-def _private_jwk(pem: bytes) -> dict[str, Any]:
-    """The key as a JWK whose id is its RFC 7638 thumbprint, as the published half has it."""
-    from base64 import urlsafe_b64encode
-    from hashlib import sha256
-
-    from cryptography.hazmat.primitives.serialization import load_pem_private_key
-
-    key: Any = load_pem_private_key(pem, None)
-    name = "RS256" if hasattr(key, "key_size") else "EdDSA"
-    entry: dict[str, Any] = get_default_algorithms()[name].to_jwk(key, as_dict=True)
-    thumbed = {it: entry[it] for it in (("e", "kty", "n") if name == "RS256" else ("crv", "kty", "x"))}
-    digest = sha256(json.dumps(thumbed, sort_keys=True, separators=(",", ":")).encode()).digest()
-    return {**entry, "alg": name, "kid": urlsafe_b64encode(digest).rstrip(b"=").decode()}
 
 
 def _checked(source: str) -> str:

@@ -18,8 +18,8 @@ from uuid import UUID
 
 from google.protobuf.message import DecodeError, Message
 
-from chassis.broker import Parcel
 from chassis.context import Call, Context
+from chassis.jetstream import Parcel
 
 PARTITIONS: Final = 64
 """Into how many ordered lanes a stream is divided; part of every subject, so never to be changed."""

@@ -8,14 +8,17 @@ epoch, whose base is the last position that both still agree on. A consumer carr
 import asyncio
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import sqlalchemy as sa
 import structlog
 
-from chassis.broker import Broker, Stored, StreamInfo, StreamSpec
 from chassis.envelope import Address, Offset
+from chassis.jetstream import Stored, StreamInfo, StreamSpec
 from chassis.published_log import PublicLog
+
+if TYPE_CHECKING:
+    from chassis.broker import Broker
 
 log = structlog.get_logger()
 
@@ -45,7 +48,7 @@ BASE_PART: Final = 1_000_000
 class Epochs:
     """The epochs of one public log's stream."""
 
-    def __init__(self, engine: sa.Engine, broker: Broker, public_log: PublicLog) -> None:
+    def __init__(self, engine: sa.Engine, broker: "Broker", public_log: PublicLog) -> None:
         self._engine = engine
         self._broker = broker
         self._log = public_log

@@ -128,14 +128,14 @@ class Recorder(PostgresProcessRecorder):
             raise ValueError("database functions skip the lock and lose tracking rows")
         super().__init__(datastore)
         self.sql_create_statements.extend(SQL(it).format() for it in PostgresReceipts.DDL)
-        self.lock_table_statements = [
-            SQL("SET LOCAL lock_timeout = '{}s'").format(_LOCK_TIMEOUT_SECONDS),
-            SQL("SELECT pg_advisory_xact_lock({}, hashtext({}))").format(_LOCK_CLASS, self.events_table_name),
-        ]
+        lock = f"SELECT pg_advisory_xact_lock({_LOCK_CLASS}, hashtext('{self.events_table_name}'))"
+        self._turn = [f"SET LOCAL lock_timeout = '{_LOCK_TIMEOUT_SECONDS}s'".encode(), lock.encode()]
+        self.lock_table_statements = [*self._turn]
 
     def take_turn(self, cursor: Any) -> None:
         """Wait until no other transaction appends; it is then this one's turn until it ends."""
-        self._lock_table(cursor)
+        for it in self._turn:
+            cursor.execute(it)
 
     def _notify_channel(self, curs: Any) -> None:
         """Readers poll; NOTIFY would make commits wait for each other."""

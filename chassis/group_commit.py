@@ -1,5 +1,6 @@
 """Group commit: the orders of many callers decided one after another and committed as one transaction."""
 
+import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
@@ -75,7 +76,7 @@ class Job:
     orders: Sequence[Order]
     shared: bool
     settle: Callable[[sa.Connection, Sequence[Outcome]], None] | None = None
-    done: Future[list[Outcome]] = field(default_factory=Future)
+    done: Future[list[Outcome]] | asyncio.Future[list[Outcome]] = field(default_factory=Future)
 
 
 @dataclass(slots=True)
@@ -227,9 +228,27 @@ def _receipt_key(order: Order) -> ReceiptKey | None:
     return (order.context.tenant, call.rpc, call.request_id) if call else None
 
 
-def answer(job: Job, outcomes: list[Outcome] | None = None, error: Exception | None = None) -> None:
-    with suppress(InvalidStateError):  # whoever asked may have gone, at this very moment too
-        if error is not None:
-            job.done.set_exception(error)
+def answer(answers: Sequence[tuple[Job, list[Outcome] | Exception]]) -> None:
+    """Answer jobs from the thread of the writer; an event loop is woken once for all its jobs."""
+    by_loop: dict[asyncio.AbstractEventLoop, list[tuple[Job, list[Outcome] | Exception]]] = {}
+    for job, result in answers:
+        if isinstance(job.done, asyncio.Future):
+            by_loop.setdefault(job.done.get_loop(), []).append((job, result))
         else:
-            job.done.set_result(outcomes or [])
+            _settle(job, result)
+    for loop, results in by_loop.items():
+        with suppress(RuntimeError):  # the loop has been closed: nobody waits any more
+            loop.call_soon_threadsafe(_settle_all, results)
+
+
+def _settle_all(answers: Sequence[tuple[Job, list[Outcome] | Exception]]) -> None:
+    for job, result in answers:
+        _settle(job, result)
+
+
+def _settle(job: Job, result: list[Outcome] | Exception) -> None:
+    with suppress(InvalidStateError, asyncio.InvalidStateError):  # whoever asked may have gone
+        if isinstance(result, Exception):
+            job.done.set_exception(result)
+        else:
+            job.done.set_result(result)

@@ -7,6 +7,9 @@ from typing import Final, Protocol
 
 import structlog
 
+CHECK_SECONDS: Final = 4.0
+"""How often a loop makes sure that it still leads, that nobody changed things behind its back, and that nobody asked for more."""
+
 _RESTART_SECONDS: Final = 1.0
 
 _log = structlog.get_logger(__name__)

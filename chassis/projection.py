@@ -16,7 +16,7 @@ from chassis import builds
 from chassis.builds import Build, BuildMoved, Projection, Source
 from chassis.leadership import Leadership, leading, persevere
 from chassis.log import EventStore
-from chassis.loops import Progress
+from chassis.loops import CHECK_SECONDS, Progress
 from chassis.pulse import Pulse
 from chassis.quick_look import QuickLook, Rows
 from chassis.tail import Entry, EventSource, InboxSource, Log, Tail
@@ -25,7 +25,6 @@ __all__ = ["AlreadyRebuilding", "Projection", "Projector", "Source"]
 
 log = structlog.get_logger()
 
-_CHECK_SECONDS: Final = 1.0
 _LIVE: Final = "SELECT name, version, position FROM projections WHERE live"
 
 
@@ -96,13 +95,13 @@ class Projector:
                 await self.rebuild(projection.name)
                 return
             if build.version > projection.version:  # newer code has taken over; this one waits to be stopped
-                await asyncio.sleep(_CHECK_SECONDS)
+                await asyncio.sleep(CHECK_SECONDS)
                 return
             await self._follow(build, projection, tail, leadership)
 
     async def _follow(self, build: Build, projection: Projection, tail: Tail, leadership: Leadership) -> None:
         loop = asyncio.get_running_loop()
-        check = loop.time() + _CHECK_SECONDS
+        check = loop.time() + CHECK_SECONDS
         while True:
             entries = await tail.read(build.position, self._batch_limit)
             if entries:
@@ -116,7 +115,7 @@ class Projector:
                 await asyncio.to_thread(builds.drop_retired, self._engine, self._drop_after_seconds)
                 if await asyncio.to_thread(self._replaced, build):
                     return
-                check = loop.time() + _CHECK_SECONDS
+                check = loop.time() + CHECK_SECONDS
 
     def _ensure_live(self, projection: Projection) -> Build:
         with self._engine.begin() as rows:

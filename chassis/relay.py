@@ -21,7 +21,7 @@ from chassis.broker import BATCH_LIMIT, Broker, BrokerRefusal, BrokerUnavailable
 from chassis.envelope import Address, Offset, Outgoing, seal, subject_pattern
 from chassis.epochs import Epochs
 from chassis.leadership import Leadership, leading, persevere
-from chassis.loops import Progress
+from chassis.loops import CHECK_SECONDS, Progress
 from chassis.published_log import PublicLog
 from chassis.pulse import Pulse
 
@@ -29,7 +29,6 @@ log = structlog.get_logger()
 
 WRONG_LAST_SEQUENCE: Final = 10071
 _READ: Final = 1000
-_CHECK_SECONDS: Final = 1.0
 
 
 @dataclass(slots=True)
@@ -121,7 +120,7 @@ class Relay:
                 for batch in batches:
                     await self._publish(batch, cursor)
                 cursor.position = max(cursor.position, last)
-                if monotonic() - checked > _CHECK_SECONDS or generation != self._broker.generation:
+                if monotonic() - checked > CHECK_SECONDS or generation != self._broker.generation:
                     await leadership.check()
                     await self._require_unchanged(cursor)
                     checked, generation = monotonic(), self._broker.generation

@@ -1,21 +1,17 @@
 """The roles of a service: which loops each stands for, and the one-shots that do one thing and end."""
 
-import asyncio
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
-import sqlalchemy as sa
 import structlog
 
-from chassis import parked, schema
+from chassis import parked
 from chassis.commands import UnitOfWork
 from chassis.consumer import Consumer, Incoming, Shard, Subscription
 from chassis.event_store import PostgresEventStore
 from chassis.kit import Kit
 from chassis.loops import Loop
-from chassis.postgres import create_engine
 from chassis.projection import Projector
 from chassis.published_log import PublicLog, PublishedLog
 from chassis.relay import Relay
@@ -100,32 +96,6 @@ def public_logs(service: "Service", kit: Kit) -> list[PublicLog]:
     return [own, *others]
 
 
-async def migrate(service: "Service", names: Sequence[str]) -> None:
-    """Make the tables of the chassis, then bring the service's own to the newest revision."""
-    _expect(names, 0, "migrate")
-    await asyncio.to_thread(migrate_now, service.settings.owner_database_url, service.migrations)
-    _log.info("service.migrated")
-
-
-def migrate_now(owner_dsn: str, migrations: Path | None) -> None:
-    """`migrate` in the calling thread; `migrations` is a folder of Alembic whose env.py takes the connection from us."""
-    from alembic import command
-    from alembic.config import Config
-
-    schema.create(owner_dsn)
-    if migrations is None:
-        return
-    engine = create_engine(owner_dsn, pool_size=1)
-    config = Config()
-    config.set_main_option("script_location", str(migrations).replace("%", "%%"))
-    config.set_main_option("path_separator", "os")
-    with engine.begin() as connection:
-        connection.execute(sa.text("SELECT pg_advisory_xact_lock(hashtext('scrm.migrate'))"))  # one at a time
-        config.attributes["connection"] = connection
-        command.upgrade(config, "head")
-    engine.dispose()
-
-
 async def rebuild(service: "Service", names: Sequence[str]) -> None:
     """Build read models anew beside those that serve: the ones named, or all."""
     known = {it.name for it in service.projections}
@@ -156,7 +126,6 @@ async def redrive(service: "Service", names: Sequence[str]) -> None:
 
 
 ONE_SHOTS: Final[Mapping[str, Callable[["Service", Sequence[str]], Coroutine[Any, Any, None]]]] = {
-    "migrate": migrate,
     "rebuild": rebuild,
     "redrive": redrive,
 }

@@ -22,7 +22,7 @@ from chassis.due_times import Timer
 from chassis.errors import TRANSIENT, DomainError
 from chassis.group_commit import OUTAGES
 from chassis.leadership import persevere
-from chassis.loops import Progress
+from chassis.loops import CHECK_SECONDS, Progress
 from chassis.postgres import columns, driver_cursor
 from chassis.pulse import Pulse
 from chassis.quick_look import QuickLook
@@ -54,7 +54,6 @@ _REVIVE: Final = sa.text(
     " SELECT tenant, type, key, (envelope ->> 'due_at')::timestamptz, convert_from(payload, 'UTF8')::jsonb FROM gone"
     " ON CONFLICT (tenant, kind, key) DO NOTHING"
 )
-_REVIVE_SECONDS: Final = 1.0
 
 
 class _TakenByAnother(Exception):
@@ -118,7 +117,7 @@ class TimerLoop:
                 await self._news.wait(self._poll)
             if loop.time() > revive:
                 await asyncio.to_thread(self._revive)
-                revive = loop.time() + _REVIVE_SECONDS
+                revive = loop.time() + CHECK_SECONDS
 
     def _look(self) -> list[_Due]:
         """What is due and not being worked on by another loop."""

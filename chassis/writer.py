@@ -3,15 +3,19 @@
 from collections import deque
 from collections.abc import Callable, Sequence
 from threading import Condition, Thread
-from typing import Generic, TypeVar
+from time import sleep
+from typing import Final, Generic, TypeVar
 
 J = TypeVar("J")
+
+_GATHER_SECONDS: Final = 0.003
 
 
 class Writer(Generic[J]):
     """Hands everything put so far, up to `limit` jobs at a time, to `commit` in its own thread.
 
-    While one group commits the next one gathers: the slower the disk, the larger the groups.
+    While one group commits the next one gathers: the slower the disk, the larger the groups. Where several callers are at work, a
+    group smaller than the one before waits a moment for the others: a commit costs as much for one as for many.
     """
 
     def __init__(self, commit: Callable[[Sequence[J]], None], limit: int) -> None:
@@ -20,6 +24,7 @@ class Writer(Generic[J]):
         self._waiting: deque[J] = deque()
         self._changed = Condition()
         self._stopping = False
+        self._last = 0
         self._thread: Thread | None = None
 
     def start(self) -> None:
@@ -49,5 +54,9 @@ class Writer(Generic[J]):
         with self._changed:
             while not self._waiting and not self._stopping:
                 self._changed.wait()
-            count = min(len(self._waiting), self._limit)
+            is_early = 1 < self._last > len(self._waiting) and not self._stopping
+        if is_early:
+            sleep(_GATHER_SECONDS)
+        with self._changed:
+            count = self._last = min(len(self._waiting), self._limit)
             return [self._waiting.popleft() for _ in range(count)]

@@ -10,7 +10,8 @@ from scrm.ops.v1 import operations_service_pb2 as ops
 
 _FIRST_PAUSE_SECONDS: Final = 0.02
 _LONGEST_PAUSE_SECONDS: Final = 0.1
-"""A look costs each service some milliseconds, which it needs itself while it is busy."""
+_LONGEST_FIRST_PAUSE_SECONDS: Final = 0.5
+_SOONER: Final = 0.9
 
 
 class NeverSettled(RuntimeError):
@@ -22,32 +23,44 @@ class MessagesParked(RuntimeError):
 
 
 class Barrier:
-    """Watches the processes behind `operations` (stubs by name)."""
+    """Watches the processes behind `operations` (stubs by name).
+
+    A look costs each service some milliseconds, which it needs itself while it is busy: the first one waits for about as long
+    as the services needed the last time after the same kind of thing.
+    """
 
     def __init__(self, operations: Mapping[str, Any]) -> None:
         self._operations = operations
         self._at_rest: Mapping[str, int] = {}
+        self._needed: dict[str, float] = {}
 
-    async def settled(self, at: datetime, patience_seconds: float = 300) -> None:
-        """Return when every service has seen the clock at `at` and nothing is left to do anywhere.
+    async def settled(self, at: datetime, patience_seconds: float = 300, *, after: str = "") -> None:
+        """Return when every service has seen the clock at `at` and nothing is left to do anywhere; `after` is the kind of
+        thing that has just happened.
 
         Two looks in a row have to find everything at rest and every position as it was: what was on its way between two
         services during the first one has moved a position by the second. The last look of the time before counts, so
         that one is enough where nothing has happened since.
         """
-        deadline = time.monotonic() + patience_seconds
+        began = rested = time.monotonic()
+        usual = self._needed.get(after, _FIRST_PAUSE_SECONDS)
+        was_early = False
+        await asyncio.sleep(usual)
         while True:
             found, pause = await self._look(self._operations), _FIRST_PAUSE_SECONDS
             while busy := {name: it for name, it in found.items() if not _is_at_rest(it, at)}:
-                if time.monotonic() > deadline:
+                if time.monotonic() > began + patience_seconds:
                     raise NeverSettled(f"no rest after {patience_seconds:g} s:\n" + "\n".join(_unfinished(busy, at)))
+                was_early = True
                 await asyncio.sleep(pause)
                 pause = min(pause * 1.5, _LONGEST_PAUSE_SECONDS)
                 found |= await self._look(busy)
             chains = {name: it.chain for name, it in found.items()}
             if chains == self._at_rest:
+                needed = rested - began if was_early else usual * _SOONER
+                self._needed[after] = min(needed, _LONGEST_FIRST_PAUSE_SECONDS)
                 return
-            self._at_rest = chains
+            self._at_rest, rested = chains, time.monotonic()
 
     async def _look(self, at_these: Iterable[str]) -> dict[str, Any]:
         names = list(at_these)

@@ -54,7 +54,7 @@ class Replay:
     async def move_to(self, at: datetime) -> None:
         """Set the clock of all services to `at` and wait until everything due by then is done."""
         await publish_clock(self.broker, at)
-        await self.barrier.settled(at)
+        await self.barrier.settled(at, after="clock")
 
     async def _play(self, day: Day) -> None:
         """Logins come first, because orders name customers by what the logins have told."""
@@ -71,7 +71,7 @@ class Replay:
                 self.backend.tracking.ImportOrders, import_orders(orders, day.day, part), self._imported
             )
         await self.lanes.emptied()
-        await self.barrier.settled(day.reported_at)
+        await self.barrier.settled(day.reported_at, after="facts")
 
     def _tracked(self, request: Any, _: Any) -> None:
         self.board.advance("touches", len(request.events))

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from chassis import kit
 from chassis.commands import CommandBus
 from chassis.group_commit import Job, Outcome, answer
-from services.identity.__main__ import service
+from services.identity.service import service
 from services.identity.settings import Settings
 
 _AHEAD_SECONDS: Final = 0.1
@@ -25,7 +25,7 @@ class HastyBus(CommandBus):
 
 def _hasty(job: Job) -> Job:
     def settle(_: sa.Connection, outcomes: Sequence[Outcome]) -> None:
-        answer(job, list(outcomes))
+        answer([(job, list(outcomes))])
         sleep(_AHEAD_SECONDS)
 
     return Job(job.orders, shared=False, settle=settle, done=job.done)

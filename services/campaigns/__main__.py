@@ -1,68 +1,15 @@
-"""The campaigns service: its parts put together."""
+"""`python -m services.campaigns <role>…`."""
 
-import sys
-from dataclasses import replace
 from pathlib import Path
-from uuid import UUID
 
-from chassis.clock import SystemClock
-from chassis.consumer import Subscription
-from chassis.kit import Kit
-from chassis.service import Service
-from scrm.campaigns.v1.campaigns_service_pb2_grpc import add_CampaignsServiceServicer_to_server
-from services.campaigns.adapters.capture_channel import CaptureChannel
-from services.campaigns.adapters.grpc_servicer import CampaignsServicer
-from services.campaigns.adapters.order_book import SqlIntake, SqlOrderBook
-from services.campaigns.adapters.roster import SqlRoster
-from services.campaigns.adapters.tagging_audience import TaggingAudience
-from services.campaigns.adapters.work_list import SqlWorkList
-from services.campaigns.application import policies, published_events
-from services.campaigns.application.commands import OPEN_TIMER, Tables
-from services.campaigns.application.dispatcher import Dispatcher
-from services.campaigns.application.dispatching import OpenBroadcast
-from services.campaigns.application.handlers import handlers
-from services.campaigns.read_models.broadcasts import BroadcastDirectory
-from services.campaigns.read_models.conversions import ConversionTable
-from services.campaigns.read_models.deliveries import DeliveryStatus
-from services.campaigns.settings import Settings
-
-TABLES = Tables(
-    roster=lambda work: SqlRoster(work.rows, work.context.tenant),
-    orders=lambda work: SqlOrderBook(work.rows, work.context.tenant),
-)
+from chassis.program import Main, run
 
 
-def main() -> None:
-    settings = Settings.from_environment()
+def load() -> Main:
+    from services.campaigns.service import main
 
-    def dispatcher(kit: Kit) -> Dispatcher:
-        audience, channel = TaggingAudience(kit.channel("tagging")), CaptureChannel(kit.engine, kit.clock)
-        pace = replace(settings.pace, poll_seconds=kit.settings.poll_seconds)
-        return Dispatcher(kit.bus, SqlWorkList(kit.engine), audience, channel, SystemClock(), pace, kit.pulse)
-
-    Service(
-        name="campaigns",
-        settings=settings.chassis,
-        handlers=handlers(TABLES),
-        servicers=lambda kit: [
-            (add_CampaignsServiceServicer_to_server, CampaignsServicer(kit.bus, kit.read_models, kit.clock))
-        ],
-        publish=published_events.publish,
-        partition_key=published_events.partition_key,
-        projections=[BroadcastDirectory(), DeliveryStatus(), ConversionTable()],
-        subscriptions=lambda kit: [
-            Subscription(
-                "campaigns",
-                ["identity", "tracking"],
-                lambda batch, work: policies.absorb(batch, SqlIntake(work.rows)),
-                events=policies.EVENTS,
-            )
-        ],
-        timers={OPEN_TIMER: lambda timer: OpenBroadcast(UUID(timer.key))},
-        loops={"dispatch": dispatcher},
-        migrations=Path(__file__).parent / "migrations",
-    ).run(sys.argv[1:])
+    return main
 
 
 if __name__ == "__main__":
-    main()
+    run("campaigns", load, Path(__file__).parent / "migrations")

@@ -1,71 +1,15 @@
-"""The tagging service: its parts put together."""
+"""`python -m services.tagging <role>…`."""
 
-import sys
-from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
-from uuid import UUID
 
-from chassis.due_times import Timer
-from chassis.event_store import PostgresEventStore
-from chassis.service import Service
-from chassis.settings import InvalidSettingsError
-from scrm.tagging.v1.tagging_service_pb2_grpc import add_TaggingServiceServicer_to_server
-from services.tagging.adapters.fact_intake import FactIntake
-from services.tagging.adapters.grpc_servicer import TaggingServicer
-from services.tagging.application import published_events
-from services.tagging.application.commands import handlers
-from services.tagging.application.rule_review import REVIEW_CUSTOMER
-from services.tagging.application.settings_commands import REVIEW_ALL, ReviewAll
-from services.tagging.application.tag_commands import ReviewCustomer
-from services.tagging.read_models.audiences import PostgresAudiences
-from services.tagging.read_models.rebuild import rebuild
-from services.tagging.settings import Settings
-
-TIMERS: Mapping[str, Callable[[Timer], Any]] = {
-    REVIEW_CUSTOMER: lambda timer: ReviewCustomer(UUID(timer.payload["customer"])),
-    REVIEW_ALL: lambda timer: ReviewAll(timer.payload["after"]),
-}
+from chassis.program import Main, run
 
 
-def service(settings: Settings) -> Service:
-    """Tagging with `settings`."""
-    audiences = PostgresAudiences()
-    return Service(
-        name="tagging",
-        settings=settings.chassis,
-        handlers=handlers(audiences),
-        servicers=lambda kit: [
-            (add_TaggingServiceServicer_to_server, TaggingServicer(kit.bus, kit.read_models, kit.clock))
-        ],
-        publish=published_events.publish,
-        partition_key=published_events.partition_key,
-        subscriptions=lambda kit: [FactIntake(audiences).subscription()],
-        timers=TIMERS,
-        migrations=Path(__file__).parent / "migrations",
-    )
+def load() -> Main:
+    from services.tagging.service import main
 
-
-def rebuild_now(settings: Settings) -> None:
-    """Make the derived tables again and print what was wrong with the live ones."""
-    store = PostgresEventStore(settings.chassis.database_url)
-    try:
-        for table, drift in rebuild(store.engine, store).items():
-            print(f"{table}: {drift.removed} rows removed, {drift.added} added")
-    finally:
-        store.close()
-
-
-def main() -> None:
-    try:
-        settings = Settings.from_environment()
-    except InvalidSettingsError as error:
-        sys.exit(str(error))
-    if sys.argv[1:] == ["rebuild"]:
-        rebuild_now(settings)
-    else:
-        service(settings).run(sys.argv[1:])
+    return main
 
 
 if __name__ == "__main__":
-    main()
+    run("tagging", load, Path(__file__).parent / "migrations")

@@ -18,7 +18,7 @@ VIOLATIONS = [
     ("layers", "services/identity/domain/planted.py", "import services.identity.application"),
     ("layers", "services/identity/application/planted.py", "import services.identity.read_models"),
     ("layers", "services/identity/read_models/planted.py", "import services.identity.adapters"),
-    ("layers", "services/identity/adapters/planted.py", "import services.identity.__main__"),
+    ("layers", "services/identity/adapters/planted.py", "import services.identity.service"),
     ("pure-domain", "services/identity/domain/planted.py", "import grpc"),
     ("pure-domain", "services/identity/domain/planted.py", "import nats"),
     ("pure-domain", "services/identity/domain/planted.py", "import sqlalchemy"),

@@ -9,7 +9,7 @@ import pytest
 from chassis.clock import ReplayClock
 from chassis.commands import CommandBus
 from chassis.event_store import PostgresEventStore
-from chassis.roles import migrate_now
+from chassis.migrations import migrate_now
 from chassis.testing import memory_bus
 from deploy.local.postgres import Database
 from services.campaigns.adapters.order_book import SqlIntake, SqlOrderBook

@@ -20,6 +20,7 @@ from chassis.due_times import Timer
 from chassis.errors import FailedPrecondition
 from chassis.kit import Kit
 from chassis.log import Recorded
+from chassis.program import run
 from chassis.service import Service
 from chassis.settings import ChassisSettings
 from tests.chassis import echo_contract as echo
@@ -172,5 +173,9 @@ def service(settings: ChassisSettings) -> Service:
     )
 
 
-if __name__ == "__main__":
+def main() -> None:
     service(ChassisSettings.from_environment("echo")).run(sys.argv[1:])
+
+
+if __name__ == "__main__":
+    run("echo", lambda: main)

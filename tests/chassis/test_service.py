@@ -4,9 +4,10 @@ import asyncio
 import json
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from time import perf_counter
@@ -18,10 +19,12 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from chassis.broker import Broker, publish_clock
-from chassis.roles import migrate_now
+from chassis.migrations import migrate_now
+from chassis.service import _Tasks
 from chassis.settings import ChassisSettings, InvalidSettingsError
 from chassis.status import refusal
 from deploy.local.broker import NatsServer
+from deploy.local.contracts import ROOT
 from deploy.local.credentials import Credentials
 from deploy.local.postgres import Database, Postgres
 from deploy.local.processes import Child, Program, free_port
@@ -329,6 +332,26 @@ def test_a_stopped_process_says_goodbye_and_ends_well(echo_process: Start, loop:
     assert [it["event"] for it in process.events() if it["level"] in {"error", "critical"}] == []
     assert "Traceback" not in process.log.read_text()
     assert "never awaited" not in process.log.read_text()
+
+
+def test_a_task_that_misses_its_cancellation_is_cancelled_again() -> None:
+    async def deaf() -> None:
+        with suppress(asyncio.CancelledError):
+            await asyncio.sleep(60)
+        await asyncio.sleep(60)
+
+    async def work() -> None:
+        async with _Tasks() as tasks:
+            tasks.start("deaf", deaf())
+            await asyncio.sleep(0)
+
+    asyncio.run(asyncio.wait_for(work(), 10))
+
+
+def test_to_migrate_nothing_is_imported_that_only_serving_needs() -> None:
+    code = "import sys, chassis.migrations; print(*{'grpc', 'jwt', 'nats', 'protovalidate'} & sys.modules.keys())"
+    found = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert found.stdout.split() == []
 
 
 @pytest.mark.parametrize("arguments", [(), ("sing",), ("serve", "migrate"), ("migrate", "now"), ("redrive",)])

@@ -37,13 +37,13 @@ from scrm.membership.v1.membership_service_pb2_grpc import (
     add_MembershipServiceServicer_to_server,
 )
 from scrm.tracking.v1 import events_pb2 as tracking
-from services.membership.__main__ import settle_account
 from services.membership.adapters.grpc_servicer import MembershipServicer
 from services.membership.application.customers import POINTS_DUE
 from services.membership.application.handlers import HANDLERS
 from services.membership.application.policies import CONCERNS, react
 from services.membership.read_models.members import MembersProjection
 from services.membership.read_models.points import PointsProjection
+from services.membership.service import settle_account
 from tests.chassis.streams import ListLog, connected, running, settled, until
 from tests.conftest import DatabaseFactory
 from tests.membership.scenario import local

@@ -8,7 +8,7 @@ import pytest
 from psycopg import sql
 
 import services.tagging
-from chassis.roles import migrate_now
+from chassis.migrations import migrate_now
 from deploy.local.postgres import Database
 from tests.tagging.world import ZONE, World
 

@@ -25,7 +25,6 @@ from deploy.local.postgres import Database
 from scrm.identity.v1 import customer_pb2
 from scrm.identity.v1 import events_pb2 as identity
 from scrm.tracking.v1 import events_pb2 as tracking
-from services.tagging.__main__ import TIMERS
 from services.tagging.adapters.fact_intake import FactIntake
 from services.tagging.application.commands import handlers
 from services.tagging.application.segment_commands import CreateSegment, MemberChange, UpdateStaticMembers
@@ -36,6 +35,7 @@ from services.tagging.domain.tags import CustomerTags, tags_id
 from services.tagging.read_models import bitmaps, directory, segments
 from services.tagging.read_models.audiences import PostgresAudiences
 from services.tagging.read_models.rebuild import Drift, fingerprint, rebuild
+from services.tagging.service import TIMERS
 
 TENANT = "acme"
 START = datetime(2025, 2, 1, tzinfo=UTC)

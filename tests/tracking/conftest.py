@@ -8,7 +8,7 @@ import pytest
 import services.tracking
 from chassis.event_store import MemoryEventStore, PostgresEventStore
 from chassis.log import EventStore
-from chassis.roles import migrate_now
+from chassis.migrations import migrate_now
 from deploy.local.postgres import Database
 from tests.conftest import DatabaseFactory
 from tests.tracking.shop import Shop

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 
 from chassis.context import Context
 from chassis.leadership import Leadership, leading, persevere
-from chassis.loops import Progress
+from chassis.loops import CHECK_SECONDS, Progress
 from chassis.postgres import driver_cursor
 from chassis.pulse import Pulse
 from chassis.quick_look import QuickLook
@@ -45,8 +45,6 @@ _HEAD: Final = "SELECT coalesce(max(position), 0) FROM accepted"
 _MOVE: Final = sa.text("UPDATE resolver_cursor SET position = :now WHERE name = 'resolve' AND position = :was")
 _TURN: Final = sa.text("SELECT pg_advisory_xact_lock(:lock, hashtext('behaviours'))")
 _TALLY_TURN: Final = "SELECT pg_advisory_xact_lock(%s, hashtext('accepted'))"
-
-_CHECK_SECONDS: Final = 1.0
 
 
 class CursorMoved(Exception):
@@ -129,13 +127,13 @@ class Resolver:
 
     async def _follow(self, leadership: Leadership) -> None:
         loop = asyncio.get_running_loop()
-        check = loop.time() + _CHECK_SECONDS
+        check = loop.time() + CHECK_SECONDS
         while True:
             if not await self.step():
                 await self._news.wait(self._poll)
             if loop.time() > check:
                 await leadership.check()
-                check = loop.time() + _CHECK_SECONDS
+                check = loop.time() + CHECK_SECONDS
 
     async def _nodes(self, tenant: str, accepted: Sequence[Accepted]) -> dict[int, UUID | str]:
         """The node of each event by its position, or the reason why there is none; asking again gives the same nodes."""

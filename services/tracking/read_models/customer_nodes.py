@@ -4,7 +4,7 @@ Events of different customers arrive in any order: a merge may be heard of befor
 merge into somebody before that one was merged away. Who is merged into whom is kept, and followed to its end.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 from uuid import UUID
 
@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 
 from chassis.envelope import Incoming
+from chassis.postgres import columns, driver_cursor
 from chassis.projection import Source
 from scrm.identity.v1.events_pb2 import CustomerCreated, CustomersMerged
 
@@ -39,6 +40,19 @@ MERGED: Final = CustomersMerged.DESCRIPTOR.full_name
 
 Key = tuple[str, UUID]
 
+_NEXT: Final = (
+    "SELECT tenant, loser, survivor FROM merged_customers"
+    " JOIN unnest(%s::text[], %s::uuid[]) AS k(tenant, loser) USING (tenant, loser)"
+)
+_MOVE: Final = (
+    "UPDATE customer_nodes n SET customer = k.root FROM unnest(%s::text[], %s::uuid[], %s::uuid[]) AS k(tenant, loser, root)"
+    " WHERE (n.tenant, n.customer) = (k.tenant, k.loser)"
+)
+_PUT: Final = (
+    "INSERT INTO customer_nodes (tenant, node, customer) SELECT * FROM unnest(%s::text[], %s::uuid[], %s::uuid[])"
+    " ON CONFLICT (tenant, node) DO UPDATE SET customer = excluded.customer"
+)
+
 
 class CustomerNodesProjection:
     """Keeps both tables."""
@@ -52,9 +66,9 @@ class CustomerNodesProjection:
         created = [it for it in items if it.type == CREATED]
         if created:
             _create(rows, [(it.tenant, UUID(it.parse(CustomerCreated).node_id)) for it in created])
-        for it in items:
-            if it.type == MERGED:
-                _merge(rows, it.tenant, it.parse(CustomersMerged))
+        merges = [(it.tenant, it.parse(CustomersMerged)) for it in items if it.type == MERGED]
+        if merges:
+            _merge(rows, merges)
 
 
 def customer_of(rows: sa.Connection, customer: UUID) -> UUID:
@@ -79,22 +93,31 @@ def _create(rows: sa.Connection, created: Sequence[Key]) -> None:
     rows.execute(insert(nodes).on_conflict_do_nothing(), values)
 
 
-def _merge(rows: sa.Connection, tenant: str, event: CustomersMerged) -> None:
-    loser, survivor = UUID(event.loser_id), UUID(event.survivor_id)
-    put = insert(merged).values(tenant=tenant, loser=loser, survivor=survivor)
-    rows.execute(put.on_conflict_do_update(index_elements=["tenant", "loser"], set_={"survivor": survivor}))
-    root = _root(rows, tenant, survivor)
-    rows.execute(sa.update(nodes).where(nodes.c.tenant == tenant, nodes.c.customer == loser).values(customer=root))
-    moving = {loser, *map(UUID, event.node_ids)}
-    moved = insert(nodes).values([{"tenant": tenant, "node": it, "customer": root} for it in sorted(moving)])
-    rows.execute(moved.on_conflict_do_update(index_elements=["tenant", "node"], set_={"customer": root}))
+def _merge(rows: sa.Connection, merges: Sequence[tuple[str, CustomersMerged]]) -> None:
+    """All merges of a batch: what they end at does not depend on how many of them are taken in at once."""
+    survivors = {(tenant, UUID(it.loser_id)): UUID(it.survivor_id) for tenant, it in merges}
+    values = [
+        {"tenant": tenant, "loser": loser, "survivor": survivor} for (tenant, loser), survivor in survivors.items()
+    ]
+    put = insert(merged)
+    known = put.on_conflict_do_update(index_elements=["tenant", "loser"], set_={"survivor": put.excluded.survivor})
+    rows.execute(known, values)
+    roots = _roots(rows, survivors)
+    moving = {(tenant, UUID(id)): roots[tenant, UUID(it.loser_id)] for tenant, it in merges for id in it.node_ids}
+    moving |= roots
+    with driver_cursor(rows) as cursor:
+        cursor.execute(_MOVE, columns((*key, root) for key, root in roots.items()))
+        cursor.execute(_PUT, columns((*key, moving[key]) for key in sorted(moving)))
 
 
-def _root(rows: sa.Connection, tenant: str, customer: UUID) -> UUID:
-    """Whom a chain of merges ends at."""
-    while True:
-        query = sa.select(merged.c.survivor).where(merged.c.tenant == tenant, merged.c.loser == customer)
-        survivor = rows.scalar(query)
-        if survivor is None:
-            return customer
-        customer = survivor
+def _roots(rows: sa.Connection, survivors: Mapping[Key, UUID]) -> dict[Key, UUID]:
+    """Whom the chain of merges that begins with each loser ends at; one query for each link of the longest chain."""
+    ends = dict(survivors)
+    open_ends = set(ends)
+    while open_ends:
+        asked = {(tenant, ends[tenant, loser]) for tenant, loser in open_ends}
+        with driver_cursor(rows) as cursor:
+            found = {(it[0], it[1]): it[2] for it in cursor.execute(_NEXT, columns(asked)).fetchall()}
+        open_ends = {key for key in open_ends if (key[0], ends[key]) in found}
+        ends |= {key: found[key[0], ends[key]] for key in open_ends}
+    return ends

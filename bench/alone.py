@@ -1,0 +1,43 @@
+"""A service with nothing behind it: the role that answers calls in a process and a database of its own.
+
+What others make of an event runs in other processes, and in production on other machines; on this one it would take the processor
+from the call that is measured.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from chassis.service import SERVE
+from deploy.local.postgres import Database
+from deploy.local.processes import free_port
+from deploy.local.stack import LocalStack, Service
+
+
+@dataclass(frozen=True, slots=True)
+class Alone:
+    """Where it listens, and its database."""
+
+    address: str
+    database: Database
+
+
+@contextmanager
+def serving_alone(stack: LocalStack, name: str) -> Iterator[Alone]:
+    """Service `name` with the role `serve` only."""
+    database = stack.postgres.create_database(f"bench_{name}")
+    environment = {
+        **stack.environment_of(name),
+        "SCRM_DATABASE_URL": database.writer_dsn,
+        "SCRM_READER_DATABASE_URL": database.reader_dsn,
+        "SCRM_OWNER_DATABASE_URL": database.owner_dsn,
+        "SCRM_GRPC_PORT": str(free_port()),
+        "SCRM_METRICS_PORT": str(free_port()),
+    }
+    service = Service(name, environment, stack.log_of(f"{name}_alone"), [SERVE])
+    service.migrate()
+    service.start()
+    try:
+        yield Alone(service.address, database)
+    finally:
+        service.stop()

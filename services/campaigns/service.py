@@ -1,0 +1,71 @@
+"""The campaigns service: its parts put together."""
+
+import sys
+from dataclasses import replace
+from uuid import UUID
+
+from chassis.clock import SystemClock
+from chassis.consumer import Subscription
+from chassis.kit import Kit
+from chassis.service import Service
+from chassis.settings import InvalidSettingsError
+from scrm.campaigns.v1.campaigns_service_pb2_grpc import add_CampaignsServiceServicer_to_server
+from services.campaigns.adapters.capture_channel import CaptureChannel
+from services.campaigns.adapters.grpc_servicer import CampaignsServicer
+from services.campaigns.adapters.order_book import SqlIntake, SqlOrderBook
+from services.campaigns.adapters.roster import SqlRoster
+from services.campaigns.adapters.tagging_audience import TaggingAudience
+from services.campaigns.adapters.work_list import SqlWorkList
+from services.campaigns.application import policies, published_events
+from services.campaigns.application.commands import OPEN_TIMER, Tables
+from services.campaigns.application.dispatcher import Dispatcher
+from services.campaigns.application.dispatching import OpenBroadcast
+from services.campaigns.application.handlers import handlers
+from services.campaigns.read_models.broadcasts import BroadcastDirectory
+from services.campaigns.read_models.conversions import ConversionTable
+from services.campaigns.read_models.deliveries import DeliveryStatus
+from services.campaigns.settings import Settings
+
+TABLES = Tables(
+    roster=lambda work: SqlRoster(work.rows, work.context.tenant),
+    orders=lambda work: SqlOrderBook(work.rows, work.context.tenant),
+)
+
+
+def service(settings: Settings) -> Service:
+    """Campaigns with `settings`."""
+
+    def dispatcher(kit: Kit) -> Dispatcher:
+        audience, channel = TaggingAudience(kit.channel("tagging")), CaptureChannel(kit.engine, kit.clock)
+        pace = replace(settings.pace, poll_seconds=kit.settings.poll_seconds)
+        return Dispatcher(kit.bus, SqlWorkList(kit.engine), audience, channel, SystemClock(), pace, kit.pulse)
+
+    return Service(
+        name="campaigns",
+        settings=settings.chassis,
+        handlers=handlers(TABLES),
+        servicers=lambda kit: [
+            (add_CampaignsServiceServicer_to_server, CampaignsServicer(kit.bus, kit.read_models, kit.clock))
+        ],
+        publish=published_events.publish,
+        partition_key=published_events.partition_key,
+        projections=[BroadcastDirectory(), DeliveryStatus(), ConversionTable()],
+        subscriptions=lambda kit: [
+            Subscription(
+                "campaigns",
+                ["identity", "tracking"],
+                lambda batch, work: policies.absorb(batch, SqlIntake(work.rows)),
+                events=policies.EVENTS,
+            )
+        ],
+        timers={OPEN_TIMER: lambda timer: OpenBroadcast(UUID(timer.key))},
+        loops={"dispatch": dispatcher},
+    )
+
+
+def main() -> None:
+    try:
+        settings = Settings.from_environment()
+    except InvalidSettingsError as error:
+        sys.exit(str(error))
+    service(settings).run(sys.argv[1:])

@@ -1,0 +1,41 @@
+"""The identity service: put together, and run in the roles that the command line names."""
+
+import sys
+
+from chassis.kit import Kit
+from chassis.service import Service
+from chassis.settings import InvalidSettingsError
+from scrm.identity.v1.identity_service_pb2_grpc import add_IdentityServiceServicer_to_server
+from services.identity.adapters.grpc_servicer import IdentityServicer
+from services.identity.application.commands import HANDLERS
+from services.identity.application.published_events import partition_key, publish
+from services.identity.domain.identifiers import IdentifierReader
+from services.identity.read_models.customer_directory import CustomerDirectoryProjection
+from services.identity.read_models.identity_statistics import IdentityStatisticsProjection
+from services.identity.settings import Settings
+
+
+def service(settings: Settings) -> Service:
+    """Identity with `settings`."""
+    reader = IdentifierReader(settings.hash_key, region=settings.region, regions=settings.regions)
+
+    def servicer(kit: Kit) -> IdentityServicer:
+        return IdentityServicer(kit.bus, kit.read_models, reader)
+
+    return Service(
+        name="identity",
+        settings=settings.chassis,
+        handlers=HANDLERS,
+        servicers=lambda kit: [(add_IdentityServiceServicer_to_server, servicer(kit))],
+        publish=publish,
+        partition_key=partition_key,
+        projections=[CustomerDirectoryProjection(), IdentityStatisticsProjection()],
+    )
+
+
+def main() -> None:
+    try:
+        settings = Settings.from_environment()
+    except InvalidSettingsError as error:
+        sys.exit(str(error))
+    service(settings).run(sys.argv[1:])
