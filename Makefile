@@ -16,8 +16,8 @@ setup: .venv/.dev proto ## Create .venv with everything that development needs a
 demo: .venv/.demo proto ## Run the main job on real data through all five services and report it (SMOKE=1: one customer in ten).
 	$(BIN)/python -m demo $(if $(SMOKE),--smoke)
 
-test: .venv/.dev proto ## Run all tests against a PostgreSQL and a NATS started for them (ARGS='-k name' to choose).
-	$(BIN)/pytest $(ARGS)
+test: .venv/.dev proto ## Run all tests against PostgreSQL and NATS servers started for them (ARGS='-k name' to choose).
+	$(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile $(ARGS)
 
 up: .venv/.demo proto ## Start the whole system on this machine and print its addresses.
 	$(BIN)/python -m deploy.local up

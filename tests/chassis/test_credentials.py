@@ -79,7 +79,6 @@ HOUR = timedelta(hours=1)
         {"tenant": ["acme"]},
         {"scope": ["a.read"]},
     ],
-    ids=str,
 )
 def test_a_token_with_a_wrong_claim_is_refused(
     credentials: Credentials, verify: Verify, claims: dict[str, Any]

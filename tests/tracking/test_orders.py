@@ -138,7 +138,6 @@ def test_a_refund_is_recorded_once_and_another_amount_under_its_number_is_a_conf
         (lambda shop: shop.refunded("1", "r", 1), RefundExceedsPaid),
         (lambda shop: shop.refunded("unknown", "r", 1), OrderNotFound),
     ],
-    ids=str,
 )
 def test_what_cannot_be_is_refused_and_changes_nothing(
     refused: Any, reason: type[DomainError], memory_shop: Shop
