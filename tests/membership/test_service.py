@@ -261,6 +261,7 @@ def test_points_are_granted_spent_given_back_and_taken_back(serve: Serve) -> Non
         back = await world.call(pb.CancelBurnRequest(customer_id=customer, ref="mug"))
         assert (back.burn.cancelled, back.balance.available, back.balance.debt) == (True, 50, 0)
 
+        await world.settled()
         first = await world.call(pb.ListLedgerRequest(customer_id=customer, page_size=4))
         asked = pb.ListLedgerRequest(customer_id=customer, page_size=4, page_token=first.next_page_token)
         second = await world.call(asked)
