@@ -10,6 +10,7 @@ import asyncio
 import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -54,7 +55,12 @@ class Subscription:
     @property
     def absorbs(self) -> bool:
         """Whether `handle` takes batches rather than single messages."""
-        return len(inspect.signature(self.handle).parameters) == 2
+        return _takes_batches(self.handle)
+
+
+@cache
+def _takes_batches(handle: React | Absorb) -> bool:
+    return len(inspect.signature(handle).parameters) == 2
 
 
 class Consumer:

@@ -6,7 +6,7 @@ NOTIFY, so that commits do not queue for a global lock. Positions grow in the or
 a rolled back transaction leaves a gap that is never filled.
 """
 
-from collections.abc import Awaitable, Collection, Iterator
+from collections.abc import Awaitable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from threading import RLock
 from typing import Any, LiteralString
@@ -234,7 +234,7 @@ class PostgresEventStore:
 
     _LOG = sa.text(
         "SELECT originator_id, originator_version, topic, state, notification_id "
-        "FROM stored_events WHERE notification_id > :after ORDER BY notification_id LIMIT :limit"
+        "FROM stored_events WHERE notification_id > :after AND topic <> ALL(:without) ORDER BY notification_id LIMIT :limit"
     )
     _HEAD = "SELECT coalesce(max(notification_id), 0) FROM stored_events"
 
@@ -257,9 +257,9 @@ class PostgresEventStore:
         with self.transaction() as transaction:
             return transaction.load(ids)
 
-    def read_log(self, after: int, limit: int) -> list[Recorded]:
+    def read_log(self, after: int, limit: int, without: Sequence[str] = ()) -> list[Recorded]:
         with self.engine.connect() as rows:
-            found = rows.execute(self._LOG, {"after": after, "limit": limit}).all()
+            found = rows.execute(self._LOG, {"after": after, "limit": limit, "without": list(without)}).all()
         return [
             Recorded(row[4], *self._mapper.read(StoredEvent(row[0], row[1], row[2], bytes(row[3])))) for row in found
         ]
@@ -334,8 +334,9 @@ class MemoryEventStore:
         streams = {id: self._recorder.select_events(id) for id in ids}
         return {id: [self.mapper.read(it)[0] for it in s] for id, s in streams.items() if s}
 
-    def read_log(self, after: int, limit: int) -> list[Recorded]:
-        notifications = self._recorder.select_notifications(after + 1, limit)
+    def read_log(self, after: int, limit: int, without: Sequence[str] = ()) -> list[Recorded]:
+        found = self._recorder.select_notifications(after + 1, 1_000_000)
+        notifications = [it for it in found if it.topic not in without][:limit]
         return [Recorded(it.id, *self.mapper.read(it)) for it in notifications]
 
     def head(self) -> int:

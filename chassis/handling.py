@@ -14,7 +14,6 @@ from typing import Any, Final, Protocol
 
 import sqlalchemy as sa
 import structlog
-from nats.aio.msg import Msg
 
 from chassis import inbox
 from chassis.commands import CommandBus, Effect, Outcome, Unit
@@ -22,6 +21,7 @@ from chassis.context import Context
 from chassis.envelope import Incoming, Offset, UnreadableMessage, unseal
 from chassis.errors import TRANSIENT, DomainError, VersionConflict, described
 from chassis.group_commit import CONFLICTS, OUTAGES
+from chassis.jetstream import Delivery
 from chassis.ordered_pull import ReadingInterrupted, stream_sequence
 from chassis.parked import HELD, Garage, Key, Parking, key_of, park
 from chassis.positions import PositionMoved, Positions
@@ -97,7 +97,7 @@ class Handling:
         self._positions = positions
         self._garage = garage
 
-    async def handle(self, messages: Sequence[Msg]) -> int:
+    async def handle(self, messages: Sequence[Delivery]) -> int:
         """Handle messages in the order of the stream; the sequence of the last. PositionMoved if somebody else is at it."""
         sequence = stream_sequence(messages[-1].reply)
         fresh = await asyncio.to_thread(self._open, messages)
@@ -116,14 +116,14 @@ class Handling:
         await asyncio.to_thread(self._garage.load, self._engine)
         log.info("consumer.redriven", consumer=self._handler.consumer, messages=len(found), parked=self._garage.count)
 
-    def _open(self, messages: Sequence[Msg]) -> list[Incoming]:
+    def _open(self, messages: Sequence[Delivery]) -> list[Incoming]:
         """The messages that have not been handled yet. ReadingInterrupted when another epoch has begun."""
         reader, reached = self._positions.reader, dict[int, Offset]()
         fresh: list[Incoming] = []
         for it in messages:
             sequence = stream_sequence(it.reply)
             try:
-                message = unseal(reader.consumer, sequence, it.subject, it.headers or {}, it.data)
+                message = unseal(reader.consumer, sequence, it.subject, it.headers, it.data)
             except UnreadableMessage:
                 fresh.append(self._unreadable(sequence, it))
                 continue
@@ -136,7 +136,7 @@ class Handling:
                 fresh.append(message)
         return fresh
 
-    def _unreadable(self, sequence: int, message: Msg) -> Incoming:
+    def _unreadable(self, sequence: int, message: Delivery) -> Incoming:
         """Something in our stream that is none of our messages, in a form that can be parked."""
         address = f"{self._positions.reader.stream}/{_NO_EPOCH}/{sequence}"
         headers = {

@@ -74,6 +74,15 @@ class Stored:
     payload: bytes
 
 
+class Delivery(NamedTuple):
+    """A message as a subscription gets it; `reply` names its place in stream and consumer."""
+
+    subject: str
+    reply: str
+    headers: Mapping[str, str]
+    data: bytes
+
+
 class Parcel(NamedTuple):
     """A message to publish; `headers` are lines that each end in CRLF."""
 

@@ -153,8 +153,8 @@ class EventStore(Protocol):
         """The events of each aggregate in `ids` that has any, oldest first, in one query."""
         ...
 
-    def read_log(self, after: int, limit: int) -> list[Recorded]:
-        """Up to `limit` events of all tenants after `position`, in the order of commits."""
+    def read_log(self, after: int, limit: int, without: Sequence[str] = ()) -> list[Recorded]:
+        """Up to `limit` events of all tenants after position `after`, in the order of commits; none of the topics `without`."""
         ...
 
     def head(self) -> int:

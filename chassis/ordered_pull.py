@@ -10,12 +10,13 @@ import json
 from collections import deque
 from collections.abc import Sequence
 from time import monotonic
-from typing import Any, Final
+from typing import Final
 
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
 from chassis.broker import Broker, BrokerRefusal
+from chassis.jetstream import Delivery
 
 _SECOND: Final = 1_000_000_000
 _EXPIRES: Final = 30
@@ -39,7 +40,7 @@ class OrderedPull:
         self._durable = durable
         self._subjects = list(subjects)
         self._start = max(1, start)
-        self._messages: deque[Msg] = deque()
+        self._messages: deque[Delivery] = deque()
         self._arrived = asyncio.Event()
         self._subscription: Subscription | None = None
         self._inbox = ""
@@ -70,7 +71,7 @@ class OrderedPull:
         request = {"stream_name": self._stream, "config": config, "action": "create"}
         await self._broker.request(f"CONSUMER.CREATE.{self._stream}.{self._durable}", request)
         self._inbox = self._broker.inbox()
-        self._subscription = await self._broker.subscribe(self._inbox, self._receive)
+        self._subscription = await self._broker.subscribe_directly(self._inbox, self._receive, self._receive_status)
         self._heard = monotonic()
         await self._ask()
 
@@ -80,7 +81,7 @@ class OrderedPull:
             await self._broker.unsubscribe(self._subscription)
         self._subscription = None
 
-    async def next(self, limit: int, wait: float) -> list[Msg]:
+    async def next(self, limit: int, wait: float) -> list[Delivery]:
         """Up to `limit` messages as soon as there are any; none after `wait` seconds. ReadingInterrupted if in doubt."""
         if not self._messages and self._failure is None:
             self._arrived.clear()
@@ -97,7 +98,7 @@ class OrderedPull:
             await self._ask()
         return found
 
-    def at_hand(self, limit: int) -> list[Msg]:
+    def at_hand(self, limit: int) -> list[Delivery]:
         """Up to `limit` messages that are here already."""
         found = [self._messages.popleft() for _ in range(min(limit, len(self._messages)))]
         self._out += len(found)
@@ -132,12 +133,14 @@ class OrderedPull:
         subject = f"$JS.API.CONSUMER.MSG.NEXT.{self._stream}.{self._durable}"
         await self._broker.publish(subject, json.dumps(request).encode(), reply=self._inbox)
 
-    async def _receive(self, message: Msg) -> None:
+    def _receive(self, message: Delivery) -> None:
         self._heard = monotonic()
-        headers = message.headers
-        if headers is not None and "Status" in headers:
-            await self._receive_status(headers)
-        elif consumer_sequence(message.reply) == self._delivered + 1:
+        try:
+            sequence = consumer_sequence(message.reply)
+        except (ValueError, IndexError):
+            self._fail("a message did not come from the stream")
+            return
+        if sequence == self._delivered + 1:
             self._delivered += 1
             self._asked -= 1
             self._messages.append(message)
@@ -145,7 +148,12 @@ class OrderedPull:
         else:
             self._fail("a message was skipped or delivered again")
 
-    async def _receive_status(self, headers: dict[str, Any]) -> None:
+    async def _receive_status(self, message: Msg) -> None:
+        headers = message.headers or {}
+        if "Status" not in headers:  # a message without headers, which is none of ours
+            self._receive(Delivery(message.subject, message.reply, headers, message.data))
+            return
+        self._heard = monotonic()
         match headers["Status"]:
             case "100":
                 return

@@ -4,8 +4,8 @@
 `PublicLog` can be relayed too (tracking has one over its table of behaviours).
 """
 
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Protocol
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from typing import Any, Protocol
 from uuid import UUID
 
 from google.protobuf.message import Message
@@ -45,7 +45,10 @@ class PublicLog(Protocol):
 
 
 class PublishedLog:
-    """The public log over an event store: each event becomes no message, one, or several under one position."""
+    """The public log over an event store: each event becomes no message, one, or several under one position.
+
+    Events of the classes `private` become none, and are not even read.
+    """
 
     def __init__(
         self,
@@ -54,11 +57,13 @@ class PublishedLog:
         *,
         publish: Publish,
         partition_key: PartitionKey,
+        private: Collection[type[Any]] = (),
     ) -> None:
         self.name = name
         self._store = store
         self._publish = publish
         self._partition_key = partition_key
+        self._without = sorted(it.TOPIC for it in private)
 
     def head(self) -> int:
         return self._store.head()
@@ -69,7 +74,7 @@ class PublishedLog:
     def read(self, after: int, limit: int) -> list[Outgoing]:
         found: list[Outgoing] = []
         while not found:
-            recorded = self._store.read_log(after, max(limit, _CHUNK))
+            recorded = self._store.read_log(after, max(limit, _CHUNK), self._without)
             if not recorded:
                 break
             for it in recorded:

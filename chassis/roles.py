@@ -92,7 +92,13 @@ def public_logs(service: "Service", kit: Kit) -> list[PublicLog]:
     others = list(service.public_logs(kit))
     if service.publish is None or service.partition_key is None:
         return others
-    own = PublishedLog(service.name, kit.store, publish=service.publish, partition_key=service.partition_key)
+    own = PublishedLog(
+        service.name,
+        kit.store,
+        publish=service.publish,
+        partition_key=service.partition_key,
+        private=service.private,
+    )
     return [own, *others]
 
 

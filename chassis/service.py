@@ -8,7 +8,7 @@ import asyncio
 import gc
 import signal
 import sys
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
@@ -45,8 +45,8 @@ class Service:
 
     `servicers`, `subscriptions`, `public_logs` and each of `loops` are called once with the kit of the process.
     `publish` turns a recorded event into what other services read of it and `partition_key` names the customer it is
-    about; with them the event store is published as a log of the service's name, beside `public_logs`. `timers` gives
-    the command for a due timer by its kind.
+    about; with them the event store is published as a log of the service's name, beside `public_logs`, without the
+    events of the classes `private`. `timers` gives the command for a due timer by its kind.
     """
 
     name: str
@@ -55,6 +55,7 @@ class Service:
     servicers: Callable[[Kit], Sequence[Registration]]
     publish: Publish | None = None
     partition_key: PartitionKey | None = None
+    private: Collection[type] = ()
     projections: Sequence[Any] = ()
     subscriptions: Callable[[Kit], Sequence[Any]] = lambda kit: ()
     timers: Mapping[str, Callable[[Any], Any]] = field(default_factory=dict)

@@ -204,7 +204,7 @@ class LocalStack:
             "SCRM_METRICS_PORT": str(self.ports.metrics[name]),
             "SCRM_JWKS": str(self.credentials.jwks),
             # One process has all roles of its service: what it commits wakes its loops, nobody else commits.
-            "SCRM_POLL_SECONDS": "1",
+            "SCRM_POLL_SECONDS": "0.5",
             # With this key a service signs its own token for calling another one; on Kubernetes it gets one from its platform.
             "SCRM_SERVICE_KEY": str(self.credentials.private_key),
             **{f"SCRM_{other.upper()}_ADDRESS": self.address(other) for other in SERVICES},

@@ -49,6 +49,7 @@ def service(settings: Settings) -> Service:
         ],
         publish=published_events.publish,
         partition_key=published_events.partition_key,
+        private=published_events.PRIVATE,
         projections=[BroadcastDirectory(), DeliveryStatus(), ConversionTable()],
         subscriptions=lambda kit: [
             Subscription(

@@ -8,7 +8,7 @@ from chassis.settings import InvalidSettingsError
 from scrm.identity.v1.identity_service_pb2_grpc import add_IdentityServiceServicer_to_server
 from services.identity.adapters.grpc_servicer import IdentityServicer
 from services.identity.application.commands import HANDLERS
-from services.identity.application.published_events import partition_key, publish
+from services.identity.application.published_events import PRIVATE, partition_key, publish
 from services.identity.domain.identifiers import IdentifierReader
 from services.identity.read_models.customer_directory import CustomerDirectoryProjection
 from services.identity.read_models.identity_statistics import IdentityStatisticsProjection
@@ -29,6 +29,7 @@ def service(settings: Settings) -> Service:
         servicers=lambda kit: [(add_IdentityServiceServicer_to_server, servicer(kit))],
         publish=publish,
         partition_key=partition_key,
+        private=PRIVATE,
         projections=[CustomerDirectoryProjection(), IdentityStatisticsProjection()],
     )
 

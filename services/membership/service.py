@@ -13,7 +13,7 @@ from services.membership.application.customers import POINTS_DUE
 from services.membership.application.handlers import HANDLERS
 from services.membership.application.points_commands import SettleAccount
 from services.membership.application.policies import CONCERNS, react
-from services.membership.application.published_events import partition_key, publish
+from services.membership.application.published_events import PRIVATE, partition_key, publish
 from services.membership.read_models.members import MembersProjection
 from services.membership.read_models.points import PointsProjection
 from services.membership.settings import SERVICE, from_environment
@@ -30,6 +30,7 @@ def service(settings: ChassisSettings) -> Service:
         ],
         publish=publish,
         partition_key=partition_key,
+        private=PRIVATE,
         projections=[MembersProjection(), PointsProjection()],
         subscriptions=lambda kit: [Subscription(SERVICE, ["identity", "tracking"], react, events=CONCERNS)],
         timers={POINTS_DUE: settle_account},

@@ -39,6 +39,7 @@ def service(settings: Settings) -> Service:
         ],
         publish=published_events.publish,
         partition_key=published_events.partition_key,
+        private=published_events.PRIVATE,
         subscriptions=lambda kit: [FactIntake(audiences).subscription()],
         timers=TIMERS,
     )

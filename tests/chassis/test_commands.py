@@ -10,6 +10,7 @@ from uuid import UUID, uuid4
 import psycopg
 import pytest
 import sqlalchemy as sa
+from google.protobuf.message import Message
 from google.protobuf.wrappers_pb2 import Int64Value
 
 from chassis.aggregate import event_classes, natural_id
@@ -24,7 +25,8 @@ from chassis.event_store import (
     PostgresTransaction,
     UnreadableEventError,
 )
-from chassis.log import Appended, Appending
+from chassis.log import Appended, Appending, Recorded
+from chassis.published_log import PublishedLog
 from chassis.schema import create
 from tests.chassis.accounts import (
     HANDLERS,
@@ -94,6 +96,27 @@ def test_a_command_records_its_events_with_time_and_context(bus: CommandBus) -> 
     assert (made.position, paid.position) == (1, 2)
     assert made.event.originator_id == paid.event.originator_id == account
     assert (paid.tenant, paid.context.actor, paid.recorded_at) == ("acme", "system/test", NOON)
+
+
+def test_the_log_can_be_read_without_some_topics(bus: CommandBus) -> None:
+    opened(bus, 5, 6, 7)
+    without = bus.store.read_log(0, 2, [Account.Opened.TOPIC])
+    assert [(type(it.event), it.position) for it in without] == [(Account.Deposited, 2), (Account.Deposited, 4)]
+    assert len(bus.store.read_log(4, 10, [Account.Deposited.TOPIC])) == 1
+
+
+def test_private_events_are_not_told_and_not_even_asked_about(bus: CommandBus) -> None:
+    asked: list[type] = []
+
+    def publish(recorded: Recorded) -> Message:
+        asked.append(type(recorded.event))
+        return Int64Value(value=recorded.position)
+
+    log = PublishedLog("accounts", bus.store, publish=publish, partition_key=lambda it: "k", private=[Account.Opened])
+    opened(bus, 5, 6)
+    assert [it.position for it in log.read(0, 10)] == [2, 4]
+    assert log.read(4, 10) == []
+    assert asked == [Account.Deposited] * 2
 
 
 def test_a_refused_command_changes_nothing_though_it_had_begun(bus: CommandBus) -> None:

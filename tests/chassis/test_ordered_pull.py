@@ -1,6 +1,7 @@
 """Reading in order: what a consumer builds its positions on, and why a durable alone is no base for them."""
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -8,13 +9,13 @@ from google.protobuf.wrappers_pb2 import Int64Value
 from nats.aio.msg import Msg
 
 from chassis.broker import Broker
-from chassis.jetstream import parse_header_lines
+from chassis.jetstream import Delivery, parse_header_lines
 from chassis.ordered_pull import OrderedPull, ReadingInterrupted, consumer_sequence, stream_sequence
 from deploy.local.broker import NatsServer
 from tests.chassis.streams import connected, fill, saying, until
 
 
-def numbers(messages: list[Msg]) -> list[int]:
+def numbers(messages: Sequence[Delivery | Msg]) -> list[int]:
     return [Int64Value.FromString(it.data).value for it in messages]
 
 
@@ -43,6 +44,27 @@ def test_messages_come_in_the_order_of_the_stream_from_where_one_asks(loop: Any,
             await pull.close()
 
     loop.run_until_complete(scenario())
+
+
+def test_a_message_from_elsewhere_ends_the_session_and_not_the_connection(loop: Any, nats_server: NatsServer) -> None:
+    async def scenario() -> None:
+        async with connected(nats_server) as broker:
+            await fill(broker, "numbers", [saying(1, 1)])
+            pull = OrderedPull(broker, "numbers", "reader", [], 1)
+            await pull.open()
+            assert await read(pull, 1) == [1]
+            await broker.publish(pull._inbox, b"7", headers={"ce-id": "forged"})
+            with pytest.raises(ReadingInterrupted):
+                await until_interrupted(pull)
+            assert (await broker.stream("numbers")) is not None
+            await pull.close()
+
+    loop.run_until_complete(scenario())
+
+
+async def until_interrupted(pull: OrderedPull) -> None:
+    for _ in range(100):
+        assert await pull.next(10, 0.1) == []
 
 
 def test_a_new_reader_starts_where_it_is_told_and_the_old_one_learns_of_it(loop: Any, nats_server: NatsServer) -> None:
