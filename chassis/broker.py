@@ -261,6 +261,7 @@ class Broker:
             max_outstanding_pings=2,
             pending_size=16 * 1024 * 1024,
             error_cb=self._note_error,
+            disconnected_cb=self._note_disconnect,
             reconnected_cb=self._note_reconnect,
             closed_cb=self._note_close,
             skip_subject_validation=True,
@@ -269,6 +270,12 @@ class Broker:
 
     async def _note_error(self, error: Exception) -> None:
         log.warning("broker.error", error=repr(error))
+
+    async def _note_disconnect(self) -> None:
+        """Whoever waits for an answer over the connection that is gone need not wait for the rest of their time."""
+        for answer in list(self._client._resp_map.values()):  # noqa: SLF001
+            if not answer.done():
+                answer.set_exception(nats.errors.StaleConnectionError())
 
     async def _note_reconnect(self) -> None:
         self.generation += 1

@@ -23,10 +23,13 @@ SERVICES: Final = {
 KILLS: Final = {Scale.FULL: 24, Scale.SMALL: 3}
 CALM_SECONDS: Final = (0.2, 1.2)
 _CONTROL_KILLS: Final = 3
+_PAUSE_SECONDS: Final = 0.25
+"""Between two calls of each caller: a machine that has no processor left to start a process with says nothing about the process."""
 
 
 def run(scale: Scale) -> Verdict:
     with opened("kills", SERVICES[scale]) as stage:
+        stage.traffic.pause_seconds = _PAUSE_SECONDS
         stage.traffic.start()
         recoveries = [_kill(stage, name) for name in _victims(scale, stage.dice)]
         _note(recoveries)

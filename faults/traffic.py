@@ -200,6 +200,7 @@ class Traffic:
     brand: Brand
     callers: int = 6
     only_visits: bool = False
+    pause_seconds: float = _PAUSE_SECONDS
     failures: list[str] = field(default_factory=list)
     _going: Event = field(default_factory=Event)
     _ending: Event = field(default_factory=Event)
@@ -243,7 +244,7 @@ class Traffic:
                 self.failures.append(f"a caller was told {error!r}"[:500])
             finally:
                 self._count(-1)
-            sleep(_PAUSE_SECONDS)
+            sleep(self.pause_seconds)
 
     def _kinds(self, dice: random.Random) -> Sequence[Callable[[], object]]:
         brand, services = self.brand, self.brand.caller.services

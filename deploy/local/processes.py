@@ -2,18 +2,21 @@
 
 import os
 import pwd
+import random
 import signal
 import socket
 import subprocess
 import sysconfig
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 
 POLL_SECONDS = 0.02
+_PORTS = (20_000, 32_000)
 
 
 class DidNotStart(RuntimeError):
@@ -129,11 +132,12 @@ class Child:
 
 
 def free_port() -> int:
-    """A TCP port of the loopback address that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A TCP port of the loopback address that nobody uses now, below those that the system gives to outgoing connections."""
+    while True:
+        port = random.randrange(*_PORTS)  # noqa: S311
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def group_of(user: str | None) -> int | None:

@@ -5,9 +5,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 import pytest
+from nats.aio.msg import Msg
 
 from chassis.broker import Broker, BrokerUnavailable, StreamSpec, current_clock, follow_clock, publish_clock
 from chassis.clock import ReplayClock
@@ -64,6 +66,31 @@ def test_the_clock_survives_the_broker(loop: Any, tmp_path: Path) -> None:
                 assert await current_clock(broker) == NOON + DAY
                 await publish_clock(broker, NOON + 2 * DAY)
                 await until(lambda: clock.now() == NOON + 2 * DAY)
+        server.stop()
+
+    loop.run_until_complete(scenario())
+
+
+def test_an_answer_that_was_lost_with_its_connection_is_not_waited_for(loop: Any, tmp_path: Path) -> None:
+    async def scenario() -> None:
+        server = NatsServer(tmp_path / "nats")
+        server.start()
+        async with connected(server) as broker:
+
+            async def never_answer(_: Msg) -> None:
+                return
+
+            await broker.subscribe("silence", never_answer)
+            asked = asyncio.create_task(broker.store("silence", b""))
+            await asyncio.sleep(0.2)
+            assert not asked.done()
+            begun = perf_counter()
+            server.kill()
+            with pytest.raises(BrokerUnavailable):
+                await asked
+            assert perf_counter() - begun < 2
+            server.start()
+            await until(lambda: broker.connected)
         server.stop()
 
     loop.run_until_complete(scenario())
