@@ -7,6 +7,9 @@ from time import perf_counter
 
 import grpc
 
+from chassis.clock import SystemClock
+from demo.backend import connected
+from demo.barrier import Barrier
 from deploy.local.contracts import scopes
 from deploy.local.stack import LocalStack
 
@@ -24,6 +27,13 @@ async def channel(address: str) -> AsyncIterator[grpc.aio.Channel]:
     async with grpc.aio.insecure_channel(address) as opened:
         await opened.channel_ready()
         yield opened
+
+
+async def rested(stack: LocalStack) -> None:
+    """Wait until no service has anything left to do, so that one measurement does not pay for the one before."""
+    addresses = {name: stack.address(name) for name in stack.services}
+    async with connected(addresses, stack.credentials.mint(TENANT, scopes())) as backend:
+        await Barrier(backend.operations).settled(SystemClock().now(), patience_seconds=600)
 
 
 async def calls_per_second(callers: int, calls: int, call: Callable[[int], Awaitable[object]]) -> float:
