@@ -221,7 +221,7 @@ class Broker:
 
     async def unsubscribe(self, subscription: Subscription) -> None:
         """End a subscription, whatever became of its connection."""
-        self._client.direct.pop(subscription._id, None)  # noqa: SLF001
+        subscription._conn.direct.pop(subscription._id, None)  # noqa: SLF001
         with suppress(nats.errors.Error, OSError):
             await subscription.unsubscribe()
 
@@ -232,7 +232,9 @@ class Broker:
         if not self.connected:
             raise BrokerUnavailable("not connected")
         with _translated():
-            return await self._client.request(subject, payload, timeout=seconds, headers=headers or None)
+            # Not the timeout of the client: its `wait_for` forgets, in Python 3.11, a cancellation that meets the answer.
+            async with asyncio.timeout(seconds):
+                return await self._client.request(subject, payload, timeout=None, headers=headers or None)  # type: ignore[arg-type]
 
     async def _write(self, lines: bytes) -> None:
         """Hand ready protocol lines to the client: its own `publish` takes more time per message than all the rest of us.

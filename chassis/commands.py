@@ -8,13 +8,13 @@ changed something a decision rests on, the group is decided again on the new sta
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from threading import Lock
 from time import monotonic, sleep
 from typing import Any, TypeVar, cast
 from uuid import UUID
 
-import sqlalchemy as sa
 from google.protobuf.message import Message
 
 from chassis import context as contexts
@@ -33,6 +33,7 @@ from chassis.group_commit import (
     Job,
     Order,
     Outcome,
+    Settle,
     answer,
 )
 from chassis.log import LostRaceError
@@ -75,7 +76,7 @@ class Unit:
     """
 
     items: Sequence[tuple[Context, Any]]
-    settle: Callable[[sa.Connection, Sequence[Outcome]], None] | None = None
+    settle: Settle | None = None
 
 
 class CommandBus:
@@ -110,17 +111,15 @@ class CommandBus:
 
         A repeated request gets the answer of the first. Raises the DomainError of a refusal.
         """
-        job = Job([Order(contexts.current(), command, reply)], shared=True)
-        return self._unwrap(await self._submit(job))
+        return self._unwrap(await self._submit([Order(contexts.current(), command, reply)], shared=True))
 
     async def effect(self, change: Callable[[UnitOfWork], T], context: Context) -> T:
         """Run `change` as one unit of work in a transaction of its own."""
-        job = Job([Order(context, None, effect=change)], shared=False)
-        return cast(T, self._unwrap(await self._submit(job)))
+        return cast(T, self._unwrap(await self._submit([Order(context, None, effect=change)])))
 
     async def run(self, unit: Unit) -> list[Outcome]:
         """Carry out the commands of `unit` and its rows in one transaction."""
-        return await self._submit(_job(unit))
+        return await self._submit(_orders(unit), settle=unit.settle)
 
     async def load(self, kind: type[A], id: UUID) -> A:
         """The aggregate as stored now, for a strong read in the current context; not to be changed."""
@@ -132,21 +131,23 @@ class CommandBus:
 
     def execute_now(self, command: Any, context: Context, reply: Callable[[Any], Message] | None = None) -> Any:
         """`execute` in the calling thread, without the writer thread."""
-        job = Job([Order(context, command, reply)], shared=True)
-        self._commit_jobs([job])
-        return self._unwrap(job.done.result())
+        return self._unwrap(self._carry_out([Order(context, command, reply)]))
 
     def run_now(self, unit: Unit) -> list[Outcome]:
         """`run` in the calling thread."""
-        job = _job(unit)
-        self._commit_jobs([job])
-        return job.done.result()
+        return self._carry_out(_orders(unit), unit.settle)
 
-    async def _submit(self, job: Job) -> list[Outcome]:
+    async def _submit(
+        self, orders: Sequence[Order], settle: Settle | None = None, *, shared: bool = False
+    ) -> list[Outcome]:
         done: asyncio.Future[list[Outcome]] = asyncio.get_running_loop().create_future()
-        job.done = done
-        self._writer.put(job)
+        self._writer.put(Job(orders, shared, done, settle))
         return await done
+
+    def _carry_out(self, orders: Sequence[Order], settle: Settle | None = None) -> list[Outcome]:
+        done: Future[list[Outcome]] = Future()
+        self._commit_jobs([Job(orders, False, done, settle)])
+        return done.result()
 
     @staticmethod
     def _unwrap(outcomes: list[Outcome]) -> Any:
@@ -212,9 +213,8 @@ class CommandBus:
                 attempt.forget()
 
 
-def _job(unit: Unit) -> Job:
-    orders = [
+def _orders(unit: Unit) -> list[Order]:
+    return [
         Order(context, None, effect=item.change) if isinstance(item, Effect) else Order(context, item)
         for context, item in unit.items
     ]
-    return Job(orders, shared=False, settle=unit.settle)

@@ -7,11 +7,13 @@ checked; a token that brings or points to keys of its own is refused. Times are 
 import asyncio
 import json
 import urllib.request
+from base64 import urlsafe_b64encode
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
+from hashlib import sha256
 from http.client import HTTPMessage
 from pathlib import Path
 from typing import IO, Any, Final, Protocol
@@ -20,6 +22,7 @@ from urllib.parse import urlsplit
 import jwt
 import structlog
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from jwt.algorithms import get_default_algorithms
 
 from chassis.clock import SystemClock
@@ -183,11 +186,6 @@ class _Signer:
 
     @classmethod
     def of(cls, pem: bytes) -> "_Signer":
-        from base64 import urlsafe_b64encode
-        from hashlib import sha256
-
-        from cryptography.hazmat.primitives.serialization import load_pem_private_key
-
         key: Any = load_pem_private_key(pem, None)
         name = "RS256" if hasattr(key, "key_size") else "EdDSA"
         entry: dict[str, Any] = get_default_algorithms()[name].to_jwk(key, as_dict=True)

@@ -4,9 +4,9 @@ import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from time import monotonic, perf_counter, sleep
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 from uuid import UUID
 
 import psycopg
@@ -51,6 +51,9 @@ class Outcome:
     position: int = 0
 
 
+Settle: TypeAlias = Callable[[sa.Connection, Sequence[Outcome]], None]
+
+
 class BusObserver(Protocol):
     """Told what the bus does, for metrics."""
 
@@ -71,12 +74,12 @@ class Order:
 
 @dataclass(slots=True)
 class Job:
-    """Orders that must commit together, alone in their transaction unless `shared`."""
+    """Orders that must commit together, alone in their transaction unless `shared`; `done` will have their outcomes."""
 
     orders: Sequence[Order]
     shared: bool
-    settle: Callable[[sa.Connection, Sequence[Outcome]], None] | None = None
-    done: Future[list[Outcome]] | asyncio.Future[list[Outcome]] = field(default_factory=Future)
+    done: Future[list[Outcome]] | asyncio.Future[list[Outcome]]
+    settle: Settle | None = None
 
 
 @dataclass(slots=True)

@@ -1,6 +1,5 @@
 """The role `migrate`: the tables of the chassis, then those that the migrations of the service make."""
 
-import sys
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -8,7 +7,7 @@ import structlog
 
 from chassis import schema
 from chassis.postgres import create_engine
-from chassis.settings import ChassisSettings, InvalidSettingsError
+from chassis.settings import ChassisSettings
 from chassis.telemetry import configure_logs
 
 _log = structlog.get_logger(__name__)
@@ -16,10 +15,7 @@ _log = structlog.get_logger(__name__)
 
 def migrate(service: str, migrations: Path | None) -> None:
     """Bring the database that the environment names to the newest revision."""
-    try:
-        settings = ChassisSettings.from_environment(service)
-    except InvalidSettingsError as error:
-        sys.exit(str(error))
+    settings = ChassisSettings.from_environment(service)
     configure_logs(service, settings.log_level)
     migrate_now(settings.owner_database_url, migrations)
     _log.info("service.migrated")

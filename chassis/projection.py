@@ -64,9 +64,8 @@ class Projector:
 
     async def progress(self) -> list[Progress]:
         """One entry per projection: where its live build is, and how far the log has got since."""
-        live = QuickLook.of(self._engine).ask(
-            _LIVE
-        )  # before the heads: rather too much is told to be left than too little
+        # Asked before the heads: rather too much is told to be left than too little.
+        live = QuickLook.of(self._engine).ask(_LIVE)
         heads = {name: it.head_now() for name, it in self._sources.items()}
         return self._behind(await live, {name: await it for name, it in heads.items()})
 

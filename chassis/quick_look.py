@@ -1,14 +1,16 @@
 """Questions asked many times a second: is there anything new? One connection, one round trip, no transaction."""
 
 import asyncio
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
+from dataclasses import dataclass
 from threading import Lock
-from typing import Any, Final, Self, TypeAlias
+from typing import Any, Final, Generic, Self, TypeAlias, TypeVar
 from weakref import WeakKeyDictionary
 
 import psycopg
 import sqlalchemy as sa
 
+T = TypeVar("T")
 Rows: TypeAlias = Sequence[tuple[Any, ...]]
 _Question: TypeAlias = tuple[str, Mapping[str, Any] | None]
 
@@ -44,22 +46,25 @@ class QuickLook:
     def ask(self, query: str, parameters: Mapping[str, Any] | None = None) -> Awaitable[Rows]:
         """`rows`, to be awaited: what is asked in one turn of the event loop travels together, in this order, and what is
         asked twice travels once."""
-        loop = asyncio.get_running_loop()
-        if self._answers is None or self._answers.get_loop() is not loop:
-            self._asked, self._answers = [], loop.create_future()
-            loop.call_soon(self._send)
-        question, answers = (query, parameters), self._answers
-        if question not in self._asked:
-            self._asked.append(question)
-        return _answer(answers, self._asked.index(question))
+        return self._ask(query, parameters, _all)
 
     def ask_scalar(self, query: str, parameters: Mapping[str, Any] | None = None) -> Awaitable[Any]:
         """`scalar`, asked like `ask`."""
-        return _scalar(self.ask(query, parameters))
+        return self._ask(query, parameters, _first)
 
     def close(self) -> None:
         with self._turn:
             self._forget()
+
+    def _ask(self, query: str, parameters: Mapping[str, Any] | None, take: Callable[[Rows], T]) -> "_Answer[T]":
+        loop = asyncio.get_running_loop()
+        if self._answers is None or self._answers.get_loop() is not loop:
+            self._asked, self._answers = [], loop.create_future()
+            loop.call_soon(self._send)
+        question = (query, parameters)
+        if question not in self._asked:
+            self._asked.append(question)
+        return _Answer(self._answers, self._asked.index(question), take)
 
     def _send(self) -> None:
         """Put what was asked in this turn; what comes later goes with the next."""
@@ -100,12 +105,21 @@ class QuickLook:
 _shared: Final[WeakKeyDictionary[sa.Engine, QuickLook]] = WeakKeyDictionary()
 
 
-async def _answer(answers: asyncio.Future[Sequence[Rows]], place: int) -> Rows:
-    return (await asyncio.shield(answers))[place]
+@dataclass(frozen=True, slots=True)
+class _Answer(Generic[T]):
+    """What one question of many will be answered; it may be awaited or forgotten."""
+
+    answers: asyncio.Future[Sequence[Rows]]
+    place: int
+    take: Callable[[Rows], T]
+
+    def __await__(self) -> Generator[Any, None, T]:
+        answers = yield from asyncio.shield(self.answers)
+        return self.take(answers[self.place])
 
 
-async def _scalar(asked: Awaitable[Rows]) -> Any:
-    return _first(await asked)
+def _all(rows: Rows) -> Rows:
+    return rows
 
 
 def _first(rows: Rows) -> Any:

@@ -72,10 +72,7 @@ class Service:
         configure_logs(self.name, self.settings.log_level)
         work = self._work(arguments)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            try:
-                runner.run(work())
-            except InvalidSettingsError as error:
-                sys.exit(str(error))
+            runner.run(work())
 
     def _work(self, arguments: Sequence[str]) -> Work:
         first, *rest = arguments or [""]

@@ -8,7 +8,6 @@ from chassis.clock import SystemClock
 from chassis.consumer import Subscription
 from chassis.kit import Kit
 from chassis.service import Service
-from chassis.settings import InvalidSettingsError
 from scrm.campaigns.v1.campaigns_service_pb2_grpc import add_CampaignsServiceServicer_to_server
 from services.campaigns.adapters.capture_channel import CaptureChannel
 from services.campaigns.adapters.grpc_servicer import CampaignsServicer
@@ -65,8 +64,4 @@ def service(settings: Settings) -> Service:
 
 
 def main() -> None:
-    try:
-        settings = Settings.from_environment()
-    except InvalidSettingsError as error:
-        sys.exit(str(error))
-    service(settings).run(sys.argv[1:])
+    service(Settings.from_environment()).run(sys.argv[1:])

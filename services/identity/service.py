@@ -4,7 +4,6 @@ import sys
 
 from chassis.kit import Kit
 from chassis.service import Service
-from chassis.settings import InvalidSettingsError
 from scrm.identity.v1.identity_service_pb2_grpc import add_IdentityServiceServicer_to_server
 from services.identity.adapters.grpc_servicer import IdentityServicer
 from services.identity.application.commands import HANDLERS
@@ -35,8 +34,4 @@ def service(settings: Settings) -> Service:
 
 
 def main() -> None:
-    try:
-        settings = Settings.from_environment()
-    except InvalidSettingsError as error:
-        sys.exit(str(error))
-    service(settings).run(sys.argv[1:])
+    service(Settings.from_environment()).run(sys.argv[1:])

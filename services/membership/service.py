@@ -6,7 +6,7 @@ from uuid import UUID
 from chassis.consumer import Subscription
 from chassis.due_times import Timer
 from chassis.service import Service
-from chassis.settings import ChassisSettings, InvalidSettingsError
+from chassis.settings import ChassisSettings
 from scrm.membership.v1.membership_service_pb2_grpc import add_MembershipServiceServicer_to_server
 from services.membership.adapters.grpc_servicer import MembershipServicer
 from services.membership.application.customers import POINTS_DUE
@@ -43,8 +43,4 @@ def settle_account(timer: Timer) -> SettleAccount:
 
 
 def main() -> None:
-    try:
-        settings = from_environment()
-    except InvalidSettingsError as error:
-        sys.exit(str(error))
-    service(settings).run(sys.argv[1:])
+    service(from_environment()).run(sys.argv[1:])

@@ -8,7 +8,6 @@ from uuid import UUID
 from chassis.due_times import Timer
 from chassis.event_store import PostgresEventStore
 from chassis.service import Service
-from chassis.settings import InvalidSettingsError
 from scrm.tagging.v1.tagging_service_pb2_grpc import add_TaggingServiceServicer_to_server
 from services.tagging.adapters.fact_intake import FactIntake
 from services.tagging.adapters.grpc_servicer import TaggingServicer
@@ -56,10 +55,7 @@ def rebuild_now(settings: Settings) -> None:
 
 
 def main() -> None:
-    try:
-        settings = Settings.from_environment()
-    except InvalidSettingsError as error:
-        sys.exit(str(error))
+    settings = Settings.from_environment()
     if sys.argv[1:] == ["rebuild"]:
         rebuild_now(settings)
     else:

@@ -5,7 +5,6 @@ import sys
 from chassis.consumer import Subscription
 from chassis.kit import Kit
 from chassis.service import Service
-from chassis.settings import InvalidSettingsError
 from scrm.tracking.v1.tracking_service_pb2_grpc import add_TrackingServiceServicer_to_server
 from services.tracking.adapters.behaviour_log import BehaviourLog
 from services.tracking.adapters.grpc_servicer import TrackingServicer
@@ -52,8 +51,4 @@ def service(settings: Settings) -> Service:
 def main() -> None:
     # Reading a large batch takes milliseconds of Python; the thread that talks to PostgreSQL must not wait for its end.
     sys.setswitchinterval(0.0005)
-    try:
-        settings = Settings.from_environment()
-    except InvalidSettingsError as error:
-        sys.exit(str(error))
-    service(settings).run(sys.argv[1:])
+    service(Settings.from_environment()).run(sys.argv[1:])

@@ -125,3 +125,23 @@ def test_a_stream_keeps_its_subjects_when_others_are_added(loop: Any, nats_serve
             assert info.metadata["kept"] == "yes"
 
     loop.run_until_complete(scenario())
+
+
+def test_a_request_cancelled_as_its_answer_arrives_is_cancelled(loop: Any, nats_server: NatsServer) -> None:
+    """`asyncio.wait_for` of Python 3.11 would return the answer, and the caller would go on for ever."""
+
+    async def scenario() -> None:
+        async with connected(nats_server) as broker:
+            asking = asyncio.create_task(broker.request("INFO", seconds=60))
+            answered = broker._client._request_sub_callback
+
+            async def answered_and_cancelled(message: Msg) -> None:
+                await answered(message)
+                asking.cancel()
+
+            for it in broker._client._subs.values():
+                it._cb = answered_and_cancelled
+            with pytest.raises(asyncio.CancelledError):
+                await asking
+
+    loop.run_until_complete(scenario())

@@ -62,6 +62,31 @@ def test_a_message_from_elsewhere_ends_the_session_and_not_the_connection(loop: 
     loop.run_until_complete(scenario())
 
 
+def test_what_is_not_for_this_reader_is_asked_about_once(loop: Any, nats_server: NatsServer) -> None:
+    async def scenario() -> None:
+        async with connected(nats_server) as broker:
+            await fill(broker, "numbers", [saying(n, n) for n in range(1, 11)])
+            pull = OrderedPull(broker, "numbers", "reader", ["of.nobody.>"], 1)
+            await pull.open()
+            asked: list[str] = []
+            request = broker.request
+
+            async def noted(subject: str, *rest: Any, **more: Any) -> Any:
+                asked.append(subject)
+                return await request(subject, *rest, **more)
+
+            broker.request = noted  # type: ignore[method-assign]
+            assert await pull.waiting(10) == 0
+            assert len(asked) == 1
+            assert await pull.waiting(10) == 0
+            assert len(asked) == 1, "up to there nothing can come any more"
+            assert await pull.waiting(11) == 0
+            assert len(asked) == 2, "what has come since may be for this reader"
+            await pull.close()
+
+    loop.run_until_complete(scenario())
+
+
 async def until_interrupted(pull: OrderedPull) -> None:
     for _ in range(100):
         assert await pull.next(10, 0.1) == []
