@@ -17,7 +17,7 @@ demo: .venv/.demo proto ## Run the main job on real data through all five servic
 	$(BIN)/python -m demo $(if $(SMOKE),--smoke)
 
 test: .venv/.dev proto ## Run all tests against PostgreSQL and NATS servers started for them (ARGS='-k name' to choose).
-	$(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile $(ARGS)
+	$(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 up: .venv/.demo proto ## Start the whole system on this machine and print its addresses.
 	$(BIN)/python -m deploy.local up

@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 from rich.console import Console
 
-from bench import commands, figures, freshness, ingest, logs
+from bench import commands, figures, freshness, identities, ingest, logs
 from bench.calls import rested
 from bench.figures import Figure
 from deploy.local.contracts import ROOT
@@ -32,6 +32,7 @@ PARTS: dict[str, Callable[[LocalStack], list[Figure]]] = {
     "ingest": ingest.measure,
     "logs": logs.measure,
     "freshness": freshness.measure,
+    "identities": identities.measure,
     "memory": memory,
 }
 

@@ -26,7 +26,9 @@ PROBES = 200
 EVENTS_PER_SECOND = 200
 PROBES_PER_SECOND = 10
 TAG = "night_owl"
-POLL_SECONDS = 0.01
+POLL_SECONDS = 0.05
+"""Between two looks of a probe: up to so much of the result is waiting for the next look. Looking every 10 ms, probes would make
+half the load under which they measure."""
 GIVE_UP_SECONDS = 20.0
 
 

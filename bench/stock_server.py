@@ -124,7 +124,9 @@ async def serve(address: str, dsn: str, jwks: str) -> None:
     gate = Gate("identity", verifier, Metrics(), Tracing.from_environment("stock", {}))
     bus: Any = StockBus(application)
     read_models: Any = None
-    servicer = IdentityServicer(bus, read_models, IdentifierReader(b"bench" * 8, region="US", regions={}))
+    servicer = IdentityServicer(
+        bus, read_models, IdentifierReader(b"bench" * 8, region="US", regions={}), SystemClock()
+    )
     server = GrpcServer(gate, [(add_IdentityServiceServicer_to_server, servicer)])
     await server.start(address)
     sys.stdout.write("serving\n")

@@ -184,6 +184,9 @@ class PostgresTransaction:
     def load(self, ids: Collection[UUID]) -> dict[UUID, list[Event]]:
         return self._streams(self._ask(self._LOAD, [list(ids)])) if ids else {}
 
+    def changes(self, seen: int) -> Changes:
+        return _changes(self._ask(self._CHANGES, [seen]), seen)
+
     def append(self, appending: Appending) -> Appended:
         with pipeline(self._rows):
             changes = appended = None
@@ -236,6 +239,10 @@ class PostgresEventStore:
         "SELECT originator_id, originator_version, topic, state, notification_id "
         "FROM stored_events WHERE notification_id > :after AND topic <> ALL(:without) ORDER BY notification_id LIMIT :limit"
     )
+    _STREAMS = sa.text(
+        "SELECT originator_id, originator_version, topic, state, notification_id"
+        " FROM stored_events WHERE originator_id = ANY(:ids) ORDER BY notification_id"
+    )
     _HEAD = "SELECT coalesce(max(notification_id), 0) FROM stored_events"
 
     def __init__(self, dsn: str, *, pool_size: int = 8) -> None:
@@ -257,9 +264,15 @@ class PostgresEventStore:
         with self.transaction() as transaction:
             return transaction.load(ids)
 
+    def read_streams(self, ids: Collection[UUID]) -> list[Recorded]:
+        return self._recorded(self._STREAMS, {"ids": list(ids)})
+
     def read_log(self, after: int, limit: int, without: Sequence[str] = ()) -> list[Recorded]:
+        return self._recorded(self._LOG, {"after": after, "limit": limit, "without": list(without)})
+
+    def _recorded(self, query: sa.TextClause, parameters: dict[str, Any]) -> list[Recorded]:
         with self.engine.connect() as rows:
-            found = rows.execute(self._LOG, {"after": after, "limit": limit, "without": list(without)}).all()
+            found = rows.execute(query, parameters).all()
         return [
             Recorded(row[4], *self._mapper.read(StoredEvent(row[0], row[1], row[2], bytes(row[3])))) for row in found
         ]
@@ -301,13 +314,13 @@ class MemoryTransaction:
         raise TypeError("the memory store has no tables: test this on PostgreSQL")
 
     def open(self, seen: int, keys: Collection[ReceiptKey], ids: Collection[UUID]) -> Opening:
-        return Opening(self._changes(seen), self._store.receipts.read(keys), self.load(ids))
+        return Opening(self.changes(seen), self._store.receipts.read(keys), self.load(ids))
 
     def load(self, ids: Collection[UUID]) -> dict[UUID, list[Event]]:
         return self._store.load(ids)
 
     def append(self, appending: Appending) -> Appended:
-        changes = self._changes(appending.seen)
+        changes = self.changes(appending.seen)
         if appending.drafts and not changes.aggregates.isdisjoint(appending.read):
             raise LostRaceError
         self.stored += [self._store.mapper.draft(draft) for draft in appending.drafts]
@@ -315,7 +328,7 @@ class MemoryTransaction:
         self.timers += appending.timers
         return Appended(self._store.head() + len(self.stored), changes, None)
 
-    def _changes(self, seen: int) -> Changes:
+    def changes(self, seen: int) -> Changes:
         recorded = self._store.read_log(seen, limit=1_000_000)
         return Changes(self._store.head(), frozenset(it.event.originator_id for it in recorded))
 
@@ -333,6 +346,9 @@ class MemoryEventStore:
     def load(self, ids: Collection[UUID]) -> dict[UUID, list[Event]]:
         streams = {id: self._recorder.select_events(id) for id in ids}
         return {id: [self.mapper.read(it)[0] for it in s] for id, s in streams.items() if s}
+
+    def read_streams(self, ids: Collection[UUID]) -> list[Recorded]:
+        return [it for it in self.read_log(0, 1_000_000) if it.event.originator_id in ids]
 
     def read_log(self, after: int, limit: int, without: Sequence[str] = ()) -> list[Recorded]:
         found = self._recorder.select_notifications(after + 1, 1_000_000)

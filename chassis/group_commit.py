@@ -18,7 +18,7 @@ from chassis.clock import Clock
 from chassis.context import Context
 from chassis.errors import TRANSIENT, DomainError
 from chassis.event_store import EventStore
-from chassis.log import Appending, Transaction, Witness
+from chassis.log import Appending, LostRaceError, Transaction, Witness
 from chassis.receipts import Receipt, ReceiptKey
 from chassis.unit_of_work import AggregateCache, Batch, UnitOfWork
 
@@ -208,6 +208,8 @@ class Attempt:
 
     def _write(self, transaction: Transaction, batch: Batch, receipts: Sequence[Receipt]) -> None:
         seen = self._desk.seen or 0
+        if batch.read and not batch.drafts:
+            self._require_undisturbed(transaction, batch, seen)
         if batch.drafts or receipts or batch.timers:
             appending = Appending(batch.drafts, receipts, batch.timers, seen, batch.read)
             appended = transaction.append(appending)
@@ -219,6 +221,13 @@ class Attempt:
             if job.settle:
                 job.settle(transaction.rows, self.outcomes)
         self._desk.seen = seen
+
+    def _require_undisturbed(self, transaction: Transaction, batch: Batch, seen: int) -> None:
+        """Raises LostRaceError if something changed while it was read: who is refused, or told that nothing changes, may
+        have been shown one aggregate from before and another from after. Where something is appended, that is checked then.
+        """
+        if not transaction.changes(seen).aggregates.isdisjoint(batch.read):
+            raise LostRaceError
 
     def _observe(self, order: Order, outcome: Outcome) -> None:
         if self._desk.observer and order.effect is None:

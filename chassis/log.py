@@ -137,6 +137,10 @@ class Transaction(Protocol):
         """The events of each aggregate in `ids` that has any, oldest first, in one query."""
         ...
 
+    def changes(self, seen: int) -> Changes:
+        """What has been appended after `seen` by now."""
+        ...
+
     def append(self, appending: Appending) -> Appended:
         """Write in order, as the only appender from here to the end of the transaction.
 
@@ -151,6 +155,10 @@ class EventStore(Protocol):
 
     def load(self, ids: Collection[UUID]) -> Mapping[UUID, Sequence[Event]]:
         """The events of each aggregate in `ids` that has any, oldest first, in one query."""
+        ...
+
+    def read_streams(self, ids: Collection[UUID]) -> list[Recorded]:
+        """All events of these aggregates, in the order of commits."""
         ...
 
     def read_log(self, after: int, limit: int, without: Sequence[str] = ()) -> list[Recorded]:

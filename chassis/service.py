@@ -7,7 +7,6 @@ role that goes on. `rebuild` and `redrive` do one thing and end, and so does `mi
 import asyncio
 import gc
 import signal
-import sys
 from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
@@ -68,7 +67,7 @@ class Service:
         return (SERVE, *roles.LOOPS, *self.loops)
 
     def run(self, arguments: Sequence[str]) -> None:
-        """Run what `arguments` name until SIGTERM or SIGINT; exits with a message when they name nothing we know."""
+        """Run what `arguments` name until SIGTERM or SIGINT. Raises InvalidSettingsError when they name nothing we know."""
         configure_logs(self.name, self.settings.log_level)
         work = self._work(arguments)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -81,7 +80,7 @@ class Service:
         wanted = self.roles if list(arguments) == ["all"] else tuple(arguments)
         unknown = [it for it in wanted if it not in self.roles]
         if unknown or not wanted:
-            sys.exit(
+            raise InvalidSettingsError(
                 f"usage: one or more of {' '.join(self.roles)}, or all, or one of migrate {' '.join(roles.ONE_SHOTS)}"
             )
         return lambda: self._until_signalled(wanted)

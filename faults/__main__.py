@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import traceback
-from argparse import ArgumentParser, Namespace
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from time import perf_counter
@@ -63,8 +63,15 @@ def _parsed(arguments: Sequence[str]) -> Namespace:
     parser = ArgumentParser(prog="python -m faults")
     parser.add_argument("--small", action="store_true", help="as in the tests")
     parser.add_argument("--result", type=Path, default=RESULT, metavar="FILE")
-    parser.add_argument("name", nargs="*", choices=list(FAULTS), help=" ".join(FAULTS))
+    parser.add_argument("name", nargs="*", type=_fault, help=" ".join(FAULTS))
     return parser.parse_args(arguments)
+
+
+def _fault(name: str) -> str:
+    """Not `choices`: below Python 3.12 they refuse no name at all."""
+    if name not in FAULTS:
+        raise ArgumentTypeError(f"{name} is none of {', '.join(FAULTS)}")
+    return name
 
 
 def _without_fork_handlers() -> None:

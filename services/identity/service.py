@@ -5,12 +5,15 @@ import sys
 from chassis.kit import Kit
 from chassis.service import Service
 from scrm.identity.v1.identity_service_pb2_grpc import add_IdentityServiceServicer_to_server
+from scrm.identity.v1.privacy_service_pb2_grpc import add_PrivacyServiceServicer_to_server
 from services.identity.adapters.grpc_servicer import IdentityServicer
+from services.identity.adapters.privacy_servicer import PrivacyServicer
 from services.identity.application.commands import HANDLERS
 from services.identity.application.published_events import PRIVATE, partition_key, publish
 from services.identity.domain.identifiers import IdentifierReader
 from services.identity.read_models.customer_directory import CustomerDirectoryProjection
 from services.identity.read_models.identity_statistics import IdentityStatisticsProjection
+from services.identity.read_models.merge_history import MergeHistoryProjection
 from services.identity.settings import Settings
 
 
@@ -19,17 +22,20 @@ def service(settings: Settings) -> Service:
     reader = IdentifierReader(settings.hash_key, region=settings.region, regions=settings.regions)
 
     def servicer(kit: Kit) -> IdentityServicer:
-        return IdentityServicer(kit.bus, kit.read_models, reader)
+        return IdentityServicer(kit.bus, kit.read_models, reader, kit.clock)
 
     return Service(
         name="identity",
         settings=settings.chassis,
         handlers=HANDLERS,
-        servicers=lambda kit: [(add_IdentityServiceServicer_to_server, servicer(kit))],
+        servicers=lambda kit: [
+            (add_IdentityServiceServicer_to_server, servicer(kit)),
+            (add_PrivacyServiceServicer_to_server, PrivacyServicer(kit.bus)),
+        ],
         publish=publish,
         partition_key=partition_key,
         private=PRIVATE,
-        projections=[CustomerDirectoryProjection(), IdentityStatisticsProjection()],
+        projections=[CustomerDirectoryProjection(), IdentityStatisticsProjection(), MergeHistoryProjection()],
     )
 
 

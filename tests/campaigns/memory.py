@@ -41,7 +41,7 @@ class MemoryTables:
         claimed = set()
         for unit, person in sorted(persons.items()):
             if not any(b == broadcast and self.person(r) == person for b, r in self.recipients):
-                self.recipients.add((broadcast, person))
+                self.recipients |= {(broadcast, person), (broadcast, unit)}
                 claimed.add(unit)
         return claimed
 
@@ -95,10 +95,11 @@ class MemoryTables:
         self._ask(fact for _, fact in facts)
 
     def move(self, moves: Sequence[NodeMoved]) -> None:
+        concerned = [{self.person(it.node), it.customer} for it in moves]
         self.move_without_asking(moves)
-        for it in moves:
+        for it, persons in zip(moves, concerned, strict=True):
             for fact in self.told.values():
-                if self.person(fact.node) == it.customer:
+                if self.person(fact.node) in persons:
                     cause = min(self.waiting.get(fact.order, it.at), it.at)
                     self.waiting[fact.order] = cause
 

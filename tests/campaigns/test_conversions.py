@@ -7,6 +7,7 @@ from decimal import Decimal
 from uuid import UUID
 
 import pytest
+import sqlalchemy as sa
 
 from chassis.envelope import Incoming
 from services.campaigns.domain.conversion import Conversion, tallies
@@ -130,6 +131,91 @@ def test_two_units_that_become_one_convert_once_for_the_survivor(world: World, b
     assert {it[0] for it in conversions(world, broadcast).values()} == {customer(survivor)}
 
 
+def test_after_an_unmerge_orders_count_for_whoever_their_node_is(world: World, broadcast: UUID) -> None:
+    survivor, loser = who(world, "A")[:2]
+    world.tell(world.paid(survivor, "o1", START + DAY), world.paid(loser, "o2", START + DAY))
+    world.tell(world.merged(survivor, loser, START + 2 * DAY), world.paid(loser, "o3", START + 2 * DAY))
+    assert {it[0] for it in conversions(world, broadcast).values()} == {customer(survivor)}
+    world.tell(world.unmerged(survivor, loser, START + 3 * DAY), world.paid(loser, "o4", START + 4 * DAY))
+    assert {order: it[0] for order, it in conversions(world, broadcast).items()} == {
+        customer("o1"): customer(survivor),
+        customer("o2"): customer(loser),
+        customer("o3"): customer(loser),
+        customer("o4"): customer(loser),
+    }
+
+
+def test_orders_of_a_survivor_who_is_no_unit_stop_counting_when_the_unit_leaves(world: World, broadcast: UUID) -> None:
+    key = who(world, "B")[0]
+    world.tell(world.paid("the survivor", "o", START + DAY), world.merged("the survivor", key, START + 2 * DAY))
+    assert list(conversions(world, broadcast)) == [customer("o")]
+    world.tell(world.unmerged("the survivor", key, START + 3 * DAY))
+    assert conversions(world, broadcast) == {}
+
+
+def test_an_unmerge_inside_a_merged_customer_takes_only_its_own_nodes_along(world: World, broadcast: UUID) -> None:
+    key = who(world, "B")[0]
+    paid = [world.paid(it, f"o of {it}", START + DAY) for it in (key, "middle", "device")]
+    merges = [world.merged("middle", "device", START), world.merged(key, "middle", START, nodes=["device"])]
+    world.tell(*paid, *merges)
+    assert len(conversions(world, broadcast)) == 3
+    world.tell(world.unmerged("middle", "device", START + 2 * DAY))
+    assert conversions(world, broadcast).keys() == {customer(f"o of {key}"), customer("o of middle")}
+    world.tell(world.unmerged(key, "middle", START + 3 * DAY))
+    assert conversions(world, broadcast).keys() == {customer(f"o of {key}")}
+
+
+def test_an_unmerge_told_before_its_merge_stands(world: World, broadcast: UUID) -> None:
+    survivor, loser = who(world, "A")[:2]
+    merge = world.merged(survivor, loser, START)
+    unmerge = world.unmerged(survivor, loser, START + DAY)
+    world.tell(world.paid(loser, "o", START + DAY))
+    world.tell(unmerge)
+    world.tell(merge)
+    world.tell(unmerge)
+    assert conversions(world, broadcast)[customer("o")][0] == customer(loser)
+    world.tell(world.merged(survivor, loser, START + 2 * DAY))
+    assert conversions(world, broadcast)[customer("o")][0] == customer(survivor)
+
+
+def test_an_unmerge_after_the_result_is_final_changes_nothing(world: World, broadcast: UUID) -> None:
+    survivor, loser = who(world, "A")[:2]
+    world.tell(world.paid(loser, "o", START + DAY), world.merged(survivor, loser, START + 2 * DAY))
+    assert conversions(world, broadcast)[customer("o")][0] == customer(survivor)
+    world.tell(world.unmerged(survivor, loser, START + 14 * DAY))
+    assert conversions(world, broadcast)[customer("o")][0] == customer(survivor)
+
+
+def test_moves_told_in_any_order_and_again_end_in_the_same_nodes(postgres_world: World) -> None:
+    world, chance = postgres_world, random.Random(5)
+    for seed in range(50):
+        a, b, c, d = (f"{name} of {seed}" for name in "abcd")
+        messages = [
+            world.merged(b, c, START),
+            world.merged(a, b, START, nodes=[c]),
+            world.unmerged(b, c, START),
+            world.merged(d, a, START, nodes=[b]),
+            world.merged(d, c, START),
+            world.unmerged(a, b, START),
+            world.merged(b, d, START, nodes=[a, c]),
+            world.unmerged(d, c, START),
+        ]
+        told = chance.sample(messages, len(messages))
+        world.tell(*told[:3])
+        world.tell(*told[3:])
+        world.tell(*chance.sample(messages, 2))
+        with world.bus.store.transaction() as transaction:
+            nodes = [customer(it) for it in (a, b, c, d)]
+            found = dict(tuple(it) for it in transaction.rows.execute(_NODES, {"nodes": nodes}))
+            moves = transaction.rows.execute(_MOVES, {"nodes": nodes}).scalar()
+        assert found == dict(zip(nodes, (customer(it) for it in (b, b, c, b)), strict=True))
+        assert moves == 12
+
+
+_NODES = sa.text("SELECT node, customer FROM nodes WHERE node = ANY(:nodes)")
+_MOVES = sa.text("SELECT count(*) FROM node_moves WHERE node = ANY(:nodes)")
+
+
 def shuffled(world: World, seed: int) -> list[Incoming]:
     """One set of facts about some units, their devices and merges, in an order of its own."""
     units = [key for _, key in people(40)]
@@ -140,6 +226,9 @@ def shuffled(world: World, seed: int) -> list[Incoming]:
     messages += [world.paid(f"device {key}", f"device {key}/2", START + 2 * DAY) for key in units[::4]]
     messages += [world.merged(key, f"device {key}", START + 2 * DAY) for key in units[::4]]
     messages += [world.merged(units[i], units[i + 1], START + 4 * DAY) for i in (0, 10, 20)]
+    messages += [world.unmerged(units[i], units[i + 1], START + 5 * DAY) for i in (10, 20)]
+    messages += [world.merged(units[12], units[11], START + 6 * DAY)]
+    messages += [world.unmerged(key, f"device {key}", START + 6 * DAY) for key in units[::8]]
     random.Random(seed).shuffle(messages)
     return messages
 
@@ -161,7 +250,7 @@ def told(world: World, seed: int) -> dict[UUID, tuple[UUID, str, Decimal]]:
 def test_facts_in_random_order_give_the_same_conversions(new_world: Callable[[], World]) -> None:  # 0.6
     expected = told(new_world(), 0)
     assert len(expected) > 40
-    for seed in range(1, 20):
+    for seed in range(1, 50):
         assert told(new_world(), seed) == expected
 
 
@@ -183,3 +272,11 @@ def test_tallies_count_persons_once_and_leave_crossovers_out() -> None:
     assert (found["A"].assigned, found["A"].converted, found["A"].crossed_over) == (2, 1, 1)
     assert found["A"].revenue == {"USD": Decimal(15)}
     assert (found["B"].assigned, found["B"].converted, found["B"].crossed_over) == (1, 0, 1)
+
+
+def test_tallies_leave_out_whoever_crossed_over_by_a_merge_that_was_taken_back() -> None:
+    a, b, c = (customer(it) for it in "abc")
+    orders = [(a, Decimal(10), "USD"), (b, Decimal(5), "USD")]
+    found = tallies({"A": [a, c], "B": [b]}, {}, orders, marked=[a, b])
+    assert (found["A"].assigned, found["A"].converted, found["A"].crossed_over) == (1, 0, 1)
+    assert (found["B"].assigned, found["B"].converted, found["B"].crossed_over) == (0, 0, 1)

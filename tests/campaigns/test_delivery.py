@@ -26,7 +26,7 @@ from services.campaigns.application.ports import Outbound, Outcomes
 from services.campaigns.domain.broadcast import State
 from services.campaigns.domain.buckets import bucket
 from services.campaigns.domain.delivery_batch import DeliveryBatch, Status
-from tests.campaigns.world import DESIGN, START, World, people
+from tests.campaigns.world import DESIGN, START, World, customer, people
 
 
 class Killed(BaseException):
@@ -211,6 +211,25 @@ def test_who_got_a_message_as_one_customer_gets_none_as_another(world: World) ->
     world.settle()
     suppressed = [it.suppressed for it in world.events(DeliveryBatch.Reserved) if it.suppressed]
     assert [list(it) for it in suppressed] == [["DUPLICATE"]]
+
+
+def test_who_got_a_message_while_merged_gets_none_on_either_side_of_the_unmerge(world: World) -> None:
+    """A unit gets it as part of an outsider; then either side is one with somebody of the remainder, which is rolled out."""
+    first, second = [key for unit, key in people(200) if unit in units_of(world, "remainder")][:2]
+    receiver = arm_units(world)[0]
+    id, _ = prepared(world)
+    world.tell(world.merged("outsider", receiver, START))
+    world.settle()
+    sent = len(world.provider.calls)
+    world.tell(world.unmerged("outsider", receiver, START))
+    world.tell(world.merged("another", receiver, START), world.merged("another", first, START))
+    world.tell(world.merged("outsider", second, START))
+    world.execute(RollOutArm(id, "A", "won"))
+    world.settle()
+    suppressed = [it.suppressed for it in world.events(DeliveryBatch.Reserved) if it.suppressed]
+    reasons = {unit: reason for it in suppressed for reason, units in it.items() for unit in units}
+    assert reasons == {customer(first): "DUPLICATE", customer(second): "DUPLICATE"}
+    assert len(world.provider.calls) > sent
 
 
 def test_negative_control_a_dispatcher_that_plans_expired_leases_again_doubles(

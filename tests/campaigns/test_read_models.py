@@ -31,6 +31,7 @@ from services.campaigns.read_models import conversions
 from services.campaigns.read_models.broadcasts import BroadcastDirectory
 from services.campaigns.read_models.conversions import ConversionTable
 from services.campaigns.read_models.deliveries import DeliveryStatus
+from tests.campaigns.test_delivery import units_of
 from tests.campaigns.world import DESIGN, START, ListedAudience, World, customer, people
 
 DAY = timedelta(days=1)
@@ -165,6 +166,47 @@ def test_what_sql_counts_is_what_the_definition_says(reading: Reading) -> None:
         assert found == expected
     assert sum(it.crossed_over for it in found.values()) > 0
     assert sum(it.converted for it in found.values()) > 10
+
+
+def test_who_crossed_over_stays_marked_when_the_merge_is_taken_back(reading: Reading) -> None:
+    """Not who was one person only before the units were assigned, or the same person at different times."""
+    world, day = reading.world, timedelta(days=1)
+    keys = dict(people(200))
+    id = world.started()
+    arms = {variant: sorted(units_of(world, variant)) for variant in DESIGN.ranges}
+    (a, c, e), (b, d, f) = ([keys[it] for it in arms[variant][:3]] for variant in ("A", "B"))
+    world.tell(world.merged(c, d, START - 2 * day), world.unmerged(c, d, START - day))
+    world.settle()
+    told = [world.paid(key, f"o {key}", START + day) for key in (a, b, c, d, e, f)]
+    told += [
+        world.merged("x", e, START + day),
+        world.unmerged("x", e, START + 2 * day),
+        world.merged(a, b, START + day),
+    ]
+    told += [world.merged("x", a, START + 3 * day, nodes=[b]), world.unmerged("x", a, START + 4 * day, nodes=[b])]
+    random.Random(3).shuffle(told)
+    world.tell(*told)
+    world.settle()
+    reading.catch_up()
+    assert crossed_over(reading, id) == {"A": 1, "B": 1}
+    world.tell(world.unmerged(a, b, START + 5 * day))
+    world.settle()
+    reading.catch_up()
+    assert crossed_over(reading, id) == {"A": 1, "B": 1}
+    paid = [(customer(key), Decimal(20), "USD") for key in (a, b, c, d, e, f)]
+    expected = tallies(arms, {}, paid, marked=[customer(a), customer(b)])
+    count = partial(conversions.tallies, broadcast=id, until=START + 7 * day)
+    assert reading.read_models.query_now(count, world.context.tenant) == expected
+    assert [expected[it].converted for it in ("A", "B")] == [2, 2]
+    world.tell(world.merged(c, a, START + 6 * day))  # one person with somebody marked
+    assert crossed_over(reading, id) == {"A": 2, "B": 1}
+
+
+def crossed_over(reading: Reading, broadcast: UUID) -> dict[str, int]:
+    """How many units of each variant are left out; only those with any."""
+    count = partial(conversions.tallies, broadcast=broadcast, until=START)
+    found = reading.read_models.query_now(count, reading.world.context.tenant)
+    return {variant: it.crossed_over for variant, it in found.items() if it.crossed_over}
 
 
 def test_an_experiment_is_hidden_until_its_deadline_then_provisional_then_final(reading: Reading) -> None:

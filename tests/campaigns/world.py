@@ -20,7 +20,7 @@ from chassis.context import Context
 from chassis.envelope import Incoming
 from chassis.log import Recorded
 from chassis.unit_of_work import replay
-from scrm.identity.v1.events_pb2 import CustomersMerged
+from scrm.identity.v1.events_pb2 import CustomersMerged, CustomerUnmerged
 from scrm.tracking.v1.events_pb2 import OrderPaid, OrderRefunded
 from services.campaigns.application.commands import ApproveBroadcast, CreateBroadcast
 from services.campaigns.application.dispatcher import Dispatcher, Pace
@@ -207,6 +207,16 @@ class World:
             merge_time=_timestamp(at),
         )
         return self._incoming("identity", message, at, survivor)
+
+    def unmerged(self, survivor: str, restored: str, at: datetime, nodes: Iterable[str] = ()) -> Incoming:
+        """`restored` and the nodes it has are a customer of their own again."""
+        message = CustomerUnmerged(
+            survivor_id=str(customer(survivor)),
+            restored_id=str(customer(restored)),
+            node_ids=[str(customer(it)) for it in (restored, *nodes)],
+            unmerge_time=_timestamp(at),
+        )
+        return self._incoming("identity", message, at, restored)
 
     def _incoming(self, stream: str, message: Message, at: datetime, key: str) -> Incoming:
         self._position += 1

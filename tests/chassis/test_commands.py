@@ -272,6 +272,32 @@ def test_a_replica_sees_what_the_other_did_before_it_decides(bus: CommandBus) ->
     assert refusal.value.metadata == {"available": "12"}
 
 
+@pytest.mark.parametrize("error", [InsufficientFunds, ValueError])
+def test_nothing_is_refused_for_what_was_read_half_before_and_half_after_another_replica(
+    database: DatabaseFactory, error: type[Exception]
+) -> None:
+    """Money only moves; who reads the one account before and the other after would find some missing."""
+    made = database("bus")
+    create(made.owner_dsn)
+    store = PostgresEventStore(made.writer_dsn)
+    mover, auditor = (CommandBus(store, ReplayClock(NOON), HANDLERS) for _ in range(2))
+    one, other = opened(mover, 5, 5)
+    moves = iter([Transfer(other, one, 5)])
+
+    def audit(work: UnitOfWork) -> int:
+        found = work.get(Account, one).balance
+        for move in moves:
+            mover.execute_now(move, ACME)
+        found += work.get(Account, other).balance
+        if found != 10:
+            raise error
+        return found
+
+    (outcome,) = auditor.run_now(Unit([(ACME, Effect(audit))]))
+    assert (outcome.result, outcome.error) == (10, None)
+    store.close()
+
+
 def test_a_timer_is_kept_with_the_command_and_moved_by_the_next(bus: CommandBus) -> None:
     later = NOON.replace(hour=13)
     bus.execute_now(Remind("k", NOON), ACME)

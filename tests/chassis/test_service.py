@@ -18,6 +18,7 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from chassis import program
 from chassis.broker import Broker, publish_clock
 from chassis.migrations import migrate_now
 from chassis.service import _Tasks
@@ -360,8 +361,17 @@ def test_arguments_that_make_no_sense_end_the_process(
 ) -> None:
     monkeypatch.setattr("chassis.service.configure_logs", lambda *_: None)
     settings = ChassisSettings.from_environment("echo", {"SCRM_DATABASE_URL": "postgresql://127.0.0.1:1/nothing"})
-    with pytest.raises(SystemExit):
+    with pytest.raises(InvalidSettingsError):
         echo_service.service(settings).run(arguments)
+
+
+def test_a_setting_that_will_not_do_ends_the_process_with_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse() -> None:
+        raise InvalidSettingsError("SCRM_JWKS is needed")
+
+    monkeypatch.setattr(sys, "argv", ["echo", "serve"])
+    with pytest.raises(SystemExit, match="SCRM_JWKS is needed"):
+        program.run("echo", lambda: refuse)
 
 
 @pytest.mark.parametrize(

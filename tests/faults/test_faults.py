@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from deploy.local.contracts import ROOT
-from faults.__main__ import FAULTS
+from faults.__main__ import FAULTS, _parsed
 
 PATIENCE = 10
 """How many times as long as its bar anything may take here."""
@@ -33,3 +33,10 @@ def test_a_fault_loses_and_doubles_nothing_and_its_negative_control_fails(name: 
     assert found["acknowledged"] > 0
     assert found["control"]["fails"], found["control"]["found"]
     assert (found["worst"] or 0) <= PATIENCE * found["bar"]
+
+
+def test_without_names_all_faults_are_made() -> None:
+    assert _parsed([]).name == []
+    assert _parsed(["kills", "gaps"]).name == ["kills", "gaps"]
+    with pytest.raises(SystemExit):
+        _parsed(["lightning"])

@@ -12,15 +12,26 @@ from chassis.clock import ReplayClock
 from chassis.commands import CommandBus
 from chassis.context import Call, Context
 from chassis.errors import DomainError
-from chassis.log import EventStore
+from chassis.log import EventStore, Recorded
 from chassis.testing import recorded
 from chassis.unit_of_work import replay
 from services.identity.application.commands import HANDLERS, BatchResolve, ResolveIdentity
+from services.identity.application.link_commands import LinkIdentifier, UnlinkIdentifier
+from services.identity.application.merge_commands import (
+    Disposition,
+    MergeCustomers,
+    RevokeNeverMerge,
+    SetNeverMerge,
+    Side,
+    UnmergeCustomer,
+    Unmerged,
+)
 from services.identity.application.published_events import publish
 from services.identity.application.resolving import Resolution
 from services.identity.domain.claim import IdentifierClaim
 from services.identity.domain.customer import Customer
-from services.identity.domain.identifiers import DropReason, GivenIdentifier, IdentifierReader
+from services.identity.domain.identifiers import DropReason, GivenIdentifier, Identifier, IdentifierReader
+from services.identity.domain.merging import Evidence
 
 NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
 SECRET = b"a secret of 32 bytes for tests.."
@@ -52,6 +63,40 @@ class Brand:
         found: Sequence[Resolution | DomainError] = self.bus.execute_now(BatchResolve(calls), self.context())
         return found
 
+    def merge(self, survivor: UUID, loser: UUID, *, by_steward: bool = False) -> UUID:
+        """Say that the two are one person; the id of the merge."""
+        evidence = Evidence.STEWARD if by_steward else Evidence.UNSPECIFIED
+        return self.do(MergeCustomers(survivor, loser, "SAME_PERSON", evidence)).merge_id  # type: ignore[no-any-return]
+
+    def unmerge(self, merge_id: UUID, *dispositions: tuple[Given, Side]) -> Unmerged:
+        """Say that the two of a merge are two persons; identifiers in `dispositions` go to the side that is named."""
+        chosen = tuple(Disposition(self.identifier(it), side) for it, side in dispositions)
+        found: Unmerged = self.do(UnmergeCustomer(merge_id, chosen, "TWO_PERSONS"))
+        return found
+
+    def link(self, node: UUID, given: Given) -> Customer:
+        found: Customer = self.do(LinkIdentifier(node, self.identifier(given)))
+        return found
+
+    def unlink(self, node: UUID, given: Given) -> Customer:
+        found: Customer = self.do(UnlinkIdentifier(node, self.identifier(given)))
+        return found
+
+    def keep_apart(self, one: UUID, other: UUID) -> None:
+        self.do(SetNeverMerge(one, other))
+
+    def allow_reunion(self, one: UUID, other: UUID) -> None:
+        self.do(RevokeNeverMerge(one, other))
+
+    def do(self, command: Any) -> Any:
+        return self.bus.execute_now(command, self.context())
+
+    def identifier(self, given: Given) -> Identifier | None:
+        """What a call with this identifier brings; None for one that tells nobody."""
+        return self.reader.read_one(
+            self.tenant, given if isinstance(given, GivenIdentifier) else GivenIdentifier(*given)
+        )
+
     def context(self, request_id: str | None = None) -> Context:
         call = Call("ResolveIdentity", request_id, request_id.encode()) if request_id else None
         return Context(self.tenant, "test", call=call)
@@ -79,11 +124,15 @@ class Brand:
         return [it for it in found if it is not None and it.merged_into is None]
 
     def events(self, kind: type[E], after: int = 0) -> list[E]:
-        return [it.event for it in recorded(self.bus, after) if isinstance(it.event, kind)]
+        return [it.event for it in self.recorded(after) if isinstance(it.event, kind)]
+
+    def recorded(self, after: int = 0) -> list[Recorded]:
+        """Everything this tenant has recorded after position `after`."""
+        return [it for it in recorded(self.bus, after) if it.tenant == self.tenant]
 
     def published(self, name: str, after: int = 0) -> list[Message]:
         """The messages of that name which other services were told."""
-        messages = [message for it in recorded(self.bus, after) for message in publish(it) or ()]
+        messages = [message for it in self.recorded(after) for message in publish(it) or ()]
         return [it for it in messages if it.DESCRIPTOR.name == name]
 
     def _claim_id(self, namespace: str, value: str) -> UUID:

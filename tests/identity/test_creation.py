@@ -147,5 +147,5 @@ def test_claims_of_other_tenants_do_not_matter(brand: Brand) -> None:
     theirs, ours = other.resolve(phone(1)), brand.resolve(phone(1))
 
     assert ours.outcome == "CREATED"
-    assert {it.tenant for it in brand.events(IdentifierClaim.Claimed)} == {"acme", "other"}
+    assert [it.tenant for one in (brand, other) for it in one.events(IdentifierClaim.Claimed)] == ["acme", "other"]
     assert isinstance(theirs.customer_id, UUID)

@@ -22,21 +22,25 @@ from chassis.schema import create
 from chassis.status import Refusal, refusal
 from chassis.telemetry import Metrics, Tracing
 from deploy.local.credentials import Credentials
-from scrm.identity.v1 import customer_pb2
+from scrm.identity.v1 import consent_pb2, customer_pb2
 from scrm.identity.v1 import identity_service_pb2 as pb
+from scrm.identity.v1 import privacy_service_pb2 as privacy
 from scrm.identity.v1.identity_service_pb2_grpc import (
     IdentityServiceStub,
     add_IdentityServiceServicer_to_server,
 )
+from scrm.identity.v1.privacy_service_pb2_grpc import PrivacyServiceStub, add_PrivacyServiceServicer_to_server
 from services.identity.adapters.grpc_servicer import IdentityServicer
+from services.identity.adapters.privacy_servicer import PrivacyServicer
 from services.identity.application.commands import HANDLERS
 from services.identity.domain.identifiers import IdentifierReader
 from services.identity.read_models.customer_directory import CustomerDirectoryProjection
 from services.identity.read_models.identity_statistics import IdentityStatisticsProjection
+from services.identity.read_models.merge_history import MergeHistoryProjection
 from tests.conftest import DatabaseFactory
 from tests.identity.brand import NOON, SECRET
 
-SCOPES = ("identity.read", "identity.write")
+SCOPES = ("identity.read", "identity.write", "identity.merge")
 
 
 class Caller:
@@ -44,13 +48,14 @@ class Caller:
 
     def __init__(self, channel: grpc.aio.Channel, credentials: Credentials) -> None:
         self._credentials = credentials
-        self._stub = IdentityServiceStub(channel)
+        self._stubs = IdentityServiceStub(channel), PrivacyServiceStub(channel)
         self.position = ""
 
     async def call(self, name: str, request: Any, tenant: str = "acme", **metadata: str) -> Any:
         headers = {"authorization": f"Bearer {self._credentials.mint(tenant, SCOPES)}"}
         headers |= {key.replace("_", "-"): value for key, value in metadata.items()}
-        calling = getattr(self._stub, name)(request, metadata=tuple(headers.items()), timeout=20)
+        stub = next(it for it in self._stubs if hasattr(it, name))
+        calling = getattr(stub, name)(request, metadata=tuple(headers.items()), timeout=20)
         answer = await calling
         self.position = dict(await calling.trailing_metadata()).get("scrm-position", self.position)
         return answer
@@ -73,15 +78,19 @@ def serve(database: DatabaseFactory, credentials: Credentials, loop: asyncio.Abs
     @asynccontextmanager
     async def serving() -> AsyncIterator[Caller]:
         store = PostgresEventStore(made.writer_dsn)
-        bus = CommandBus(store, ReplayClock(NOON), HANDLERS)
+        clock = ReplayClock(NOON)
+        bus = CommandBus(store, clock, HANDLERS)
         read_models = ReadModels(made.reader_dsn)
-        projections = (CustomerDirectoryProjection(), IdentityStatisticsProjection())
+        projections = (CustomerDirectoryProjection(), IdentityStatisticsProjection(), MergeHistoryProjection())
         projecting = asyncio.create_task(Projector(projections, store.engine, store).run())
         verifier = Verifier(await KeySet.opened(str(credentials.jwks)), "scrm-local")
-        servicer = IdentityServicer(bus, read_models, IdentifierReader(SECRET))
+        servicer = IdentityServicer(bus, read_models, IdentifierReader(SECRET), clock)
         server = GrpcServer(
             Gate("identity", verifier, Metrics(), Tracing(), wait_for=read_models.wait_for),
-            [(add_IdentityServiceServicer_to_server, servicer)],
+            [
+                (add_IdentityServiceServicer_to_server, servicer),
+                (add_PrivacyServiceServicer_to_server, PrivacyServicer(bus)),
+            ],
         )
         bus.start()
         port = await server.start("127.0.0.1:0")
@@ -257,3 +266,188 @@ def _reason(status: Any) -> str:
     for detail in status.details:
         detail.Unpack(info)
     return info.reason
+
+
+def test_a_steward_merges_two_customers_and_takes_it_back(serve: Serve) -> None:
+    async def check(caller: Caller) -> None:
+        a = (await caller.call("ResolveIdentity", resolve(phone(1)))).customer_id
+        b = (await caller.call("ResolveIdentity", resolve(phone(2), identifier("email", "b@example.com")))).customer_id
+        before = [await caller.call("GetCustomer", pb.GetCustomerRequest(customer_id=it)) for it in (a, b)]
+
+        preview = await caller.call("PreviewMerge", pb.PreviewMergeRequest(survivor_id=a, loser_id=b))
+        assert (preview.refusal, list(preview.node_ids), preview.customer.etag) == ("", [b], "")
+        merge = await caller.call("MergeCustomers", merging(a, b))
+        assert list(merge.customer.node_ids) == list(preview.customer.node_ids) == [a, b]
+        assert merge.customer.identifiers == preview.customer.identifiers
+        undoing = pb.UnmergeCustomerRequest(request_id=str(uuid4()), merge_id=merge.merge_id, reason="TWO_PERSONS")
+        undone = await caller.call("UnmergeCustomer", undoing)
+        assert (undone.survivor.customer_id, undone.restored.customer_id) == (a, b)
+
+        after = [await caller.call("GetCustomer", pb.GetCustomerRequest(customer_id=it)) for it in (a, b)]
+        for one, other in zip(before, after, strict=True):
+            one.customer.etag = other.customer.etag = ""
+        assert after == before
+        again = await caller.refused("UnmergeCustomer", pb.UnmergeCustomerRequest(
+            request_id=str(uuid4()), merge_id=merge.merge_id, reason="TWO_PERSONS"
+        ))  # fmt: skip
+        assert again.reason == "ALREADY_UNMERGED"
+        shown = await caller.call(
+            "GetMergeHistory", pb.GetMergeHistoryRequest(customer_id=b), scrm_position=caller.position
+        )
+        assert [(it.merge_id, it.undo_reason) for it in shown.merges] == [(merge.merge_id, "TWO_PERSONS")]
+
+    serve(check)
+
+
+def test_a_preview_says_what_is_too_much_and_why_it_would_be_refused(serve: Serve) -> None:
+    async def check(caller: Caller) -> None:
+        a = (await caller.call("ResolveIdentity", resolve(phone(1), phone(2)))).customer_id
+        b = (await caller.call("ResolveIdentity", resolve(phone(3)))).customer_id
+        preview = await caller.call("PreviewMerge", pb.PreviewMergeRequest(survivor_id=a, loser_id=b))
+        assert [(it.namespace, it.count, it.limit) for it in preview.exceeded_limits] == [("phone", 3, 2)]
+
+        apart = pb.SetNeverMergeRequest(request_id=str(uuid4()), customer_id=a, other_customer_id=b)
+        await caller.call("SetNeverMerge", apart)
+        preview = await caller.call("PreviewMerge", pb.PreviewMergeRequest(survivor_id=a, loser_id=b))
+        assert (preview.refusal, list(preview.node_ids)) == ("NEVER_MERGE", [])
+        assert (await caller.refused("MergeCustomers", merging(a, b))).reason == "NEVER_MERGE"
+
+        revoked = pb.RevokeNeverMergeRequest(request_id=str(uuid4()), customer_id=b, other_customer_id=a)
+        await caller.call("RevokeNeverMerge", revoked)
+        assert (await caller.call("MergeCustomers", merging(a, b))).merge_id
+
+    serve(check)
+
+
+def test_an_identifier_is_linked_and_unlinked_on_request(serve: Serve) -> None:
+    async def check(caller: Caller) -> None:
+        a = (await caller.call("ResolveIdentity", resolve(phone(1)))).customer_id
+        email = identifier("email", "a@example.com")
+
+        linked = await caller.call(
+            "LinkIdentifier", pb.LinkIdentifierRequest(request_id=str(uuid4()), customer_id=a, identifier=email)
+        )
+        assert [it.namespace for it in linked.customer.identifiers] == ["phone", "email"]
+        asked = pb.UnlinkIdentifierRequest(request_id=str(uuid4()), customer_id=a, identifier=email)
+        unlinked = await caller.call("UnlinkIdentifier", asked)
+        assert [it.namespace for it in unlinked.customer.identifiers] == ["phone"]
+        assert await caller.call("UnlinkIdentifier", asked) == unlinked, "the same request has one effect"
+        asked.request_id = str(uuid4())
+        assert (await caller.refused("UnlinkIdentifier", asked)).reason == "IDENTIFIER_NOT_FOUND"
+
+    serve(check)
+
+
+def merging(survivor: str, loser: str) -> pb.MergeCustomersRequest:
+    return pb.MergeCustomersRequest(
+        request_id=str(uuid4()), survivor_id=survivor, loser_id=loser, reason="SAME_PERSON",
+        evidence=pb.MERGE_EVIDENCE_STEWARD,
+    )  # fmt: skip
+
+
+def test_it_can_be_explained_why_two_traces_are_one_person(serve: Serve) -> None:
+    async def check(caller: Caller) -> None:
+        visitor = await caller.call("ResolveIdentity", resolve(identifier("anonymous_id", "a")))
+        known = await caller.call("ResolveIdentity", resolve(phone(1)))
+        login = resolve(phone(1), identifier("anonymous_id", "a"))
+        await caller.call("ResolveIdentity", login)
+
+        found = await caller.call("ExplainIdentity", pb.ExplainIdentityRequest(
+            one=pb.Trace(identifier=identifier("anonymous_id", "a")), other=pb.Trace(customer_id=known.customer_id)
+        ))  # fmt: skip
+
+        assert found.customer_id == found.other_customer_id == known.customer_id
+        kinds = [pb.ExplanationStep.Kind.Name(it.kind) for it in found.steps]
+        assert kinds == ["KIND_CREATED", "KIND_CREATED", "KIND_MERGED"]
+        merged = found.steps[-1]
+        assert (merged.customer_id, merged.other_customer_id) == (known.customer_id, visitor.customer_id)
+        assert (merged.call_id, merged.reason) == (login.request_id, "RESOLUTION")
+        assert [(it.namespace, it.node_id) for it in merged.identifiers] == [
+            ("phone", known.node_id),
+            ("anonymous_id", visitor.node_id),
+        ]
+
+    serve(check)
+
+
+def test_it_can_be_explained_why_two_traces_are_two_persons(serve: Serve) -> None:
+    async def check(caller: Caller) -> None:
+        a = (await caller.call("ResolveIdentity", resolve(phone(1)))).customer_id
+        b = (await caller.call("ResolveIdentity", resolve(phone(2)))).customer_id
+        await caller.call("ResolveIdentity", resolve(phone(1), phone(2)))
+        merge = await caller.call("MergeCustomers", merging(a, b))
+        await caller.call("UnmergeCustomer", pb.UnmergeCustomerRequest(
+            request_id=str(uuid4()), merge_id=merge.merge_id, reason="TWO_PERSONS"
+        ))  # fmt: skip
+
+        found = await caller.call("ExplainIdentity", pb.ExplainIdentityRequest(
+            one=pb.Trace(identifier=phone(1)), other=pb.Trace(identifier=phone(2))
+        ))  # fmt: skip
+
+        assert (found.customer_id, found.other_customer_id) == (a, b)
+        told = [(pb.ExplanationStep.Kind.Name(it.kind).removeprefix("KIND_"), it.reason) for it in found.steps]
+        assert told[:4] == [
+            ("CREATED", ""), ("CREATED", ""), ("CONFLICT", "KNOWN_MEETS_KNOWN"), ("MERGED", "SAME_PERSON"),
+        ]  # fmt: skip
+        assert sorted(told[4:]) == [("KEPT_APART", ""), ("KEPT_APART", ""), ("UNMERGED", "TWO_PERSONS")]
+
+        nobody = pb.ExplainIdentityRequest(one=pb.Trace(identifier=phone(1)), other=pb.Trace(identifier=phone(9)))
+        refused = await caller.refused("ExplainIdentity", nobody)
+        assert refused.reason == "CUSTOMER_NOT_FOUND"
+
+    serve(check)
+
+
+def test_consents_and_channels_are_read_as_they_were_said(serve: Serve) -> None:
+    async def check(caller: Caller) -> None:
+        a = (await caller.call("ResolveIdentity", resolve(phone(1)))).customer_id
+        marketing: dict[str, Any] = {"customer_id": a, "purpose": consent_pb2.CONSENT_PURPOSE_MARKETING}
+        granted: dict[str, Any] = {"state": consent_pb2.CONSENT_STATE_GRANTED, "policy_version": "v1", "source": "FORM"}
+        await caller.call(
+            "RecordConsent", privacy.RecordConsentRequest(request_id=str(uuid4()), **marketing, **granted)
+        )
+        stop: dict[str, Any] = {"channel": "SMS", "source": "SMS_REPLY"}
+        await caller.call(
+            "WithdrawConsent", privacy.WithdrawConsentRequest(request_id=str(uuid4()), **marketing, **stop)
+        )
+        oa: dict[str, Any] = {"customer_id": a, "channel": "OA", "reachable": True, "reason": "FOLLOWED"}
+        await caller.call(
+            "SetChannelReachability", privacy.SetChannelReachabilityRequest(request_id=str(uuid4()), **oa)
+        )
+
+        found = await caller.call("GetPermissions", privacy.GetPermissionsRequest(customer_id=a))
+        said = [(it.channel, it.state, it.policy_version, it.source) for it in found.consents]
+        assert said == [
+            ("", consent_pb2.CONSENT_STATE_GRANTED, "v1", "FORM"),
+            ("SMS", consent_pb2.CONSENT_STATE_WITHDRAWN, "", "SMS_REPLY"),
+        ]
+        assert [(it.channel, it.reachable, it.reason) for it in found.channels] == [("OA", True, "FOLLOWED")]
+
+        unproven = privacy.RecordConsentRequest(
+            request_id=str(uuid4()), **marketing, **granted | {"policy_version": ""}
+        )
+        refused = await caller.refused("RecordConsent", unproven)
+        assert (refused.reason, refused.fields) == ("FIELD_REQUIRED", ("policy_version",))
+
+    serve(check)
+
+
+def test_what_was_decided_inside_another_customer_is_explained_too(serve: Serve) -> None:
+    async def check(caller: Caller) -> None:
+        a, b, c = [(await caller.call("ResolveIdentity", resolve(phone(it)))).customer_id for it in range(3)]
+        inner = (await caller.call("MergeCustomers", merging(b, c))).merge_id
+        await caller.call("MergeCustomers", merging(a, b))
+        await caller.call("UnmergeCustomer", pb.UnmergeCustomerRequest(
+            request_id=str(uuid4()), merge_id=inner, reason="TWO_PERSONS"
+        ))  # fmt: skip
+
+        found = await caller.call("ExplainIdentity", pb.ExplainIdentityRequest(
+            one=pb.Trace(customer_id=a), other=pb.Trace(customer_id=c)
+        ))  # fmt: skip
+
+        told = [(pb.ExplanationStep.Kind.Name(it.kind).removeprefix("KIND_"), it.merge_id) for it in found.steps]
+        assert ("MERGED", inner) in told
+        assert ("UNMERGED", inner) in told
+        assert [kind for kind, _ in told].count("KEPT_APART") >= 1
+
+    serve(check)

@@ -11,8 +11,10 @@ from chassis.event_store import MemoryEventStore
 from chassis.log import Recorded, StoredContext
 from chassis.testing import recorded
 from scrm.identity.v1 import error_reason_pb2, events_pb2
+from services.identity.application.consent_commands import SetChannelReachability, WithdrawConsent
 from services.identity.application.published_events import PRIVATE, partition_key, publish
 from services.identity.domain import errors
+from services.identity.domain.consent import Purpose
 from services.identity.domain.customer import Customer
 from tests.identity.brand import Brand
 
@@ -38,6 +40,11 @@ def eventful() -> Brand:
         at = brand.clock.now().replace(year=2020 + number // 12, month=1 + number % 12)
         brand.resolve(other, ("anonymous_id", f"old-{number}"), occurred_at=at)
     brand.resolve(("anonymous_id", "old-0"))
+    one, another = (brand.resolve(("phone", f"+861370000000{number}")).customer_id for number in range(2))
+    brand.unmerge(brand.merge(one, another))
+    brand.allow_reunion(one, another)
+    brand.do(WithdrawConsent(one, Purpose.MARKETING, "SMS", "SMS_REPLY"))
+    brand.do(SetChannelReachability(one, "OA", True, "FOLLOWED"))
     return brand
 
 

@@ -2,6 +2,8 @@
 
 import asyncio
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from datetime import timedelta
 from random import Random
 from time import monotonic
 from uuid import UUID
@@ -15,6 +17,8 @@ from chassis.read_models import ReadModels
 from chassis.schema import create
 from chassis.testing import recorded
 from services.identity.domain.customer import CustomerState
+from services.identity.domain.errors import AlreadyUnmerged
+from services.identity.domain.merging import Merge
 from services.identity.read_models.customer_directory import (
     CustomerDirectoryProjection,
     CustomerRow,
@@ -26,10 +30,11 @@ from services.identity.read_models.identity_statistics import (
     IdentityStatisticsProjection,
     identity_statistics,
 )
+from services.identity.read_models.merge_history import MergeHistoryProjection, MergeRow, merge_history
 from tests.conftest import DatabaseFactory
-from tests.identity.brand import Brand
+from tests.identity.brand import Brand, phone
 
-PROJECTIONS = (CustomerDirectoryProjection(), IdentityStatisticsProjection())
+PROJECTIONS = (CustomerDirectoryProjection(), IdentityStatisticsProjection(), MergeHistoryProjection())
 
 
 class Reading:
@@ -104,6 +109,10 @@ def populate(brand: Brand, seed: int = 1, calls: int = 150) -> None:
         made.append(brand.call(*identifiers, *device, authenticated=random.random() < 0.6))
     for start in range(0, calls, 25):
         brand.batch(*made[start : start + 25])
+    merges = [it.originator_id for it in brand.events(Merge.Made)]
+    for id in random.sample(merges, len(merges) // 2):
+        with suppress(AlreadyUnmerged):
+            brand.unmerge(id)
 
 
 def test_the_statistics_count_what_happened(reading: Reading) -> None:
@@ -114,9 +123,9 @@ def test_the_statistics_count_what_happened(reading: Reading) -> None:
 
     assert found.known_customers == sum(it.is_known for it in customers)
     assert found.anonymous_customers == sum(not it.is_known for it in customers)
-    assert found.anonymous_created + found.known_created - found.merges == len(customers)
+    assert found.anonymous_created + found.known_created - found.merges + found.unmerges == len(customers)
     assert found.known_created + found.became_known - found.known_customers > 0, "known customers were merged"
-    assert min(found.merges, found.conflicts, found.reassignments, found.shared_devices) > 0
+    assert min(found.merges, found.unmerges, found.conflicts, found.reassignments, found.shared_devices) > 0
 
 
 def test_the_directory_shows_every_customer_with_nodes_and_identifiers(reading: Reading) -> None:
@@ -157,7 +166,31 @@ def test_customers_are_listed_by_state_and_page(reading: Reading) -> None:
 
     assert pages == everybody
     assert reading.customers(CustomerState.KNOWN) == [it for it in everybody if it.state is CustomerState.KNOWN]
-    assert len(reading.customers(CustomerState.MERGED)) == reading.statistics().merges
+    found = reading.statistics()
+    assert len(reading.customers(CustomerState.MERGED)) == found.merges - found.unmerges
+
+
+def test_the_history_shows_merges_and_what_was_taken_back(reading: Reading) -> None:
+    brand = reading.brand
+    a, b, c = (brand.resolve(phone(it)).customer_id for it in range(3))
+    inner = brand.merge(b, c)
+    brand.clock.set(brand.clock.now() + timedelta(seconds=1))
+    outer = brand.merge(a, b)
+    brand.unmerge(outer)
+    reading.follow()
+
+    def history(*nodes: UUID, before: UUID | None = None) -> list[MergeRow]:
+        return reading.read_models.query_now(lambda rows: merge_history(rows, nodes, before, 10), "acme")
+
+    taken_back, standing = history(b, c)
+    assert (taken_back.merge_id, taken_back.survivor, taken_back.loser, taken_back.undo_reason) == (
+        outer, a, b, "TWO_PERSONS",
+    )  # fmt: skip
+    assert taken_back.undone_at is not None
+    assert set(taken_back.nodes) == {b, c}
+    assert (standing.merge_id, standing.undone_at, standing.reason) == (inner, None, "SAME_PERSON")
+    assert history(a) == [taken_back]
+    assert history(b, c, before=outer) == [standing]
 
 
 def test_a_rebuild_gives_the_same_rows_as_following(reading: Reading) -> None:
@@ -191,7 +224,7 @@ def test_it_does_not_matter_how_the_log_interleaves_customers(reading: Reading) 
 
     for seed in range(3):
         apply_anew(reading, interleaved(log, Random(seed)))
-        assert reading.hashes() == live
+        assert reading.hashes()[:2] == live[:2], "the history of merges alone needs the log as it is"
 
 
 def apply_anew(reading: Reading, log: Sequence[Recorded]) -> None:

@@ -18,10 +18,10 @@ from services.membership.application.enrollment_commands import (
     CountOrder,
     CountRefund,
     EnrollMember,
-    MergeMembers,
     RecognizeCustomer,
 )
 from services.membership.application.handlers import HANDLERS
+from services.membership.application.merge_commands import FollowAwaitedMerges, MergeMembers, UnmergeMembers
 from services.membership.application.points_commands import BurnPoints, GrantPoints, SettleAccount
 from services.membership.application.program_commands import DefineProgram, SetJoinPolicy
 from services.membership.domain.expiry_rules import ExpiryRule
@@ -88,8 +88,13 @@ class Scenario:
     def refund(self, node: UUID, order: UUID, net: int, refunded_at: datetime) -> None:
         self.at(refunded_at).run(CountRefund(self.tenant, node, order, net, refunded_at))
 
-    def merge(self, survivor: UUID, loser: UUID) -> None:
-        self.run(MergeMembers(self.tenant, uuid5(survivor, str(loser)), survivor, loser))
+    def merge(self, survivor: UUID, loser: UUID, turn: int = 1) -> None:
+        self.run(MergeMembers(self.tenant, merge_id(survivor, loser, turn), survivor, loser))
+
+    def unmerge(self, survivor: UUID, restored: UUID, turn: int = 1, known_since: datetime | None = None) -> None:
+        merge = merge_id(survivor, restored, turn)
+        self.run(UnmergeMembers(self.tenant, merge, survivor, restored, known_since))
+        self.run(FollowAwaitedMerges(self.tenant, restored))
 
     def enroll(self) -> UUID:
         """A member who has no points."""
@@ -141,6 +146,11 @@ class Scenario:
 
     def events(self) -> Sequence[Event]:
         return [it.event for it in self.bus.store.read_log(0, 1_000_000)]
+
+
+def merge_id(survivor: UUID, loser: UUID, turn: int = 1) -> UUID:
+    """The merge of these two; when they merge again after it was taken back it is another `turn`."""
+    return uuid5(survivor, f"{loser}/{turn}")
 
 
 def days(number: int) -> timedelta:

@@ -17,9 +17,9 @@ from scrm.tracking.v1 import events_pb2 as tracking
 from services.membership.application.enrollment_commands import (
     CountOrder,
     CountRefund,
-    MergeMembers,
     RecognizeCustomer,
 )
+from services.membership.application.merge_commands import FollowAwaitedMerges, MergeMembers, UnmergeMembers
 from services.membership.application.policies import CONCERNS, POLICIES, react
 from services.membership.domain.join_policy import Spend
 
@@ -99,4 +99,21 @@ def test_what_is_of_concern_is_what_there_is_a_policy_for() -> None:
         "order_payment_revised",
         "customer_became_known",
         "customers_merged",
+        "customer_unmerged",
     }
+
+
+@pytest.mark.parametrize(
+    ("state", "known_since"),
+    [(customer_pb2.CUSTOMER_STATE_KNOWN, NOON), (customer_pb2.CUSTOMER_STATE_ANONYMOUS, None)],
+)
+def test_a_merge_taken_back_restores_and_lets_others_follow(
+    state: customer_pb2.CustomerState.ValueType, known_since: datetime | None
+) -> None:
+    unmerged = identity.CustomerUnmerged(merge_id=str(ORDER), survivor_id=str(NODE), restored_id=str(OTHER))
+    unmerged.restored_state = state
+    unmerged.unmerge_time.CopyFrom(AT)
+    assert list(react(arriving(unmerged))) == [
+        UnmergeMembers("acme", ORDER, NODE, OTHER, known_since),
+        FollowAwaitedMerges("acme", OTHER),
+    ]

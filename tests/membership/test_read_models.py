@@ -27,6 +27,7 @@ from tests.membership.scenario import Scenario, local
 
 T = TypeVar("T")
 BOTH = [MemberState.ACTIVE, MemberState.REVOKED]
+SIDES = ("LOTS", "DEBT")
 
 
 class Reading:
@@ -81,10 +82,11 @@ def reading(database: DatabaseFactory) -> Iterator[Reading]:
 
 
 def random_life(club: Scenario, seed: int, steps: int = 60) -> list[UUID]:
-    """Members who order, spend, take back, expire and merge in no particular order."""
+    """Members who order, spend, take back, expire, merge and part in no particular order."""
     chance = random.Random(seed)
     people = [club.known() for _ in range(5)]
     orders: list[tuple[UUID, UUID, int]] = []
+    merges: list[tuple[UUID, UUID, int]] = []
     for _ in range(steps):
         now = club.clock.now() + timedelta(hours=chance.randrange(24 * 20))
         person, amount = chance.choice(people), chance.randrange(1, 12_000)
@@ -102,8 +104,8 @@ def random_life(club: Scenario, seed: int, steps: int = 60) -> list[UUID]:
                     club.at(now).run(CancelBurn("acme", person, ref))
                 case 6:
                     club.settle(now)
-                case 7 if chance.random() < 0.4:
-                    club.merge(person, chance.choice(people))
+                case 7 if chance.random() < 0.6:
+                    merge_or_part(club, chance, people, merges)
                 case 7:
                     _, order, _ = chance.choice(orders)
                     club.at(now).run(ReverseGrant("acme", person, Source.ORDER, str(order), 5))
@@ -112,7 +114,17 @@ def random_life(club: Scenario, seed: int, steps: int = 60) -> list[UUID]:
     return people
 
 
-@pytest.mark.parametrize("seed", range(4))
+def merge_or_part(
+    club: Scenario, chance: random.Random, people: list[UUID], merges: list[tuple[UUID, UUID, int]]
+) -> None:
+    if merges and chance.random() < 0.4:
+        club.unmerge(*merges.pop(chance.randrange(len(merges))))
+    else:
+        merges.append((chance.choice(people), chance.choice(people), club.bus.store.head()))
+        club.merge(*merges[-1])
+
+
+@pytest.mark.parametrize("seed", range(8))
 def test_every_account_adds_up_and_a_rebuild_gives_the_same_rows(reading: Reading, seed: int) -> None:
     people = random_life(reading.club, seed)
     reading.project()
@@ -127,11 +139,20 @@ def test_every_account_adds_up_and_a_rebuild_gives_the_same_rows(reading: Readin
     assert totals.expired == sum(it.tally.expired for it in accounts)
     assert totals.granted == sum(it.tally.granted for it in accounts)
     assert totals.positive == sum(it.balance(now).total > 0 for it in accounts)
-    active = {reading.club.the_member(it).customer for it in people if reading.club.the_member(it).membership}
-    assert reading.ask(lambda rows: count_members(rows, None)).active == len(active)
+    customers = {it.customer: it for it in map(reading.club.the_member, people)}
+    assert totals.accounts == sum(it.customer in customers for it in accounts)
+    states = [it.state for it in customers.values()]
+    counts = reading.ask(lambda rows: count_members(rows, None))
+    assert (counts.active, counts.revoked) == (states.count(MemberState.ACTIVE), states.count(MemberState.REVOKED))
+    assert reading.ask(holders) == {lot: it.id for it in accounts for lot in it.lots}
 
     reading.project(batch=1000, anew=True)
     assert reading.hashes() == live
+
+
+def holders(rows: sa.Connection) -> dict[UUID, UUID]:
+    """In which account each lot is."""
+    return {it.lot: it.account for it in rows.execute(sa.select(lots.c.lot, lots.c.account))}
 
 
 def test_a_statement_tells_every_movement_latest_first_in_pages(reading: Reading) -> None:
@@ -143,7 +164,7 @@ def test_a_statement_tells_every_movement_latest_first_in_pages(reading: Reading
     club.run(CancelBurn("acme", customer, "mug"))
     reading.project()
     account = account_id("acme", customer)
-    entries = reading.ask(lambda rows: list_entries(rows, account, None, 100))
+    entries = reading.ask(lambda rows: list_entries(rows, [account], None, 100))
     assert [(it.debit, it.credit, it.points, it.ref) for it in reversed(entries)] == [
         ("ISSUED", "LOTS", 100, "present"),
         ("LOTS", "BURNED", 80, "mug"),
@@ -152,9 +173,9 @@ def test_a_statement_tells_every_movement_latest_first_in_pages(reading: Reading
         ("BURNED", "LOTS", 80, "mug"),
         ("LOTS", "DEBT", 80, ""),
     ]
-    first = reading.ask(lambda rows: list_entries(rows, account, None, 4))
+    first = reading.ask(lambda rows: list_entries(rows, [account], None, 4))
     last = first[-1].position, first[-1].line
-    assert first + reading.ask(lambda rows: list_entries(rows, account, last, 4)) == entries
+    assert first + reading.ask(lambda rows: list_entries(rows, [account], last, 4)) == entries
 
 
 def test_a_merge_leaves_one_statement_and_one_member(reading: Reading) -> None:
@@ -169,9 +190,86 @@ def test_a_merge_leaves_one_statement_and_one_member(reading: Reading) -> None:
     assert reading.ask(accounts_that_do_not_add_up) == 0
     [row] = reading.ask(lambda rows: list_members(rows, BOTH, None, 9))
     assert (row.customer, row.joined_at) == (survivor, local(1997, 1, 1))
-    mine = account_id("acme", survivor)
-    assert len(reading.ask(lambda rows: list_entries(rows, mine, None, 99))) == 5
-    assert reading.ask(lambda rows: list_entries(rows, account_id("acme", loser), None, 99)) == []
+    accounts = [account_id("acme", it) for it in club.the_member(loser).history.nodes]
+    entries = reading.ask(lambda rows: list_entries(rows, accounts, None, 99))
+    gains = [((it.credit in SIDES) - (it.debit in SIDES)) * it.points for it in entries]
+    assert sum(gains) == club.account(survivor).balance(club.clock.now()).total
+    assert [(it.debit, it.credit, it.points) for it in entries if it.account == account_id("acme", loser)] == [
+        ("LOTS", "TRANSFERRED", 50),
+        ("LOTS", "BURNED", 100),
+        ("ISSUED", "LOTS", 150),
+    ], "what was entered in an account stays there"
+
+
+def statement(reading: Reading, customer: UUID) -> list[tuple[str, str, int]]:
+    """From the first entry of a customer's accounts to the last."""
+    accounts = [account_id("acme", it) for it in reading.club.the_member(customer).history.nodes]
+    entries = reading.ask(lambda rows: list_entries(rows, accounts, None, 99))
+    return [(it.debit, it.credit, it.points) for it in reversed(entries)]
+
+
+def test_a_merge_taken_back_leaves_two_statements_that_add_up_and_two_members(reading: Reading) -> None:
+    club = reading.club
+    survivor, restored = club.known(), club.known()
+    club.pay(survivor, 12_000, local(1997, 2, 1))
+    order = club.pay(restored, 15_000, local(1997, 1, 1))
+    club.merge(survivor, restored)
+    club.burn(survivor, 250)
+    club.unmerge(survivor, restored)
+    club.refund(restored, order, 14_000, local(1997, 2, 2))
+    reading.project()
+    assert reading.ask(accounts_that_do_not_add_up) == 0
+    listed = reading.ask(lambda rows: list_members(rows, BOTH, None, 9))
+    joined = {survivor: local(1997, 2, 1), restored: local(1997, 1, 1)}
+    assert {it.customer: it.joined_at for it in listed} == joined
+    assert statement(reading, survivor) == [
+        ("ISSUED", "LOTS", 120),
+        ("TRANSFERRED", "LOTS", 150),
+        ("LOTS", "BURNED", 150),
+        ("LOTS", "BURNED", 100),
+    ]
+    assert statement(reading, restored) == [
+        ("ISSUED", "LOTS", 150),
+        ("LOTS", "TRANSFERRED", 150),
+        ("DEBT", "REVERSED", 10),
+    ]
+    totals = reading.ask(lambda rows: points_totals(rows, club.clock.now()))
+    assert (totals.accounts, totals.active, totals.debt) == (2, 20, 10)
+    assert (totals.granted, totals.burned, totals.reversed) == (270, 250, 10)
+
+
+def test_debt_is_transferred_with_the_lots_it_is_owed_for(reading: Reading) -> None:
+    club = reading.club
+    survivor, restored = club.enroll(), club.enroll()
+    club.grant(survivor, 40, ref="a")
+    club.grant(restored, 20, ref="b")
+    club.merge(survivor, restored)
+    club.burn(survivor, 50)
+    club.run(ReverseGrant("acme", restored, Source.MANUAL, "b"))
+    club.unmerge(survivor, restored)
+    reading.project()
+    assert reading.ask(accounts_that_do_not_add_up) == 0
+    assert statement(reading, survivor)[-3:] == [
+        ("LOTS", "REVERSED", 10),
+        ("DEBT", "REVERSED", 10),
+        ("TRANSFERRED", "DEBT", 10),
+    ]
+    assert statement(reading, restored)[-1] == ("DEBT", "TRANSFERRED", 10)
+
+
+def test_a_merge_taken_back_brings_back_who_had_been_revoked(reading: Reading) -> None:
+    club = reading.club
+    survivor, restored = club.known(), club.known()
+    order = club.pay(restored, 15_000, local(1997, 1, 1))
+    club.refund(restored, order, 0, local(1997, 1, 3))
+    club.merge(survivor, restored)
+    reading.project()
+    [row] = reading.ask(lambda rows: list_members(rows, BOTH, None, 9))
+    assert (row.customer, row.state, row.revoked_at) == (survivor, MemberState.REVOKED, local(1997, 1, 3))
+    club.unmerge(survivor, restored)
+    reading.project()
+    [row] = reading.ask(lambda rows: list_members(rows, BOTH, None, 9))
+    assert (row.customer, row.state, row.joined_at) == (restored, MemberState.REVOKED, local(1997, 1, 1))
 
 
 def test_members_are_counted_by_when_they_joined_and_whether_they_stayed(reading: Reading) -> None:
@@ -212,7 +310,7 @@ def test_another_tenant_sees_nothing(reading: Reading) -> None:
     reading.club.grant(customer, 100)
     reading.project()
     account = account_id("acme", customer)
-    assert reading.ask(lambda rows: list_entries(rows, account, None, 9), "other") == []
+    assert reading.ask(lambda rows: list_entries(rows, [account], None, 9), "other") == []
     assert reading.ask(lambda rows: list_members(rows, BOTH, None, 9), "other") == []
     assert reading.ask(lambda rows: points_totals(rows, local(1998, 1, 1)), "other").lots == 0
 

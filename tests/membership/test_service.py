@@ -241,6 +241,42 @@ def test_a_merge_on_the_bus_makes_one_member_of_two_devices(serve: Serve) -> Non
     serve(check)
 
 
+def test_a_merge_taken_back_on_the_bus_makes_two_of_one_in_whatever_order_it_is_told(serve: Serve) -> None:
+    async def check(world: World) -> None:
+        await world.define()
+        customer, device, other = world.known(), world.known(), uuid4()
+        world.paid(customer, 160, JANUARY_12)
+        world.paid(device, 150, JANUARY_12 + timedelta(days=1))
+        await world.settled(local(1997, 2, 1))
+        pair: dict[str, Any] = {"survivor_id": str(customer), "merge_id": str(uuid4())}
+        again: dict[str, Any] = {"survivor_id": str(other), "merge_id": str(uuid4())}
+        merged = identity.CustomersMerged(loser_id=str(device), **pair)
+        world.report(world.identity, customer, merged)
+        await world.settled()
+        spend = pb.BurnPointsRequest(customer_id=str(customer), ref="mug", points=200)
+        assert (await world.call(spend)).balance.available == 110
+        world.report(world.identity, other, identity.CustomersMerged(loser_id=str(device), **again))
+        await world.settled()
+        world.report(world.identity, customer, identity.CustomerUnmerged(restored_id=str(device), **pair))
+        await world.settled()
+        assert await balances(world, customer, device) == [(str(customer), 0), (str(other), 110)]
+        world.report(world.identity, other, identity.CustomerUnmerged(restored_id=str(device), **again))
+        await world.settled()
+        assert await balances(world, customer, device) == [(str(customer), 0), (str(device), 110)]
+        statement = await world.call(pb.ListLedgerRequest(customer_id=str(device)))
+        assert sum(it.balance_change for it in statement.entries) == 110
+        assert statement.entries[0].kind == points_pb2.LEDGER_ENTRY_KIND_TRANSFERRED_IN
+        statistics = await world.call(pb.GetMembershipStatisticsRequest())
+        assert (statistics.members, statistics.accounts, statistics.accounts_with_broken_ledger) == (2, 3, 0)
+
+    serve(check)
+
+
+async def balances(world: World, *customers: UUID) -> list[tuple[str, int]]:
+    asked = [await world.call(pb.GetBalanceRequest(customer_id=str(it))) for it in customers]
+    return [(it.balance.customer_id, it.balance.balance) for it in asked]
+
+
 def test_points_are_granted_spent_given_back_and_taken_back(serve: Serve) -> None:
     async def check(world: World) -> None:
         customer = await world.enrolled()

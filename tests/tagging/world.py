@@ -1,7 +1,7 @@
 """A small world around tagging: its intake and commands on a database, messages as other services send them, a clock."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from itertools import count
 from typing import Any
@@ -13,6 +13,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from google.type.money_pb2 import Money
 
 from chassis import inbox
+from chassis.aggregate import new_id
 from chassis.clock import ReplayClock
 from chassis.commands import CommandBus, Effect, Unit
 from chassis.context import Context
@@ -31,7 +32,7 @@ from services.tagging.application.segment_commands import CreateSegment, MemberC
 from services.tagging.application.settings_commands import UpdateTenantSettings
 from services.tagging.domain.conditions import Universe
 from services.tagging.domain.segments import Definition
-from services.tagging.domain.tags import CustomerTags, tags_id
+from services.tagging.domain.tags import Assignment, CustomerTags, tags_id
 from services.tagging.read_models import bitmaps, directory, segments
 from services.tagging.read_models.audiences import PostgresAudiences
 from services.tagging.read_models.rebuild import Drift, fingerprint, rebuild
@@ -57,11 +58,29 @@ def became_known(who: UUID, key: str) -> identity.CustomerBecameKnown:
     return identity.CustomerBecameKnown(customer_id=str(who), via_namespace="phone", assignment_key=key)
 
 
-def merged(survivor: UUID, loser: UUID) -> identity.CustomersMerged:
-    merge = uuid5(survivor, str(loser))
+def merged(survivor: UUID, loser: UUID, merge: UUID | None = None) -> identity.CustomersMerged:
     return identity.CustomersMerged(
-        merge_id=str(merge), survivor_id=str(survivor), loser_id=str(loser), node_ids=[str(loser)]
+        merge_id=str(merge or uuid5(survivor, str(loser))),
+        survivor_id=str(survivor),
+        loser_id=str(loser),
+        node_ids=[str(loser)],
     )
+
+
+def unmerged(survivor: UUID, restored: UUID, merge: UUID | None = None) -> identity.CustomerUnmerged:
+    """`merged` of the same is taken back."""
+    return identity.CustomerUnmerged(
+        merge_id=str(merge or uuid5(survivor, str(restored))),
+        restored_id=str(restored),
+        survivor_id=str(survivor),
+        node_ids=[str(restored)],
+        never_merge=True,
+    )
+
+
+def merge_id(number: int) -> UUID:
+    """Ids of merges, the later with the greater number."""
+    return new_id(START + timedelta(seconds=number), bytes(10))
 
 
 def behaved(
@@ -198,27 +217,37 @@ class World:
 
     def tags(self, who: UUID, tenant: str = TENANT) -> set[str]:
         """The tags a customer has, by its events."""
+        return set(self.assignments(who, tenant))
+
+    def assignments(self, who: UUID, tenant: str = TENANT) -> dict[str, Assignment]:
+        """The tags a customer has with all that is told of them, by its events."""
         with self.engine.connect() as rows:
             customer = directory.canonical(rows, tenant, (who,))[who]
         stored = self.bus.store.load([tags_id(tenant, customer.id)])
         tags: CustomerTags | None = None
         for it in stored.get(tags_id(tenant, customer.id), []):
             tags = it.mutate(tags)
-        return set(tags.assignments) if tags else set()
+        return tags.assignments if tags else {}
 
     def members(self, segment: UUID, tenant: str = TENANT) -> set[UUID]:
         with self.engine.connect() as rows:
             found = segments.Sets(rows, tenant).segment(segment)
             return {it.id for it in directory.by_ordinal(rows, tenant, found)}
 
-    def define(self, name: str, definition: Definition | None = None, universe: Universe = Universe.KNOWN) -> UUID:
-        result: UUID = self.do(CreateSegment(name, definition or Definition(), universe)).id
+    def define(
+        self,
+        name: str,
+        definition: Definition | None = None,
+        universe: Universe = Universe.KNOWN,
+        tenant: str = TENANT,
+    ) -> UUID:
+        result: UUID = self.do(CreateSegment(name, definition or Definition(), universe), tenant).id
         return result
 
-    def listed(self, name: str, *customers: UUID) -> UUID:
+    def listed(self, name: str, *customers: UUID, tenant: str = TENANT) -> UUID:
         """A new static segment with these members."""
-        segment = self.define(name)
-        self.do(UpdateStaticMembers(segment, [MemberChange(True, it) for it in customers]))
+        segment = self.define(name, tenant=tenant)
+        self.do(UpdateStaticMembers(segment, [MemberChange(True, it) for it in customers]), tenant)
         return segment
 
     def events(self, kind: type) -> list[Recorded]:

@@ -119,7 +119,7 @@ def serve(
             closing.callback(identity_store.close)
             identity_models = ReadModels(identity_tables.reader_dsn)
             closing.callback(identity_models.close)
-            identity = IdentityServicer(identity_bus, identity_models, IdentifierReader(SECRET))
+            identity = IdentityServicer(identity_bus, identity_models, IdentifierReader(SECRET), clock)
             identity_port = await closing.enter_async_context(
                 serving("identity", credentials, identity_bus, (add_IdentityServiceServicer_to_server, identity), None)
             )

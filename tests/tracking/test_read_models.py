@@ -1,7 +1,8 @@
 """What tracking answers from: orders with their money, customers with their nodes, and the same rows from a rebuild."""
 
 import asyncio
-from collections.abc import Iterator, Sequence
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import permutations
 from random import Random
@@ -17,7 +18,7 @@ from chassis.event_store import PostgresEventStore
 from chassis.projection import Projector
 from chassis.read_models import ReadModels
 from deploy.local.postgres import Database
-from scrm.identity.v1.events_pb2 import CustomerCreated, CustomersMerged
+from scrm.identity.v1.events_pb2 import CustomerCreated, CustomersMerged, CustomerUnmerged
 from services.tracking.application.commands import RecordOrderCancelled, RecordOrderReceived, RecordOrderShipped
 from services.tracking.domain.order import Order
 from services.tracking.read_models.customer_nodes import (
@@ -165,11 +166,26 @@ def created(name: str) -> Incoming:
     return incoming(CustomerCreated(customer_id=id, node_id=id), id)
 
 
-def merged(survivor: str, loser: str, *nodes: str) -> Incoming:
+def merge_id(survivor: str, loser: str, number: int = 0) -> str:
+    return str(UUID(int=number << 64 | zlib.crc32(f"{survivor}/{loser}".encode())))
+
+
+def merged(survivor: str, loser: str, *nodes: str, number: int = 0) -> Incoming:
     event = CustomersMerged(
+        merge_id=merge_id(survivor, loser, number),
         survivor_id=str(person(survivor)),
         loser_id=str(person(loser)),
         node_ids=[str(person(it)) for it in nodes or (loser,)],
+    )
+    return incoming(event, event.survivor_id)
+
+
+def unmerged(survivor: str, restored: str, *nodes: str, number: int = 0) -> Incoming:
+    event = CustomerUnmerged(
+        merge_id=merge_id(survivor, restored, number),
+        survivor_id=str(person(survivor)),
+        restored_id=str(person(restored)),
+        node_ids=[str(person(it)) for it in nodes or (restored,)],
     )
     return incoming(event, event.survivor_id)
 
@@ -195,6 +211,49 @@ def test_whatever_order_merges_are_heard_of_in_everybody_is_the_same_in_the_end(
             assert {customer_of(rows, person(it)) for it in "abc"} == {person("a")}
             assert nodes_of(rows, person("a")) == sorted(person(it) for it in "abc")
             node_tables.drop_all(rows)
+
+
+@pytest.mark.parametrize(
+    ("facts", "customers"),
+    [
+        pytest.param(
+            (merged("b", "c"), merged("a", "b", "b", "c"), unmerged("a", "b", "b", "c")),
+            {"a": "a", "b": "bc"},
+            id="a part goes with its own parts",
+        ),
+        pytest.param(
+            (merged("b", "c"), merged("a", "b", "b", "c"), unmerged("b", "c")),
+            {"a": "ab", "c": "c"},
+            id="a part of a part goes alone",
+        ),
+        pytest.param(
+            (merged("a", "b"), unmerged("a", "b"), merged("c", "b", number=1)),
+            {"a": "a", "c": "bc"},
+            id="merged again, with another",
+        ),
+        pytest.param(
+            (merged("a", "b"), unmerged("a", "b"), merged("b", "a", number=1)),
+            {"b": "ab", "c": "c"},
+            id="merged again, the other way round",
+        ),
+    ],
+)
+def test_whatever_order_it_is_heard_of_a_merge_that_was_taken_back_does_not_count(
+    postgres_store: PostgresEventStore, facts: Sequence[Incoming], customers: Mapping[str, str]
+) -> None:
+    known = (created("a"), created("b"), created("c"))
+    with postgres_store.engine.connect() as rows:
+        rows.execute(sa.text("CREATE SCHEMA trial"))
+        rows.execute(sa.text("SET search_path = trial"))
+        node_tables.create_all(rows)
+        for order in Random(1).sample(list(permutations((*known, *facts))), 60):
+            for size in (1, 2, 6):
+                rows.execute(sa.text("TRUNCATE customer_nodes, merged_customers"))
+                for start in range(0, len(order), size):
+                    CustomerNodesProjection().apply(order[start : start + size], rows)
+                CustomerNodesProjection().apply(order[:1], rows)  # heard of twice
+                found = {it: nodes_of(rows, person(it)) for it in customers}
+                assert found == {it: sorted(map(person, members)) for it, members in customers.items()}
 
 
 def test_a_node_nobody_has_told_of_is_its_own_customer(postgres_store: PostgresEventStore) -> None:

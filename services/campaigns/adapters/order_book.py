@@ -1,6 +1,6 @@
 """The order book in PostgreSQL: facts about orders while they are observed, and who waits for crediting."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from uuid import UUID
 
@@ -58,6 +58,15 @@ _ASK = (
     " unnest(%s::text[], %s::uuid[], %s::timestamptz[]) AS f(tenant, order_id, cause_at)"
     " GROUP BY tenant, order_id ORDER BY tenant, order_id ON CONFLICT (tenant, order_id)"
     " DO UPDATE SET cause_at = least(credits_due.cause_at, excluded.cause_at)"
+)
+_BEFORE = (
+    "SELECT m.tenant, coalesce(n.customer, m.node), m.at"
+    " FROM unnest(%s::text[], %s::uuid[], %s::timestamptz[]) AS m(tenant, node, at)"
+    " LEFT JOIN nodes n ON n.tenant = m.tenant AND n.node = m.node"
+)
+_NOTE = (
+    "INSERT INTO node_moves (tenant, node, customer, position, at) SELECT * FROM"
+    " unnest(%s::text[], %s::uuid[], %s::uuid[], %s::bigint[], %s::timestamptz[]) ON CONFLICT DO NOTHING"
 )
 _MOVE = (
     "INSERT INTO nodes (tenant, node, customer, position) SELECT DISTINCT ON (tenant, node) * FROM"
@@ -147,11 +156,10 @@ class SqlIntake:
             cursor.execute(_ASK, [table[0], table[1], table[7]])
 
     def move(self, moves: Sequence[NodeMoved]) -> None:
-        table = columns((it.tenant, it.node, it.customer, it.position) for it in moves)
-        causes: Mapping[tuple[str, UUID], datetime] = {
-            (it.tenant, it.customer): it.at for it in sorted(moves, key=lambda it: it.at, reverse=True)
-        }
-        asked = columns((*key, at) for key, at in causes.items())
+        table = columns((it.tenant, it.node, it.customer, it.position, it.at) for it in moves)
         with driver_cursor(self._rows) as cursor:
-            cursor.execute(_MOVE, table)
-            cursor.execute(_ASK_MOVED, asked)
+            cursor.execute(_BEFORE, [table[0], table[1], table[4]])
+            concerned = [*cursor.fetchall(), *((it.tenant, it.customer, it.at) for it in moves)]
+            cursor.execute(_NOTE, table)
+            cursor.execute(_MOVE, table[:4])
+            cursor.execute(_ASK_MOVED, columns(dict.fromkeys(concerned)))

@@ -17,6 +17,7 @@ _ENROL = (
 _ENROLLED = "SELECT customer FROM assignments WHERE tenant = %s AND broadcast = %s AND customer = ANY(%s)"
 _PERSONS = "SELECT node, customer FROM nodes WHERE tenant = %s AND node = ANY(%s)"
 _CLAIM = (
+    "WITH claimed AS ("
     "INSERT INTO recipients (tenant, broadcast, customer, unit)"
     " SELECT DISTINCT ON (p.customer) %(tenant)s, %(broadcast)s::uuid, p.customer, p.unit"
     " FROM unnest(%(persons)s::uuid[], %(units)s::uuid[]) AS p(customer, unit)"
@@ -25,7 +26,11 @@ _CLAIM = (
     "   ON r.tenant = n.tenant AND r.broadcast = %(broadcast)s::uuid AND r.customer = n.node"
     "   WHERE n.tenant = %(tenant)s AND n.customer = p.customer)"
     " ORDER BY p.customer, p.unit"
-    " ON CONFLICT DO NOTHING RETURNING unit"
+    " ON CONFLICT DO NOTHING RETURNING tenant, broadcast, customer, unit"
+    "), kept AS ("
+    "INSERT INTO recipients (tenant, broadcast, customer, unit)"
+    " SELECT tenant, broadcast, unit, unit FROM claimed WHERE unit <> customer ON CONFLICT DO NOTHING"
+    ") SELECT unit FROM claimed"
 )
 _QUEUE = "INSERT INTO dispatches (tenant, broadcast) VALUES (%s, %s) ON CONFLICT DO NOTHING"
 _UNQUEUE = "DELETE FROM dispatches WHERE tenant = %s AND broadcast = %s"

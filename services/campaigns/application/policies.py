@@ -1,4 +1,4 @@
-"""Whenever identity merges customers, or tracking learns about an order, campaigns takes note.
+"""Whenever identity merges customers or takes a merge back, or tracking learns about an order, campaigns takes note.
 
 Most messages concern no broadcast and are passed over by their type and time alone.
 """
@@ -13,17 +13,18 @@ from uuid import UUID
 from google.type.money_pb2 import Money
 
 from chassis.envelope import Incoming
-from scrm.identity.v1.events_pb2 import CustomersMerged
+from scrm.identity.v1.events_pb2 import CustomersMerged, CustomerUnmerged
 from scrm.tracking.v1.events_pb2 import OrderPaid, OrderPaymentRevised, OrderRefunded
 from services.campaigns.domain.crediting import OrderFact
 
 MERGED: Final = CustomersMerged.DESCRIPTOR.full_name
+UNMERGED: Final = CustomerUnmerged.DESCRIPTOR.full_name
 PAID: Final = OrderPaid.DESCRIPTOR.full_name
 REVISED: Final = OrderPaymentRevised.DESCRIPTOR.full_name
 REFUNDED: Final = OrderRefunded.DESCRIPTOR.full_name
 ORDERS: Final = frozenset({PAID, REVISED, REFUNDED})
 
-EVENTS: Final = ("customers_merged", "order_paid", "order_payment_revised", "order_refunded")
+EVENTS: Final = ("customers_merged", "customer_unmerged", "order_paid", "order_payment_revised", "order_refunded")
 """All that concerns campaigns, as it stands in subjects."""
 
 EARLY: Final = timedelta(days=1)
@@ -55,7 +56,10 @@ class Intake(Protocol):
         """Keep order facts, of tenants, and let their orders be credited."""
 
     def move(self, moves: Sequence[NodeMoved]) -> None:
-        """Note whose nodes are whose now; the latest position of a node stands."""
+        """Note whose nodes are whose since when; the latest position of a node stands.
+
+        Lets the orders of everybody who has other nodes than before be credited.
+        """
 
 
 def absorb(batch: Sequence[Incoming], intake: Intake) -> None:
@@ -68,7 +72,7 @@ def absorb(batch: Sequence[Incoming], intake: Intake) -> None:
         ]
         if facts:
             intake.keep(facts)
-    moves = [move for it in batch if it.type == MERGED for move in node_moves(it)]
+    moves = [move for it in batch if it.type in (MERGED, UNMERGED) for move in node_moves(it)]
     if moves:
         intake.move(moves)
 
@@ -94,11 +98,15 @@ def order_fact(incoming: Incoming) -> OrderFact:
 
 
 def node_moves(incoming: Incoming) -> list[NodeMoved]:
-    """Whose nodes are whose after a merge."""
-    merged = incoming.parse(CustomersMerged)
-    survivor = UUID(merged.survivor_id)
-    nodes = {UUID(it) for it in (*merged.node_ids, merged.loser_id)}
-    return [NodeMoved(incoming.tenant, node, survivor, incoming.position, incoming.time) for node in sorted(nodes)]
+    """Whose nodes are whose after a merge, or after one was taken back."""
+    if incoming.type == MERGED:
+        merged = incoming.parse(CustomersMerged)
+        customer, moved = merged.survivor_id, (*merged.node_ids, merged.loser_id)
+    else:
+        unmerged = incoming.parse(CustomerUnmerged)
+        customer, moved = unmerged.restored_id, (*unmerged.node_ids, unmerged.restored_id)
+    nodes, owner = sorted({UUID(it) for it in moved}), UUID(customer)
+    return [NodeMoved(incoming.tenant, node, owner, incoming.position, incoming.time) for node in nodes]
 
 
 def _is_observed(at: datetime, spans: Sequence[tuple[datetime, datetime]]) -> bool:

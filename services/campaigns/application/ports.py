@@ -33,7 +33,8 @@ class Roster(Protocol):
     def contact(self, broadcast: UUID, persons: Mapping[UUID, UUID]) -> set[UUID]:
         """Claim one message per person; the units (keys) of `persons` that got the claim.
 
-        A person keeps the claim of any node that belongs to it, whoever it belonged to then.
+        A person keeps the claim of any node that belongs to it, whoever it belonged to then; where a unit and the
+        person it was then are two again, both keep it.
         """
 
     def queue(self, broadcast: UUID) -> None:

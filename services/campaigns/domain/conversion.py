@@ -5,10 +5,10 @@ An order belongs to the person its node belongs to now, and so does a unit: its 
 had when it was assigned. When two units turn out to be one person, that person's orders count
 once, for the unit that carries the surviving id, else for the smallest id; denominators stay as
 assigned. If the two were in different variants the person crossed over, and both are left out of
-the primary analysis and counted apart.
+the primary analysis and counted apart, also when it turns out later that they are two after all.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
@@ -59,7 +59,7 @@ class Conversion(Aggregate):
         return natural_id(tenant, "conversion", broadcast, order)
 
     def adjust(self, credit: Credit) -> None:
-        """The order is worth something else now: a refund, or another unit after a merge."""
+        """The order is worth something else now: a refund, or another unit after a merge or its undoing."""
         if credit != self.credit:
             self._adjusted(broadcast=self.broadcast, order=self.order, credit=credit)
 
@@ -92,10 +92,12 @@ def tallies(
     variants: Mapping[str, Sequence[UUID]],
     persons: Mapping[UUID, UUID],
     orders: Iterable[tuple[UUID, Decimal, str]],
+    marked: Collection[UUID] = (),
 ) -> dict[str, Tally]:
     """Count by the rule above, from nothing but facts; `orders` are (node, net, currency).
 
-    The definition in its plainest form: what the service counts with SQL is tested against it.
+    `marked` are units that crossed over by a merge that was taken back. The definition in its plainest form: what the
+    service counts with SQL is tested against it.
     """
     groups: dict[UUID, set[str]] = {}
     for variant, units in variants.items():
@@ -106,10 +108,11 @@ def tallies(
         if net > 0:
             its = spent.setdefault(persons.get(node, node), {})
             its[currency] = its.get(currency, Decimal(0)) + net
+    crossed_before = {persons.get(it, it) for it in marked}
     found: dict[str, Tally] = {}
     for variant, units in variants.items():
         everybody = [persons.get(it, it) for it in units]
-        loyal = [it for it in everybody if len(groups[it]) == 1]
+        loyal = [it for it in everybody if len(groups[it]) == 1 and it not in crossed_before]
         converted = set(loyal) & spent.keys()
         crossed = len(everybody) - len(loyal)
         found[variant] = Tally(variant, len(loyal), len(converted), crossed, _sum([spent[it] for it in converted]))

@@ -1,7 +1,8 @@
 """ConversionTable: the orders that count for each broadcast; and the tallies of its variants.
 
 The denominators come from the assignments, which are truth, so that they hold from the first
-moment; who is whose unit now comes from the nodes.
+moment; who was whose unit comes from the moves of nodes, so that who crossed over stays marked when
+the merge is taken back.
 """
 
 from collections import Counter
@@ -44,21 +45,32 @@ _PUT = (
     " currency = excluded.currency, paid_at = excluded.paid_at"
 )
 
-# Persons with units in several variants crossed over. Only units known to be somebody else's node, and those that
-# such a unit became, can be of one person.
-_CROSSED = (
-    "WITH moved AS ("
-    "   SELECT a.customer AS unit, a.variant, n.customer AS person FROM assignments a"
-    "   JOIN nodes n ON n.tenant = a.tenant AND n.node = a.customer"
-    "   WHERE a.broadcast = :broadcast AND n.customer <> a.customer),"
-    " units AS ("
-    "   SELECT * FROM moved UNION ALL"
-    "   SELECT a.customer, a.variant, a.customer FROM assignments a"
-    "   WHERE a.broadcast = :broadcast AND a.customer IN (SELECT person FROM moved)"
-    "   AND a.customer NOT IN (SELECT unit FROM moved))"
-    " SELECT unit, variant FROM units WHERE person IN"
-    " (SELECT person FROM units GROUP BY person HAVING count(DISTINCT variant) > 1)"
+# All units of whoever has one that was the same person as one of another variant, at any moment since they were
+# assigned. Who was whose is a matter of identity's log: a node is whose the last word says, and before the first its
+# own. Only units that moved, and those that such a unit became, can be of one person.
+_CROSSED = """
+WITH moved AS (
+    SELECT a.customer AS unit, a.variant, a.assigned_at, m.customer AS person, m.position AS since,
+        lead(m.position) OVER later AS until, lead(m.at) OVER later AS ended_at
+    FROM assignments a JOIN node_moves m ON m.tenant = a.tenant AND m.node = a.customer
+    WHERE a.broadcast = :broadcast
+    WINDOW later AS (PARTITION BY a.customer ORDER BY m.position)
+), own AS (
+    SELECT a.customer, a.variant, a.assigned_at, a.customer, 0, min(m.position), min(m.at)
+    FROM assignments a LEFT JOIN node_moves m ON m.tenant = a.tenant AND m.node = a.customer
+    WHERE a.broadcast = :broadcast AND a.customer IN (SELECT person FROM moved)
+    GROUP BY a.customer, a.variant, a.assigned_at
+), been AS (
+    SELECT unit, variant, person, int8range(since, until) AS span
+    FROM (SELECT * FROM moved UNION ALL SELECT * FROM own) AS all_of_them
+    WHERE ended_at IS NULL OR ended_at > assigned_at
+), crossed AS (
+    SELECT one.unit FROM been one
+    JOIN been other ON other.person = one.person AND other.variant <> one.variant AND other.span && one.span
 )
+SELECT unit, variant FROM been WHERE upper_inf(span) AND person IN
+    (SELECT person FROM been WHERE upper_inf(span) AND unit IN (SELECT unit FROM crossed))
+"""
 _ASSIGNED = "SELECT variant, count(*) FROM assignments WHERE broadcast = :broadcast GROUP BY variant"
 _CONVERTED = (
     "SELECT variant, currency, count(DISTINCT unit), sum(net) FROM conversions"

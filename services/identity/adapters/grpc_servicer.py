@@ -4,18 +4,34 @@ from collections.abc import Sequence
 from typing import Final
 from uuid import UUID
 
+import sqlalchemy as sa
+
+from chassis.clock import Clock
 from chassis.commands import CommandBus
 from chassis.context import current
 from chassis.grpc_server import ServicerContext
 from chassis.paging import Keyset
 from chassis.read_models import ReadModels
+from scrm.identity.v1 import customer_pb2
 from scrm.identity.v1 import identity_service_pb2 as pb
 from scrm.identity.v1.identity_service_pb2_grpc import IdentityServiceServicer
 from services.identity.adapters import wire
-from services.identity.application.queries import get_customer, lookup_customer
-from services.identity.domain.identifiers import GivenIdentifier, IdentifierReader, Reading
-from services.identity.read_models.customer_directory import list_customers
+from services.identity.adapters.explanation import explained
+from services.identity.application.explaining import Trace, explain
+from services.identity.application.link_commands import LinkIdentifier, UnlinkIdentifier
+from services.identity.application.merge_commands import (
+    Disposition,
+    MergeCustomers,
+    RevokeNeverMerge,
+    SetNeverMerge,
+    UnmergeCustomer,
+)
+from services.identity.application.queries import get_customer, lookup_customer, preview_merge
+from services.identity.domain.errors import CustomerNotFound
+from services.identity.domain.identifiers import GivenIdentifier, Identifier, IdentifierReader, Reading
+from services.identity.read_models.customer_directory import list_customers, nodes_with
 from services.identity.read_models.identity_statistics import identity_statistics
+from services.identity.read_models.merge_history import MergeRow, merge_history
 
 BY_ID: Final = Keyset(UUID)
 
@@ -23,8 +39,9 @@ BY_ID: Final = Keyset(UUID)
 class IdentityServicer(IdentityServiceServicer):
     """One method per RPC; refusals are raised, and answered by the steps around."""
 
-    def __init__(self, bus: CommandBus, read_models: ReadModels, reader: IdentifierReader) -> None:
+    def __init__(self, bus: CommandBus, read_models: ReadModels, reader: IdentifierReader, clock: Clock) -> None:
         self._bus = bus
+        self._clock = clock
         self._read_models = read_models
         self._reader = reader
 
@@ -46,7 +63,7 @@ class IdentityServicer(IdentityServiceServicer):
     async def LookupCustomer(
         self, request: pb.LookupCustomerRequest, context: ServicerContext
     ) -> pb.LookupCustomerResponse:
-        identifier = self._reader.read_one(current().tenant, wire.given(request.identifier))
+        identifier = self._read_one(request.identifier, "identifier")
         return wire.found_customer(await lookup_customer(self._bus, identifier))
 
     async def ResolveIdentity(
@@ -59,6 +76,88 @@ class IdentityServicer(IdentityServiceServicer):
     async def BatchResolve(self, request: pb.BatchResolveRequest, context: ServicerContext) -> pb.BatchResolveResponse:
         command = wire.batch_command(request, self._read)
         answer: pb.BatchResolveResponse = await self._bus.execute(command, reply=wire.batch_resolved)
+        return answer
+
+    async def LinkIdentifier(
+        self, request: pb.LinkIdentifierRequest, context: ServicerContext
+    ) -> pb.LinkIdentifierResponse:
+        command = LinkIdentifier(UUID(request.customer_id), self._read_one(request.identifier, "identifier"))
+        answer: pb.LinkIdentifierResponse = await self._bus.execute(command, reply=wire.linked)
+        return answer
+
+    async def UnlinkIdentifier(
+        self, request: pb.UnlinkIdentifierRequest, context: ServicerContext
+    ) -> pb.UnlinkIdentifierResponse:
+        command = UnlinkIdentifier(UUID(request.customer_id), self._read_one(request.identifier, "identifier"))
+        answer: pb.UnlinkIdentifierResponse = await self._bus.execute(command, reply=wire.unlinked)
+        return answer
+
+    async def PreviewMerge(self, request: pb.PreviewMergeRequest, context: ServicerContext) -> pb.PreviewMergeResponse:
+        found = await preview_merge(
+            self._bus,
+            UUID(request.survivor_id),
+            UUID(request.loser_id),
+            evidence=wire.evidence(request.evidence),
+            at=self._clock.now(),
+        )
+        return wire.preview(found)
+
+    async def MergeCustomers(
+        self, request: pb.MergeCustomersRequest, context: ServicerContext
+    ) -> pb.MergeCustomersResponse:
+        command = MergeCustomers(
+            UUID(request.survivor_id), UUID(request.loser_id), request.reason, wire.evidence(request.evidence)
+        )
+        answer: pb.MergeCustomersResponse = await self._bus.execute(command, reply=wire.merged)
+        return answer
+
+    async def UnmergeCustomer(
+        self, request: pb.UnmergeCustomerRequest, context: ServicerContext
+    ) -> pb.UnmergeCustomerResponse:
+        dispositions = tuple(
+            Disposition(
+                self._read_one(it.identifier, f"identifier_dispositions[{position}].identifier"), wire.side(it.side)
+            )
+            for position, it in enumerate(request.identifier_dispositions)
+        )
+        command = UnmergeCustomer(UUID(request.merge_id), dispositions, request.reason)
+        answer: pb.UnmergeCustomerResponse = await self._bus.execute(command, reply=wire.unmerged)
+        return answer
+
+    async def GetMergeHistory(
+        self, request: pb.GetMergeHistoryRequest, context: ServicerContext
+    ) -> pb.GetMergeHistoryResponse:
+        page = BY_ID.page(request)
+        before = page.after[0] if page.after else None
+
+        def ask(rows: sa.Connection) -> list[MergeRow]:
+            nodes = nodes_with(rows, UUID(request.customer_id))
+            if not nodes:
+                raise CustomerNotFound(field="customer_id")
+            return merge_history(rows, nodes, before, page.limit)
+
+        found = await self._read_models.query(ask)
+        shown, token = BY_ID.cut(request, found, lambda it: [str(it.merge_id)])
+        return pb.GetMergeHistoryResponse(merges=[wire.merge(it) for it in shown], next_page_token=token)
+
+    async def ExplainIdentity(
+        self, request: pb.ExplainIdentityRequest, context: ServicerContext
+    ) -> pb.ExplainIdentityResponse:
+        one, other = self._trace(request.one, "one"), self._trace(request.other, "other")
+        return explained(await explain(self._bus, one, other))
+
+    async def SetNeverMerge(
+        self, request: pb.SetNeverMergeRequest, context: ServicerContext
+    ) -> pb.SetNeverMergeResponse:
+        command = SetNeverMerge(UUID(request.customer_id), UUID(request.other_customer_id))
+        answer: pb.SetNeverMergeResponse = await self._bus.execute(command, reply=wire.kept_apart)
+        return answer
+
+    async def RevokeNeverMerge(
+        self, request: pb.RevokeNeverMergeRequest, context: ServicerContext
+    ) -> pb.RevokeNeverMergeResponse:
+        command = RevokeNeverMerge(UUID(request.customer_id), UUID(request.other_customer_id))
+        answer: pb.RevokeNeverMergeResponse = await self._bus.execute(command, reply=wire.reunion_allowed)
         return answer
 
     async def GetIdentityStatistics(
@@ -76,7 +175,16 @@ class IdentityServicer(IdentityServiceServicer):
             shared_devices=found.shared_devices,
             reassignments=found.reassignments,
             conflicts=found.conflicts,
+            unmerges=found.unmerges,
         )
+
+    def _trace(self, trace: pb.Trace, field: str) -> Trace:
+        if trace.HasField("customer_id"):
+            return Trace(f"{field}.customer_id", node=UUID(trace.customer_id))
+        return Trace(f"{field}.identifier", self._read_one(trace.identifier, f"{field}.identifier"))
+
+    def _read_one(self, identifier: customer_pb2.Identifier, field: str) -> Identifier | None:
+        return self._reader.read_one(current().tenant, wire.given(identifier), field)
 
     def _read(self, identifiers: Sequence[GivenIdentifier]) -> Reading:
         return self._reader.read(current().tenant, identifiers)

@@ -13,12 +13,16 @@ from chassis.names import resource_name
 from chassis.status import to_status
 from scrm.identity.v1 import customer_pb2
 from scrm.identity.v1 import identity_service_pb2 as pb
+from services.identity.adapters.explanation import linked_identifier
 from services.identity.application.commands import BatchResolve, ResolveIdentity
-from services.identity.application.queries import Found
+from services.identity.application.merge_commands import Merged, Side, Unmerged
+from services.identity.application.queries import Found, Preview
 from services.identity.application.resolving import Resolution
 from services.identity.domain.customer import Customer, CustomerState
 from services.identity.domain.identifiers import Dropped, GivenIdentifier, Reading
+from services.identity.domain.merging import Evidence
 from services.identity.read_models.customer_directory import CustomerRow
+from services.identity.read_models.merge_history import MergeRow
 
 COLLECTION: Final = "customers"
 EARLIEST: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -29,6 +33,10 @@ Read: TypeAlias = Callable[[Sequence[GivenIdentifier]], Reading]
 _STATES: Final = {it: customer_pb2.CustomerState.Value(f"CUSTOMER_STATE_{it}") for it in CustomerState}
 _FROM_STATE: Final[Mapping[int, CustomerState]] = {number: state for state, number in _STATES.items()}
 _OUTCOMES: Final = {name.removeprefix("OUTCOME_"): number for name, number in pb.Outcome.items()}
+_EVIDENCE: Final[Mapping[int, Evidence]] = {
+    pb.MergeEvidence.Value(f"MERGE_EVIDENCE_{it}"): it for it in Evidence if it is not Evidence.IDENTIFIERS
+}
+_SIDES: Final[Mapping[int, Side]] = {pb.SIDE_SURVIVOR: Side.SURVIVOR, pb.SIDE_RESTORED: Side.RESTORED}
 _REASONS: Final = {name.removeprefix("DROP_REASON_"): number for name, number in pb.DropReason.items()}
 
 
@@ -37,7 +45,7 @@ def resolve_command(request: pb.ResolveIdentityRequest | pb.ResolveItem, read: R
     return ResolveIdentity(
         reading=read([given(it) for it in request.identifiers]),
         authenticated=request.authenticated,
-        occurred_at=_instant(request.occur_time, "occur_time") if request.HasField("occur_time") else None,
+        occurred_at=instant(request.occur_time, "occur_time") if request.HasField("occur_time") else None,
         customer_id=UUID(request.customer_id) if request.customer_id else None,
         new_customer_id=UUID(request.new_customer_id) if request.new_customer_id else None,
         assignment_key=request.assignment_key or None,
@@ -79,6 +87,72 @@ def found_customer(found: Found) -> pb.LookupCustomerResponse:
     return pb.LookupCustomerResponse(customer=customer(found.customer), node_id=str(found.node_id))
 
 
+def linked(it: Customer) -> pb.LinkIdentifierResponse:
+    return pb.LinkIdentifierResponse(customer=customer(it))
+
+
+def unlinked(it: Customer) -> pb.UnlinkIdentifierResponse:
+    return pb.UnlinkIdentifierResponse(customer=customer(it))
+
+
+def merged(it: Merged) -> pb.MergeCustomersResponse:
+    return pb.MergeCustomersResponse(merge_id=str(it.merge_id), customer=customer(it.customer))
+
+
+def unmerged(it: Unmerged) -> pb.UnmergeCustomerResponse:
+    return pb.UnmergeCustomerResponse(restored=customer(it.restored), survivor=customer(it.survivor))
+
+
+def kept_apart(_: None) -> pb.SetNeverMergeResponse:
+    return pb.SetNeverMergeResponse()
+
+
+def reunion_allowed(_: None) -> pb.RevokeNeverMergeResponse:
+    return pb.RevokeNeverMergeResponse()
+
+
+def evidence(number: int) -> Evidence:
+    return _EVIDENCE[number]
+
+
+def side(number: int) -> Side:
+    return _SIDES[number]
+
+
+def preview(it: Preview) -> pb.PreviewMergeResponse:
+    """The survivor with what the loser would bring; as it is where the merge would be refused."""
+    shown = customer(it.survivor)
+    shown.ClearField("etag")
+    moving = [] if it.refusal else list(it.loser.nodes)
+    if it.refusal is None:
+        brought = customer(it.loser)
+        shown.node_ids.extend(brought.node_ids)
+        shown.identifiers.extend(brought.identifiers)
+    return pb.PreviewMergeResponse(
+        customer=shown,
+        node_ids=[str(node) for node in moving],
+        exceeded_limits=[
+            pb.ExceededLimit(namespace=one.namespace, scope=one.scope, count=one.count, limit=one.limit)
+            for one in it.exceeded
+            if it.refusal is None
+        ],
+        refusal=it.refusal.reason if it.refusal else "",
+    )
+
+
+def merge(row: MergeRow) -> customer_pb2.Merge:
+    return customer_pb2.Merge(
+        merge_id=str(row.merge_id),
+        survivor_id=str(row.survivor),
+        loser_id=str(row.loser),
+        node_ids=[str(it) for it in row.nodes],
+        reason=row.reason,
+        merge_time=_timestamp(row.merged_at),
+        undo_time=_timestamp(row.undone_at) if row.undone_at else None,
+        undo_reason=row.undo_reason or "",
+    )
+
+
 def customer(it: Customer) -> customer_pb2.Customer:
     return customer_pb2.Customer(
         name=resource_name(COLLECTION, it.id),
@@ -87,16 +161,7 @@ def customer(it: Customer) -> customer_pb2.Customer:
         assignment_key=it.assignment_key,
         create_time=_timestamp(it.registered_at),
         node_ids=[str(node) for node in it.nodes],
-        identifiers=[
-            customer_pb2.LinkedIdentifier(
-                namespace=identifier.namespace,
-                scope=identifier.scope,
-                node_id=str(identifier.node),
-                verified=identifier.verified,
-                link_time=_timestamp(identifier.linked_at),
-            )
-            for identifier in it.identifiers.values()
-        ],
+        identifiers=[linked_identifier(identifier) for identifier in it.identifiers.values()],
         etag=str(it.version),
     )
 
@@ -142,7 +207,7 @@ def _dropped(dropped: Iterable[Dropped]) -> list[pb.DroppedIdentifier]:
     ]
 
 
-def _instant(stamp: Timestamp, field: str) -> datetime:
+def instant(stamp: Timestamp, field: str) -> datetime:
     try:
         at = stamp.ToDatetime(UTC)
     except (ValueError, OverflowError):

@@ -7,7 +7,33 @@ from uuid import UUID
 
 from chassis.commands import Handlers, UnitOfWork, handler
 from chassis.errors import DomainError
-from services.identity.application.resolving import Resolution, Resolving, fetch_owners
+from services.identity.application.consent_commands import (
+    RecordConsent,
+    SetChannelReachability,
+    WithdrawConsent,
+    record_consent,
+    set_channel_reachability,
+    withdraw_consent,
+)
+from services.identity.application.link_commands import (
+    LinkIdentifier,
+    UnlinkIdentifier,
+    link_identifier,
+    named,
+    unlink_identifier,
+)
+from services.identity.application.merge_commands import (
+    MergeCustomers,
+    RevokeNeverMerge,
+    SetNeverMerge,
+    UnmergeCustomer,
+    merge_customers,
+    revoke_never_merge,
+    set_never_merge,
+    unmerge_customer,
+)
+from services.identity.application.owners import fetch_owners
+from services.identity.application.resolving import Resolution, Resolving
 from services.identity.domain.claim import IdentifierClaim
 from services.identity.domain.identifiers import Reading
 
@@ -65,6 +91,15 @@ def _claims(commands: Sequence[ResolveIdentity]) -> Iterator[UUID]:
 
 
 HANDLERS: Handlers = [
+    handler(RecordConsent, record_consent, loads=lambda command: (command.node,)),
+    handler(WithdrawConsent, withdraw_consent, loads=lambda command: (command.node,)),
+    handler(SetChannelReachability, set_channel_reachability, loads=lambda command: (command.node,)),
+    handler(LinkIdentifier, link_identifier, loads=named),
+    handler(UnlinkIdentifier, unlink_identifier, loads=named),
+    handler(MergeCustomers, merge_customers, loads=lambda command: (command.survivor_id, command.loser_id)),
+    handler(UnmergeCustomer, unmerge_customer, loads=lambda command: (command.merge_id,)),
+    handler(SetNeverMerge, set_never_merge, loads=lambda command: (command.customer_id, command.other_id)),
+    handler(RevokeNeverMerge, revoke_never_merge, loads=lambda command: (command.customer_id, command.other_id)),
     handler(ResolveIdentity, resolve_identity, loads=lambda command: _claims([command])),
     handler(
         BatchResolve,

@@ -9,11 +9,13 @@ from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from chassis.log import Recorded
-from scrm.identity.v1 import customer_pb2
+from scrm.identity.v1 import consent_pb2, customer_pb2
 from scrm.identity.v1 import events_pb2 as pb
 from services.identity.domain.claim import IdentifierClaim
+from services.identity.domain.consent import Permissions, Reachability, Statement
 from services.identity.domain.customer import Customer, CustomerState
 from services.identity.domain.identifiers import LinkedIdentifier
+from services.identity.domain.merging import Merge
 
 PRIVATE: Final = frozenset[type](
     {
@@ -22,13 +24,23 @@ PRIVATE: Final = frozenset[type](
         IdentifierClaim.Released,
         IdentifierClaim.SeenWith,
         Customer.MergedInto,
+        Customer.PartLeft,
+        Customer.KeptApart,
+        Customer.ReunionAllowed,
+        Merge.Made,
+        Permissions.Opened,
+        Merge.Undone,
     }
 )
-"""Domain events that nobody else is ever told of: the customer's side of the same change is."""
+"""Domain events that nobody else is ever told of: the customer's side of the same change is, or it concerns identity alone."""
 
 
 def publish(recorded: Recorded) -> Sequence[Message] | None:
     """The messages for an event; None for a private one."""
+    return _of_customer(recorded) or _of_claim(recorded) or _of_permissions(recorded)
+
+
+def _of_customer(recorded: Recorded) -> Sequence[Message] | None:
     match recorded.event:
         case Customer.Registered() as event:
             return [*_created(event), *_linked(event.originator_id, event.identifiers)]
@@ -42,8 +54,15 @@ def publish(recorded: Recorded) -> Sequence[Message] | None:
             ]
         case Customer.Merged() as event:
             return [_merged(event)]
+        case Customer.Restored() as event:
+            return [_unmerged(event)]
         case Customer.ConflictDetected() as event:
             return [_conflict(event, recorded.context.call_id)]
+    return None
+
+
+def _of_claim(recorded: Recorded) -> Sequence[Message] | None:
+    match recorded.event:
         case IdentifierClaim.Reassigned() as event:
             return [_reassigned(event)]
         case IdentifierClaim.MarkedShared() as event:
@@ -53,9 +72,46 @@ def publish(recorded: Recorded) -> Sequence[Message] | None:
     return None
 
 
-def partition_key(recorded: Recorded) -> UUID:
-    """The customer concerned; the survivor of a merge, the new owner of an identifier, and else the identifier."""
+def _of_permissions(recorded: Recorded) -> Sequence[Message] | None:
     match recorded.event:
+        case Permissions.ConsentChanged() as event:
+            return [
+                pb.ConsentChanged(
+                    node_id=str(event.node),
+                    consent=consent(event.statement),
+                    beside_node_ids=sorted(map(str, event.statement.beside)),
+                )
+            ]
+        case Permissions.ReachabilityChanged() as event:
+            return [pb.ReachabilityChanged(node_id=str(event.node), reachability=channel(event.reachability))]
+    return None
+
+
+def consent(it: Statement) -> consent_pb2.Consent:
+    return consent_pb2.Consent(
+        purpose=consent_pb2.ConsentPurpose.Value(f"CONSENT_PURPOSE_{it.purpose}"),
+        channel=it.channel,
+        state=consent_pb2.ConsentState.Value(f"CONSENT_STATE_{it.state}"),
+        policy_version=it.policy_version,
+        source=it.source,
+        make_time=_timestamp(it.made_at),
+    )
+
+
+def channel(it: Reachability) -> consent_pb2.ChannelReachability:
+    return consent_pb2.ChannelReachability(
+        channel=it.channel, reachable=it.reachable, reason=it.reason, since_time=_timestamp(it.since)
+    )
+
+
+def partition_key(recorded: Recorded) -> UUID:
+    """The customer concerned; the survivor of a merge, also of one taken back; the new owner of an identifier, and else the
+    identifier."""
+    match recorded.event:
+        case Customer.Restored(survivor_id=survivor):
+            return survivor
+        case Permissions.ConsentChanged(node=node) | Permissions.ReachabilityChanged(node=node):
+            return node
         case IdentifierClaim.Reassigned(customer=customer):
             return customer
     return recorded.event.originator_id
@@ -115,6 +171,29 @@ def _merged(event: Customer.Merged) -> Message:
         node_ids=[str(it) for it in event.node_ids],
         reason=event.reason,
         merge_time=_timestamp(event.merged_at),
+    )
+
+
+def _unmerged(event: Customer.Restored) -> Message:
+    return pb.CustomerUnmerged(
+        merge_id=str(event.merge_id),
+        restored_id=str(event.originator_id),
+        survivor_id=str(event.survivor_id),
+        node_ids=[str(it) for it in event.node_ids],
+        restored_state=customer_pb2.CustomerState.Value(f"CUSTOMER_STATE_{event.state}"),
+        identifier_moves=[
+            customer_pb2.IdentifierMove(
+                namespace=it.identifier.namespace,
+                scope=it.identifier.scope,
+                value_hmac=it.identifier.value_hmac,
+                from_node_id=str(it.identifier.node),
+                to_node_id=str(it.node),
+            )
+            for it in event.moves
+        ],
+        never_merge=True,
+        reason=event.reason,
+        unmerge_time=_timestamp(event.restored_at),
     )
 
 

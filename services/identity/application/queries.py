@@ -1,14 +1,20 @@
 """What identity can be asked about one customer, answered from the event store: as of the last write."""
 
+import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 
 from chassis.commands import CommandBus
-from chassis.errors import AggregateNotFound
+from chassis.errors import AggregateNotFound, DomainError
+from chassis.unit_of_work import replay
 from services.identity.domain.claim import ClaimState, IdentifierClaim
+from services.identity.domain.consent import Permissions, permissions_id
 from services.identity.domain.customer import Customer
 from services.identity.domain.errors import CustomerNotFound
 from services.identity.domain.identifiers import Identifier
+from services.identity.domain.merging import Evidence, ExceededLimit, exceeded_limits, refusal
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,23 +27,61 @@ class Found:
 
 async def get_customer(bus: CommandBus, node_id: UUID) -> Found:
     """The customer to whom `node_id` belongs now. Raises CustomerNotFound."""
+    return Found(await _found(bus, node_id, "customer_id"), node_id)
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """What a merge would make of two customers, and why it would be refused."""
+
+    survivor: Customer
+    loser: Customer
+    exceeded: Sequence[ExceededLimit]
+    refusal: DomainError | None
+
+
+async def preview_merge(
+    bus: CommandBus, survivor_id: UUID, loser_id: UUID, evidence: Evidence, at: datetime
+) -> Preview:
+    """What merging the customers of these nodes would do at `at`. Raises CustomerNotFound."""
+    survivor = await _found(bus, survivor_id, "survivor_id")
+    loser = await _found(bus, loser_id, "loser_id")
+    refused = refusal(survivor, loser, evidence)
+    return Preview(survivor, loser, exceeded_limits(survivor, loser, at), refused)
+
+
+async def get_permissions(bus: CommandBus, node_id: UUID) -> tuple[Customer, list[Permissions]]:
+    """The customer of the node, and the permissions of all nodes of the customer that have any. Raises CustomerNotFound."""
+    customer = await _found(bus, node_id, "customer_id")
+    ids = [permissions_id(customer.tenant, it) for it in customer.nodes]
+    streams = await asyncio.to_thread(bus.store.load, ids)
+    found = [replay(it) for it in streams.values()]
+    return customer, [it for it in found if isinstance(it, Permissions)]
+
+
+async def lookup_customer(bus: CommandBus, identifier: Identifier | None) -> Found:
+    """The customer who has `identifier`. Raises CustomerNotFound, also for one that tells nobody any more."""
+    return await get_customer(bus, (await lookup_claim(bus, identifier, "identifier")).node)
+
+
+async def lookup_claim(bus: CommandBus, identifier: Identifier | None, field: str) -> IdentifierClaim:
+    """The claim of somebody on `identifier`, which is in `field` of the request. Raises CustomerNotFound."""
+    if identifier is None:
+        raise CustomerNotFound(field=field)
+    try:
+        claim = await bus.load(IdentifierClaim, identifier.claim_id)
+    except AggregateNotFound:
+        raise CustomerNotFound(field=field) from None
+    if claim.state is not ClaimState.CLAIMED:
+        raise CustomerNotFound(field=field)
+    return claim
+
+
+async def _found(bus: CommandBus, node_id: UUID, field: str) -> Customer:
     try:
         customer = await bus.load(Customer, node_id)
         while customer.merged_into is not None:
             customer = await bus.load(Customer, customer.merged_into)
     except AggregateNotFound:
-        raise CustomerNotFound(field="customer_id") from None
-    return Found(customer, node_id)
-
-
-async def lookup_customer(bus: CommandBus, identifier: Identifier | None) -> Found:
-    """The customer who has `identifier`. Raises CustomerNotFound, also for one that tells nobody any more."""
-    if identifier is None:
-        raise CustomerNotFound(field="identifier")
-    try:
-        claim = await bus.load(IdentifierClaim, identifier.claim_id)
-    except AggregateNotFound:
-        raise CustomerNotFound(field="identifier") from None
-    if claim.state is not ClaimState.CLAIMED:
-        raise CustomerNotFound(field="identifier")
-    return await get_customer(bus, claim.node)
+        raise CustomerNotFound(field=field) from None
+    return customer

@@ -1,38 +1,37 @@
 """Carrying out a resolution: finds what the identifiers of a call lead to, has it decided, and records the decision."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
 from chassis.aggregate import Aggregate
 from chassis.commands import UnitOfWork
 from chassis.errors import AggregateExists
+from services.identity.application.owners import canonical, claim_all, fetch_owners, merge, release, require_past
 from services.identity.domain.claim import ClaimState, IdentifierClaim
 from services.identity.domain.customer import (
+    RESOLUTION,
     ConflictResolution,
     ConflictRule,
     Customer,
     CustomerState,
-    MergeReason,
     UnlinkReason,
     default_assignment_key,
 )
-from services.identity.domain.errors import CustomerIdTaken, CustomerNotFound, FutureTimestamp, NoUsableIdentifier
+from services.identity.domain.errors import CustomerIdTaken, CustomerNotFound, NoUsableIdentifier
 from services.identity.domain.identifiers import Dropped, DropReason, Identifier, LinkedIdentifier
 from services.identity.domain.resolution import Decision, Demotion, Encounter, Outcome, Sight, decide
 
 if TYPE_CHECKING:
     from services.identity.application.commands import ResolveIdentity
 
-CLOCK_TOLERANCE: Final = timedelta(minutes=5)
-
 _DROPPED_BY_STATE: Final = {ClaimState.SHARED: DropReason.SHARED, ClaimState.BLOCKED: DropReason.BLOCKED}
 _DROPPED_BY_RULE: Final = {
     ConflictRule.FOREIGN: DropReason.FOREIGN,
     ConflictRule.LIMIT: DropReason.LIMIT,
     ConflictRule.KNOWN_MEETS_KNOWN: DropReason.CONFLICT,
+    ConflictRule.NEVER_MERGE: DropReason.NEVER_MERGE,
 }
 
 
@@ -53,14 +52,13 @@ class Resolving:
     def __init__(self, command: "ResolveIdentity", work: UnitOfWork) -> None:
         self._command = command
         self._work = work
-        self._at = command.occurred_at or work.now
+        self._at = work.now
         self._claims: dict[UUID, IdentifierClaim] = {}
         self._dropped: list[Dropped] = list(command.reading.dropped)
 
     def resolve(self) -> Resolution:
         """Decides everything before it changes anything: a refusal leaves no trace."""
-        if self._at > self._work.now + CLOCK_TOLERANCE:
-            raise FutureTimestamp(field="occur_time")
+        self._at = require_past(self._command.occurred_at, self._work, "occur_time")
         encounter = self._encounter()
         decision = decide(encounter)
         customer = self._merge(decision) if decision.owners else self._register(decision)
@@ -118,13 +116,13 @@ class Resolving:
     def _merge(self, decision: Decision) -> Customer:
         """The customer who goes on for all owners, with what the call brings besides."""
         survivor, *losers = decision.owners
+        shown = [it.owner.identifiers[it.identifier.key] for it in decision.kept if it.owner is not None]
         for loser in losers:
-            survivor.absorb(loser, self._work.new_id(), MergeReason.RESOLUTION, self._at)
+            met_by = [it for it in shown if it.key in survivor.identifiers or it.key in loser.identifiers]
+            merge(self._work, survivor, loser, RESOLUTION, self._at, met_by)
         survivor.link(self._gained(decision, survivor.id), self._at, self._command.assignment_key)
         self._claim(decision.kept, survivor.id)
-        survivor.unlink([it.key for it in decision.evicted], UnlinkReason.LIMIT_FIFO, self._at)
-        for it in decision.evicted:
-            self._work.get(IdentifierClaim, it.claim_id(survivor.tenant)).release(self._at)
+        release(self._work, survivor, decision.evicted, UnlinkReason.LIMIT_FIFO, self._at)
         return survivor
 
     def _gained(self, decision: Decision, node: UUID) -> tuple[LinkedIdentifier, ...]:
@@ -133,25 +131,7 @@ class Resolving:
         return tuple(LinkedIdentifier(it.namespace, it.scope, it.value_hmac, node, it.verified, self._at) for it in new)
 
     def _claim(self, sights: Iterable[Sight], node: UUID) -> None:
-        for sight in sights:
-            if sight.owner is not None:
-                continue
-            it = sight.identifier
-            claim = self._claims.get(it.claim_id)
-            if claim is not None:
-                claim.reclaim(node, self._at)
-                continue
-            self._work.add(
-                IdentifierClaim(
-                    id=it.claim_id,
-                    tenant=self._work.context.tenant,
-                    namespace=it.namespace,
-                    scope=it.scope,
-                    value_hmac=it.value_hmac,
-                    node=node,
-                    claimed_at=self._at,
-                )
-            )
+        claim_all(self._work, (it.identifier for it in sights if it.owner is None), self._claims, node, self._at)
 
     def _put_aside(self, demotion: Demotion, customer: Customer) -> None:
         """Leave the identifier where it is, or hand it over without its owner; either way it is on record."""
@@ -182,25 +162,6 @@ class Resolving:
             return self._command.customer_id
         best = decision.kept[0]
         return customer.id if best.owner is None else self._claims[best.identifier.claim_id].node
-
-
-def canonical(work: UnitOfWork, node: UUID) -> Customer | None:
-    """The customer to whom `node` belongs now; None for a node this tenant does not have.
-
-    Nothing is kept of the way there: an un-merge may cut it anywhere.
-    """
-    customer = work.find(Customer, node)
-    while customer is not None and customer.merged_into is not None:
-        customer = work.find(Customer, customer.merged_into)
-    return customer
-
-
-def fetch_owners(work: UnitOfWork, nodes: Sequence[UUID]) -> None:
-    """Bring the customers of all `nodes` to hand: one query for each step of the longest chain of merges."""
-    wanted = set(nodes)
-    while wanted:
-        found = work.find_all(Customer, wanted)
-        wanted = {it.merged_into for it in found.values() if it.merged_into is not None}
 
 
 def _drop(identifier: Identifier, reason: DropReason) -> Dropped:

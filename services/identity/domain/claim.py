@@ -30,6 +30,7 @@ class ReassignReason(StrEnum):
     """Why an identifier went to another customer."""
 
     NEWEST_AUTHENTICATED = "NEWEST_AUTHENTICATED"
+    UNMERGE = "UNMERGE"
 
 
 class IdentifierClaim(Aggregate):
@@ -133,16 +134,7 @@ class IdentifierClaim(Aggregate):
 
     def reassign(self, from_customer: UUID, customer: UUID, at: datetime) -> None:
         """Give the identifier to `customer` (under its own node); block it if it went through too many hands."""
-        self._reassigned(
-            namespace=self.namespace,
-            scope=self.scope,
-            value_hmac=self.value_hmac,
-            from_customer=from_customer,
-            customer=customer,
-            node=customer,
-            reason=ReassignReason.NEWEST_AUTHENTICATED,
-            reassigned_at=at,
-        )
+        self._give(from_customer, customer, customer, ReassignReason.NEWEST_AUTHENTICATED, at)
         nodes = sum(seen > at - BLOCKED_WINDOW for seen in self.sightings.values())
         if NAMESPACES[self.namespace].strong and nodes >= BLOCKED_FROM:
             self._blocked(
@@ -153,6 +145,10 @@ class IdentifierClaim(Aggregate):
                 window_hours=BLOCKED_WINDOW // timedelta(hours=1),
                 blocked_at=at,
             )
+
+    def settle(self, from_customer: UUID, customer: UUID, node: UUID, at: datetime) -> None:
+        """Give the identifier to `node` of `customer` as a merge that brought both together is taken back."""
+        self._give(from_customer, customer, node, ReassignReason.UNMERGE, at)
 
     def release(self, at: datetime) -> None:
         """Make the identifier nobody's, unless it no longer tells who somebody is anyway."""
@@ -182,6 +178,18 @@ class IdentifierClaim(Aggregate):
                 window_days=SHARED_WINDOW.days,
                 marked_at=at,
             )
+
+    def _give(self, from_customer: UUID, customer: UUID, node: UUID, reason: ReassignReason, at: datetime) -> None:
+        self._reassigned(
+            namespace=self.namespace,
+            scope=self.scope,
+            value_hmac=self.value_hmac,
+            from_customer=from_customer,
+            customer=customer,
+            node=node,
+            reason=reason,
+            reassigned_at=at,
+        )
 
     @event(Reclaimed)
     def _reclaimed(self, node: UUID, claimed_at: datetime) -> None:

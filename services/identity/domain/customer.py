@@ -5,10 +5,11 @@ it came to, for ever. A merge only says that the nodes of one customer belong to
 taken back by moving exactly these nodes.
 """
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
+from typing import Final
 from uuid import UUID
 
 from chassis.aggregate import Aggregate, Event, InitialEvent, event
@@ -23,10 +24,8 @@ class CustomerState(StrEnum):
     MERGED = "MERGED"
 
 
-class MergeReason(StrEnum):
-    """What joined two customers."""
-
-    RESOLUTION = "RESOLUTION"
+RESOLUTION: Final = "RESOLUTION"
+"""The reason of a merge that the rules of identity made; whoever asks for one gives a code of their own."""
 
 
 class UnlinkReason(StrEnum):
@@ -34,6 +33,7 @@ class UnlinkReason(StrEnum):
 
     REASSIGNED = "REASSIGNED"
     LIMIT_FIFO = "LIMIT_FIFO"
+    REQUESTED = "REQUESTED"
 
 
 class ConflictRule(StrEnum):
@@ -41,11 +41,13 @@ class ConflictRule(StrEnum):
 
     FOREIGN: a device or anonymous id of another known customer. LIMIT: joining would give one customer more identifiers
     of a kind than anybody has. KNOWN_MEETS_KNOWN: two known customers met without sufficient proof of being one.
+    NEVER_MERGE: somebody said that its owner is another person.
     """
 
     FOREIGN = "FOREIGN"
     LIMIT = "LIMIT"
     KNOWN_MEETS_KNOWN = "KNOWN_MEETS_KNOWN"
+    NEVER_MERGE = "NEVER_MERGE"
 
 
 class ConflictResolution(StrEnum):
@@ -56,11 +58,32 @@ class ConflictResolution(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Merge:
-    """One merge as the survivor remembers it: whom it took in, and with which nodes."""
+class Separation:
+    """`node` of this customer and `other`, a node of somebody else, are two persons, whatever identifiers they show."""
 
-    loser_id: UUID
-    node_ids: tuple[UUID, ...]
+    node: UUID
+    other: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class IdentifierMove:
+    """An identifier that belongs to `node` from now on."""
+
+    identifier: LinkedIdentifier
+    node: UUID
+
+    @property
+    def moved(self) -> LinkedIdentifier:
+        return replace(self.identifier, node=self.node)
+
+
+@dataclass(frozen=True, slots=True)
+class Belongings:
+    """What nodes have besides themselves: identifiers, those lost for good that still count, and from whom they are kept apart."""
+
+    identifiers: tuple[LinkedIdentifier, ...] = ()
+    lost: tuple[LinkedIdentifier, ...] = ()
+    apart: tuple[Separation, ...] = ()
 
 
 class Customer(Aggregate):
@@ -102,14 +125,15 @@ class Customer(Aggregate):
         became_known_at: datetime
 
     class Merged(Event):
-        """Another customer turned out to be this person; `identifiers` are what it brings along."""
+        """Another customer turned out to be this person; `met_by` are the identifiers of both that one call showed."""
 
         TOPIC = "identity.CustomersMerged"
         merge_id: UUID
         loser_id: UUID
         node_ids: tuple[UUID, ...]
-        identifiers: tuple[LinkedIdentifier, ...]
-        reason: MergeReason
+        brought: Belongings
+        met_by: tuple[LinkedIdentifier, ...]
+        reason: str
         merged_at: datetime
 
     class MergedInto(Event):
@@ -120,6 +144,42 @@ class Customer(Aggregate):
         survivor_id: UUID
         former_state: CustomerState
         merged_at: datetime
+
+    class PartLeft(Event):
+        """Some nodes of this customer are somebody of their own again, with all that is theirs after `moves`."""
+
+        TOPIC = "identity.CustomerPartLeft"
+        merge_id: UUID
+        node_ids: tuple[UUID, ...]
+        moves: tuple[IdentifierMove, ...]
+        left_at: datetime
+
+    class Restored(Event):
+        """The merge in which this customer became part of another is taken back."""
+
+        TOPIC = "identity.CustomerRestored"
+        merge_id: UUID
+        survivor_id: UUID
+        node_ids: tuple[UUID, ...]
+        state: CustomerState
+        belongings: Belongings
+        moves: tuple[IdentifierMove, ...]
+        reason: str
+        restored_at: datetime
+
+    class KeptApart(Event):
+        """Somebody said that this customer and another are two persons."""
+
+        TOPIC = "identity.CustomerKeptApart"
+        separation: Separation
+        kept_at: datetime
+
+    class ReunionAllowed(Event):
+        """Nothing keeps this customer and another apart any more."""
+
+        TOPIC = "identity.CustomerReunionAllowed"
+        separations: tuple[Separation, ...]
+        allowed_at: datetime
 
     class ConflictDetected(Event):
         """An identifier that cannot be this person's too came in a call of this person."""
@@ -150,8 +210,9 @@ class Customer(Aggregate):
         self.nodes: dict[UUID, None] = {id: None}
         self.identifiers: dict[IdentifierKey, LinkedIdentifier] = {it.key: it for it in identifiers}
         self.lost: dict[IdentifierKey, LinkedIdentifier] = {}
-        self.merges: dict[UUID, Merge] = {}
+        self.apart: set[Separation] = set()
         self.merged_into: UUID | None = None
+        self.former_state = state
         self.conflicts: set[tuple[IdentifierKey, UUID | None, ConflictRule]] = set()
 
     @property
@@ -177,10 +238,7 @@ class Customer(Aggregate):
         if not identifiers:
             return
         self._identifiers_linked(identifiers=tuple(identifiers), linked_at=at)
-        strong = next((it.namespace for it in identifiers if it.rules.strong), None)
-        if strong is not None and self.state is CustomerState.ANONYMOUS:
-            adopted = assignment_key if assignment_key and not self.has_own_assignment_key else self.assignment_key
-            self._became_known(via_namespace=strong, assignment_key=adopted, became_known_at=at)
+        self._notice_strong(identifiers, at, assignment_key)
 
     def unlink(self, keys: Collection[IdentifierKey], reason: UnlinkReason, at: datetime) -> None:
         """Let go of those of `keys` that this person has."""
@@ -188,13 +246,16 @@ class Customer(Aggregate):
         if leaving:
             self._identifiers_unlinked(identifiers=leaving, reason=reason, unlinked_at=at)
 
-    def absorb(self, loser: "Customer", merge_id: UUID, reason: MergeReason, at: datetime) -> None:
+    def absorb(
+        self, loser: "Customer", merge_id: UUID, reason: str, at: datetime, met_by: Sequence[LinkedIdentifier] = ()
+    ) -> None:
         """Go on for both: everything of `loser` belongs to this customer from now on."""
         self._merged(
             merge_id=merge_id,
             loser_id=loser.id,
             node_ids=tuple(loser.nodes),
-            identifiers=tuple(loser.identifiers.values()),
+            brought=loser.belongings,
+            met_by=tuple(met_by),
             reason=reason,
             merged_at=at,
         )
@@ -203,6 +264,56 @@ class Customer(Aggregate):
     def give_way_to(self, survivor_id: UUID, merge_id: UUID, at: datetime) -> None:
         """Be a part of the survivor from now on."""
         self._merged_into(merge_id=merge_id, survivor_id=survivor_id, former_state=self.state, merged_at=at)
+
+    @property
+    def belongings(self) -> Belongings:
+        """What all nodes have."""
+        return Belongings(tuple(self.identifiers.values()), tuple(self.lost.values()), tuple(sorted_apart(self.apart)))
+
+    def belongings_of(self, nodes: Collection[UUID], moves: Iterable[IdentifierMove] = ()) -> Belongings:
+        """What these nodes have after `moves`."""
+        identifiers = self.identifiers | {it.identifier.key: it.moved for it in moves}
+        return Belongings(
+            tuple(it for it in identifiers.values() if it.node in nodes),
+            tuple(it for it in self.lost.values() if it.node in nodes),
+            tuple(it for it in sorted_apart(self.apart) if it.node in nodes),
+        )
+
+    def let_go(self, part: "Customer", merge_id: UUID, moves: Sequence[IdentifierMove], at: datetime) -> None:
+        """`part` is somebody of their own again, with all that is theirs after `moves`."""
+        self._part_left(merge_id=merge_id, node_ids=tuple(part.nodes), moves=tuple(moves), left_at=at)
+
+    def restore(
+        self, merge_id: UUID, belongings: Belongings, moves: Sequence[IdentifierMove], reason: str, at: datetime
+    ) -> None:
+        """Be somebody of one's own again, as before the merge but with `belongings`, which follow from `moves`."""
+        assert self.merged_into is not None  # noqa: S101 - a merge that stands has a survivor
+        self._restored(
+            merge_id=merge_id,
+            survivor_id=self.merged_into,
+            node_ids=tuple(self.nodes),
+            state=self.former_state,
+            belongings=belongings,
+            moves=tuple(moves),
+            reason=reason,
+            restored_at=at,
+        )
+        self._notice_strong(belongings.identifiers, at)
+
+    def keep_apart(self, node: UUID, other: UUID, at: datetime) -> None:
+        """`node`, which is this customer's, and `other` are two persons."""
+        separation = Separation(node, other)
+        if separation not in self.apart:
+            self._kept_apart(separation=separation, kept_at=at)
+
+    def allow_reunion(self, other: "Customer", at: datetime) -> None:
+        """Nothing keeps this customer and `other` apart any more."""
+        separations = tuple(it for it in sorted_apart(self.apart) if it.other in other.nodes)
+        if separations:
+            self._reunion_allowed(separations=separations, allowed_at=at)
+
+    def is_kept_apart_from(self, other: "Customer") -> bool:
+        return any(it.other in other.nodes for it in self.apart)
 
     def note_conflict(
         self,
@@ -225,9 +336,20 @@ class Customer(Aggregate):
                 detected_at=at,
             )
 
+    def _notice_strong(
+        self, identifiers: Iterable[LinkedIdentifier], at: datetime, assignment_key: str | None = None
+    ) -> None:
+        """An anonymous person is known from the first strong identifier on."""
+        strong = next((it.namespace for it in identifiers if it.rules.strong), None)
+        if strong is not None and self.state is CustomerState.ANONYMOUS:
+            adopted = assignment_key if assignment_key and not self.has_own_assignment_key else self.assignment_key
+            self._became_known(via_namespace=strong, assignment_key=adopted, became_known_at=at)
+
     @event(IdentifiersLinked)
     def _identifiers_linked(self, identifiers: tuple[LinkedIdentifier, ...], linked_at: datetime) -> None:
-        self.identifiers.update((it.key, it) for it in identifiers)
+        for it in identifiers:
+            self.identifiers[it.key] = it
+            self.lost.pop(it.key, None)
 
     @event(IdentifiersUnlinked)
     def _identifiers_unlinked(
@@ -249,18 +371,62 @@ class Customer(Aggregate):
         merge_id: UUID,
         loser_id: UUID,
         node_ids: tuple[UUID, ...],
-        identifiers: tuple[LinkedIdentifier, ...],
-        reason: MergeReason,
+        brought: Belongings,
+        met_by: tuple[LinkedIdentifier, ...],
+        reason: str,
         merged_at: datetime,
     ) -> None:
         self.nodes.update(dict.fromkeys(node_ids))
-        self.identifiers.update((it.key, it) for it in identifiers)
-        self.merges[merge_id] = Merge(loser_id, node_ids)
+        self.identifiers.update((it.key, it) for it in brought.identifiers)
+        self.lost.update((it.key, it) for it in brought.lost)
+        self.apart.update(brought.apart)
 
     @event(MergedInto)
     def _merged_into(self, merge_id: UUID, survivor_id: UUID, former_state: CustomerState, merged_at: datetime) -> None:
         self.state = CustomerState.MERGED
+        self.former_state = former_state
         self.merged_into = survivor_id
+
+    @event(PartLeft)
+    def _part_left(
+        self,
+        merge_id: UUID,
+        node_ids: tuple[UUID, ...],
+        moves: tuple[IdentifierMove, ...],
+        left_at: datetime,
+    ) -> None:
+        kept = self.belongings_of(self.nodes.keys() - set(node_ids), moves)
+        self.nodes = {it: None for it in self.nodes if it not in node_ids}
+        self._hold(kept)
+
+    @event(Restored)
+    def _restored(
+        self,
+        merge_id: UUID,
+        survivor_id: UUID,
+        node_ids: tuple[UUID, ...],
+        state: CustomerState,
+        belongings: Belongings,
+        moves: tuple[IdentifierMove, ...],
+        reason: str,
+        restored_at: datetime,
+    ) -> None:
+        self.state = state
+        self.merged_into = None
+        self._hold(belongings)
+
+    def _hold(self, belongings: Belongings) -> None:
+        self.identifiers = {it.key: it for it in belongings.identifiers}
+        self.lost = {it.key: it for it in belongings.lost}
+        self.apart = set(belongings.apart)
+
+    @event(KeptApart)
+    def _kept_apart(self, separation: Separation, kept_at: datetime) -> None:
+        self.apart.add(separation)
+
+    @event(ReunionAllowed)
+    def _reunion_allowed(self, separations: tuple[Separation, ...], allowed_at: datetime) -> None:
+        self.apart.difference_update(separations)
 
     @event(ConflictDetected)
     def _conflict_detected(
@@ -274,6 +440,11 @@ class Customer(Aggregate):
         detected_at: datetime,
     ) -> None:
         self.conflicts.add(((namespace, scope, value_hmac), owner, rule))
+
+
+def sorted_apart(separations: Iterable[Separation]) -> list[Separation]:
+    """The same separations always in the same order."""
+    return sorted(separations, key=lambda it: (it.node, it.other))
 
 
 def default_assignment_key(customer_id: UUID) -> str:

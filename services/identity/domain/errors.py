@@ -1,6 +1,6 @@
 """What identity refuses, and why: the reasons a caller can meet."""
 
-from chassis.errors import AlreadyExists, InvalidArgument, NotFound
+from chassis.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound
 
 
 class BadIdentifier(InvalidArgument):
@@ -29,3 +29,43 @@ class CustomerNotFound(NotFound):
 
 class CustomerIdTaken(AlreadyExists):
     """The chosen customer id is already in use."""
+
+
+class IdentifierTaken(AlreadyExists):
+    """Somebody else has the identifier."""
+
+
+class IdentifierLimit(FailedPrecondition):
+    """The customer would have more identifiers of the kind than one person has."""
+
+
+class IdentifierUnusable(FailedPrecondition):
+    """The identifier tells nobody: a placeholder, shared by many, or blocked."""
+
+
+class IdentifierNotFound(NotFound):
+    """The customer does not have this identifier."""
+
+
+class SameCustomer(FailedPrecondition):
+    """The two are one customer already."""
+
+
+class MemberConflict(FailedPrecondition):
+    """Both have a member number."""
+
+
+class SurvivorNotKnown(FailedPrecondition):
+    """An anonymous customer cannot go on for a known one."""
+
+
+class NeverMerge(FailedPrecondition):
+    """Somebody said that the two are different persons."""
+
+
+class MergeNotFound(NotFound):
+    """There is no such merge."""
+
+
+class AlreadyUnmerged(FailedPrecondition):
+    """The merge was taken back before."""

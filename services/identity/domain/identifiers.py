@@ -35,6 +35,7 @@ class DropReason(StrEnum):
     LIMIT = "LIMIT"
     FOREIGN = "FOREIGN"
     CONFLICT = "CONFLICT"
+    NEVER_MERGE = "NEVER_MERGE"
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,9 +148,9 @@ class IdentifierReader:
                 usable[found.claim_id] = found
         return Reading(tuple(sorted(usable.values(), key=lambda it: it.rank)), tuple(dropped))
 
-    def read_one(self, tenant: str, given: GivenIdentifier) -> Identifier | None:
-        """The identifier for a look-up; None when its value is blocked or malformed beyond use."""
-        found = self._identifier(tenant, 0, given, "identifier")
+    def read_one(self, tenant: str, given: GivenIdentifier, field: str = "identifier") -> Identifier | None:
+        """The identifier in `field` of a request; None when its value is blocked or malformed beyond use."""
+        found = self._identifier(tenant, 0, given, field)
         return found if isinstance(found, Identifier) else None
 
     def _identifier(self, tenant: str, position: int, given: GivenIdentifier, field: str) -> Identifier | Dropped:

@@ -1,7 +1,7 @@
 """The kinds of identifier by which a brand can know a person, and the rules of each.
 
-A new identifier namespace goes here: one line in `NAMESPACES`, where its place is its priority, with a form out of
-`forms.py`. Namespaces of one `priority` number are equals.
+A new identifier namespace goes here: one line in `_TABLE` with its `priority`, of which the lowest tells most, and a form
+out of `forms.py`. Namespaces of one priority are equals.
 """
 
 from collections.abc import Mapping

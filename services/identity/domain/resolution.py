@@ -6,7 +6,7 @@ telling first; of the customers that are left, the senior one goes on for all.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
@@ -14,12 +14,13 @@ from itertools import chain
 from typing import Final
 
 from services.identity.domain.customer import ConflictRule, Customer
-from services.identity.domain.identifiers import Identifier, LinkedIdentifier
+from services.identity.domain.identifiers import Identifier, IdentifierKey, LinkedIdentifier
 from services.identity.domain.namespaces import NAMESPACES, Namespace
 
 MOST_LINKED: Final = 50
 
-_CountKey = tuple[str, str]
+CountKey = tuple[str, str]
+"""A namespace, and the scope where each has a limit of its own."""
 
 
 class Outcome(StrEnum):
@@ -104,7 +105,9 @@ def decide(encounter: Encounter) -> Decision:
     kept: list[Sight] = []
     demoted: list[Demotion] = []
     for it in near:
-        if union.take(it):
+        if union.forbids(it):
+            demoted.append(Demotion(it, ConflictRule.NEVER_MERGE))
+        elif union.take(it):
             kept.append(it)
         else:
             demoted.append(Demotion(it, ConflictRule.LIMIT))
@@ -170,6 +173,16 @@ def _reassigned(encounter: Encounter, demotion: Demotion, union: "_Union") -> De
     return demotion
 
 
+def oldest_weak(
+    linked: Iterable[LinkedIdentifier], number: int, used: Collection[IdentifierKey] = ()
+) -> tuple[LinkedIdentifier, ...]:
+    """The first `number` weak identifiers to be linked; none of `used`."""
+    if number <= 0:
+        return ()
+    weak = [it for it in linked if not it.rules.strong and it.key not in used]
+    return tuple(sorted(weak, key=lambda it: (it.linked_at, it.key))[:number])
+
+
 class _Union:
     """The customer that results if everything taken so far is one person.
 
@@ -179,11 +192,16 @@ class _Union:
     def __init__(self, at: datetime, customer: Customer | None) -> None:
         self._at = at
         self.owners: list[Customer] = []
-        self._counts: Counter[_CountKey] = Counter()
+        self._counts: Counter[CountKey] = Counter()
         self._new = 0
         self._firm = 0
         if customer is not None:
             self._join(customer, self._count(customer))
+
+    def forbids(self, sight: Sight) -> bool:
+        """Whether somebody said that whoever has the identifier is another person."""
+        owner = sight.owner
+        return owner is not None and any(it.is_kept_apart_from(owner) for it in self.owners)
 
     def take(self, sight: Sight) -> bool:
         """Take in the identifier and whoever has it, unless a limit forbids it."""
@@ -201,36 +219,36 @@ class _Union:
     def overflow(self, kept: Sequence[Sight]) -> tuple[LinkedIdentifier, ...]:
         """The oldest weak identifiers beyond the most a customer may have in all; none of `kept`."""
         linked = [it for owner in self.owners for it in owner.identifiers.values()]
-        beyond = len(linked) + self._new - MOST_LINKED
-        if beyond <= 0:
-            return ()
-        used = {it.identifier.key for it in kept}
-        weak = [it for it in linked if not it.rules.strong and it.key not in used]
-        return tuple(sorted(weak, key=lambda it: (it.linked_at, it.key))[:beyond])
+        return oldest_weak(linked, len(linked) + self._new - MOST_LINKED, {it.identifier.key for it in kept})
 
     def _take_new(self, identifier: Identifier) -> bool:
         rules = identifier.rules
         key = _count_key(rules, identifier.scope)
-        if self._counts[key] >= rules.limit.count or self._firm >= MOST_LINKED:
+        returns = any(identifier.key in it.lost for it in self.owners)  # and counts already
+        if (self._counts[key] >= rules.limit.count and not returns) or self._firm >= MOST_LINKED:
             return False
-        self._counts[key] += 1
+        self._counts[key] += not returns
         self._new += 1
         self._firm += 1
         return True
 
-    def _has_room(self, owner: Customer, counts: Counter[_CountKey]) -> bool:
+    def _has_room(self, owner: Customer, counts: Counter[CountKey]) -> bool:
         within = all(self._counts[key] + count <= NAMESPACES[key[0]].limit.count for key, count in counts.items())
         return within and self._firm + _strong(owner) <= MOST_LINKED
 
-    def _join(self, owner: Customer, counts: Counter[_CountKey]) -> None:
+    def _join(self, owner: Customer, counts: Counter[CountKey]) -> None:
         self.owners.append(owner)
         self._counts.update(counts)
         self._firm += _strong(owner)
 
-    def _count(self, customer: Customer) -> Counter[_CountKey]:
-        """How many identifiers of each kind count against the limits now."""
+    def _count(self, customer: Customer) -> Counter[CountKey]:
         relevant = chain(customer.identifiers.values(), customer.lost.values())
-        return Counter(_count_key(it.rules, it.scope) for it in relevant if _is_recent(it, it.rules, self._at))
+        return count(relevant, self._at)
+
+
+def count(identifiers: Iterable[LinkedIdentifier], at: datetime) -> Counter[CountKey]:
+    """How many of `identifiers` of each kind count against the limits at `at`."""
+    return Counter(_count_key(it.rules, it.scope) for it in identifiers if _is_recent(it, it.rules, at))
 
 
 def _strong(customer: Customer) -> int:
@@ -242,5 +260,5 @@ def _is_recent(identifier: LinkedIdentifier, rules: Namespace, at: datetime) -> 
     return window is None or identifier.linked_at > at - window
 
 
-def _count_key(rules: Namespace, scope: str) -> _CountKey:
+def _count_key(rules: Namespace, scope: str) -> CountKey:
     return rules.name, scope if rules.limit.per_scope else ""

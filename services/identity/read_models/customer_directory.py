@@ -1,7 +1,8 @@
 """CustomerDirectory: every customer with its nodes and how many identifiers of which kind it has, for lists.
 
 Each row is built from the events of one customer alone, so that it does not matter how the log interleaves customers.
-Identifiers are counted by node and nodes mapped to customers: a merge changes the map and nothing else.
+Identifiers are counted by node and nodes mapped to customers: a merge changes the map and nothing else, and so does one that is
+taken back, but for identifiers that do not stay with their nodes.
 """
 
 from collections import Counter
@@ -32,6 +33,7 @@ customers = sa.Table(
     sa.Column("registered_at", sa.DateTime(timezone=True), nullable=False),
     sa.Column("became_known_at", sa.DateTime(timezone=True)),
     sa.Column("merged_into", sa.Uuid),
+    sa.Index("customers_by_survivor", "tenant", "merged_into"),
 )
 
 nodes = sa.Table(
@@ -57,7 +59,7 @@ class CustomerDirectoryProjection:
     """Keeps the three tables."""
 
     name = "customer_directory"
-    version = 1
+    version = 2
     source: Source = "events"
     tables = tables
 
@@ -112,6 +114,12 @@ def canonical(rows: sa.Connection, wanted: Sequence[UUID]) -> dict[UUID, UUID]:
     return {it.node: it.customer for it in rows.execute(query)}
 
 
+def nodes_with(rows: sa.Connection, node: UUID) -> list[UUID]:
+    """All nodes of the customer to whom `node` belongs; none if there is no such node."""
+    beside = sa.select(nodes.c.customer).where(nodes.c.node == node).scalar_subquery()
+    return list(rows.scalars(sa.select(nodes.c.node).where(nodes.c.customer == beside)))
+
+
 def _nodes_of(rows: sa.Connection, wanted: Sequence[UUID]) -> dict[UUID, list[UUID]]:
     query = sa.select(nodes.c.customer, nodes.c.node).where(nodes.c.customer.in_(wanted)).order_by(nodes.c.node)
     found: dict[UUID, list[UUID]] = {}
@@ -134,7 +142,7 @@ class _Changes:
 
     registered: list[Row] = field(default_factory=list)
     known: list[Row] = field(default_factory=list)
-    merged: list[tuple[str, UUID, UUID]] = field(default_factory=list)
+    fates: dict[tuple[str, UUID], tuple[CustomerState, UUID | None]] = field(default_factory=dict)
     counted: Counter[tuple[str, UUID, str]] = field(default_factory=Counter)
 
     def take(self, recorded: Recorded) -> None:
@@ -149,36 +157,27 @@ class _Changes:
                 self._count(tenant, identifiers, -1)
             case Customer.BecameKnown(originator_id=id, assignment_key=key, became_known_at=at):
                 self.known.append((tenant, id, key, at))
+                if (tenant, id) in self.fates:
+                    self.fates[tenant, id] = CustomerState.KNOWN, None
             case Customer.MergedInto(originator_id=id, survivor_id=survivor):
-                self.merged.append((tenant, id, survivor))
+                self.fates[tenant, id] = CustomerState.MERGED, survivor
+            case Customer.Restored(originator_id=id, state=state, moves=moves):
+                self.fates[tenant, id] = state, None
+                self._count(tenant, [it.identifier for it in moves], -1)
+                self._count(tenant, [it.moved for it in moves], 1)
 
     def _count(self, tenant: str, identifiers: Sequence[LinkedIdentifier], step: int) -> None:
         for it in identifiers:
             self.counted[tenant, it.node, it.namespace] += step
 
     def write(self, rows: sa.Connection) -> None:
-        """Of one customer's events being registered comes first and being merged last."""
+        """Of one customer's events being registered comes first."""
         _write(rows, _REGISTER, self.registered)
         _write(rows, _ADD_NODES, [(tenant, id) for tenant, id, *_ in self.registered])
         _write(rows, _BECOME_KNOWN, self.known)
-        _write(rows, _MERGE, self.merged)
-        _write(rows, _MOVE_NODES, self._moves(rows))
+        _write(rows, _DECIDE, [(*customer, *fate) for customer, fate in self.fates.items()])
+        _write(rows, _PLACE, list(self.fates))
         _write(rows, _COUNT, [(*key, count) for key, count in self.counted.items()])
-
-    def _moves(self, rows: sa.Connection) -> list[Row]:
-        """Every merged customer with whom its nodes belong to now.
-
-        A survivor may itself be part of somebody by now, or not be in the log yet.
-        """
-        if not self.merged:
-            return []
-        pairs = _columns([(tenant, survivor) for tenant, _, survivor in self.merged])
-        owner = {(it.tenant, it.node): it.customer for it in rows.execute(_OWNERS, pairs)}
-        moved = {(tenant, loser): owner.get((tenant, survivor), survivor) for tenant, loser, survivor in self.merged}
-        for tenant, loser in moved:
-            while (tenant, moved[tenant, loser]) in moved:
-                moved[tenant, loser] = moved[tenant, moved[tenant, loser]]
-        return [(tenant, loser, root) for (tenant, loser), root in moved.items()]
 
 
 def _write(rows: sa.Connection, statement: sa.TextClause, values: Sequence[Row]) -> None:
@@ -205,20 +204,28 @@ _BECOME_KNOWN: Final = sa.text(
     " FROM unnest(CAST(:a AS text[]), CAST(:b AS uuid[]), CAST(:c AS text[]), CAST(:d AS timestamptz[]))"
     " AS v(tenant, customer, key, at) WHERE (c.tenant, c.customer) = (v.tenant, v.customer)"
 )
-_MERGE: Final = sa.text(
-    "UPDATE customers c SET state = 'MERGED', merged_into = v.survivor"
-    " FROM unnest(CAST(:a AS text[]), CAST(:b AS uuid[]), CAST(:c AS uuid[])) AS v(tenant, customer, survivor)"
-    " WHERE (c.tenant, c.customer) = (v.tenant, v.customer)"
+_DECIDE: Final = sa.text(
+    "UPDATE customers c SET state = v.state, merged_into = v.survivor"
+    " FROM unnest(CAST(:a AS text[]), CAST(:b AS uuid[]), CAST(:c AS text[]), CAST(:d AS uuid[]))"
+    " AS v(tenant, customer, state, survivor) WHERE (c.tenant, c.customer) = (v.tenant, v.customer)"
 )
-_OWNERS: Final = sa.text(
-    "SELECT n.tenant, n.node, n.customer FROM customer_nodes n"
-    " JOIN unnest(CAST(:a AS text[]), CAST(:b AS uuid[])) AS v(tenant, node) USING (tenant, node)"
+_PLACE: Final = sa.text("""
+WITH RECURSIVE below (tenant, node) AS (
+  SELECT * FROM unnest(CAST(:a AS text[]), CAST(:b AS uuid[]))
+  UNION
+  SELECT c.tenant, c.customer FROM below b JOIN customers c ON (c.tenant, c.merged_into) = (b.tenant, b.node)
+), above (tenant, node, customer) AS (
+  SELECT tenant, node, node FROM below
+  UNION
+  SELECT a.tenant, a.node, c.merged_into FROM above a
+    JOIN customers c ON (c.tenant, c.customer) = (a.tenant, a.customer) AND c.merged_into IS NOT NULL
 )
-_MOVE_NODES: Final = sa.text(
-    "UPDATE customer_nodes n SET customer = v.root"
-    " FROM unnest(CAST(:a AS text[]), CAST(:b AS uuid[]), CAST(:c AS uuid[])) AS v(tenant, loser, root)"
-    " WHERE (n.tenant, n.customer) = (v.tenant, v.loser)"
-)
+UPDATE customer_nodes n SET customer = a.customer FROM above a
+  WHERE (n.tenant, n.node) = (a.tenant, a.node) AND NOT EXISTS (
+    SELECT FROM customers c WHERE (c.tenant, c.customer) = (a.tenant, a.customer) AND c.merged_into IS NOT NULL
+  )
+""")
+"""Every customer below those given, and the end of the merges above it."""
 _COUNT: Final = sa.text(
     "INSERT INTO identifier_counts AS i (tenant, node, namespace, count)"
     " SELECT * FROM unnest(CAST(:a AS text[]), CAST(:b AS uuid[]), CAST(:c AS text[]), CAST(:d AS int[]))"

@@ -29,6 +29,7 @@ class IdentityStatistics:
     shared_devices: int = 0
     reassignments: int = 0
     conflicts: int = 0
+    unmerges: int = 0
 
 
 _COUNTERS: Final = tuple(asdict(IdentityStatistics()))
@@ -47,7 +48,7 @@ class IdentityStatisticsProjection:
     """One row per tenant."""
 
     name = "identity_statistics"
-    version = 1
+    version = 2
     source: Source = "events"
     tables = tables
 
@@ -85,6 +86,9 @@ def _steps(event: Event) -> Iterator[tuple[str, int]]:
         case Customer.MergedInto(former_state=former):
             yield "merges", 1
             yield ("known_customers" if former is CustomerState.KNOWN else "anonymous_customers"), -1
+        case Customer.Restored(state=state):
+            yield "unmerges", 1
+            yield ("known_customers" if state is CustomerState.KNOWN else "anonymous_customers"), 1
         case Customer.ConflictDetected():
             yield "conflicts", 1
         case IdentifierClaim.Reassigned():

@@ -99,8 +99,8 @@ class MembershipServicer(MembershipServiceServicer):
     async def ListLedger(self, request: pb.ListLedgerRequest, context: Context) -> pb.ListLedgerResponse:
         page = LEDGER.page(request)
         member = await the_member(self._bus, _tenant(), UUID(request.customer_id))
-        account = account_id(_tenant(), member.customer)
-        found = await self._read_models.query(lambda rows: list_entries(rows, account, page.after, page.limit))
+        accounts = [account_id(_tenant(), it) for it in member.history.nodes]
+        found = await self._read_models.query(lambda rows: list_entries(rows, accounts, page.after, page.limit))
         rows, token = LEDGER.cut(request, found, key=lambda row: [row.position, row.line])
         return pb.ListLedgerResponse(entries=map(responses.ledger_entry, rows), next_page_token=token)
 

@@ -17,8 +17,9 @@ from services.membership.application.messages import (
 )
 from services.membership.application.points_commands import BurnResult, LotResult
 from services.membership.domain.lots import Balance, Burn
-from services.membership.domain.member import Member, MemberState, Via
+from services.membership.domain.member import Member, MemberState
 from services.membership.domain.program import Program
+from services.membership.domain.standing import Via
 from services.membership.read_models.members import MemberCounts
 from services.membership.read_models.points_statistics import PointsTotals
 
@@ -30,6 +31,10 @@ _KINDS: Final[Mapping[tuple[str, str], points_pb2.LedgerEntryKind.ValueType]] = 
     ("LOTS", "REVERSED"): points_pb2.LEDGER_ENTRY_KIND_REVERSED,
     ("DEBT", "REVERSED"): points_pb2.LEDGER_ENTRY_KIND_OWED,
     ("LOTS", "DEBT"): points_pb2.LEDGER_ENTRY_KIND_REPAID,
+    ("TRANSFERRED", "LOTS"): points_pb2.LEDGER_ENTRY_KIND_TRANSFERRED_IN,
+    ("LOTS", "TRANSFERRED"): points_pb2.LEDGER_ENTRY_KIND_TRANSFERRED_OUT,
+    ("DEBT", "TRANSFERRED"): points_pb2.LEDGER_ENTRY_KIND_DEBT_TRANSFERRED_IN,
+    ("TRANSFERRED", "DEBT"): points_pb2.LEDGER_ENTRY_KIND_DEBT_TRANSFERRED_OUT,
 }
 
 

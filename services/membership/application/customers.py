@@ -20,17 +20,22 @@ def find_program(work: UnitOfWork) -> Program | None:
 
 def find_member(node: UUID, work: UnitOfWork) -> Member | None:
     """The customer to whom the facts of `node` belong; None for one without facts so far."""
-    tenant = work.context.tenant
-    member = work.find(Member, member_id(tenant, node))
-    while member is not None and member.merged_into is not None:
-        survivor = member.merged_into
-        member = work.find(Member, member_id(tenant, survivor)) or notice(survivor, work)
-    return member
+    member = work.find(Member, member_id(work.context.tenant, node))
+    return member if member is None else [member, *ancestors(member, work)][-1]
 
 
 def member_of(node: UUID, work: UnitOfWork) -> Member:
     """The customer to whom the facts of `node` belong; `node` itself if nothing else is known."""
     return find_member(node, work) or notice(node, work)
+
+
+def ancestors(member: Member, work: UnitOfWork) -> list[Member]:
+    """Of whom `member` is a part, and of whom they are, up to the customer."""
+    above = []
+    while (survivor := member.merged_into) is not None:
+        member = work.find(Member, member_id(work.context.tenant, survivor)) or notice(survivor, work)
+        above.append(member)
+    return above
 
 
 def known_member(customer: UUID, work: UnitOfWork) -> Member:

@@ -5,14 +5,20 @@ from services.membership.application.enrollment_commands import (
     CountOrder,
     CountRefund,
     EnrollMember,
-    MergeMembers,
     RecognizeCustomer,
     count_order,
     count_refund,
     customer_loads,
     enroll_member,
-    merge_members,
     recognize_customer,
+)
+from services.membership.application.merge_commands import (
+    FollowAwaitedMerges,
+    MergeMembers,
+    UnmergeMembers,
+    follow_awaited_merges,
+    merge_members,
+    unmerge_members,
 )
 from services.membership.application.points_commands import (
     BurnPoints,
@@ -48,6 +54,16 @@ HANDLERS: Handlers = (
         MergeMembers,
         merge_members,
         loads=lambda it: customer_loads(it.tenant, it.survivor, it.loser),
+    ),
+    handler(
+        UnmergeMembers,
+        unmerge_members,
+        loads=lambda it: customer_loads(it.tenant, it.survivor, it.restored),
+    ),
+    handler(
+        FollowAwaitedMerges,
+        follow_awaited_merges,
+        loads=lambda it: customer_loads(it.tenant, it.restored),
     ),
     handler(EnrollMember, enroll_member, loads=lambda it: customer_loads(it.tenant, it.customer)),
     handler(GrantPoints, grant_points, loads=lambda it: customer_loads(it.tenant, it.customer)),

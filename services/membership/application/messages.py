@@ -11,9 +11,10 @@ from scrm.membership.v1 import member_pb2, points_pb2, program_pb2
 from services.membership.domain.expiry_rules import ExpiryRule
 from services.membership.domain.join_policy import JoinPolicy
 from services.membership.domain.lots import Allocation, Lot, LotState, Source
-from services.membership.domain.member import MemberState, Via
+from services.membership.domain.member import MemberState
 from services.membership.domain.money import money_parts
 from services.membership.domain.program import Program
+from services.membership.domain.standing import Via
 
 EXPIRIES: Final[Mapping[ExpiryRule, program_pb2.PointsExpiry.ValueType]] = {
     ExpiryRule.ROLLING_12_MONTH_END: program_pb2.POINTS_EXPIRY_ROLLING_12_MONTH_END,

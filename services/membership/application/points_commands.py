@@ -10,6 +10,7 @@ from services.membership.application.customers import (
     find_program,
     keeping_time,
     known_member,
+    member_of,
     set_timer,
 )
 from services.membership.domain.errors import ProgramNotDefined
@@ -105,7 +106,7 @@ def burn_points(command: BurnPoints, work: UnitOfWork) -> BurnResult:
     member, account = _account_for(command.customer, work)
     member.require_membership()
     with keeping_time(account, work):
-        burn = account.burn(command.ref, command.points, command.purpose, work.now)
+        burn = account.burn(command.ref, command.points, command.purpose, work.now, command.customer)
     return BurnResult(member.customer, burn, account.balance(work.now))
 
 
@@ -113,7 +114,10 @@ def cancel_burn(command: CancelBurn, work: UnitOfWork) -> BurnResult:
     """Raises MemberNotFound, BurnNotFound."""
     member, account = _account_for(command.customer, work)
     with keeping_time(account, work):
-        burn = account.cancel_burn(command.ref, work.now)
+        before = account.find_burn(command.ref, command.customer)
+        burn = account.cancel_burn(command.ref, work.now, command.customer)
+    if before is not None and not before.cancelled:
+        _restore_elsewhere(account, burn, work)
     return BurnResult(member.customer, burn, account.balance(work.now))
 
 
@@ -130,6 +134,14 @@ def settle_account(command: SettleAccount, work: UnitOfWork) -> None:
     account = work.get(PointsAccount, command.account)
     account.settle(work.now)
     set_timer(account, work)
+
+
+def _restore_elsewhere(account: PointsAccount, burn: Burn, work: UnitOfWork) -> None:
+    """Points of lots that went back to another customer since they were spent go there too."""
+    for node, allocations in account.elsewhere(burn).items():
+        theirs = account_of(member_of(node, work), work)
+        with keeping_time(theirs, work):
+            theirs.restore(burn, allocations, work.now)
 
 
 def _account_for(customer: UUID, work: UnitOfWork) -> tuple[Member, PointsAccount]:

@@ -9,14 +9,15 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from google.type.money_pb2 import Money
 
 from chassis.envelope import Incoming, event_name
+from scrm.identity.v1 import customer_pb2
 from scrm.identity.v1 import events_pb2 as identity
 from scrm.tracking.v1 import events_pb2 as tracking
 from services.membership.application.enrollment_commands import (
     CountOrder,
     CountRefund,
-    MergeMembers,
     RecognizeCustomer,
 )
+from services.membership.application.merge_commands import FollowAwaitedMerges, MergeMembers, UnmergeMembers
 from services.membership.domain.join_policy import Spend
 from services.membership.domain.money import minor_units
 
@@ -68,12 +69,25 @@ def merge_memberships_of_merged_customers(incoming: Incoming) -> Commands:
     return (MergeMembers(incoming.tenant, *ids),)
 
 
+def restore_memberships_of_unmerged_customers(incoming: Incoming) -> Commands:
+    """Whenever a merge is taken back, both go on with what is their own, and merges that waited for it take effect."""
+    unmerged = incoming.parse(identity.CustomerUnmerged)
+    merge, survivor, restored = UUID(unmerged.merge_id), UUID(unmerged.survivor_id), UUID(unmerged.restored_id)
+    is_known = unmerged.restored_state == customer_pb2.CUSTOMER_STATE_KNOWN
+    known_since = _instant(unmerged.unmerge_time) if is_known else None
+    return (
+        UnmergeMembers(incoming.tenant, merge, survivor, restored, known_since),
+        FollowAwaitedMerges(incoming.tenant, restored),
+    )
+
+
 POLICIES: Mapping[str, Callable[[Incoming], Commands]] = {
     "scrm.tracking.v1.OrderPaid": count_paid_order,
     "scrm.tracking.v1.OrderRefunded": count_refunded_order,
     "scrm.tracking.v1.OrderPaymentRevised": count_revised_order,
     "scrm.identity.v1.CustomerBecameKnown": recognize_customer_who_became_known,
     "scrm.identity.v1.CustomersMerged": merge_memberships_of_merged_customers,
+    "scrm.identity.v1.CustomerUnmerged": restore_memberships_of_unmerged_customers,
 }
 
 CONCERNS: Final = tuple(event_name(it.rpartition(".")[2]) for it in POLICIES)

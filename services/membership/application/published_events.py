@@ -16,12 +16,13 @@ from services.membership.application.messages import (
     allocation_messages,
     lot_message,
     money,
-    optional_timestamp,
     timestamp,
 )
+from services.membership.domain.lots import Allocation
 from services.membership.domain.member import Member
 from services.membership.domain.points_account import PointsAccount
 from services.membership.domain.program import Program
+from services.membership.domain.standing import Standing
 
 
 def publish(recorded: Recorded) -> Message | None:
@@ -82,14 +83,38 @@ def _revoked(it: Member.Revoked) -> Message:
 
 
 def _absorbed(it: Member.Absorbed) -> Message:
-    membership = it.membership
     return pb.MembersMerged(
         customer_id=str(it.customer),
-        loser_id=str(it.loser),
+        loser_id=str(it.part.customer),
         merge_id=str(it.merge),
-        member_no=membership.member_no if membership else "",
-        join_time=optional_timestamp(membership.joined_at if membership else None),
+        **_membership(it.standing),
     )
+
+
+def _released(it: Member.Released) -> Message:
+    return pb.MembersUnmerged(
+        customer_id=str(it.customer),
+        restored_id=str(it.restored),
+        merge_id=str(it.merge),
+        **_membership(it.record.standing),
+    )
+
+
+def _member_restored(it: Member.Restored) -> Message:
+    return pb.MemberRestored(
+        customer_id=str(it.customer),
+        survivor_id=str(it.survivor),
+        merge_id=str(it.merge),
+        **_membership(it.record.standing),
+    )
+
+
+def _membership(standing: Standing) -> dict[str, Any]:
+    """The fields that tell of a membership, if there is one."""
+    membership = standing.membership
+    if membership is None:
+        return {}
+    return {"member_no": membership.member_no, "join_time": timestamp(membership.joined_at)}
 
 
 def _granted(it: PointsAccount.Granted) -> Message:
@@ -159,6 +184,19 @@ def _reversed(it: PointsAccount.Reversed) -> Message:
     )
 
 
+def _withdrawn(it: PointsAccount.Withdrawn) -> Message:
+    return pb.PointsReversed(
+        customer_id=str(it.customer),
+        account_id=str(it.originator_id),
+        lot_id=str(it.lot),
+        source=SOURCES[it.source],
+        ref=it.ref,
+        points=it.points,
+        allocations=allocation_messages([Allocation(it.lot, it.points)]),
+        reverse_time=timestamp(it.withdrawn_at),
+    )
+
+
 def _debt_offset(it: PointsAccount.DebtOffset) -> Message:
     return pb.PointsDebtOffset(
         customer_id=str(it.customer),
@@ -175,7 +213,29 @@ def _taken_over(it: PointsAccount.TakenOver) -> Message:
         loser_id=str(it.from_customer),
         merge_id=str(it.merge),
         lots=[lot_message(lot) for lot in it.lots],
-        debt=it.debt,
+        debt=sum(it.debts.values()),
+    )
+
+
+def _split(it: PointsAccount.Split) -> Message:
+    return pb.PointsAccountsSplit(
+        customer_id=str(it.customer),
+        account_id=str(it.originator_id),
+        restored_id=str(it.to_customer),
+        merge_id=str(it.merge),
+        lots=[lot_message(lot) for lot in it.lots],
+        debt=sum(it.debts.values()),
+    )
+
+
+def _regained(it: PointsAccount.Regained) -> Message:
+    return pb.PointsAccountRestored(
+        customer_id=str(it.customer),
+        account_id=str(it.originator_id),
+        survivor_id=str(it.from_customer),
+        merge_id=str(it.merge),
+        lots=[lot_message(lot) for lot in it.lots],
+        debt=sum(it.debts.values()),
     )
 
 
@@ -186,14 +246,19 @@ PUBLISHED: Final[Mapping[type, Callable[[Any], Message]]] = {
     Member.JoinedEarlier: _joined_earlier,
     Member.Revoked: _revoked,
     Member.Absorbed: _absorbed,
+    Member.Released: _released,
+    Member.Restored: _member_restored,
     PointsAccount.Granted: _granted,
     PointsAccount.Activated: _activated,
     PointsAccount.Burned: _burned,
     PointsAccount.Restored: _restored,
     PointsAccount.Expired: _expired,
     PointsAccount.Reversed: _reversed,
+    PointsAccount.Withdrawn: _withdrawn,
     PointsAccount.DebtOffset: _debt_offset,
     PointsAccount.TakenOver: _taken_over,
+    PointsAccount.Split: _split,
+    PointsAccount.Regained: _regained,
 }
 """How each published event is told."""
 
@@ -203,7 +268,10 @@ PRIVATE: Final = frozenset[type](
         Member.Recognized,
         Member.SpendCounted,
         Member.SpendReduced,
+        Member.MergeAwaited,
         Member.MergedInto,
+        Member.MergeTakenBack,
+        Member.Corrected,
         PointsAccount.Opened,
         PointsAccount.HandedOver,
     }

@@ -1,6 +1,6 @@
 """Lots of points: what was granted at once, expires at once, and is used up first in, first gone."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -39,7 +39,7 @@ class Lot:
     """Points granted for (source, ref) to `node`; `rate` is what an order earned per 1.00.
 
     `expired` points went unspent, `reversed` points had to be given back (from this lot or not).
-    Spendable while active_at ≤ t < expire_at.
+    Spendable while active_at ≤ t < expire_at. `void` if all that was not gone was given back and may be granted again.
     """
 
     id: UUID
@@ -54,6 +54,7 @@ class Lot:
     rate: Decimal | None = None
     expired: int = 0
     reversed: int = 0
+    void: bool = False
 
     @property
     def state(self) -> LotState:
@@ -69,6 +70,11 @@ class Lot:
     def reversible(self) -> int:
         """Points of the grant that are neither given back nor gone unspent."""
         return self.granted - self.reversed - self.expired
+
+    @property
+    def is_unspent(self) -> bool:
+        """Whether all that can be given back is still there."""
+        return self.remaining == self.reversible > 0
 
     @property
     def due_at(self) -> datetime | None:
@@ -124,17 +130,18 @@ class Balance:
 
 @dataclass(frozen=True, slots=True)
 class Burn:
-    """Points spent under `ref`, and the lots they came from."""
+    """Points that `node` spent under `ref`, and the lots they came from."""
 
+    node: UUID
     ref: str
     points: int
     allocations: tuple[Allocation, ...]
     cancelled: bool = False
 
 
-def lot_id(tenant: str, account: UUID, source: Source, ref: str) -> UUID:
-    """The lot that (source, ref) grants in an account: there can be only one."""
-    return natural_id(tenant, "lot", account, source, ref)
+def lot_id(tenant: str, node: UUID, source: Source, ref: str, turn: int = 1) -> UUID:
+    """The lot that (source, ref) grants to a node: there can be only one that is not void."""
+    return natural_id(tenant, "lot", node, source, ref, *([turn] if turn > 1 else []))
 
 
 def first_expiring_first(lots: Iterable[Lot]) -> list[Lot]:
@@ -153,6 +160,17 @@ def allocate(points: int, lots: Iterable[Lot]) -> tuple[Allocation, ...]:
             taken.append(Allocation(lot.id, share))
             points -= share
     return tuple(taken)
+
+
+def shares(points: int, weights: Mapping[UUID, int]) -> dict[UUID, int]:
+    """`points` divided in proportion to `weights`, of which they are not more; what is left over goes to the largest fractions."""
+    whole = sum(weights.values())
+    parts = {it: divmod(points * weight, whole) for it, weight in weights.items()}
+    found = {it: part for it, (part, _) in parts.items()}
+    by_fraction = sorted(parts, key=lambda it: (-parts[it][1], it))
+    for it in by_fraction[: points - sum(found.values())]:
+        found[it] += 1
+    return found
 
 
 def total(allocations: Iterable[Allocation]) -> int:

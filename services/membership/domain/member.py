@@ -1,16 +1,17 @@
 """A customer on the way into the program, and in it: what they spent, since when they are a member."""
 
-import base64
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
+from datetime import datetime
 from enum import StrEnum
 from functools import lru_cache
 from uuid import UUID
 
 from chassis.aggregate import Aggregate, Event, InitialEvent, event, natural_id
 from services.membership.domain.errors import NotAMember, NotKnown, OrderNotCounted
-from services.membership.domain.join_policy import JoinPolicy, Qualification, Spend
+from services.membership.domain.history import Entry, EntryKind, History, Part, Record
+from services.membership.domain.join_policy import JoinPolicy, Spend
+from services.membership.domain.standing import Membership, Standing, Via
 
 
 class MemberState(StrEnum):
@@ -22,24 +23,6 @@ class MemberState(StrEnum):
     MERGED = "MERGED"
 
 
-class Via(StrEnum):
-    """How somebody became a member."""
-
-    SPEND = "SPEND"
-    STAFF = "STAFF"
-
-
-@dataclass(frozen=True, slots=True)
-class Membership:
-    """A membership in force; orders paid from `earns_from` on earn points."""
-
-    member_no: str
-    via: Via
-    policy_version: int
-    joined_at: datetime
-    earns_from: datetime
-
-
 @lru_cache(maxsize=50_000)
 def member_id(tenant: str, customer: UUID) -> UUID:
     """The aggregate of one customer; a customer's id is the id of their first node."""
@@ -49,8 +32,9 @@ def member_id(tenant: str, customer: UUID) -> UUID:
 class Member(Aggregate):
     """One customer of a brand, as its program sees them, from their first order or recognition on.
 
-    Facts keep the node they came to. After a merge the aggregate of the loser only points to the
-    survivor's, which holds the facts of both.
+    Facts keep the node they came to. After a merge the aggregate of the loser stays as it was and points to the
+    survivor's, which holds the facts of both; when the merge is taken back it goes on from there with what came to its
+    nodes meanwhile. A merge takes effect as soon as no other does that stands in its way.
     """
 
     TOPIC = "membership.Member"
@@ -63,6 +47,7 @@ class Member(Aggregate):
 
     class Recognized(Event):
         TOPIC = "membership.MemberRecognized"
+        node: UUID
         known_since: datetime
 
     class SpendCounted(Event):
@@ -96,6 +81,12 @@ class Member(Aggregate):
         customer: UUID
         revoked_at: datetime
 
+    class MergeAwaited(Event):
+        TOPIC = "membership.MemberMergeAwaited"
+        customer: UUID
+        survivor: UUID
+        merge: UUID
+
     class MergedInto(Event):
         TOPIC = "membership.MemberMergedInto"
         customer: UUID
@@ -105,12 +96,34 @@ class Member(Aggregate):
     class Absorbed(Event):
         TOPIC = "membership.MemberAbsorbed"
         customer: UUID
-        loser: UUID
         merge: UUID
-        spends: tuple[Spend, ...]
-        known_since: datetime | None
-        membership: Membership | None
-        revoked_at: datetime | None
+        part: Part
+        standing: Standing
+
+    class MergeTakenBack(Event):
+        TOPIC = "membership.MemberMergeTakenBack"
+        customer: UUID
+        merge: UUID
+
+    class Released(Event):
+        TOPIC = "membership.MemberReleased"
+        customer: UUID
+        restored: UUID
+        merge: UUID
+        record: Record
+
+    class Corrected(Event):
+        TOPIC = "membership.MemberCorrected"
+        customer: UUID
+        merge: UUID
+        record: Record
+
+    class Restored(Event):
+        TOPIC = "membership.MemberRestored"
+        customer: UUID
+        survivor: UUID
+        merge: UUID
+        record: Record
 
     @event(Noticed)
     def __init__(
@@ -122,16 +135,19 @@ class Member(Aggregate):
     ) -> None:
         self.tenant = tenant
         self.customer = customer
-        self.known_since = known_since
-        self.spends: dict[UUID, Spend] = {}
-        self.membership: Membership | None = None
-        self.revoked_at: datetime | None = None
-        self.merged_into: UUID | None = None
+        known = {customer: known_since} if known_since is not None else {}
+        self.history = History(tenant, customer, known)
+        self.merges: dict[UUID, UUID] = {}
+        self.taken_back: set[UUID] = set()
+        self.merged_by: UUID | None = None
+        self.left: UUID | None = None
 
     @classmethod
     def notice(cls, tenant: str, customer: UUID, known_since: datetime | None = None) -> "Member":
         """Take note of a customer who ordered or was recognized."""
         return cls(member_id(tenant, customer), tenant, customer, known_since)
+
+    # What is there
 
     @property
     def state(self) -> MemberState:
@@ -141,29 +157,48 @@ class Member(Aggregate):
             return MemberState.ACTIVE
         return MemberState.PROSPECT if self.revoked_at is None else MemberState.REVOKED
 
+    @property
+    def merged_into(self) -> UUID | None:
+        return self.merges[self.merged_by] if self.merged_by is not None else None
+
+    @property
+    def known_since(self) -> datetime | None:
+        return self.history.known_since
+
+    @property
+    def spends(self) -> Mapping[UUID, Spend]:
+        return self.history.spends
+
+    @property
+    def membership(self) -> Membership | None:
+        return self.history.standing.membership
+
+    @property
+    def revoked_at(self) -> datetime | None:
+        return self.history.standing.revoked_at
+
+    def entries_of(self, nodes: Collection[UUID], customer: UUID) -> list[Entry]:
+        """What was learned of `nodes` while they were part of this customer, but for `customer` becoming so."""
+        entries = (it for it in self.history.entries if it.node in nodes)
+        return [it for it in entries if it.part is None or it.node != customer]
+
     def require_membership(self) -> Membership:
         """Raises NotAMember."""
         if self.membership is None:
             raise NotAMember(state=self.state)
         return self.membership
 
-    def recognize(self, at: datetime) -> None:
-        """The customer is known since `at`; of several such instants the first counts."""
-        if self.known_since is None or at < self.known_since:
-            self._recognized(at)
+    # What can be done
 
-    @event(Recognized)
-    def _recognized(self, known_since: datetime) -> None:
-        self.known_since = known_since
+    def recognize(self, node: UUID, at: datetime) -> None:
+        """The customer is known by `node` since `at`; of several such instants the first counts."""
+        if node not in self.history.known or at < self.history.known[node]:
+            self._recognized(node, at)
 
     def count(self, spend: Spend) -> None:
         """Count a paid order towards the threshold, once."""
         if spend.order not in self.spends:
             self._spend_counted(spend.order, spend.node, spend.net, spend.currency, spend.paid_at)
-
-    @event(SpendCounted)
-    def _spend_counted(self, order: UUID, node: UUID, net: int, currency: str, paid_at: datetime) -> None:
-        self.spends[order] = Spend(order, node, net, currency, paid_at)
 
     def reduce(self, order: UUID, net: int, refunded_at: datetime) -> None:
         """A refund left `net` of the order. Raises OrderNotCounted."""
@@ -172,10 +207,6 @@ class Member(Aggregate):
         if net < self.spends[order].net:
             self._spend_reduced(order, net, refunded_at)
 
-    @event(SpendReduced)
-    def _spend_reduced(self, order: UUID, net: int, refunded_at: datetime) -> None:
-        self.spends[order] = replace(self.spends[order], net=net)
-
     def consider_joining(self, policy: JoinPolicy, changed_from: datetime | None = None) -> bool:
         """Join, or join earlier than so far, if the threshold is reached; whether that happened.
 
@@ -183,125 +214,129 @@ class Member(Aggregate):
         depends on the facts alone, not on the order in which they became known here: somebody who
         spent enough and is recognized later is a member from that instant on.
         """
-        present = self.membership
-        if present is not None and changed_from is not None and changed_from > present.joined_at:
-            return False
-        if self.known_since is None or policy.is_out_of_reach(self.spends.values()):
-            return False
-        last = present.joined_at if present is not None else None
-        found = policy.qualification(self.spends.values(), self._instants(changed_from, last))
+        found = self.history.joining(policy, changed_from)
         if found is None:
             return False
-        if present is None:
-            self._joined(self.customer, self._membership_from(found, policy), found.order)
-            return True
-        if (found.at, found.earns_from) < (present.joined_at, present.earns_from):
-            earlier = replace(present, joined_at=found.at, earns_from=found.earns_from)
-            self._joined_earlier(self.customer, earlier, found.order)
-            return True
-        return False
+        if self.membership is None:
+            self._joined(self.customer, *found)
+        else:
+            self._joined_earlier(self.customer, *found)
+        return True
 
     def enroll(self, at: datetime) -> Membership:
         """Staff makes the customer a member. Raises NotKnown for somebody anonymous."""
         if self.known_since is None:
             raise NotKnown
         if self.membership is None:
-            membership = Membership(self._member_no(), Via.STAFF, 0, at, at)
+            membership = Membership(self.history.member_no, Via.STAFF, 0, at, at)
             self._joined(self.customer, membership, None)
         return self.require_membership()
 
-    @event(Joined)
-    def _joined(self, customer: UUID, membership: Membership, crossing_order: UUID | None) -> None:
-        self.membership = membership
-
-    @event(JoinedEarlier)
-    def _joined_earlier(self, customer: UUID, membership: Membership, crossing_order: UUID) -> None:
-        self.membership = membership
-
     def consider_revoking(self, policy: JoinPolicy, refunded_at: datetime) -> bool:
         """Take back a membership that a refund left without its reason; whether that happened."""
-        present = self.membership
-        if present is None or present.via is not Via.SPEND:
-            return False
-        if refunded_at > present.joined_at + timedelta(days=policy.revoke_on_refund_days):
-            return False
-        if policy.qualification(self.spends.values(), self._instants(None, None)) is not None:
+        if not self.history.has_lost_its_reason(policy, refunded_at):
             return False
         self._revoked(self.customer, refunded_at)
         return True
 
-    @event(Revoked)
-    def _revoked(self, customer: UUID, revoked_at: datetime) -> None:
-        self.membership = None
-        self.revoked_at = revoked_at
-
-    def absorb(self, loser: "Member", merge: UUID) -> None:
-        """Become one with `loser`: both lists of orders, one membership, the earlier of two."""
-        loser.point_to(self.customer, merge)
-        if loser.spends or loser.known_since or loser.revoked_at:
-            self._absorbed(
-                self.customer,
-                loser.customer,
-                merge,
-                tuple(loser.spends.values()),
-                min(_given(self.known_since, loser.known_since), default=None),
-                _one_of(self.membership, loser.membership),
-                max(_given(self.revoked_at, loser.revoked_at), default=None),
-            )
+    def await_merge(self, survivor: UUID, merge: UUID) -> None:
+        """Be part of `survivor` when no other merge stands in the way any more."""
+        self._merge_awaited(self.customer, survivor, merge)
 
     def point_to(self, survivor: UUID, merge: UUID) -> None:
         """The facts of this customer, and those still to come, belong to `survivor` from now on."""
         self._merged_into(self.customer, survivor, merge)
 
+    def absorb(self, loser: "Member", merge: UUID) -> None:
+        """Become one with `loser`: both lists of orders, one membership, the earlier of two."""
+        part = loser.history.part()
+        self._absorbed(self.customer, merge, part, self.history.standing.together_with(part.standing))
+
+    def take_back(self, merge: UUID) -> None:
+        """This customer is not, and will not be, part of another by `merge`."""
+        if merge not in self.taken_back:
+            self._merge_taken_back(self.customer, merge)
+
+    def release(
+        self, restored: UUID, merge: UUID, nodes: Collection[UUID], below: Iterable["Member"], policy: JoinPolicy | None
+    ) -> None:
+        """Be what this customer would be without `nodes`; those `below` have released them already."""
+        if not any(it.concerns(nodes) for it in self.history.entries):
+            return
+        record = self.history.without(nodes, {it.customer: it.history.part() for it in below}, policy).record()
+        if self.merged_into is None:
+            self._released(self.customer, restored, merge, record)
+        else:
+            self._corrected(self.customer, merge, record)
+
+    def restore(self, survivor: UUID, merge: UUID, entries: Collection[Entry], policy: JoinPolicy | None) -> None:
+        """Go on alone, with what came to this customer's nodes while they were part of `survivor`."""
+        if entries or not self.history.is_empty:
+            alone = self.history.without((), {}, policy)
+            alone.follow(entries, policy)
+            self._restored(self.customer, survivor, merge, alone.record())
+
+    # What that changes
+
+    @event(Recognized)
+    def _recognized(self, node: UUID, known_since: datetime) -> None:
+        self.history.learn(Entry(EntryKind.RECOGNIZED, node, at=known_since))
+
+    @event(SpendCounted)
+    def _spend_counted(self, order: UUID, node: UUID, net: int, currency: str, paid_at: datetime) -> None:
+        self.history.learn(Entry(EntryKind.PAID, node, spend=Spend(order, node, net, currency, paid_at)))
+
+    @event(SpendReduced)
+    def _spend_reduced(self, order: UUID, net: int, refunded_at: datetime) -> None:
+        left = replace(self.spends[order], net=net)
+        self.history.learn(Entry(EntryKind.REFUNDED, left.node, at=refunded_at, spend=left))
+
+    @event(Joined)
+    def _joined(self, customer: UUID, membership: Membership, crossing_order: UUID | None) -> None:
+        if membership.via is Via.STAFF:
+            self.history.learn(Entry(EntryKind.ENROLLED, customer, membership=membership))
+        self._stand(self.history.standing.joined(membership))
+
+    @event(JoinedEarlier)
+    def _joined_earlier(self, customer: UUID, membership: Membership, crossing_order: UUID) -> None:
+        self._stand(self.history.standing.joined(membership))
+
+    @event(Revoked)
+    def _revoked(self, customer: UUID, revoked_at: datetime) -> None:
+        self._stand(self.history.standing.revoked(revoked_at))
+
+    @event(MergeAwaited)
+    def _merge_awaited(self, customer: UUID, survivor: UUID, merge: UUID) -> None:
+        self.merges[merge] = survivor
+
     @event(MergedInto)
     def _merged_into(self, customer: UUID, survivor: UUID, merge: UUID) -> None:
-        self.merged_into = survivor
+        self.merges[merge] = survivor
+        self.merged_by = merge
 
     @event(Absorbed)
-    def _absorbed(
-        self,
-        customer: UUID,
-        loser: UUID,
-        merge: UUID,
-        spends: tuple[Spend, ...],
-        known_since: datetime | None,
-        membership: Membership | None,
-        revoked_at: datetime | None,
-    ) -> None:
-        self.spends.update({it.order: it for it in spends})
-        self.known_since = known_since
-        self.membership = membership
-        self.revoked_at = revoked_at
+    def _absorbed(self, customer: UUID, merge: UUID, part: Part, standing: Standing) -> None:
+        self.history.learn(Entry(EntryKind.MERGED, part.customer, part=part))
+        self._stand(standing)
 
-    def _instants(self, first: datetime | None, last: datetime | None) -> list[datetime]:
-        """When the threshold may have been reached: at recognition and at each order after it."""
-        assert self.known_since is not None  # noqa: S101 - asked of known customers only
-        paid = (it.paid_at for it in self.spends.values() if it.paid_at > self.known_since)
-        return sorted(
-            at
-            for at in {self.known_since, *paid}
-            if (first is None or at >= first)
-            and (last is None or at <= last)
-            and (self.revoked_at is None or at > self.revoked_at)
-        )
+    @event(MergeTakenBack)
+    def _merge_taken_back(self, customer: UUID, merge: UUID) -> None:
+        survivor = self.merges.pop(merge, None)
+        self.taken_back.add(merge)
+        if self.merged_by == merge:
+            self.merged_by, self.left = None, survivor
 
-    def _membership_from(self, found: Qualification, policy: JoinPolicy) -> Membership:
-        return Membership(self._member_no(), Via.SPEND, policy.version, found.at, found.earns_from)
+    @event(Released)
+    def _released(self, customer: UUID, restored: UUID, merge: UUID, record: Record) -> None:
+        self.history.restore(record)
 
-    def _member_no(self) -> str:
-        """M and 16 letters or digits, the same for the same customer: 80 bits of their natural id."""
-        digits = base64.b32encode(natural_id(self.tenant, "member_no", self.customer).bytes[:10])
-        return f"M{digits.decode()}"
+    @event(Corrected)
+    def _corrected(self, customer: UUID, merge: UUID, record: Record) -> None:
+        self.history.restore(record)
 
+    @event(Restored)
+    def _restored(self, customer: UUID, survivor: UUID, merge: UUID, record: Record) -> None:
+        self.history.restore(record)
 
-def _given(*instants: datetime | None) -> Iterable[datetime]:
-    return [it for it in instants if it is not None]
-
-
-def _one_of(mine: Membership | None, other: Membership | None) -> Membership | None:
-    """My number, and the terms of the membership that began earlier."""
-    if mine is None or other is None:
-        return mine or other
-    first = min(mine, other, key=lambda it: it.joined_at)
-    earns_from = min(mine.earns_from, other.earns_from)
-    return replace(first, member_no=mine.member_no, earns_from=earns_from)
+    def _stand(self, standing: Standing) -> None:
+        self.history.standing = standing

@@ -1,6 +1,6 @@
 """A customer's points: lots that are granted, spent first-expiring-first, and gone at an instant."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import lru_cache
@@ -26,6 +26,7 @@ from services.membership.domain.lots import (
     allocate,
     first_expiring_first,
     lot_id,
+    shares,
     total,
 )
 from services.membership.domain.tally import Tally
@@ -40,7 +41,11 @@ def account_id(tenant: str, customer: UUID) -> UUID:
 
 
 class PointsAccount(Aggregate):
-    """The points of one customer. Debt means that every active point is used up."""
+    """The points of one customer. Debt means that every active point is used up.
+
+    Lots, burns and debts stay with the node they came to: a merge hands all of them over to the account of the
+    survivor, and when it is taken back those of the restored customer's nodes return, less what was used meanwhile.
+    """
 
     TOPIC = "membership.PointsAccount"
 
@@ -72,6 +77,7 @@ class PointsAccount(Aggregate):
     class Burned(Event):
         TOPIC = "membership.PointsBurned"
         customer: UUID
+        node: UUID
         ref: str
         points: int
         purpose: str
@@ -81,6 +87,7 @@ class PointsAccount(Aggregate):
     class Restored(Event):
         TOPIC = "membership.PointsRestored"
         customer: UUID
+        node: UUID
         ref: str
         allocations: tuple[Allocation, ...]
         new_lots: tuple[Lot, ...]
@@ -104,11 +111,24 @@ class PointsAccount(Aggregate):
         to_debt: int
         reversed_at: datetime
 
+    class Withdrawn(Event):
+        TOPIC = "membership.PointsWithdrawn"
+        customer: UUID
+        lot: UUID
+        source: Source
+        ref: str
+        points: int
+        void: bool
+        withdrawn_at: datetime
+
     class HandedOver(Event):
         TOPIC = "membership.PointsAccountHandedOver"
         customer: UUID
         to_customer: UUID
         merge: UUID
+        lots: tuple[Lot, ...]
+        debts: dict[UUID, int]
+        moved_at: datetime
 
     class TakenOver(Event):
         TOPIC = "membership.PointsAccountTakenOver"
@@ -117,8 +137,30 @@ class PointsAccount(Aggregate):
         merge: UUID
         lots: tuple[Lot, ...]
         burns: tuple[Burn, ...]
-        debt: int
-        tally: Tally
+        elsewhere: dict[UUID, UUID]
+        debts: dict[UUID, int]
+        moved_at: datetime
+
+    class Split(Event):
+        TOPIC = "membership.PointsAccountSplit"
+        customer: UUID
+        to_customer: UUID
+        merge: UUID
+        lots: tuple[Lot, ...]
+        burns: tuple[Burn, ...]
+        debts: dict[UUID, int]
+        moved_at: datetime
+
+    class Regained(Event):
+        TOPIC = "membership.PointsAccountRegained"
+        customer: UUID
+        from_customer: UUID
+        merge: UUID
+        lots: tuple[Lot, ...]
+        burns: tuple[Burn, ...]
+        elsewhere: dict[UUID, UUID]
+        debts: dict[UUID, int]
+        moved_at: datetime
 
     @event(Opened)
     def __init__(
@@ -132,8 +174,9 @@ class PointsAccount(Aggregate):
         self.lots: dict[UUID, Lot] = {}
         self.open: dict[UUID, Lot] = {}
         self.grants: dict[tuple[Source, str], UUID] = {}
-        self.burns: dict[str, Burn] = {}
-        self.debt = 0
+        self.burns: dict[tuple[UUID, str], Burn] = {}
+        self.debts: dict[UUID, int] = {}
+        self.sent: dict[UUID, UUID] = {}
         self.tally = Tally()
 
     @classmethod
@@ -154,6 +197,29 @@ class PointsAccount(Aggregate):
     def granted_lot(self, source: Source, ref: str) -> Lot | None:
         lot = self.grants.get((source, ref))
         return self.lots[lot] if lot is not None else None
+
+    def find_burn(self, ref: str, node: UUID) -> Burn | None:
+        """What `node` spent under `ref`, or else whoever is part of this customer."""
+        mine = self.burns.get((node, ref))
+        return mine or next((it for it in self.burns.values() if it.ref == ref), None)
+
+    def elsewhere(self, burn: Burn) -> dict[UUID, tuple[Allocation, ...]]:
+        """What `burn` took from lots that went back to other customers since, by the node of the lot."""
+        found: dict[UUID, tuple[Allocation, ...]] = {}
+        for it in burn.allocations:
+            if (node := self.sent.get(it.lot)) is not None:
+                found[node] = (*found.get(node, ()), it)
+        return found
+
+    @property
+    def debt(self) -> int:
+        """Points owed; `debts` tells for which grants."""
+        return sum(self.debts.values())
+
+    @property
+    def nodes(self) -> set[UUID]:
+        """Every node that has a share in this."""
+        return {it.node for it in self.lots.values()} | {it.node for it in self.burns.values()}
 
     @property
     def next_due(self) -> datetime | None:
@@ -189,7 +255,7 @@ class PointsAccount(Aggregate):
             raise ValueOutOfRange("points must expire after they activate", field="expire_time")
         self.settle(now)
         lot = Lot(
-            lot_id(self.tenant, self.customer, grant.source, grant.ref),
+            self._new_lot(grant),
             grant.node,
             grant.source,
             grant.ref,
@@ -205,9 +271,10 @@ class PointsAccount(Aggregate):
         self._repay(now)
         return self.lots[lot.id]
 
-    def burn(self, ref: str, points: int, purpose: str, now: datetime) -> Burn:
+    def burn(self, ref: str, points: int, purpose: str, now: datetime, node: UUID | None = None) -> Burn:
         """Spend points, once per `ref`. Raises OutOfRange, InsufficientPoints, BurnRefUsed."""
-        if (present := self.burns.get(ref)) is not None:
+        node = node or self.customer
+        if (present := self.find_burn(ref, node)) is not None:
             if present.points != points:
                 raise BurnRefUsed(burned=present.points)
             return present
@@ -217,26 +284,30 @@ class PointsAccount(Aggregate):
         if points > available:
             raise InsufficientPoints(available=available)
         self.settle(now)
-        self._burned(self.customer, ref, points, purpose, allocate(points, self._active()), now)
-        return self.burns[ref]
+        self._burned(self.customer, node, ref, points, purpose, allocate(points, self._active()), now)
+        return self.burns[node, ref]
 
-    def cancel_burn(self, ref: str, now: datetime) -> Burn:
-        """Give the points of a burn back to their lots; nothing the second time.
+    def cancel_burn(self, ref: str, now: datetime, node: UUID | None = None) -> Burn:
+        """Give the points of a burn back to their lots, as far as these are here; nothing the second time.
 
         What belongs to a lot that expired meanwhile comes back as a new lot that lives for 30 days.
         Raises BurnNotFound.
         """
-        burn = self.burns.get(ref)
+        burn = self.find_burn(ref, node or self.customer)
         if burn is None:
             raise BurnNotFound
         if not burn.cancelled:
-            self.settle(now)
-            gone = [it for it in burn.allocations if self._is_gone(it.lot, now)]
-            back = tuple(it for it in burn.allocations if it not in gone)
-            new_lots = tuple(self._restore_lot(ref, it, now) for it in gone)
-            self._restored(self.customer, ref, back, new_lots, now)
-            self._repay(now)
-        return self.burns[ref]
+            self.restore(burn, [it for it in burn.allocations if it.lot in self.lots], now)
+        return self.burns[burn.node, ref]
+
+    def restore(self, burn: Burn, allocations: Sequence[Allocation], now: datetime) -> None:
+        """Give back what `burn`, of this account or of one that these lots were in, took from lots of this account."""
+        self.settle(now)
+        gone = [it for it in allocations if self._is_gone(it.lot, now)]
+        back = tuple(it for it in allocations if it not in gone)
+        new_lots = tuple(self._restore_lot(burn.ref, it, now) for it in gone)
+        self._restored(self.customer, burn.node, burn.ref, back, new_lots, now)
+        self._repay(now)
 
     def reverse(self, source: Source, ref: str, points: int | None, now: datetime) -> Lot:
         """Take back `points` of a grant, or (None) all that is left of it; the rest becomes debt.
@@ -267,15 +338,37 @@ class PointsAccount(Aggregate):
             lot = self.lots[lot.id]
             self._take_back(lot, lot.reversible - target, now)
 
+    def withdraw(self, source: Source, ref: str, now: datetime) -> None:
+        """Take back what is there of a grant that lost its reason; if none of it was spent it may be made anew."""
+        self.settle(now)
+        lot = self.granted_lot(source, ref)
+        if lot is not None and lot.remaining:
+            self._withdrawn(self.customer, lot.id, source, ref, lot.remaining, lot.is_unspent, now)
+
     def take_over(self, other: "PointsAccount", merge: UUID, now: datetime) -> None:
-        """Hold the lots, burns and debt of `other` from now on; lots keep node, amounts, expiry."""
+        """Hold the lots, burns and debts of `other` from now on; lots keep node, amounts, expiry."""
         self.settle(now)
         other.settle(now)
         lots, burns = tuple(other.lots.values()), tuple(other.burns.values())
-        debt, tally = other.debt, other.tally
-        other._handed_over(other.customer, self.customer, merge)  # noqa: SLF001 - the same class
-        self._taken_over(self.customer, other.customer, merge, lots, burns, debt, tally)
+        debts, sent = dict(other.debts), dict(other.sent)
+        other._handed_over(other.customer, self.customer, merge, lots, debts, now)  # noqa: SLF001 - the same class
+        self._taken_over(self.customer, other.customer, merge, lots, burns, sent, debts, now)
         self._repay(now)
+
+    def give_back(self, other: "PointsAccount", nodes: Collection[UUID], merge: UUID, now: datetime) -> None:
+        """Let `other` have what is left of the lots and debts of `nodes`, and what they spent.
+
+        What one side's points paid for the other stays paid. A burn names its lots wherever they are.
+        """
+        self.settle(now)
+        lots = tuple(it for it in self.lots.values() if it.node in nodes)
+        burns = tuple(it for it in self.burns.values() if it.node in nodes)
+        going = {it.id for it in lots}
+        used = {it.lot for burn in burns for it in burn.allocations} - going
+        elsewhere = {it: self.lots[it].node if it in self.lots else self.sent[it] for it in used}
+        debts = {lot: points for lot, points in self.debts.items() if lot in going}
+        self._split(self.customer, other.customer, merge, lots, burns, debts, now)
+        other._regained(other.customer, self.customer, merge, lots, burns, elsewhere, debts, now)  # noqa: SLF001
 
     # How that is decided
 
@@ -296,6 +389,13 @@ class PointsAccount(Aggregate):
         to_debt = points - total(allocations)
         self._reversed(self.customer, lot.id, lot.source, lot.ref, points, allocations, to_debt, now)
 
+    def _new_lot(self, grant: Grant) -> UUID:
+        turn, id = 1, lot_id(self.tenant, grant.node, grant.source, grant.ref)
+        while id in self.lots:
+            turn += 1
+            id = lot_id(self.tenant, grant.node, grant.source, grant.ref, turn)
+        return id
+
     def _is_gone(self, lot: UUID, now: datetime) -> bool:
         expire_at = self.lots[lot].expire_at
         return expire_at is not None and expire_at <= now
@@ -303,7 +403,7 @@ class PointsAccount(Aggregate):
     def _restore_lot(self, ref: str, allocation: Allocation, now: datetime) -> Lot:
         old, points = self.lots[allocation.lot], allocation.points
         ref = f"{ref}/{old.id}"
-        new = lot_id(self.tenant, self.customer, Source.RESTORE, ref)
+        new = lot_id(self.tenant, old.node, Source.RESTORE, ref)
         expire_at = now + RESTORED_POINTS_LIVE
         return Lot(new, old.node, Source.RESTORE, ref, points, points, now, expire_at, pending=False)
 
@@ -322,13 +422,15 @@ class PointsAccount(Aggregate):
     @event(DebtOffset)
     def _debt_offset(self, customer: UUID, allocations: tuple[Allocation, ...], offset_at: datetime) -> None:
         self._take(allocations)
-        self.debt -= total(allocations)
+        for lot, share in shares(total(allocations), self.debts).items():
+            self._owe(lot, -share)
         self._tally(debt_offsets=total(allocations))
 
     @event(Burned)
     def _burned(
         self,
         customer: UUID,
+        node: UUID,
         ref: str,
         points: int,
         purpose: str,
@@ -336,13 +438,14 @@ class PointsAccount(Aggregate):
         burned_at: datetime,
     ) -> None:
         self._take(allocations)
-        self.burns[ref] = Burn(ref, points, allocations)
+        self.burns[node, ref] = Burn(node, ref, points, allocations)
         self._tally(burned=points)
 
     @event(Restored)
     def _restored(
         self,
         customer: UUID,
+        node: UUID,
         ref: str,
         allocations: tuple[Allocation, ...],
         new_lots: tuple[Lot, ...],
@@ -353,7 +456,8 @@ class PointsAccount(Aggregate):
             self._keep(replace(lot, remaining=lot.remaining + it.points))
         for lot in new_lots:
             self._keep(lot)
-        self.burns[ref] = replace(self.burns[ref], cancelled=True)
+        if (burn := self.burns.get((node, ref))) is not None:
+            self.burns[node, ref] = replace(burn, cancelled=True)
         self._tally(restored=total(allocations) + sum(it.granted for it in new_lots))
 
     @event(Expired)
@@ -377,13 +481,39 @@ class PointsAccount(Aggregate):
     ) -> None:
         self._take(allocations)
         self._keep(replace(self.lots[lot], reversed=self.lots[lot].reversed + points))
-        self.debt += to_debt
+        self._owe(lot, to_debt)
         self._tally(reversed_from_lots=total(allocations), to_debt=to_debt)
 
+    @event(Withdrawn)
+    def _withdrawn(
+        self,
+        customer: UUID,
+        lot: UUID,
+        source: Source,
+        ref: str,
+        points: int,
+        void: bool,
+        withdrawn_at: datetime,
+    ) -> None:
+        present = self.lots[lot]
+        left, given_back = present.remaining - points, present.reversed + points
+        self._keep(replace(present, remaining=left, reversed=given_back, void=void))
+        if void:
+            del self.grants[source, ref]
+        self._tally(reversed_from_lots=points)
+
     @event(HandedOver)
-    def _handed_over(self, customer: UUID, to_customer: UUID, merge: UUID) -> None:
-        self.lots, self.open, self.grants, self.burns = {}, {}, {}, {}
-        self.debt, self.tally = 0, Tally()
+    def _handed_over(
+        self,
+        customer: UUID,
+        to_customer: UUID,
+        merge: UUID,
+        lots: tuple[Lot, ...],
+        debts: dict[UUID, int],
+        moved_at: datetime,
+    ) -> None:
+        self.lots, self.open, self.grants, self.burns, self.debts, self.sent = {}, {}, {}, {}, {}, {}
+        self._tally(handed_over=_left(lots), debt_handed_over=sum(debts.values()))
 
     @event(TakenOver)
     def _taken_over(
@@ -393,16 +523,77 @@ class PointsAccount(Aggregate):
         merge: UUID,
         lots: tuple[Lot, ...],
         burns: tuple[Burn, ...],
-        debt: int,
-        tally: Tally,
+        elsewhere: dict[UUID, UUID],
+        debts: dict[UUID, int],
+        moved_at: datetime,
+    ) -> None:
+        self._receive(lots, burns, elsewhere, debts)
+
+    @event(Split)
+    def _split(
+        self,
+        customer: UUID,
+        to_customer: UUID,
+        merge: UUID,
+        lots: tuple[Lot, ...],
+        burns: tuple[Burn, ...],
+        debts: dict[UUID, int],
+        moved_at: datetime,
+    ) -> None:
+        for burn in burns:
+            del self.burns[burn.node, burn.ref]
+        used = {it.lot for burn in self.burns.values() for it in burn.allocations}
+        for lot in lots:
+            del self.lots[lot.id]
+            self.open.pop(lot.id, None)
+            self.debts.pop(lot.id, None)
+            if lot.id in used:
+                self.sent[lot.id] = lot.node
+        self.grants = {}
+        self._index_grants()
+        self._tally(handed_over=_left(lots), debt_handed_over=sum(debts.values()))
+
+    @event(Regained)
+    def _regained(
+        self,
+        customer: UUID,
+        from_customer: UUID,
+        merge: UUID,
+        lots: tuple[Lot, ...],
+        burns: tuple[Burn, ...],
+        elsewhere: dict[UUID, UUID],
+        debts: dict[UUID, int],
+        moved_at: datetime,
+    ) -> None:
+        self._receive(lots, burns, elsewhere, debts)
+
+    def _receive(
+        self,
+        lots: tuple[Lot, ...],
+        burns: tuple[Burn, ...],
+        elsewhere: dict[UUID, UUID],
+        debts: dict[UUID, int],
     ) -> None:
         for lot in lots:
             self._keep(lot)
-            self.grants.setdefault((lot.source, lot.ref), lot.id)
-        for burn in burns:
-            self.burns.setdefault(burn.ref, burn)
-        self.debt += debt
-        self.tally += tally
+        self._index_grants()
+        self.burns.update(((it.node, it.ref), it) for it in burns)
+        sent = {**self.sent, **elsewhere}
+        self.sent = {lot: node for lot, node in sent.items() if lot not in self.lots}
+        for id, points in debts.items():
+            self._owe(id, points)
+        self._tally(received=_left(lots), debt_received=sum(debts.values()))
+
+    def _index_grants(self) -> None:
+        """Of several lots for one (source, ref) the first one here counts."""
+        for lot in self.lots.values():
+            if lot.source is not Source.RESTORE and not lot.void:
+                self.grants.setdefault((lot.source, lot.ref), lot.id)
+
+    def _owe(self, lot: UUID, points: int) -> None:
+        """So many points more, or less, for the grant of `lot`."""
+        if owed := self.debts.pop(lot, 0) + points:
+            self.debts[lot] = owed
 
     def _tally(self, **points: int) -> None:
         self.tally += Tally(**points)
@@ -418,3 +609,7 @@ class PointsAccount(Aggregate):
             self.open[lot.id] = lot
         else:
             self.open.pop(lot.id, None)
+
+
+def _left(lots: Iterable[Lot]) -> int:
+    return sum(it.remaining for it in lots)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """What ever happened to the points of an account, added up by kind."""
+    """What ever happened to the points of an account, added up by kind; some came from other accounts or went there."""
 
     granted: int = 0
     burned: int = 0
@@ -14,18 +14,22 @@ class Tally:
     reversed_from_lots: int = 0
     to_debt: int = 0
     debt_offsets: int = 0
+    received: int = 0
+    handed_over: int = 0
+    debt_received: int = 0
+    debt_handed_over: int = 0
 
     @property
     def remaining(self) -> int:
         """What all lots together must still hold."""
-        gained = self.granted + self.restored
-        gone = self.burned + self.expired + self.reversed_from_lots + self.debt_offsets
+        gained = self.granted + self.restored + self.received
+        gone = self.burned + self.expired + self.reversed_from_lots + self.debt_offsets + self.handed_over
         return gained - gone
 
     @property
     def debt(self) -> int:
         """What must still be owed."""
-        return self.to_debt - self.debt_offsets
+        return self.to_debt + self.debt_received - self.debt_offsets - self.debt_handed_over
 
     def __add__(self, other: "Tally") -> "Tally":
         return Tally(
@@ -36,4 +40,8 @@ class Tally:
             self.reversed_from_lots + other.reversed_from_lots,
             self.to_debt + other.to_debt,
             self.debt_offsets + other.debt_offsets,
+            self.received + other.received,
+            self.handed_over + other.handed_over,
+            self.debt_received + other.debt_received,
+            self.debt_handed_over + other.debt_handed_over,
         )

@@ -11,7 +11,8 @@ from sqlalchemy.dialects.postgresql import insert
 
 from chassis.log import Recorded
 from chassis.projection import Source
-from services.membership.domain.member import Member, Membership, MemberState
+from services.membership.domain.member import Member, MemberState
+from services.membership.domain.standing import Membership, Standing
 
 tables: Final = sa.MetaData()
 
@@ -36,7 +37,7 @@ class MembersProjection:
     """Keeps the table; of each customer only what the batch leaves behind is written."""
 
     name = "members"
-    version = 1
+    version = 2
     source: Source = "events"
     tables = tables
 
@@ -48,8 +49,13 @@ class MembersProjection:
                     written[it.tenant, customer] = _row(it.tenant, customer, membership)
                 case Member.JoinedEarlier(customer=customer, membership=membership):
                     written[it.tenant, customer] = _row(it.tenant, customer, membership)
-                case Member.Absorbed(customer=customer, membership=Membership() as membership):
-                    written[it.tenant, customer] = _row(it.tenant, customer, membership)
+                case Member.Absorbed(customer=customer, standing=standing):
+                    written[it.tenant, customer] = _standing_row(it.tenant, customer, standing)
+                case (
+                    Member.Released(customer=customer, record=record)
+                    | Member.Restored(customer=customer, record=record)
+                ):
+                    written[it.tenant, customer] = _standing_row(it.tenant, customer, record.standing)
                 case Member.MergedInto(customer=customer):
                     written[it.tenant, customer] = None
                 case Member.Revoked(customer=customer, revoked_at=at):
@@ -114,3 +120,13 @@ def _row(tenant: str, customer: UUID, membership: Membership) -> Row:
         "joined_at": membership.joined_at,
         "revoked_at": None,
     }
+
+
+def _standing_row(tenant: str, customer: UUID, standing: Standing) -> Row | None:
+    """The row of somebody of whom all is told at once; None for who is no member and never was."""
+    if standing.membership is not None:
+        return _row(tenant, customer, standing.membership)
+    if standing.former is None:
+        return None
+    revoked = {"state": MemberState.REVOKED.value, "revoked_at": standing.revoked_at}
+    return _row(tenant, customer, standing.former) | revoked

@@ -1,11 +1,12 @@
 """Points: the double-entry ledger, the lots, and the balances, three views that must add up to the same.
 
-Every entry moves points from one side to another (`ISSUED`, `LOTS`, `BURNED`, `EXPIRED`, `REVERSED`, `DEBT`). What the
-entries leave on the side LOTS is what the lots hold, on the side DEBT what is owed; `accounts_that_do_not_add_up` compares.
+Every entry moves points from one side to another (`ISSUED`, `LOTS`, `BURNED`, `EXPIRED`, `REVERSED`, `DEBT`), or to and from
+another account (`TRANSFERRED`), when customers become one or two. Entries stay in the account they were made in. What they
+leave on the side LOTS is what the lots hold, on the side DEBT what is owed; `accounts_that_do_not_add_up` compares.
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
@@ -16,7 +17,7 @@ import sqlalchemy as sa
 from chassis.log import Recorded
 from chassis.projection import Source
 from services.membership.domain.lots import Allocation, Lot
-from services.membership.domain.points_account import PointsAccount, account_id
+from services.membership.domain.points_account import PointsAccount
 
 tables: Final = sa.MetaData()
 
@@ -61,6 +62,7 @@ balances: Final = sa.Table(
     sa.Column("customer", sa.Uuid, nullable=False),
     sa.Column("remaining", sa.BigInteger, nullable=False),
     sa.Column("debt", sa.BigInteger, nullable=False),
+    sa.Column("handed_over", sa.Boolean, nullable=False),
     sa.CheckConstraint("remaining >= 0", name="points_balance_remaining"),
     sa.CheckConstraint("debt >= 0", name="points_balance_debt"),
 )
@@ -73,7 +75,7 @@ class PointsProjection:
     """Keeps the three tables; a batch is gathered in memory and written with a few statements."""
 
     name = "points"
-    version = 1
+    version = 2
     source: Source = "events"
     tables = tables
 
@@ -83,10 +85,13 @@ class PointsProjection:
             match it.event:
                 case PointsAccount.Opened(customer=customer):
                     gathered.opened.append(_balance(it.tenant, it.event.originator_id, customer))
-                case PointsAccount.TakenOver():
-                    gathered.write(rows)
-                    gathered = _Gathered()
-                    _repoint(rows, it.tenant, it.event)
+                case PointsAccount.HandedOver():
+                    gathered.handed_over[it.tenant, it.event.originator_id] = True
+                case PointsAccount.TakenOver(lots=moved):
+                    gathered.move(it.tenant, it.event.originator_id, moved)
+                case PointsAccount.Regained(lots=moved):
+                    gathered.handed_over[it.tenant, it.event.originator_id] = False
+                    gathered.move(it.tenant, it.event.originator_id, moved)
                 case PointsAccount.Granted(lot=lot):
                     gathered.lot(it.tenant, it.event.originator_id, lot)
                 case PointsAccount.Restored(new_lots=new_lots):
@@ -111,10 +116,12 @@ class Entry:
     new: bool = False
 
 
-def list_entries(rows: sa.Connection, account: UUID, after: tuple[int, int] | None, limit: int) -> list[Any]:
-    """Up to `limit` entries of an account behind (position, line) `after`, latest first."""
+def list_entries(
+    rows: sa.Connection, accounts: Collection[UUID], after: tuple[int, int] | None, limit: int
+) -> list[Any]:
+    """Up to `limit` entries of a customer's accounts behind (position, line) `after`, latest first."""
     place = sa.tuple_(ledger.c.position, ledger.c.line)
-    query = sa.select(ledger).where(ledger.c.account == account)
+    query = sa.select(ledger).where(ledger.c.account.in_(accounts))
     query = query.order_by(ledger.c.position.desc(), ledger.c.line.desc()).limit(limit)
     if after is not None:
         query = query.where(place < sa.tuple_(*map(sa.literal, after)))
@@ -138,8 +145,12 @@ def _entries(event: object) -> Iterator[Entry]:
             yield from _lines("LOTS", "REVERSED", it.allocations, it.source, it.ref, it.reversed_at)
             if it.to_debt:
                 yield Entry("DEBT", "REVERSED", it.to_debt, it.lot, it.source, it.ref, it.reversed_at)
+        case PointsAccount.Withdrawn(lot=lot, source=source, ref=ref, points=points, withdrawn_at=at):
+            yield Entry("LOTS", "REVERSED", points, lot, source, ref, at)
         case PointsAccount.DebtOffset(allocations=allocations, offset_at=at):
             yield from _lines("LOTS", "DEBT", allocations, "", "", at)
+        case _:
+            yield from _transfers(event)
 
 
 def _lines(
@@ -147,6 +158,22 @@ def _lines(
 ) -> Iterator[Entry]:
     for it in allocations:
         yield Entry(debit, credit, it.points, it.lot, source, ref, at)
+
+
+def _transfers(event: object) -> Iterator[Entry]:
+    """What is left of lots goes to another account or comes from there, and what is owed for them along with it."""
+    match event:
+        case PointsAccount.HandedOver() | PointsAccount.Split() as it:
+            points, debt = ("LOTS", "TRANSFERRED"), ("TRANSFERRED", "DEBT")
+        case PointsAccount.TakenOver() | PointsAccount.Regained() as it:
+            points, debt = ("TRANSFERRED", "LOTS"), ("DEBT", "TRANSFERRED")
+        case _:
+            return
+    for lot in it.lots:
+        if lot.remaining:
+            yield Entry(*points, lot.remaining, lot.id, lot.source, str(it.merge), it.moved_at)
+    for id, owed in it.debts.items():
+        yield Entry(*debt, owed, id, "", str(it.merge), it.moved_at)
 
 
 @dataclass(slots=True)
@@ -159,6 +186,11 @@ class _Gathered:
     lot_changes: dict[tuple[str, UUID], int] = field(default_factory=lambda: defaultdict(int))
     remaining: dict[Account, int] = field(default_factory=lambda: defaultdict(int))
     debt: dict[Account, int] = field(default_factory=lambda: defaultdict(int))
+    holders: dict[tuple[str, UUID], UUID] = field(default_factory=dict)
+    handed_over: dict[Account, bool] = field(default_factory=dict)
+
+    def move(self, tenant: str, account: UUID, moved: Iterable[Lot]) -> None:
+        self.holders.update(((tenant, lot.id), account) for lot in moved)
 
     def lot(self, tenant: str, account: UUID, lot: Lot) -> None:
         self.new_lots[tenant, lot.id] = {
@@ -194,7 +226,7 @@ class _Gathered:
         in_lots = entry.points * ((entry.credit == "LOTS") - (entry.debit == "LOTS"))
         self.remaining[tenant, account] += in_lots
         self.debt[tenant, account] += entry.points * ((entry.debit == "DEBT") - (entry.credit == "DEBT"))
-        if in_lots and not entry.new:
+        if in_lots and not entry.new and "TRANSFERRED" not in (entry.debit, entry.credit):
             if (made := self.new_lots.get((tenant, entry.lot))) is not None:
                 made["remaining"] += in_lots
             else:
@@ -208,6 +240,10 @@ class _Gathered:
         if self.lot_changes:
             changed = [{"t": t, "l": lot, "n": points} for (t, lot), points in self.lot_changes.items()]
             rows.execute(_CHANGE_LOT, changed)
+        if self.holders:
+            rows.execute(_MOVE_LOT, [{"t": t, "l": lot, "a": account} for (t, lot), account in self.holders.items()])
+        if self.handed_over:
+            rows.execute(_HAND_OVER, [{"t": t, "a": account, "h": it} for (t, account), it in self.handed_over.items()])
         if self.entries:
             rows.execute(sa.insert(ledger), self.entries)
             moved = [
@@ -221,6 +257,16 @@ _CHANGE_LOT: Final = (
     .where((lots.c.tenant == sa.bindparam("t")) & (lots.c.lot == sa.bindparam("l")))
     .values(remaining=lots.c.remaining + sa.bindparam("n"))
 )
+_MOVE_LOT: Final = (
+    sa.update(lots)
+    .where((lots.c.tenant == sa.bindparam("t")) & (lots.c.lot == sa.bindparam("l")))
+    .values(account=sa.bindparam("a"))
+)
+_HAND_OVER: Final = (
+    sa.update(balances)
+    .where((balances.c.tenant == sa.bindparam("t")) & (balances.c.account == sa.bindparam("a")))
+    .values(handed_over=sa.bindparam("h"))
+)
 _CHANGE_BALANCE: Final = (
     sa.update(balances)
     .where((balances.c.tenant == sa.bindparam("t")) & (balances.c.account == sa.bindparam("a")))
@@ -229,16 +275,11 @@ _CHANGE_BALANCE: Final = (
 
 
 def _balance(tenant: str, account: UUID, customer: UUID) -> Row:
-    return {"tenant": tenant, "account": account, "customer": customer, "remaining": 0, "debt": 0}
-
-
-def _repoint(rows: sa.Connection, tenant: str, event: PointsAccount.TakenOver) -> None:
-    """Everything of the loser's account is the survivor's from now on: entries, lots, what is left, what is owed."""
-    old, new = account_id(tenant, event.from_customer), event.originator_id
-    for table in (ledger, lots):
-        mine = (table.c.tenant == tenant) & (table.c.account == old)
-        rows.execute(sa.update(table).where(mine).values(account=new))
-    theirs = (balances.c.tenant == tenant) & (balances.c.account == old)
-    gone = rows.execute(sa.delete(balances).where(theirs).returning(balances.c.remaining, balances.c.debt)).one()
-    change = {"t": tenant, "a": new, "n": gone.remaining, "d": gone.debt}
-    rows.execute(_CHANGE_BALANCE, [change])
+    return {
+        "tenant": tenant,
+        "account": account,
+        "customer": customer,
+        "remaining": 0,
+        "debt": 0,
+        "handed_over": False,
+    }

@@ -58,7 +58,7 @@ def points_totals(rows: sa.Connection, at: datetime) -> PointsTotals:
         pending=int(held.pending),
         debt=int(moved.owed - moved.repaid),
         positive=rows.scalar(positive.where(per_account.c.active > balances.c.debt)) or 0,
-        accounts=rows.scalar(sa.select(sa.func.count()).select_from(balances)) or 0,
+        accounts=rows.scalar(sa.select(sa.func.count()).where(~balances.c.handed_over)) or 0,
         broken=accounts_that_do_not_add_up(rows),
     )
 

@@ -7,7 +7,7 @@ from chassis.commands import UnitOfWork
 from chassis.consumer import Incoming, Subscription
 from services.tagging.application.facts import EVENTS, STREAMS, Facts
 from services.tagging.application.ports import Audiences
-from services.tagging.application.rule_review import both, follow_merges, review
+from services.tagging.application.rule_review import Changes, both, regroup, review
 from services.tagging.domain.tags import Cause
 from services.tagging.read_models import audiences as tables
 from services.tagging.read_models.intake import take_in
@@ -28,15 +28,16 @@ class FactIntake:
         rows, tenant = work.rows, work.context.tenant
         tables.lock(rows, tenant, work.now, len(batch))
         taken = take_in(rows, tenant, facts)
-        merged, ordinals = taken.arrivals.merged, taken.arrivals.ordinals
-        survivors = frozenset(merged.values())
+        arrivals, ordinals = taken.arrivals, taken.arrivals.ordinals
 
         def cause(customer: UUID) -> Cause:
-            return Cause.MERGE if customer in survivors else Cause.EVENT
+            return Cause.MERGE if customer in arrivals.regrouped else Cause.EVENT
 
-        changes = follow_merges(work, self._audiences, merged, ordinals) if merged else {}
+        changes: Changes = {}
+        if arrivals.regrouped:
+            changes = regroup(work, self._audiences, arrivals.regrouped, arrivals.gone, ordinals)
         if taken.visits:
             changes = both(changes, review(work, self._audiences, taken.visits, ordinals, cause))
-        if merged:
-            tables.move_listed(rows, tenant, merged, ordinals)
-        tables.retag(rows, tenant, changes, taken.arrivals.identified)
+        if arrivals.regrouped:
+            tables.move_listed(rows, tenant, arrivals)
+        tables.retag(rows, tenant, changes, arrivals.identified)

@@ -28,10 +28,12 @@ class Recognition(NamedTuple):
 
 
 class Merge(NamedTuple):
-    """`loser` and all that belongs to it is part of `survivor` from now on."""
+    """`loser` and all that belongs to it is part of `survivor`, unless that was taken back."""
 
+    id: UUID
     survivor: UUID
     loser: UUID
+    undone: bool
 
 
 class Paid(NamedTuple):
@@ -61,7 +63,7 @@ class Facts:
 
     nodes: dict[UUID, None] = field(default_factory=dict)
     recognitions: list[Recognition] = field(default_factory=list)
-    merges: list[Merge] = field(default_factory=list)
+    merges: dict[UUID, Merge] = field(default_factory=dict)
     visits: dict[UUID, list[Visit]] = field(default_factory=dict)
     paid: dict[UUID, Paid] = field(default_factory=dict)
     refunded: dict[tuple[UUID, str], Refunded] = field(default_factory=dict)
@@ -83,6 +85,12 @@ class Facts:
             self.visits[node] = [visit]
         else:
             visits.append(visit)
+
+    def merge(self, merge: Merge) -> None:
+        """Note a merge or that it was taken back, which is the last word on it whatever comes first."""
+        self.nodes[merge.survivor] = self.nodes[merge.loser] = None
+        if merge.undone or merge.id not in self.merges:
+            self.merges[merge.id] = merge
 
     def pay(self, paid: Paid) -> None:
         self.nodes[paid.node] = None
@@ -109,9 +117,12 @@ def _became_known(facts: Facts, message: Incoming) -> None:
 
 def _merged(facts: Facts, message: Incoming) -> None:
     it = message.parse(identity_events.CustomersMerged)
-    merge = Merge(UUID(it.survivor_id), UUID(it.loser_id))
-    facts.nodes[merge.survivor] = facts.nodes[merge.loser] = None
-    facts.merges.append(merge)
+    facts.merge(Merge(UUID(it.merge_id), UUID(it.survivor_id), UUID(it.loser_id), undone=False))
+
+
+def _unmerged(facts: Facts, message: Incoming) -> None:
+    it = message.parse(identity_events.CustomerUnmerged)
+    facts.merge(Merge(UUID(it.merge_id), UUID(it.survivor_id), UUID(it.restored_id), undone=True))
 
 
 def _behaved(facts: Facts, message: Incoming) -> None:
@@ -145,6 +156,7 @@ READERS: Final[Mapping[str, Callable[[Facts, Incoming], None]]] = {
     "scrm.identity.v1.CustomerCreated": _created,
     "scrm.identity.v1.CustomerBecameKnown": _became_known,
     "scrm.identity.v1.CustomersMerged": _merged,
+    "scrm.identity.v1.CustomerUnmerged": _unmerged,
     "scrm.tracking.v1.BehaviourTracked": _behaved,
     "scrm.tracking.v1.OrderPaid": _paid,
     "scrm.tracking.v1.OrderPaymentRevised": _payment_revised,
@@ -156,6 +168,7 @@ EVENTS: Final = (
     "customer_created",
     "customer_became_known",
     "customers_merged",
+    "customer_unmerged",
     "behaviour_tracked",
     "order_paid",
     "order_payment_revised",

@@ -54,6 +54,10 @@ class Audiences(Protocol):
         """The customer behind each of `ids` that is known of: a merged one stands for its survivor."""
         ...
 
+    def nodes(self, work: UnitOfWork, customer: UUID) -> list[UUID]:
+        """The nodes that are this customer now, its own among them."""
+        ...
+
     def visits(self, work: UnitOfWork, customers: Iterable[UUID]) -> dict[UUID, list[Visit]]: ...
 
     def customers_with_visits(self, work: UnitOfWork, after: int, limit: int) -> list[Customer]:

@@ -16,6 +16,7 @@ from services.tagging.domain.tenant_settings import TenantSettings
 PRIVATE: Final = frozenset[type](
     {
         CustomerTags.Opened,
+        CustomerTags.Withdrawn,
         RfmModel.Defined,
         Segment.MembersAdded,
         Segment.MembersRemoved,
@@ -50,7 +51,7 @@ def publish(recorded: Recorded) -> Message | None:
 def partition_key(recorded: Recorded) -> UUID:
     """The customer a tag belongs to; what is about no customer goes by its own id."""
     match recorded.event:
-        case CustomerTags.Opened(customer=customer):
+        case CustomerTags.Opened(customer=customer) | CustomerTags.Withdrawn(customer=customer):
             return customer
         case CustomerTags.Assigned(customer=customer) | CustomerTags.Removed(customer=customer):
             return customer
@@ -67,7 +68,7 @@ def _assigned(tenant: str, event: CustomerTags.Assigned) -> pb.TagAssigned:
         tag_key=it.tag,
         value=it.value,
         source=it.source,
-        cause=wire.cause(it.cause),
+        cause=wire.cause(event.cause),
         time=wire.timestamp(it.at),
         evidence=wire.evidence(it.evidence),
     )

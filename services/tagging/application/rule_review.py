@@ -1,6 +1,6 @@
-"""Whenever a fact arrives, a customer is merged or a moment comes: do the rule tags still fit the facts?"""
+"""Whenever a fact arrives, a customer is merged or un-merged or a moment comes: do the tags still fit the facts?"""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from uuid import UUID
 
 from pyroaring import BitMap
@@ -11,7 +11,7 @@ from services.tagging.application.ports import NO_STATE, Audiences, Change, Cust
 from services.tagging.domain.calendar import Calendar
 from services.tagging.domain.rules import RULE_TAGS, RULES, Course, SessionHoursRule, follow
 from services.tagging.domain.sessions import Visit, sessions
-from services.tagging.domain.tags import Cause, CustomerTags, tags_id
+from services.tagging.domain.tags import Cause, CustomerTags, latest, tags_id
 from services.tagging.domain.tenant_settings import DEFAULT_ZONE, TenantSettings, settings_id
 
 REVIEW_CUSTOMER = "review_customer"
@@ -33,11 +33,13 @@ def review(
     ordinal_of: Mapping[UUID, int],
     cause: Callable[[UUID], Cause],
 ) -> Changes:
-    """Decide all rule tags anew for the customers with these `visits`; who comes into and goes out of which tag."""
-    calendar = calendar_of(work)
+    """Decide all rule tags anew for the customers with these `visits`; who comes into and goes out of which tag.
+
+    Since when and why a tag is there is decided anew too for those whose `cause` is MERGE.
+    """
     changes: Changes = {}
     for rule in RULES:
-        flips = _decide(work, audiences, rule, visits, calendar)
+        flips = _decide(work, audiences, rule, visits, cause)
         if flips:
             _record(work, rule.tag, flips, cause)
             changes[rule.tag] = Change(
@@ -52,9 +54,10 @@ def _decide(
     audiences: Audiences,
     rule: SessionHoursRule,
     visits: Mapping[UUID, Sequence[Visit]],
-    calendar: Calendar,
+    cause: Callable[[UUID], Cause],
 ) -> dict[UUID, Course]:
-    """The courses of those for whom the tag comes or goes; keeps the states and timers of all."""
+    """The courses of those for whom the tag comes or goes, or is to be explained anew; keeps the states of all."""
+    calendar = calendar_of(work)
     before = audiences.rule_states(work, rule.tag, visits)
     kept: dict[UUID, RuleState] = {}
     flips: dict[UUID, Course] = {}
@@ -64,13 +67,13 @@ def _decide(
             continue
         course = follow(rule, sessions(theirs), calendar, work.now)
         new = RuleState(course.assigned, course.first, course.next_change)
+        if new.assigned != old.assigned or (new.assigned and cause(customer) is Cause.MERGE):
+            flips[customer] = course
         if new == old:
             continue
         kept[customer] = new
         if new.next_change != old.next_change:
             _set_timer(work, customer, rule.tag, new)
-        if new.assigned != old.assigned:
-            flips[customer] = course
     audiences.keep_rule_states(work, rule.tag, kept)
     return flips
 
@@ -103,32 +106,44 @@ def tags_of(work: UnitOfWork, customers: Iterable[UUID]) -> dict[UUID, CustomerT
     return tags
 
 
-def follow_merges(
-    work: UnitOfWork, audiences: Audiences, merged: Mapping[UUID, UUID], ordinal_of: Mapping[UUID, int]
+def regroup(
+    work: UnitOfWork,
+    audiences: Audiences,
+    nodes: Mapping[UUID, Sequence[UUID]],
+    gone: Collection[UUID],
+    ordinal_of: Mapping[UUID, int],
 ) -> Changes:
-    """Move the tags of each merged customer to the survivor; who comes into and goes out of which tag.
+    """Let tags go with their nodes after merges and un-merges; who comes into and goes out of which tag.
 
-    The rule tags of the merged only go: those of the survivor are for `review`.
+    `nodes` are those of every customer that has others than before; whoever ceased to be a customer is `gone` and
+    loses all tags. The rule tags of the others are for `review`.
     """
+    _forget_states(work, audiences, gone)
+    tenant = work.context.tenant
+    ids = [tags_id(tenant, node) for theirs in nodes.values() for node in theirs]
+    tags = {it.customer: it for it in work.find_all(CustomerTags, ids).values()}
+    changes: Changes = {}
+    for customer in sorted(gone):
+        if customer in tags:
+            for tag in tags[customer].leave(work.now):
+                change(changes, tag).remove.add(ordinal_of[customer])
+    for customer, theirs in nodes.items():
+        given = latest([tags[node].given for node in theirs if node in tags], customer)
+        if given or customer in tags:
+            came, went = tags_of(work, (customer,))[customer].regroup(given, work.now)
+            for tag in came:
+                change(changes, tag).add.add(ordinal_of[customer])
+            for tag in went:
+                change(changes, tag).remove.add(ordinal_of[customer])
+    return changes
+
+
+def _forget_states(work: UnitOfWork, audiences: Audiences, gone: Collection[UUID]) -> None:
     for tag in RULE_TAGS:
-        states = audiences.rule_states(work, tag, merged)
+        states = audiences.rule_states(work, tag, gone)
         for customer in states:
             work.unschedule(REVIEW_CUSTOMER, f"{tag}:{customer}")
         audiences.keep_rule_states(work, tag, dict.fromkeys(states, NO_STATE))
-    tenant = work.context.tenant
-    losing = work.find_all(CustomerTags, [tags_id(tenant, it) for it in merged])
-    moving = {it.customer: it for it in losing.values() if it.assignments}
-    gaining = tags_of(work, {merged[it] for it in moving if moving[it].assignments.keys() - RULE_TAGS})
-    changes: Changes = {}
-    for loser, theirs in moving.items():
-        lost = list(theirs.assignments)
-        survivor = gaining.get(merged[loser])
-        gained = survivor.absorb(theirs, work.now) if survivor else theirs.leave(Cause.MERGE, work.now)
-        for tag in lost:
-            change(changes, tag).remove.add(ordinal_of[loser])
-        for tag in gained:
-            change(changes, tag).add.add(ordinal_of[merged[loser]])
-    return changes
 
 
 def change(changes: Changes, tag: str) -> Change:

@@ -39,7 +39,7 @@ def assign_tags(command: AssignTags, work: UnitOfWork, audiences: Audiences) -> 
 
 @dataclass(frozen=True, slots=True)
 class RemoveTags:
-    """Take tags given by hand from a customer."""
+    """Take tags given by hand from a customer, whichever of its nodes was given them."""
 
     customer_id: UUID
     tags: Sequence[str]
@@ -55,6 +55,10 @@ def remove_tags(command: RemoveTags, work: UnitOfWork, audiences: Audiences) -> 
 
     tags = _change(command.customer_id, work, audiences, remove)
     if changes:
+        parts = [tags_id(work.context.tenant, node) for node in audiences.nodes(work, tags.customer)]
+        for theirs in work.find_all(CustomerTags, parts).values():
+            for tag in changes:
+                theirs.withdraw(tag, work.now)
         audiences.retag(work, changes, BitMap())
     return tags
 

@@ -23,6 +23,7 @@ from services.tagging.read_models import (
     tag_holders,
     visits,
 )
+from services.tagging.read_models.directory import Arrivals
 
 _LOCK = (
     "INSERT INTO intake (tenant, messages, as_of) VALUES (%s, %s, %s) ON CONFLICT (tenant) DO UPDATE SET"
@@ -58,14 +59,18 @@ def retag(rows: sa.Connection, tenant: str, tags: Mapping[str, Change], others: 
     bitmaps.change(rows, tenant, changes)
 
 
-def move_listed(rows: sa.Connection, tenant: str, merged: Mapping[UUID, UUID], ordinal_of: Mapping[UUID, int]) -> None:
-    """After merges: each survivor is in the static segments that it or a merged one was in, and the merged in none."""
-    found = segments.listed_anywhere(rows, tenant, set(merged.values()))
-    gone = BitMap(ordinal_of[loser] for loser in merged)
-    changes = {
-        bitmaps.of_segment(segment): Change(BitMap(ordinal_of[it] for it in customers), gone)
-        for segment, customers in found.items()
-    }
+def move_listed(rows: sa.Connection, tenant: str, arrivals: Arrivals) -> None:
+    """Each customer with other nodes than before is in the static segments that list one of them; who is gone, in none.
+
+    No node comes from elsewhere, so that no segment but those that list one of them now can have changed.
+    """
+    ordinal_of = arrivals.ordinals
+    found = segments.listed_anywhere(rows, tenant, arrivals.regrouped)
+    concerned = BitMap(ordinal_of[it] for it in (*arrivals.regrouped, *arrivals.gone))
+    changes = {}
+    for segment, customers in found.items():
+        members = BitMap(ordinal_of[it] for it in customers)
+        changes[bitmaps.of_segment(segment)] = Change(members, concerned - members)
     bitmaps.change(rows, tenant, changes)
 
 
@@ -83,6 +88,9 @@ class PostgresAudiences:
 
     def customers(self, work: UnitOfWork, ids: Iterable[UUID]) -> dict[UUID, Customer]:
         return directory.canonical(work.rows, work.context.tenant, ids)
+
+    def nodes(self, work: UnitOfWork, customer: UUID) -> list[UUID]:
+        return directory.nodes_of(work.rows, work.context.tenant, customer)
 
     def visits(self, work: UnitOfWork, customers: Iterable[UUID]) -> dict[UUID, list[Visit]]:
         return visits.of_customers(work.rows, work.context.tenant, list(customers))

@@ -93,6 +93,9 @@ def unpack(packed: bytes) -> BitMap:
 
 
 def _packed(members: BitMap) -> bytes:
+    if members.get_statistics()["n_run_containers"]:
+        # What set operations leave as a run stays one even where a new set would have an array of the same length.
+        members = BitMap(members.to_array())
     members.run_optimize()
     return members.serialize()
 

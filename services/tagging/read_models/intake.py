@@ -25,5 +25,7 @@ def take_in(rows: sa.Connection, tenant: str, facts: Facts) -> TakenIn:
     """Write a batch of facts in the transaction of `rows`."""
     arrivals = directory.absorb(rows, tenant, facts)
     purchases.absorb(rows, tenant, facts.paid.values(), facts.refunded.values())
-    survivors = set(arrivals.merged.values())
-    return TakenIn(arrivals, visits.absorb(rows, tenant, facts.visits, arrivals.customer_of, survivors))
+    found = visits.absorb(rows, tenant, facts.visits, arrivals.customer_of, arrivals.regrouped)
+    for customer in arrivals.regrouped:
+        found.setdefault(customer, [])
+    return TakenIn(arrivals, found)

@@ -7,9 +7,9 @@ Everything in DERIVED follows from those. It is written in the transaction of th
 that a fact and its effect on tags and segments are seen together; `rebuild.py` makes it again from the two logs with
 the same functions:
 
-  inbox          → nodes, visits, purchases, refunds, intake   (directory.py, visits.py, purchases.py)
-  stored_events  → segments, static_members, tag_holders       (segments.py, tag_holders.py)
-  all of these   → rule_states, bitmaps                        (rule_states.py, bitmaps.py)
+  inbox          → merges, nodes, visits, purchases, refunds, intake   (directory.py, visits.py, purchases.py)
+  stored_events  → segments, static_members, tag_holders               (segments.py, tag_holders.py)
+  all of these   → rule_states, bitmaps                                (rule_states.py, bitmaps.py)
 
 Every table has `tenant`, and `node`, `customer` or an ordinal of one wherever it grows with them.
 """
@@ -54,6 +54,17 @@ Table(
     _key("tenant", Text),
     _value("messages", BigInteger),
     _value("as_of", _INSTANT),
+)
+
+Table(
+    "merges",
+    DERIVED,
+    _key("tenant", Text),
+    _key("merge", Uuid),
+    _value("survivor", Uuid),
+    _value("loser", Uuid),
+    _value("undone", Boolean),
+    Index("merges_loser", "tenant", "loser"),
 )
 
 Table(

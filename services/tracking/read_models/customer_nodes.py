@@ -1,10 +1,11 @@
 """CustomerNodes: which nodes make up which customer, from identity's events, and so whose facts are whose.
 
-Events of different customers arrive in any order: a merge may be heard of before the customers it is about, and a
-merge into somebody before that one was merged away. Who is merged into whom is kept, and followed to its end.
+Events of different customers arrive in any order: a merge may be heard of before the customers it is about, a merge into
+somebody before that one was merged away, and that a merge was taken back before the merge. So all merges are kept by their
+ids, and those that stand are followed to their end.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Final
 from uuid import UUID
 
@@ -14,7 +15,7 @@ from sqlalchemy.dialects.postgresql import insert
 from chassis.envelope import Incoming
 from chassis.postgres import columns, driver_cursor
 from chassis.projection import Source
-from scrm.identity.v1.events_pb2 import CustomerCreated, CustomersMerged
+from scrm.identity.v1.events_pb2 import CustomerCreated, CustomersMerged, CustomerUnmerged
 
 tables: Final = sa.MetaData()
 
@@ -31,34 +32,55 @@ merged: Final = sa.Table(
     "merged_customers",
     tables,
     sa.Column("tenant", sa.Text, primary_key=True),
-    sa.Column("loser", sa.Uuid, primary_key=True),
+    sa.Column("merge_id", sa.Uuid, primary_key=True),
+    sa.Column("loser", sa.Uuid, nullable=False),
     sa.Column("survivor", sa.Uuid, nullable=False),
+    sa.Column("stands", sa.Boolean, nullable=False),
+    sa.Index("merged_customers_by_loser", "tenant", "loser", "merge_id"),
+    sa.Index("merged_customers_by_survivor", "tenant", "survivor"),
 )
 
 CREATED: Final = CustomerCreated.DESCRIPTOR.full_name
 MERGED: Final = CustomersMerged.DESCRIPTOR.full_name
+UNMERGED: Final = CustomerUnmerged.DESCRIPTOR.full_name
 
 Key = tuple[str, UUID]
+Row = tuple[str, UUID, UUID, UUID, bool]
+"""Tenant, merge, loser, survivor, whether it stands."""
 
-_NEXT: Final = (
-    "SELECT tenant, loser, survivor FROM merged_customers"
-    " JOIN unnest(%s::text[], %s::uuid[]) AS k(tenant, loser) USING (tenant, loser)"
+_NOTE: Final = (
+    "INSERT INTO merged_customers AS m (tenant, merge_id, loser, survivor, stands)"
+    " SELECT * FROM unnest(%s::text[], %s::uuid[], %s::uuid[], %s::uuid[], %s::boolean[])"
+    " ON CONFLICT (tenant, merge_id) DO UPDATE SET stands = m.stands AND excluded.stands"
 )
-_MOVE: Final = (
-    "UPDATE customer_nodes n SET customer = k.root FROM unnest(%s::text[], %s::uuid[], %s::uuid[]) AS k(tenant, loser, root)"
-    " WHERE (n.tenant, n.customer) = (k.tenant, k.loser)"
+_PLACE: Final = """
+WITH RECURSIVE below (tenant, node) AS (
+  SELECT * FROM unnest(%s::text[], %s::uuid[])
+  UNION
+  SELECT m.tenant, m.loser FROM below b JOIN merged_customers m ON (m.tenant, m.survivor) = (b.tenant, b.node) AND m.stands
+), above (tenant, node, customer) AS (
+  SELECT tenant, node, node FROM below
+  UNION
+  SELECT a.tenant, a.node, higher.survivor FROM above a CROSS JOIN LATERAL (
+    SELECT survivor FROM merged_customers m WHERE (m.tenant, m.loser) = (a.tenant, a.customer) AND m.stands
+    ORDER BY merge_id DESC LIMIT 1
+  ) higher
 )
-_PUT: Final = (
-    "INSERT INTO customer_nodes (tenant, node, customer) SELECT * FROM unnest(%s::text[], %s::uuid[], %s::uuid[])"
-    " ON CONFLICT (tenant, node) DO UPDATE SET customer = excluded.customer"
-)
+INSERT INTO customer_nodes (tenant, node, customer)
+  SELECT tenant, node, customer FROM above a WHERE NOT EXISTS (
+    SELECT FROM merged_customers m WHERE (m.tenant, m.loser) = (a.tenant, a.customer) AND m.stands
+  )
+ON CONFLICT (tenant, node) DO UPDATE SET customer = excluded.customer
+"""
+"""Every customer below those given, and the end of the merges above it: of several of one loser that seem to stand while messages
+are on their way, the last one made."""
 
 
 class CustomerNodesProjection:
     """Keeps both tables."""
 
     name = "customer_nodes"
-    version = 1
+    version = 2
     source: Source = "inbox"
     tables = tables
 
@@ -66,9 +88,10 @@ class CustomerNodesProjection:
         created = [it for it in items if it.type == CREATED]
         if created:
             _create(rows, [(it.tenant, UUID(it.parse(CustomerCreated).node_id)) for it in created])
-        merges = [(it.tenant, it.parse(CustomersMerged)) for it in items if it.type == MERGED]
-        if merges:
-            _merge(rows, merges)
+        merges = {it[:2]: it for it in map(_merge, items) if it is not None}
+        undone = {it[:2]: it for it in map(_unmerge, items) if it is not None}
+        if merges or undone:
+            _note(rows, list((merges | undone).values()))
 
 
 def customer_of(rows: sa.Connection, customer: UUID) -> UUID:
@@ -87,37 +110,28 @@ def is_known(rows: sa.Connection, customer: UUID) -> bool:
     return rows.scalar(sa.select(nodes.c.node).where(nodes.c.node == customer)) is not None
 
 
+def _merge(message: Incoming) -> Row | None:
+    if message.type != MERGED:
+        return None
+    it = message.parse(CustomersMerged)
+    return message.tenant, UUID(it.merge_id), UUID(it.loser_id), UUID(it.survivor_id), True
+
+
+def _unmerge(message: Incoming) -> Row | None:
+    if message.type != UNMERGED:
+        return None
+    it = message.parse(CustomerUnmerged)
+    return message.tenant, UUID(it.merge_id), UUID(it.restored_id), UUID(it.survivor_id), False
+
+
 def _create(rows: sa.Connection, created: Sequence[Key]) -> None:
     """A node is its own customer, unless a merge of it has been heard of before."""
     values = [{"tenant": tenant, "node": node, "customer": node} for tenant, node in created]
     rows.execute(insert(nodes).on_conflict_do_nothing(), values)
 
 
-def _merge(rows: sa.Connection, merges: Sequence[tuple[str, CustomersMerged]]) -> None:
-    """All merges of a batch: what they end at does not depend on how many of them are taken in at once."""
-    survivors = {(tenant, UUID(it.loser_id)): UUID(it.survivor_id) for tenant, it in merges}
-    values = [
-        {"tenant": tenant, "loser": loser, "survivor": survivor} for (tenant, loser), survivor in survivors.items()
-    ]
-    put = insert(merged)
-    known = put.on_conflict_do_update(index_elements=["tenant", "loser"], set_={"survivor": put.excluded.survivor})
-    rows.execute(known, values)
-    roots = _roots(rows, survivors)
-    moving = {(tenant, UUID(id)): roots[tenant, UUID(it.loser_id)] for tenant, it in merges for id in it.node_ids}
-    moving |= roots
+def _note(rows: sa.Connection, merges: Sequence[Row]) -> None:
+    """Keep what was heard of each merge; one that was ever taken back does not stand, whatever is heard later."""
     with driver_cursor(rows) as cursor:
-        cursor.execute(_MOVE, columns((*key, root) for key, root in roots.items()))
-        cursor.execute(_PUT, columns((*key, moving[key]) for key in sorted(moving)))
-
-
-def _roots(rows: sa.Connection, survivors: Mapping[Key, UUID]) -> dict[Key, UUID]:
-    """Whom the chain of merges that begins with each loser ends at; one query for each link of the longest chain."""
-    ends = dict(survivors)
-    open_ends = set(ends)
-    while open_ends:
-        asked = {(tenant, ends[tenant, loser]) for tenant, loser in open_ends}
-        with driver_cursor(rows) as cursor:
-            found = {(it[0], it[1]): it[2] for it in cursor.execute(_NEXT, columns(asked)).fetchall()}
-        open_ends = {key for key in open_ends if (key[0], ends[key]) in found}
-        ends |= {key: found[key[0], ends[key]] for key in open_ends}
-    return ends
+        cursor.execute(_NOTE, columns(merges))
+        cursor.execute(_PLACE, columns({(tenant, loser) for tenant, _, loser, _, _ in merges}))

@@ -18,7 +18,8 @@ CREATE TABLE assignments (
 )
 """
 
-# One message per person and broadcast, whatever is merged in between.
+# One message per person and broadcast, whatever is merged or taken apart in between: `customer` is the person who got
+# it and, in a row of its own, the unit it was for.
 RECIPIENTS = """
 CREATE TABLE recipients (
     tenant text NOT NULL,
@@ -38,7 +39,8 @@ CREATE TABLE dispatches (
 )
 """
 
-# The customer a node belongs to, where it is not the one that has its id; the latest word of identity's log stands.
+# The customer a node belongs to, where it ever was another than the one that has its id; the latest word of identity's
+# log stands.
 NODES = """
 CREATE TABLE nodes (
     tenant text NOT NULL,
@@ -46,6 +48,18 @@ CREATE TABLE nodes (
     customer uuid NOT NULL,
     position bigint NOT NULL,
     PRIMARY KEY (tenant, node)
+)
+"""
+
+# The same as told, never updated: whose a node was since which position of identity's log.
+NODE_MOVES = """
+CREATE TABLE node_moves (
+    tenant text NOT NULL,
+    node uuid NOT NULL,
+    customer uuid NOT NULL,
+    position bigint NOT NULL,
+    at timestamptz NOT NULL,
+    PRIMARY KEY (tenant, node, position)
 )
 """
 
@@ -107,6 +121,7 @@ STATEMENTS = (
     DISPATCHES,
     NODES,
     "CREATE INDEX nodes_customer ON nodes (tenant, customer)",
+    NODE_MOVES,
     WINDOWS,
     ORDER_FACTS,
     "CREATE INDEX order_facts_node ON order_facts (tenant, node)",
@@ -114,8 +129,8 @@ STATEMENTS = (
     CAPTURED_MESSAGES,
 )
 
-READ_BY_TENANT = ("assignments", "nodes", "captured_messages")
-APPENDED = ("assignments", "recipients", "order_facts", "captured_messages")
+READ_BY_TENANT = ("assignments", "nodes", "node_moves", "captured_messages")
+APPENDED = ("assignments", "recipients", "node_moves", "order_facts", "captured_messages")
 CHANGED = ("dispatches", "nodes", "windows", "credits_due")
 
 

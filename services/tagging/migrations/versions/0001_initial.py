@@ -15,6 +15,17 @@ STATEMENTS = (
     )
     """,
     """
+    CREATE TABLE merges (
+        tenant TEXT NOT NULL,
+        merge UUID NOT NULL,
+        survivor UUID NOT NULL,
+        loser UUID NOT NULL,
+        undone BOOLEAN NOT NULL,
+        PRIMARY KEY (tenant, merge)
+    )
+    """,
+    "CREATE INDEX merges_loser ON merges (tenant, loser)",
+    """
     CREATE TABLE nodes (
         tenant TEXT NOT NULL,
         node UUID NOT NULL,
@@ -161,6 +172,7 @@ STATEMENTS = (
 
 CHANGED = (
     "intake",
+    "merges",
     "nodes",
     "visits",
     "purchases",

@@ -1,0 +1,100 @@
+"""Customers by any of their nodes, and what they gain and lose: always the customer and the claim together."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Final
+from uuid import UUID
+
+from chassis.commands import UnitOfWork
+from services.identity.domain.claim import IdentifierClaim
+from services.identity.domain.customer import Customer, UnlinkReason
+from services.identity.domain.errors import CustomerNotFound, FutureTimestamp
+from services.identity.domain.identifiers import Identifier, LinkedIdentifier
+from services.identity.domain.merging import Evidence, Merge
+
+CLOCK_TOLERANCE: Final = timedelta(minutes=5)
+
+
+def canonical(work: UnitOfWork, node: UUID) -> Customer | None:
+    """The customer to whom `node` belongs now; None for a node this tenant does not have.
+
+    Nothing is kept of the way there: an un-merge may cut it anywhere.
+    """
+    customer = work.find(Customer, node)
+    while customer is not None and customer.merged_into is not None:
+        customer = work.find(Customer, customer.merged_into)
+    return customer
+
+
+def owner_of(work: UnitOfWork, node: UUID, field: str) -> Customer:
+    """`canonical`. Raises CustomerNotFound for `field` of the request."""
+    customer = canonical(work, node)
+    if customer is None:
+        raise CustomerNotFound(field=field)
+    return customer
+
+
+def require_past(at: datetime | None, work: UnitOfWork, field: str) -> datetime:
+    """`at`, or now. Raises FutureTimestamp for `field` of the request if it is more than five minutes ahead."""
+    if at is not None and at > work.now + CLOCK_TOLERANCE:
+        raise FutureTimestamp(field=field)
+    return at or work.now
+
+
+def fetch_owners(work: UnitOfWork, nodes: Sequence[UUID]) -> None:
+    """Bring the customers of all `nodes` to hand: one query for each step of the longest chain of merges."""
+    wanted = set(nodes)
+    while wanted:
+        found = work.find_all(Customer, wanted)
+        wanted = {it.merged_into for it in found.values() if it.merged_into is not None}
+
+
+def claim_all(
+    work: UnitOfWork,
+    identifiers: Iterable[Identifier],
+    claims: Mapping[UUID, IdentifierClaim],
+    node: UUID,
+    at: datetime,
+) -> None:
+    """Make identifiers that are nobody's those of `node`; `claims` has, by their ids, those that were anybody's before."""
+    for it in identifiers:
+        claim = claims.get(it.claim_id)
+        if claim is not None:
+            claim.reclaim(node, at)
+            continue
+        work.add(
+            IdentifierClaim(
+                id=it.claim_id,
+                tenant=work.context.tenant,
+                namespace=it.namespace,
+                scope=it.scope,
+                value_hmac=it.value_hmac,
+                node=node,
+                claimed_at=at,
+            )
+        )
+
+
+def release(
+    work: UnitOfWork, customer: Customer, identifiers: Sequence[LinkedIdentifier], reason: UnlinkReason, at: datetime
+) -> None:
+    """Take these identifiers from the customer; they are nobody's afterwards."""
+    customer.unlink([it.key for it in identifiers], reason, at)
+    for it in identifiers:
+        work.get(IdentifierClaim, it.claim_id(customer.tenant)).release(at)
+
+
+def merge(
+    work: UnitOfWork,
+    survivor: Customer,
+    loser: Customer,
+    reason: str,
+    at: datetime,
+    met_by: Sequence[LinkedIdentifier] = (),
+    evidence: Evidence = Evidence.IDENTIFIERS,
+) -> UUID:
+    """Make `loser` a part of `survivor`, whose identifiers `met_by` one call showed; the id by which it can be taken back."""
+    merge_id = work.new_id()
+    survivor.absorb(loser, merge_id, reason, at, met_by)
+    work.add(Merge(id=merge_id, tenant=work.context.tenant, survivor=survivor.id, loser=loser.id, evidence=evidence))
+    return merge_id
