@@ -15,7 +15,7 @@ from chassis.errors import DomainError
 from chassis.log import EventStore, Recorded
 from chassis.testing import recorded
 from chassis.unit_of_work import replay
-from services.identity.application.commands import HANDLERS, BatchResolve, ResolveIdentity
+from services.identity.application.commands import HANDLERS, BatchResolve
 from services.identity.application.link_commands import LinkIdentifier, UnlinkIdentifier
 from services.identity.application.merge_commands import (
     Disposition,
@@ -27,7 +27,7 @@ from services.identity.application.merge_commands import (
     Unmerged,
 )
 from services.identity.application.published_events import publish
-from services.identity.application.resolving import Resolution
+from services.identity.application.resolving import Resolution, ResolveIdentity
 from services.identity.domain.claim import IdentifierClaim
 from services.identity.domain.customer import Customer
 from services.identity.domain.identifiers import DropReason, GivenIdentifier, Identifier, IdentifierReader

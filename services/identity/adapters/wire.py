@@ -14,10 +14,10 @@ from chassis.status import to_status
 from scrm.identity.v1 import customer_pb2
 from scrm.identity.v1 import identity_service_pb2 as pb
 from services.identity.adapters.explanation import linked_identifier
-from services.identity.application.commands import BatchResolve, ResolveIdentity
+from services.identity.application.commands import BatchResolve
 from services.identity.application.merge_commands import Merged, Side, Unmerged
 from services.identity.application.queries import Found, Preview
-from services.identity.application.resolving import Resolution
+from services.identity.application.resolving import Resolution, ResolveIdentity
 from services.identity.domain.customer import Customer, CustomerState
 from services.identity.domain.identifiers import Dropped, GivenIdentifier, Reading
 from services.identity.domain.merging import Evidence

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from uuid import UUID
 
 from chassis.commands import Handlers, UnitOfWork, handler
@@ -33,27 +32,8 @@ from services.identity.application.merge_commands import (
     unmerge_customer,
 )
 from services.identity.application.owners import fetch_owners
-from services.identity.application.resolving import Resolution, Resolving
+from services.identity.application.resolving import Resolution, ResolveIdentity, Resolving
 from services.identity.domain.claim import IdentifierClaim
-from services.identity.domain.identifiers import Reading
-
-
-@dataclass(frozen=True, slots=True)
-class ResolveIdentity:
-    """Who is it that showed these identifiers at `occurred_at` (None: now)?
-
-    `authenticated` when the person proved in this call to be whom the strong identifiers say. `customer_id` is the
-    customer the caller knows the call to be about. If a customer is created, it gets `new_customer_id` and
-    `assignment_key`; an anonymous one that becomes known takes over `assignment_key` too, unless it has a chosen one.
-    """
-
-    reading: Reading
-    authenticated: bool = False
-    occurred_at: datetime | None = None
-    customer_id: UUID | None = None
-    new_customer_id: UUID | None = None
-    assignment_key: str | None = None
-    create_if_missing: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from datetime import datetime
+from typing import Final
 from uuid import UUID
 
 from chassis.aggregate import Aggregate
@@ -20,11 +21,8 @@ from services.identity.domain.customer import (
     default_assignment_key,
 )
 from services.identity.domain.errors import CustomerIdTaken, CustomerNotFound, NoUsableIdentifier
-from services.identity.domain.identifiers import Dropped, DropReason, Identifier, LinkedIdentifier
+from services.identity.domain.identifiers import Dropped, DropReason, Identifier, LinkedIdentifier, Reading
 from services.identity.domain.resolution import Decision, Demotion, Encounter, Outcome, Sight, decide
-
-if TYPE_CHECKING:
-    from services.identity.application.commands import ResolveIdentity
 
 _DROPPED_BY_STATE: Final = {ClaimState.SHARED: DropReason.SHARED, ClaimState.BLOCKED: DropReason.BLOCKED}
 _DROPPED_BY_RULE: Final = {
@@ -33,6 +31,24 @@ _DROPPED_BY_RULE: Final = {
     ConflictRule.KNOWN_MEETS_KNOWN: DropReason.CONFLICT,
     ConflictRule.NEVER_MERGE: DropReason.NEVER_MERGE,
 }
+
+
+@dataclass(frozen=True, slots=True)
+class ResolveIdentity:
+    """Who is it that showed these identifiers at `occurred_at` (None: now)?
+
+    `authenticated` when the person proved in this call to be whom the strong identifiers say. `customer_id` is the
+    customer the caller knows the call to be about. If a customer is created, it gets `new_customer_id` and
+    `assignment_key`; an anonymous one that becomes known takes over `assignment_key` too, unless it has a chosen one.
+    """
+
+    reading: Reading
+    authenticated: bool = False
+    occurred_at: datetime | None = None
+    customer_id: UUID | None = None
+    new_customer_id: UUID | None = None
+    assignment_key: str | None = None
+    create_if_missing: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +65,7 @@ class Resolution:
 class Resolving:
     """One resolution under way."""
 
-    def __init__(self, command: "ResolveIdentity", work: UnitOfWork) -> None:
+    def __init__(self, command: ResolveIdentity, work: UnitOfWork) -> None:
         self._command = command
         self._work = work
         self._at = work.now
