@@ -1,10 +1,11 @@
 """A brand in tests: calls that come in, who they turn out to be, and what is recorded of it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 from uuid import UUID
 
+import pytest
 from google.protobuf.message import Message
 
 from chassis.aggregate import Aggregate, Event
@@ -145,6 +146,14 @@ class Brand:
         aggregate = replay(stream) if stream else None
         assert aggregate is None or isinstance(aggregate, kind)
         return aggregate
+
+
+def refused(brand: Brand, error: type[DomainError], attempt: Callable[[], object]) -> None:
+    """`attempt` is refused with that error, and nothing is recorded."""
+    before = brand.bus.store.head()
+    with pytest.raises(error):
+        attempt()
+    assert brand.bus.store.head() == before
 
 
 def drops(resolution: Resolution | DomainError) -> list[tuple[str, DropReason]]:

@@ -8,7 +8,7 @@ from chassis.grpc_server import ServicerContext
 from scrm.identity.v1 import consent_pb2
 from scrm.identity.v1 import privacy_service_pb2 as pb
 from scrm.identity.v1.privacy_service_pb2_grpc import PrivacyServiceServicer
-from services.identity.adapters.wire import instant
+from services.identity.adapters.wire import given_instant
 from services.identity.application.consent_commands import RecordConsent, SetChannelReachability, WithdrawConsent
 from services.identity.application.published_events import channel, consent
 from services.identity.application.queries import get_permissions
@@ -45,7 +45,7 @@ class PrivacyServicer(PrivacyServiceServicer):
             state=_STATES[request.state],
             policy_version=request.policy_version,
             source=request.source,
-            made_at=instant(request.make_time, "make_time") if request.HasField("make_time") else None,
+            made_at=given_instant(request, "make_time"),
         )
         answer: pb.RecordConsentResponse = await self._bus.execute(command, reply=_recorded)
         return answer
@@ -58,7 +58,7 @@ class PrivacyServicer(PrivacyServiceServicer):
             purpose=_PURPOSES[request.purpose],
             channel=request.channel,
             source=request.source,
-            made_at=instant(request.make_time, "make_time") if request.HasField("make_time") else None,
+            made_at=given_instant(request, "make_time"),
         )
         answer: pb.WithdrawConsentResponse = await self._bus.execute(command, reply=_withdrawn)
         return answer
@@ -71,7 +71,7 @@ class PrivacyServicer(PrivacyServiceServicer):
             channel=request.channel,
             reachable=request.reachable,
             reason=request.reason,
-            since=instant(request.since_time, "since_time") if request.HasField("since_time") else None,
+            since=given_instant(request, "since_time"),
         )
         answer: pb.SetChannelReachabilityResponse = await self._bus.execute(command, reply=_set)
         return answer

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 from uuid import UUID
 
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -45,7 +45,7 @@ def resolve_command(request: pb.ResolveIdentityRequest | pb.ResolveItem, read: R
     return ResolveIdentity(
         reading=read([given(it) for it in request.identifiers]),
         authenticated=request.authenticated,
-        occurred_at=instant(request.occur_time, "occur_time") if request.HasField("occur_time") else None,
+        occurred_at=given_instant(request, "occur_time"),
         customer_id=UUID(request.customer_id) if request.customer_id else None,
         new_customer_id=UUID(request.new_customer_id) if request.new_customer_id else None,
         assignment_key=request.assignment_key or None,
@@ -207,7 +207,12 @@ def _dropped(dropped: Iterable[Dropped]) -> list[pb.DroppedIdentifier]:
     ]
 
 
-def instant(stamp: Timestamp, field: str) -> datetime:
+def given_instant(request: Any, field: str) -> datetime | None:
+    """What `field` says, if anything. Raises ValueOutOfRange for an impossible instant."""
+    return _instant(getattr(request, field), field) if request.HasField(field) else None
+
+
+def _instant(stamp: Timestamp, field: str) -> datetime:
     try:
         at = stamp.ToDatetime(UTC)
     except (ValueError, OverflowError):

@@ -6,7 +6,7 @@ telling first; of the customers that are left, the senior one goes on for all.
 """
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
@@ -14,7 +14,7 @@ from itertools import chain
 from typing import Final
 
 from services.identity.domain.customer import ConflictRule, Customer
-from services.identity.domain.identifiers import Identifier, IdentifierKey, LinkedIdentifier
+from services.identity.domain.identifiers import Identifier, LinkedIdentifier
 from services.identity.domain.namespaces import NAMESPACES, Namespace
 
 MOST_LINKED: Final = 50
@@ -173,16 +173,6 @@ def _reassigned(encounter: Encounter, demotion: Demotion, union: "_Union") -> De
     return demotion
 
 
-def oldest_weak(
-    linked: Iterable[LinkedIdentifier], number: int, used: Collection[IdentifierKey] = ()
-) -> tuple[LinkedIdentifier, ...]:
-    """The first `number` weak identifiers to be linked; none of `used`."""
-    if number <= 0:
-        return ()
-    weak = [it for it in linked if not it.rules.strong and it.key not in used]
-    return tuple(sorted(weak, key=lambda it: (it.linked_at, it.key))[:number])
-
-
 class _Union:
     """The customer that results if everything taken so far is one person.
 
@@ -219,7 +209,12 @@ class _Union:
     def overflow(self, kept: Sequence[Sight]) -> tuple[LinkedIdentifier, ...]:
         """The oldest weak identifiers beyond the most a customer may have in all; none of `kept`."""
         linked = [it for owner in self.owners for it in owner.identifiers.values()]
-        return oldest_weak(linked, len(linked) + self._new - MOST_LINKED, {it.identifier.key for it in kept})
+        beyond = len(linked) + self._new - MOST_LINKED
+        if beyond <= 0:
+            return ()
+        used = {it.identifier.key for it in kept}
+        weak = [it for it in linked if not it.rules.strong and it.key not in used]
+        return tuple(sorted(weak, key=lambda it: (it.linked_at, it.key))[:beyond])
 
     def _take_new(self, identifier: Identifier) -> bool:
         rules = identifier.rules
