@@ -35,7 +35,7 @@ def test_ac_4_parallel_first_sights_over_two_server_processes_make_one_customer(
 async def first_sights(addresses: list[str], token: str) -> list[pb.ResolveIdentityResponse]:
     """The answers to calls with the same new phone, made at once and in turn at each address."""
     channels = [grpc.aio.insecure_channel(it) for it in addresses]
-    stubs = [IdentityServiceStub(it) for it in channels]  # type: ignore[no-untyped-call]
+    stubs = [IdentityServiceStub(it) for it in channels]
     phone = customer_pb2.Identifier(namespace="phone", value="+8613800000001")
 
     async def call(number: int) -> pb.ResolveIdentityResponse:
