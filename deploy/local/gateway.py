@@ -25,6 +25,8 @@ REQUEST_HEADERS: Final = (
 RESPONSE_HEADERS: Final = "grpc-status,grpc-message,grpc-status-details-bin,x-request-id,scrm-position"
 OPTIONS: Final = ("--disable-hot-restart", "--concurrency", "1", "--log-level", "warning")
 REST_PREFIX: Final = "/v1/"
+REFLECTION_PREFIX: Final = "/grpc.reflection."
+SERVICE_HEADER: Final = "scrm-service"
 PAGES: Final = "/docs/"
 PAGE_HEADERS: Final = {
     "content-security-policy": (
@@ -183,6 +185,17 @@ def _virtual_host(gateway: Gateway) -> Json:
                 "timeout": "30s",
                 "max_stream_duration": {"grpc_timeout_header_max": "60s"},
             },
+        }
+        for name in gateway.backends
+    ]
+    # Servers know only themselves, so who asks for contracts by reflection says by a header whose.
+    routes += [
+        {
+            "match": {
+                "prefix": REFLECTION_PREFIX,
+                "headers": [{"name": SERVICE_HEADER, "string_match": {"exact": name}}],
+            },
+            "route": {"cluster": name, "timeout": "30s"},
         }
         for name in gateway.backends
     ]

@@ -76,7 +76,7 @@ class Front:
 async def fronting(credentials: Credentials, folder: Path) -> AsyncIterator[Front]:
     parrot = Parrot()
     verifier = Verifier(await KeySet.opened(str(credentials.jwks)), "scrm-local")
-    server = GrpcServer(Gate("contracts", verifier, Metrics(), Tracing()), parrot.registrations())
+    server = GrpcServer(Gate("contracts", verifier, Metrics(), Tracing()), parrot.registrations(), reflect=True)
     port = await server.start("127.0.0.1:0")
     gateway = Gateway(
         listen=("127.0.0.1", free_port()),
