@@ -227,6 +227,7 @@ class LocalStack:
             descriptors=DESCRIPTORS,
             jwks=self.credentials.jwks,
             pages=self.state_dir / "docs",
+            access_log=self.log_of("access"),
         )
 
 
