@@ -1,17 +1,15 @@
 """Attributes as they are read: opened, resolved, and masked for those who may not see what is personal."""
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final
 from uuid import UUID
 
 import sqlalchemy as sa
 
 from services.identity.adapters.unsealing import Unsealer
-from services.identity.application.attribute_upsert import is_sealed, sealed_as
+from services.identity.application.attribute_upsert import sealed_as
 from services.identity.domain.attribute_forms import Value, read
 from services.identity.domain.attribute_values import AttributeValues
-from services.identity.domain.attributes import AttributeDefinition
 from services.identity.domain.masking import masked
 from services.identity.domain.sealing import SealedValue
 from services.identity.domain.survivorship import Resolved, Said, resolve_all
@@ -45,9 +43,7 @@ def rows_of(values: AttributeValues) -> Iterator[ValueRow]:
     """What an aggregate knows, as the read model has it."""
     for (key, source), it in values.values.items():
         if not it.held.is_cleared:
-            yield ValueRow(
-                values.node, key, source, it.held.text, it.held.sealed, it.held.sealed_for, it.observed_at
-            )
+            yield ValueRow(values.node, key, source, it.held.text, it.held.sealed, it.held.sealed_for, it.observed_at)
 
 
 def shown(resolved: Resolved, unmasked: bool) -> Shown:

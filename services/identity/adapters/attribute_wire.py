@@ -132,7 +132,9 @@ def _result(result: Customer | DomainError) -> pb.UpsertAttributesResult:
 
 def _provenance(said: Iterable[Said]) -> list[wire.AttributeProvenance]:
     return [
-        wire.AttributeProvenance(source=source(it.source), node_id=str(it.node), observe_time=_timestamp(it.observed_at))
+        wire.AttributeProvenance(
+            source=source(it.source), node_id=str(it.node), observe_time=_timestamp(it.observed_at)
+        )
         for it in said
     ]
 

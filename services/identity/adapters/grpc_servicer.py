@@ -216,9 +216,7 @@ class IdentityServicer(IdentityServiceServicer):
         after = page.after[0] if page.after else ""
         found = [it for it in await attribute_definitions(self._bus) if it.key > after][: page.limit]
         listed, token = BY_KEY.cut(request, found, lambda it: [it.key])
-        return pb.ListAttributeDefinitionsResponse(
-            definitions=[definition(it) for it in listed], next_page_token=token
-        )
+        return pb.ListAttributeDefinitionsResponse(definitions=[definition(it) for it in listed], next_page_token=token)
 
     async def DefineAttribute(
         self, request: pb.DefineAttributeRequest, context: ServicerContext

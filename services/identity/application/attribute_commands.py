@@ -3,7 +3,6 @@
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
 from uuid import UUID
 
 from chassis.aggregate import Aggregate
@@ -22,9 +21,6 @@ from services.identity.domain.attribute_catalogue import AttributeCatalogue, cat
 from services.identity.domain.attribute_values import PURGED_WITH_CHANNEL, AttributeValues, values_id
 from services.identity.domain.attributes import AttributeDefinition
 from services.identity.domain.customer import Customer
-
-OFFICIAL_ACCOUNT: Final = frozenset({"OA", "WECHAT_OA"})
-UNFOLLOWED: Final = "UNFOLLOWED"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """How what a source says of a person is taken up: read, compared with what is known, sealed if personal, and recorded."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
@@ -29,6 +29,7 @@ from services.identity.domain.consent import Purpose
 from services.identity.domain.customer import Customer
 from services.identity.domain.errors import UnknownAttribute
 from services.identity.domain.minority import is_minor, of_age_at
+from services.identity.domain.sealing import SealedValue
 from services.identity.domain.survivorship import Said
 
 COMING_OF_AGE: Final = "coming_of_age"
@@ -90,7 +91,9 @@ class Upserting:
         self._work.find_all(Aggregate, [catalogue_id(self._work.context.tenant), *self._ids])
         readings = self._read()
         values = values_of(self._work, self._command.node)
-        self._vault.prepare(self._work, {values.sealing_id(it.source) for it in readings if is_sealed(it.definition, it.source)})
+        self._vault.prepare(
+            self._work, {values.sealing_id(it.source) for it in readings if is_sealed(it.definition, it.source)}
+        )
         changed: list[AttributeChange] = []
         confirmed: list[Confirmation] = []
         for it in readings:
@@ -116,7 +119,9 @@ class Upserting:
             if definition is None:
                 raise UnknownAttribute(field=f"{at}.key")
             text = None if it.value is None else written(definition, it.value, self._work.now, f"{at}.value")
-            found = _Reading(definition, it.source, text, require_past(it.observed_at, self._work, f"{at}.observe_time"))
+            found = _Reading(
+                definition, it.source, text, require_past(it.observed_at, self._work, f"{at}.observe_time")
+            )
             known = readings.get(found.place)
             readings[found.place] = found if known is None else max(found, known, key=lambda one: one.rank)
         return list(readings.values())
@@ -132,7 +137,9 @@ class Upserting:
         """Count it if the customer says something else than what was declared last, at whichever node."""
         of_nodes = list(self._work.find_all(AttributeValues, self._ids).values())
         declared = [
-            (it.values[_DECLARED_BIRTHDATE].observed_at, it.node, it) for it in of_nodes if _DECLARED_BIRTHDATE in it.values
+            (it.values[_DECLARED_BIRTHDATE].observed_at, it.node, it)
+            for it in of_nodes
+            if _DECLARED_BIRTHDATE in it.values
         ]
         if not declared:
             return
@@ -186,7 +193,7 @@ def known_text(values: AttributeValues, place: Place, work: UnitOfWork, vault: V
     held = known.held
     if held.sealed is None or held.sealed_for is None:
         return held.text
-    return vault.open(work, held.sealed_for, sealed_as(place[0]), held.sealed)
+    return vault.open(work, SealedValue(held.sealed_for, sealed_as(place[0]), held.sealed))
 
 
 def review_minority(values: AttributeValues, work: UnitOfWork, vault: Vault) -> None:

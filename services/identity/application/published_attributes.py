@@ -80,7 +80,7 @@ def definition(it: AttributeDefinition) -> attribute_pb2.AttributeDefinition:
     )
 
 
-def source(it: AttributeSource) -> attribute_pb2.AttributeSource:
+def source(it: AttributeSource) -> attribute_pb2.AttributeSource.ValueType:
     return attribute_pb2.AttributeSource.Value(f"ATTRIBUTE_SOURCE_{it}")
 
 

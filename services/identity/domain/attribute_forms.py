@@ -56,9 +56,9 @@ def written(definition: AttributeDefinition, value: Value, now: datetime, field:
     return _WRITERS[definition.type](definition, value, now, field)
 
 
-def read(type: AttributeType, text: str) -> Value:
+def read(kind: AttributeType, text: str) -> Value:
     """The value that was kept as `text`."""
-    match type:
+    match kind:
         case AttributeType.NUMBER:
             return float(text)
         case AttributeType.BOOL:
@@ -190,7 +190,7 @@ def _of(kind: type[T], value: object, field: str) -> T:
     """`value`, which is of that kind and no other. Raises TypeMismatch."""
     if type(value) is not kind:
         raise TypeMismatch(field=field)
-    return value  # type: ignore[return-value]  # of exactly that type
+    return value
 
 
 def _json(value: object) -> str:

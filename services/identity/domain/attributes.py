@@ -84,9 +84,9 @@ UNDER_14: Final = "UNDER_14"
 _AGES: Final = (UNDER_14, "AGE_14_17", "AGE_18_24", "AGE_25_34", "AGE_35_44", "AGE_45_54", "AGE_55_64", "AGE_65_UP")
 
 
-def _one(key: str, type: AttributeType, *enum: str, pii: bool = False) -> AttributeDefinition:
-    policy = MergePolicy.UNION if type in LISTS else MergePolicy.BEST_SOURCE
-    return AttributeDefinition(key, type, pii, enum, policy)
+def _one(key: str, kind: AttributeType, *enum: str, pii: bool = False) -> AttributeDefinition:
+    policy = MergePolicy.UNION if kind in LISTS else MergePolicy.BEST_SOURCE
+    return AttributeDefinition(key, kind, pii, enum, policy)
 
 
 PRESET: Final[Mapping[str, AttributeDefinition]] = MappingProxyType(

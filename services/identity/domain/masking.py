@@ -12,9 +12,9 @@ _PHONE_HEAD: Final = 3
 _COUNTRY_CODE_OF_CHINA: Final = "+86"
 
 
-def masked(type: AttributeType, value: Value) -> Value | None:
+def masked(kind: AttributeType, value: Value) -> Value | None:
     """`value` with what tells somebody's identity hidden; None where nothing can be shown."""
-    match type, value:
+    match kind, value:
         case AttributeType.TEXT, str():
             return masked_text(value)
         case AttributeType.LIST, tuple():

@@ -16,7 +16,11 @@ def of_age_at(said: Iterable[Said]) -> datetime | None:
     """When the person turns, or turned, 14; None where no source tells the year. The best source that does decides."""
     dated = [it for it in said if it.key == BIRTHDATE and not it.text.startswith("-")]
     best = ranked(MergePolicy.BEST_SOURCE, dated)
-    return datetime.combine(birthday(date.fromisoformat(best[0].text), COMING_OF_AGE), _LAST_TO_SEE_A_DAY) if best else None
+    return (
+        datetime.combine(birthday(date.fromisoformat(best[0].text), COMING_OF_AGE), _LAST_TO_SEE_A_DAY)
+        if best
+        else None
+    )
 
 
 def is_minor(said: Iterable[Said], now: datetime) -> bool:

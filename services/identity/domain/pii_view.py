@@ -23,7 +23,7 @@ class PiiView(Aggregate):
         viewed_at: datetime
 
     @event(Viewed)
-    def __init__(  # noqa: PLR0913, PLR0917 (one per field of the event)
+    def __init__(
         self,
         id: UUID,
         tenant: str,

@@ -154,8 +154,8 @@ class _Changes:
                     held = (it.new.text, it.new.sealed, it.new.sealed_for, it.observed_at)
                     self.changed[tenant, node, it.key, it.source] = held
             case AttributeValues.Confirmed(node=node, confirmed=confirmed):
-                for it in confirmed:
-                    self._confirm((tenant, node, it.key, it.source), it.observed_at)
+                for again in confirmed:
+                    self._confirm((tenant, node, again.key, again.source), again.observed_at)
             case AttributeValues.Purged(node=node, source=source):
                 self.purged.add((tenant, node, source))
                 for known in (self.changed, self.confirmed):
@@ -211,13 +211,13 @@ _PURGE: Final = sa.text(
     " AS gone(tenant, node, source) WHERE (v.tenant, v.node, v.source) = (gone.tenant, gone.node, gone.source)"
 )
 _CONFIRM: Final = sa.text(
-    "UPDATE attribute_values v SET observed_at = n.at"
-    f" FROM unnest({_PLACES}, CAST(:e AS timestamptz[])) AS n(tenant, node, key, source, at)"  # noqa: S608
+    "UPDATE attribute_values v SET observed_at = n.at"  # noqa: S608
+    f" FROM unnest({_PLACES}, CAST(:e AS timestamptz[])) AS n(tenant, node, key, source, at)"
     " WHERE (v.tenant, v.node, v.key, v.source) = (n.tenant, n.node, n.key, n.source)"
 )
 _CHANGE: Final = sa.text(
-    "INSERT INTO attribute_values (tenant, node, key, source, text, sealed, sealed_for, observed_at)"
-    f" SELECT * FROM unnest({_PLACES}, CAST(:e AS text[]), CAST(:f AS bytea[]), CAST(:g AS uuid[]), CAST(:h AS timestamptz[]))"  # noqa: S608
+    "INSERT INTO attribute_values (tenant, node, key, source, text, sealed, sealed_for, observed_at)"  # noqa: S608
+    f" SELECT * FROM unnest({_PLACES}, CAST(:e AS text[]), CAST(:f AS bytea[]), CAST(:g AS uuid[]), CAST(:h AS timestamptz[]))"
     " ON CONFLICT (tenant, node, key, source) DO UPDATE SET text = excluded.text, sealed = excluded.sealed,"
     " sealed_for = excluded.sealed_for, observed_at = excluded.observed_at"
 )
