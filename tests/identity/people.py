@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -15,9 +15,11 @@ from services.identity.application.attribute_commands import (
 )
 from services.identity.application.attribute_queries import Attributes, get_attributes
 from services.identity.application.attribute_upsert import Observation, UpsertAttributes, sealed_as
+from services.identity.application.consent_commands import SetChannelReachability
+from services.identity.application.pii_views import RecordPiiView
 from services.identity.domain.attribute_forms import Value, read
 from services.identity.domain.attribute_values import AttributeValues
-from services.identity.domain.attributes import AttributeDefinition, AttributeSource
+from services.identity.domain.attributes import AttributeDefinition, AttributeSource, AttributeType
 from services.identity.domain.survivorship import Resolved, Said, resolve_all
 from tests.identity.brand import Brand
 
@@ -57,6 +59,16 @@ def forgotten(brand: Brand, node: UUID) -> None:
 
     (outcome,) = brand.bus.run_now(Unit([(brand.context(), Effect(change))]))
     assert outcome.error is None
+
+
+def everything_told(brand: Brand, node: UUID) -> None:
+    """Everything that can happen to what is known of somebody happens once."""
+    defined(brand, AttributeDefinition("shoe_size", AttributeType.NUMBER, pii=False))
+    told(brand, node, says("name", "Ann Lee"), says("birthdate", "2015-01-01"), says("nickname", "Leo", WECHAT))
+    brand.clock.set(brand.clock.now() + timedelta(days=1))
+    told(brand, node, says("name", "Ann Lee"), says("birthdate", "2015-01-02"))
+    brand.do(SetChannelReachability(node, "OA", False, "UNFOLLOWED"))
+    brand.do(RecordPiiView(node, ("attribute.name",), "SERVICE_CALL"))
 
 
 def kept(brand: Brand, node: UUID) -> Attributes:

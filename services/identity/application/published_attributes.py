@@ -84,12 +84,12 @@ def source(it: AttributeSource) -> attribute_pb2.AttributeSource.ValueType:
     return attribute_pb2.AttributeSource.Value(f"ATTRIBUTE_SOURCE_{it}")
 
 
-def _changed(node: UUID, changed: Iterable[pb.AttributeChange], at: datetime) -> Message:
+def _changed(node: UUID, changed: Iterable[attribute_pb2.AttributeChange], at: datetime) -> Message:
     return pb.AttributesChanged(node_id=str(node), changed=changed, change_time=_timestamp(at))
 
 
-def _change(it: AttributeChange) -> pb.AttributeChange:
-    return pb.AttributeChange(
+def _change(it: AttributeChange) -> attribute_pb2.AttributeChange:
+    return attribute_pb2.AttributeChange(
         key=it.key,
         source=source(it.source),
         source_rank=RANKS[it.source],
@@ -100,8 +100,8 @@ def _change(it: AttributeChange) -> pb.AttributeChange:
     )
 
 
-def _gone(key: str, whose: AttributeSource, at: datetime) -> pb.AttributeChange:
-    return pb.AttributeChange(
+def _gone(key: str, whose: AttributeSource, at: datetime) -> attribute_pb2.AttributeChange:
+    return attribute_pb2.AttributeChange(
         key=key, source=source(whose), source_rank=RANKS[whose], cleared=True, observe_time=_timestamp(at)
     )
 
