@@ -1,7 +1,7 @@
 """Identity as its callers meet it: over gRPC, on PostgreSQL, with tokens."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 from uuid import uuid4
@@ -43,7 +43,7 @@ from services.identity.read_models.merge_history import MergeHistoryProjection
 from tests.conftest import DatabaseFactory
 from tests.identity.brand import MIGRATIONS, NOON, ROOT_KEY, SECRET
 
-SCOPES = ("identity.read", "identity.write", "identity.merge")
+SCOPES = ("identity.read", "identity.write", "identity.merge", "identity.configure")
 
 
 class Caller:
@@ -54,8 +54,10 @@ class Caller:
         self._stubs = IdentityServiceStub(channel), PrivacyServiceStub(channel)
         self.position = ""
 
-    async def call(self, name: str, request: Any, tenant: str = "acme", **metadata: str) -> Any:
-        headers = {"authorization": f"Bearer {self._credentials.mint(tenant, SCOPES)}"}
+    async def call(
+        self, name: str, request: Any, tenant: str = "acme", scopes: Sequence[str] = SCOPES, **metadata: str
+    ) -> Any:
+        headers = {"authorization": f"Bearer {self._credentials.mint(tenant, scopes)}"}
         headers |= {key.replace("_", "-"): value for key, value in metadata.items()}
         stub = next(it for it in self._stubs if hasattr(it, name))
         calling = getattr(stub, name)(request, metadata=tuple(headers.items()), timeout=20)

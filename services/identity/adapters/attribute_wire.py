@@ -9,7 +9,7 @@ from uuid import UUID
 from google.protobuf.timestamp_pb2 import Timestamp
 from google.rpc import status_pb2
 
-from chassis.errors import BadFormat, DomainError
+from chassis.errors import DomainError, FieldRequired
 from chassis.status import to_status
 from scrm.identity.v1 import attribute_pb2 as wire
 from scrm.identity.v1 import identity_service_pb2 as pb
@@ -43,7 +43,7 @@ def define_command(request: pb.DefineAttributeRequest) -> DefineAttribute:
 
 
 def upsert_command(request: pb.UpsertAttributesRequest | pb.UpsertAttributesItem) -> UpsertAttributes:
-    """Raises ValueOutOfRange for an impossible instant and BadFormat for a value that is none."""
+    """Raises ValueOutOfRange for an impossible instant and FieldRequired for a value that is none."""
     observations = (_observation(it, f"values[{number}]") for number, it in enumerate(request.values))
     return UpsertAttributes(UUID(request.customer_id), tuple(observations))
 
@@ -105,7 +105,7 @@ def _observation(it: wire.AttributeObservation, field: str) -> Observation:
 
 
 def _given(it: wire.AttributeValue, field: str) -> Value:
-    """The value that is set. Raises BadFormat where none is, and ValueOutOfRange for an impossible instant."""
+    """The value that is set. Raises FieldRequired where none is, and ValueOutOfRange for an impossible instant."""
     match it.WhichOneof("kind"):
         case "text":
             return it.text
@@ -121,7 +121,7 @@ def _given(it: wire.AttributeValue, field: str) -> Value:
             return _address(it.address)
         case "addresses":
             return tuple(_address(one) for one in it.addresses.items)
-    raise BadFormat("a value is of some kind", field=field)
+    raise FieldRequired("a value is of some kind", field=field)
 
 
 def _result(result: Customer | DomainError) -> pb.UpsertAttributesResult:
