@@ -6,8 +6,10 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+import sqlalchemy as sa
 
 from chassis.errors import BadFormat, DomainError, FieldRequired, UnknownEnum
+from chassis.event_store import PostgresEventStore, PostgresTransaction
 from services.identity.application.attribute_upsert import UpsertAttributes
 from services.identity.application.consent_commands import RecordConsent
 from services.identity.domain.attribute_values import AttributeValues
@@ -297,3 +299,28 @@ def test_what_is_sensitive_is_inferred_only_with_consent(brand: Brand, node: UUI
     told(brand, node, says("skin", "OILY", INFERRED))
     assert len(resolved(brand, node)["skin"].of) == 1
     assert len(kept(brand, node).of_nodes[0].values) == 2
+
+
+def test_a_batch_takes_as_many_queries_as_one_item(postgres_brand: Brand, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = postgres_brand.bus.store
+    assert isinstance(store, PostgresEventStore)
+    nodes = [postgres_brand.resolve(phone(it)).customer_id for it in range(41)]
+    asked: list[str] = []
+    ask = PostgresTransaction._ask
+
+    def noted(self: PostgresTransaction, query: Any, of: Any) -> Any:
+        asked.append(query)
+        return ask(self, query, of)
+
+    monkeypatch.setattr(PostgresTransaction, "_ask", noted)
+    sa.event.listen(store.engine, "before_cursor_execute", lambda *it: asked.append(it[2]))
+
+    def batch(*of: UUID) -> list[str]:
+        brand = Brand(store)  # one that remembers nothing
+        asked.clear()
+        said = (says("name", "Ann"), says("city", "Suzhou"), says("nickname", "Leo", WECHAT))
+        results = told_all(brand, *(UpsertAttributes(it, said) for it in of))
+        assert not any(isinstance(it, DomainError) for it in results)
+        return list(asked)
+
+    assert batch(nodes[0]) == batch(*nodes[1:])

@@ -101,7 +101,8 @@ def test_a_child_by_wechat_alone_is_one_no_longer(brand: Brand, node: UUID) -> N
 
 
 def test_forgetting_a_node_forgets_what_its_channels_knew(brand: Brand, node: UUID) -> None:
-    told(brand, node, says("nickname", "Leo", WECHAT), says("name", "Ann"))
+    told(brand, node, says("nickname", "Leo", WECHAT, NOON - DAY), says("name", "Ann"))
+    told(brand, node, says("nickname", None, WECHAT, NOON))
     forgotten(brand, node)
     assert seals(brand) == [None, None]
     assert [it for values in kept(brand, node).of_nodes for it in said_of(brand, values)] == []

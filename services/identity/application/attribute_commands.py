@@ -94,7 +94,7 @@ def purge_channel_values(node: UUID, until: datetime, work: UnitOfWork, vault: V
 def forget_attributes(nodes: Collection[UUID], work: UnitOfWork, vault: Vault) -> None:
     """Destroy what is known of erased nodes beside what their own data keys hold, and wait for none of their birthdays."""
     found = work.find_all(AttributeValues, [values_id(work.context.tenant, it) for it in nodes])
-    vault.destroy(work, {it for values in found.values() for it in values.sealing_ids} - set(nodes))
+    vault.destroy(work, {it for values in found.values() for it in values.sealed_under} - set(nodes))
     for values in found.values():
         work.unschedule(COMING_OF_AGE, str(values.node))
 
@@ -126,4 +126,4 @@ def _fetch(work: UnitOfWork, vault: Vault, nodes: Collection[UUID]) -> None:
     ids = [values_id(tenant, node) for it in customers.values() for node in it.nodes]
     work.find_all(Aggregate, [catalogue_id(tenant), *ids])
     found = work.find_all(AttributeValues, ids).values()
-    vault.prepare(work, {*nodes, *(it for values in found for it in values.sealing_ids)})
+    vault.prepare(work, {*nodes, *(it for values in found for it in values.sealed_under)})

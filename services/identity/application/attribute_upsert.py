@@ -91,9 +91,7 @@ class Upserting:
         self._work.find_all(Aggregate, [catalogue_id(self._work.context.tenant), *self._ids])
         readings = self._read()
         values = values_of(self._work, self._command.node)
-        self._vault.prepare(
-            self._work, {values.sealing_id(it.source) for it in readings if is_sealed(it.definition, it.source)}
-        )
+        self._vault.prepare(self._work, {values.node, *values.sealed_under})
         changed: list[AttributeChange] = []
         confirmed: list[Confirmation] = []
         for it in readings:
@@ -151,16 +149,20 @@ class Upserting:
     def _change(self, reading: _Reading, values: AttributeValues) -> AttributeChange:
         known = values.values.get(reading.place)
         key, source = reading.place
-        held = self._held(reading, values.sealing_id(source))
-        return AttributeChange(key, source, known.held if known else None, held, reading.observed_at)
+        return AttributeChange(
+            key, source, known.held if known else None, self._held(reading, values), reading.observed_at
+        )
 
-    def _held(self, reading: _Reading, sealing_id: UUID) -> HeldValue:
+    def _held(self, reading: _Reading, values: AttributeValues) -> HeldValue:
         if reading.text is None:
             return HeldValue()
         if not is_sealed(reading.definition, reading.source):
             return HeldValue(text=reading.text)
-        sealed = self._vault.seal(self._work, sealing_id, sealed_as(reading.definition.key), reading.text)
-        return HeldValue(sealed=sealed, sealed_for=sealing_id)
+        id = values.sealing_id(reading.source)
+        is_new = id not in values.sealed_under and id != values.node
+        seal = self._vault.seal_new if is_new else self._vault.seal
+        sealed = seal(self._work, id, sealed_as(reading.definition.key), reading.text)
+        return HeldValue(sealed=sealed, sealed_for=id)
 
 
 def is_sealed(definition: AttributeDefinition, source: AttributeSource) -> bool:

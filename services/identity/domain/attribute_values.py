@@ -133,6 +133,7 @@ class AttributeValues(Aggregate):
         self.values: dict[Place, Known] = {}
         self.purged_until: dict[AttributeSource, datetime] = {}
         self.purges: dict[AttributeSource, int] = {}
+        self.sealed_under: set[UUID] = set()
         self.redeclared_at: datetime | None = None
         self.minor = False
 
@@ -145,11 +146,6 @@ class AttributeValues(Aggregate):
         if source not in PURGED_WITH_CHANNEL:
             return self.node
         return natural_id(self.tenant, "channel data", self.node, source, self.purges.get(source, 0))
-
-    @property
-    def sealing_ids(self) -> set[UUID]:
-        """Every data key that any value of the node is sealed under."""
-        return {it.held.sealed_for for it in self.values.values() if it.held.sealed_for is not None}
 
     def news(self, place: Place, observed_at: datetime, text: str | None, known_text: str | None) -> News:
         """What an observation is, given what the known value says; `text` is None where the source takes its value back.
@@ -194,6 +190,8 @@ class AttributeValues(Aggregate):
     def _changed(self, node: UUID, changed: tuple[AttributeChange, ...], changed_at: datetime) -> None:
         for it in changed:
             self.values[it.key, it.source] = Known(it.new, it.observed_at)
+            if it.new.sealed_for is not None:
+                self.sealed_under.add(it.new.sealed_for)
 
     @event(Confirmed)
     def _confirmed(self, node: UUID, confirmed: tuple[Confirmation, ...]) -> None:
@@ -206,6 +204,7 @@ class AttributeValues(Aggregate):
         self, node: UUID, source: AttributeSource, keys: tuple[str, ...], until: datetime, purged_at: datetime
     ) -> None:
         self.values = {place: it for place, it in self.values.items() if place[1] is not source}
+        self.sealed_under.discard(self.sealing_id(source))
         self.purged_until[source] = until
         self.purges[source] = self.purges.get(source, 0) + 1
 

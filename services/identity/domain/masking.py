@@ -9,6 +9,7 @@ from services.identity.domain.attributes import AttributeType
 HIDDEN: Final = "***"
 _PHONE_TAIL: Final = 4
 _PHONE_HEAD: Final = 3
+_SHORTEST_PHONE: Final = 10
 _COUNTRY_CODE_OF_CHINA: Final = "+86"
 
 
@@ -34,11 +35,12 @@ def masked_text(text: str) -> str:
 
 
 def masked_phone(e164: str) -> str:
-    """138****0001 of +8613800000001; with its plus sign for other countries."""
+    """138****0001 of +8613800000001; with its plus sign for other countries. Of a short one the last two digits."""
     national = e164.removeprefix(_COUNTRY_CODE_OF_CHINA)
+    if len(national) < _SHORTEST_PHONE:
+        return HIDDEN + national[-2:]
     head = _PHONE_HEAD + (national[:1] == "+")
-    hidden = "*" * max(len(national) - head - _PHONE_TAIL, _PHONE_TAIL)
-    return national[:head] + hidden + national[-_PHONE_TAIL:]
+    return national[:head] + "*" * (len(national) - head - _PHONE_TAIL) + national[-_PHONE_TAIL:]
 
 
 def masked_address(address: Address) -> Address:
