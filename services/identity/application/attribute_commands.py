@@ -70,8 +70,20 @@ def batch_upsert_attributes(
     command: BatchUpsertAttributes, work: UnitOfWork, vault: Vault
 ) -> Sequence[Customer | DomainError]:
     """The customer of each item, or why it was refused; a refused one changes nothing."""
-    _fetch(work, vault, {it.node for it in command.items if isinstance(it, UpsertAttributes)})
+    fetch_attributes(work, vault, {it.node for it in command.items if isinstance(it, UpsertAttributes)})
     return work.each(command.items, lambda item: _upsert_item(item, work, vault))
+
+
+def fetch_attributes(work: UnitOfWork, vault: Vault, nodes: Collection[UUID]) -> None:
+    """Bring to hand all that upserts at these nodes, which need not exist yet, look at: a query for each kind of thing."""
+    fetch_owners(work, list(nodes))
+    tenant = work.context.tenant
+    customers = {it.id: it for it in (canonical(work, node) for node in nodes) if it is not None}
+    beside = {node for it in customers.values() for node in it.nodes} | set(nodes)
+    ids = [values_id(tenant, it) for it in beside]
+    work.find_all(Aggregate, [catalogue_id(tenant), *ids])
+    found = work.find_all(AttributeValues, ids).values()
+    vault.prepare(work, {*nodes, *(it for values in found for it in values.sealed_under)})
 
 
 def end_minority(command: EndMinority, work: UnitOfWork, vault: Vault) -> None:
@@ -116,14 +128,3 @@ def _upsert_item(item: UpsertAttributes | DomainError, work: UnitOfWork, vault: 
     if isinstance(item, DomainError):
         raise item
     return upsert_attributes(item, work, vault)
-
-
-def _fetch(work: UnitOfWork, vault: Vault, nodes: Collection[UUID]) -> None:
-    """Bring to hand all that commands on these nodes look at, in a query for each kind of thing."""
-    fetch_owners(work, list(nodes))
-    customers = {it.id: it for it in (canonical(work, node) for node in nodes) if it is not None}
-    tenant = work.context.tenant
-    ids = [values_id(tenant, node) for it in customers.values() for node in it.nodes]
-    work.find_all(Aggregate, [catalogue_id(tenant), *ids])
-    found = work.find_all(AttributeValues, ids).values()
-    vault.prepare(work, {*nodes, *(it for values in found for it in values.sealed_under)})
