@@ -1,7 +1,7 @@
 """Attributes as they are read: opened, resolved, and masked for those who may not see what is personal."""
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -21,7 +21,7 @@ class Shown:
     """An attribute as a caller gets it; `value` is None where nothing of it may be shown."""
 
     resolved: Resolved
-    value: Value | None
+    value: Value | None = field(repr=False)
     is_masked: bool
 
 

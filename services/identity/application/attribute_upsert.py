@@ -63,7 +63,7 @@ class _Reading:
 
     definition: AttributeDefinition
     source: AttributeSource
-    text: str | None
+    text: str | None = field(repr=False)
     observed_at: datetime
 
     @property
@@ -135,7 +135,7 @@ class Upserting:
         """Count it if the customer says something else than what was declared last, at whichever node."""
         of_nodes = list(self._work.find_all(AttributeValues, self._ids).values())
         declared = [
-            (it.values[_DECLARED_BIRTHDATE].observed_at, it.node, it)
+            (it.values[_DECLARED_BIRTHDATE].observed_at, -it.node.int, it)
             for it in of_nodes
             if _DECLARED_BIRTHDATE in it.values
         ]

@@ -4,7 +4,7 @@ Nothing of it is kept: a merge brings more nodes to look at, its undoing fewer.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol, TypeVar
 from uuid import UUID
@@ -35,7 +35,7 @@ class Said:
     node: UUID
     source: AttributeSource
     observed_at: datetime
-    text: str
+    text: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class Resolved:
     """The value that counts, and what it was made of: the best first, and that alone but for lists."""
 
     definition: AttributeDefinition
-    text: str
+    text: str = field(repr=False)
     of: tuple[Said, ...]
 
 
