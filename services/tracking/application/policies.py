@@ -6,7 +6,7 @@ from typing import Final
 from chassis.commands import UnitOfWork
 from chassis.envelope import Incoming
 
-IDENTITY_EVENTS: Final = ("customer_created", "customers_merged", "customer_unmerged")
+IDENTITY_EVENTS: Final = ("customer_created", "customers_merged", "customer_unmerged", "customer_became_known")
 
 
 def keep_customers(batch: Sequence[Incoming], work: UnitOfWork) -> None:

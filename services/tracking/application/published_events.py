@@ -7,6 +7,7 @@ from google.protobuf.message import Message
 
 from chassis.log import Recorded
 from scrm.tracking.v1 import events_pb2 as pb
+from services.tracking.application.published_analysis import PRIVATE_ANALYSIS, PUBLISHED_ANALYSIS, of_analysis
 from services.tracking.application.wire_values import money, order_line, timestamp
 from services.tracking.domain.order import Order
 
@@ -18,10 +19,11 @@ PUBLISHED: Final = (
     "order_shipped",
     "order_received",
     "order_cancelled",
+    *PUBLISHED_ANALYSIS,
 )
 """Events of the log "tracking", in snake_case; behaviours have a log of their own."""
 
-PRIVATE: Final = frozenset[type]()
+PRIVATE: Final = frozenset[type](PRIVATE_ANALYSIS)
 """Domain events that nobody else is ever told of."""
 
 
@@ -42,12 +44,12 @@ def publish(recorded: Recorded) -> Message | None:
             return pb.OrderReceived(order_id=str(id), node_id=str(node), receive_time=timestamp(at))
         case Order.Cancelled(originator_id=id, node=node, cancelled_at=at):
             return pb.OrderCancelled(order_id=str(id), node_id=str(node), cancel_time=timestamp(at))
-    return None
+    return of_analysis(recorded)
 
 
 def partition_key(recorded: Recorded) -> UUID:
     """The node of the customer: what happens to one of them stays in order."""
-    node: UUID = recorded.event.node  # type: ignore[attr-defined]  # every event of an order has one
+    node: UUID = recorded.event.node  # type: ignore[attr-defined]  # every event is about a node
     return node
 
 

@@ -1,0 +1,86 @@
+"""What was read out of paths and insights, as messages."""
+
+from datetime import timedelta
+from typing import Any
+
+from google.protobuf.duration_pb2 import Duration
+
+from scrm.tracking.v1 import analysis_service_pb2 as pb
+from scrm.tracking.v1 import insight_pb2, path_pb2
+from services.tracking.application.published_analysis import insight_kind, mission_result, need_state, path_node
+from services.tracking.application.wire_values import timestamp
+from services.tracking.domain import missions as domain
+from services.tracking.domain.funnel import Funnel, StepCount
+from services.tracking.domain.path_facts import Step
+
+
+def mission(found: domain.Mission, tenant: str) -> path_pb2.Mission:
+    return path_pb2.Mission(
+        mission_id=str(found.id(tenant)),
+        category=found.category,
+        result=mission_result(found.result),
+        need_state=need_state(found.need_state),
+        open_time=timestamp(found.opening.at),
+        close_time=timestamp(found.closed_at) if found.closed_at else None,
+        visits=[_visit(it) for it in found.visits],
+    )
+
+
+def funnel(found: Funnel) -> pb.GetPathFunnelResponse:
+    counts = found.steps()
+    return pb.GetPathFunnelResponse(
+        steps=[_step(counts, index) for index in range(len(counts))],
+        entries=[
+            path_pb2.FunnelEntry(path_node=path_node(step), missions=it.missions, loyal_missions=it.loyal)
+            for step in Step
+            if (it := found.entries.get(step))
+        ],
+        missions=found.missions,
+        customers=found.customers,
+    )
+
+
+def insight(row: Any) -> insight_pb2.Insight:
+    known = insight_pb2.PERSON_STATE_KNOWN if row.known else insight_pb2.PERSON_STATE_ANONYMOUS
+    return insight_pb2.Insight(
+        insight_id=str(row.insight_id),
+        customer_id=str(row.customer),
+        node_id=str(row.node),
+        person_state=known,
+        kind=insight_kind(row.kind),
+        subject=row.subject,
+        evidence=row.evidence,
+        detect_time=timestamp(row.detected_at),
+    )
+
+
+def _visit(it: domain.Visit) -> path_pb2.PathVisit:
+    return path_pb2.PathVisit(
+        path_node=path_node(it.step),
+        visit_time=timestamp(it.at),
+        sku=it.sku,
+        order_id=str(it.order_id) if it.order_id else "",
+        node_id=str(it.node),
+    )
+
+
+def _step(counts: list[StepCount], index: int) -> path_pb2.FunnelStep:
+    it, before, first = counts[index], counts[max(0, index - 1)], counts[0]
+    return path_pb2.FunnelStep(
+        path_node=path_node(it.step),
+        customers=it.customers,
+        step_rate=_rate(it.customers, before.customers),
+        overall_rate=_rate(it.customers, first.customers),
+        dropped=before.customers - it.customers,
+        median_time=None if it.median_time is None else _duration(it.median_time),
+    )
+
+
+def _rate(part: int, whole: int) -> float:
+    return part / whole if whole else 0.0
+
+
+def _duration(time: timedelta) -> Duration:
+    found = Duration()
+    found.FromTimedelta(time)
+    return found
