@@ -1,0 +1,149 @@
+"""The analysis as its callers meet it, over gRPC."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from typing import Any
+from uuid import uuid4
+
+import grpc
+import pytest
+from google.protobuf.duration_pb2 import Duration
+
+from chassis.status import refusal
+from deploy.local.credentials import Credentials
+from scrm.tracking.v1 import analysis_service_pb2 as pb
+from scrm.tracking.v1 import insight_pb2, path_pb2
+from scrm.tracking.v1.analysis_service_pb2_grpc import AnalysisServiceStub, add_AnalysisServiceServicer_to_server
+from services.tracking.adapters.analysis_servicer import AnalysisServicer
+from services.tracking.application.wire_values import timestamp
+from tests.tracking.analyst import Analyst, did
+from tests.tracking.shop import NOON
+from tests.tracking.test_analysis import analyst as analyst
+from tests.tracking.test_analysis import created, hours, lines, reading
+from tests.tracking.test_grpc import serving
+
+Call = Callable[..., Awaitable[Any]]
+
+
+class Caller:
+    """Calls the service; `refused` gives the reason of a refusal."""
+
+    def __init__(self, stub: Any, credentials: Credentials) -> None:
+        self._stub = stub
+        self._credentials = credentials
+
+    async def call(self, name: str, request: Any, tenant: str = "acme") -> Any:
+        token = self._credentials.mint(tenant, ("tracking.read", "tracking.write"))
+        return await getattr(self._stub, name)(request, metadata=(("authorization", f"Bearer {token}"),), timeout=20)
+
+    async def refused(self, name: str, request: Any, tenant: str = "acme") -> str:
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await self.call(name, request, tenant)
+        return refusal(caught.value).reason
+
+
+Serve = Callable[[Callable[[Caller], Awaitable[None]]], None]
+
+
+@pytest.fixture
+def serve(analyst: Analyst, credentials: Credentials, loop: asyncio.AbstractEventLoop) -> Serve:
+    """`serve(check)` awaits `check(caller)` with the service running."""
+
+    async def served(check: Callable[[Caller], Awaitable[None]]) -> None:
+        servicer = AnalysisServicer(analyst.read_models, analyst.clock)
+        registration = (add_AnalysisServiceServicer_to_server, servicer)
+        async with (
+            serving("tracking", credentials, analyst.shop.bus, registration, analyst.read_models) as port,
+            grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel,
+        ):
+            await check(Caller(AnalysisServiceStub(channel), credentials))
+
+    return lambda check: loop.run_until_complete(served(check))
+
+
+def funnel_request(days: float = 1, **more: Any) -> pb.GetPathFunnelRequest:
+    nodes = [path_pb2.PATH_NODE_VIEW_PRODUCT, path_pb2.PATH_NODE_PLACE_ORDER, path_pb2.PATH_NODE_PAY]
+    start = NOON - timedelta(days=1)
+    fields = {"start_time": timestamp(start), "end_time": timestamp(start + timedelta(days=days)), "path_nodes": nodes}
+    return pb.GetPathFunnelRequest(**{**fields, **more})
+
+
+def test_missions_and_their_funnel_are_read(analyst: Analyst, serve: Serve) -> None:
+    jane, other = analyst.node("jane"), analyst.node("other")
+    analyst.hear(created(jane), created(other))
+    analyst.track(
+        *(did("product_viewed", NOON - hours(9), it, sku="S1", category="skincare") for it in ("jane", "other"))
+    )
+    shop = analyst.shop
+    shop.tell(shop.placed("1", 100, NOON - hours(8), node=jane, lines=lines(100)))
+    shop.tell(shop.paid("1", 100, NOON - hours(7), node=jane))
+    analyst.follow()
+
+    async def check(caller: Caller) -> None:
+        found = await caller.call("ListMissions", pb.ListMissionsRequest(customer_id=str(jane)))
+        [mission] = found.missions
+        assert (mission.category, mission.result) == ("skincare", path_pb2.MISSION_RESULT_REALISED)
+        assert [path_pb2.PathNode.Name(it.path_node)[10:] for it in mission.visits] == [
+            "VIEW_PRODUCT", "PLACE_ORDER", "HESITATE", "PAY",
+        ]  # fmt: skip
+        funnel = await caller.call("GetPathFunnel", funnel_request())
+        assert [(it.customers, it.step_rate, it.dropped) for it in funnel.steps] == [
+            (2, 1.0, 0),
+            (1, 0.5, 1),
+            (1, 1.0, 0),
+        ]
+        assert [it.median_time.seconds for it in funnel.steps] == [0, 3600, 3600]
+        assert [(it.path_node, it.missions) for it in funnel.entries] == [(path_pb2.PATH_NODE_VIEW_PRODUCT, 2)]
+        narrow = await caller.call("GetPathFunnel", funnel_request(window=Duration(seconds=3599)))
+        assert [it.customers for it in narrow.steps] == [2, 0, 0]
+        nothing = await caller.call("GetPathFunnel", funnel_request(category="makeup"))
+        assert [it.customers for it in nothing.steps] == [0, 0, 0]
+        strangers = await caller.call("GetPathFunnel", funnel_request(), "globex")
+        assert strangers.customers == 0
+
+    serve(check)
+
+
+def test_what_makes_no_sense_is_refused(analyst: Analyst, serve: Serve) -> None:
+    jane = analyst.node("jane")
+    analyst.hear(created(jane))
+
+    async def check(caller: Caller) -> None:
+        assert await caller.refused("GetPathFunnel", funnel_request(days=401)) == "OUT_OF_RANGE"
+        assert await caller.refused("GetPathFunnel", funnel_request(days=-1)) == "OUT_OF_RANGE"
+        assert (
+            await caller.refused("ListMissions", pb.ListMissionsRequest(customer_id=str(uuid4())))
+            == "CUSTOMER_NOT_FOUND"
+        )
+        mine = pb.ListMissionsRequest(customer_id=str(jane))
+        assert await caller.refused("ListMissions", mine, "globex") == "CUSTOMER_NOT_FOUND"
+        assert (await caller.call("ListMissions", mine)).missions == []
+
+    serve(check)
+
+
+def test_insights_are_listed_page_by_page_newest_first(analyst: Analyst, serve: Serve) -> None:
+    names = ["a", "b", "c"]
+    analyst.hear(*(created(analyst.node(it)) for it in names))
+    for minutes, name in enumerate(names):
+        analyst.at(NOON + timedelta(minutes=minutes))
+        analyst.track(*reading(name))
+
+    async def check(caller: Caller) -> None:
+        first = await caller.call("ListInsights", pb.ListInsightsRequest(page_size=2))
+        second = await caller.call(
+            "ListInsights", pb.ListInsightsRequest(page_size=2, page_token=first.next_page_token)
+        )
+        found = [*first.insights, *second.insights]
+        assert [it.customer_id for it in found] == [str(analyst.node(it)) for it in reversed(names)]
+        assert {it.person_state for it in found} == {insight_pb2.PERSON_STATE_ANONYMOUS}
+        assert second.next_page_token == ""
+        mine = await caller.call("ListInsights", pb.ListInsightsRequest(customer_id=str(analyst.node("b"))))
+        assert [(it.kind, it.subject, dict(it.evidence)["opens"]) for it in mine.insights] == [
+            (insight_pb2.INSIGHT_KIND_REPEAT_READER_UNREGISTERED, "H5-1", "4")
+        ]
+        others = pb.ListInsightsRequest(kind=insight_pb2.INSIGHT_KIND_CHURN_RISK)
+        assert (await caller.call("ListInsights", others)).insights == []
+
+    serve(check)
