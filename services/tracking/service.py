@@ -24,6 +24,7 @@ from services.tracking.read_models.customer_nodes import CustomerNodesProjection
 from services.tracking.read_models.insights import InsightsProjection, KnownNodesProjection
 from services.tracking.read_models.order_paths import OrderPathsProjection
 from services.tracking.read_models.orders import OrdersProjection
+from services.tracking.read_models.shares import SharesProjection
 from services.tracking.settings import Settings
 
 
@@ -50,7 +51,7 @@ def service(settings: Settings) -> Service:
         handlers=(*HANDLERS, *analysis_handlers(fact_book)),
         servicers=lambda kit: [
             (add_TrackingServiceServicer_to_server, servicer(kit)),
-            (add_AnalysisServiceServicer_to_server, AnalysisServicer(kit.read_models, kit.clock)),
+            (add_AnalysisServiceServicer_to_server, AnalysisServicer(kit.bus, kit.read_models, kit.clock)),
         ],
         publish=publish,
         partition_key=partition_key,
@@ -61,6 +62,7 @@ def service(settings: Settings) -> Service:
             OrderPathsProjection(),
             InsightsProjection(),
             KnownNodesProjection(),
+            SharesProjection(),
         ],
         subscriptions=lambda kit: [
             Subscription("tracking", ["identity"], keep_customers, keep=True, events=IDENTITY_EVENTS),

@@ -37,6 +37,7 @@ from services.tracking.read_models.histories import missions_of
 from services.tracking.read_models.insights import InsightsProjection, KnownNodesProjection, list_insights
 from services.tracking.read_models.order_paths import OrderPathsProjection
 from services.tracking.read_models.orders import OrdersProjection
+from services.tracking.read_models.shares import SharesProjection
 from tests.tracking.shop import NOON, Shop
 from tests.tracking.touches import Tracking, event
 
@@ -46,6 +47,7 @@ PROJECTIONS = (
     OrderPathsProjection(),
     InsightsProjection(),
     KnownNodesProjection(),
+    SharesProjection(),
 )
 
 T = TypeVar("T")

@@ -1,17 +1,12 @@
 """Purchase paths and insights as they are told and read: on PostgreSQL, with identity's merges and a clock set by hand."""
 
-import asyncio
-from collections.abc import Iterator
 from datetime import timedelta
 from random import Random
 from typing import Any
 from uuid import UUID
 
-import pytest
 from google.protobuf.message import Message
 
-from chassis.event_store import PostgresEventStore
-from deploy.local.postgres import Database
 from scrm.identity.v1 import customer_pb2
 from scrm.identity.v1.events_pb2 import CustomerBecameKnown, CustomerCreated, CustomersMerged, CustomerUnmerged
 from scrm.tracking.v1 import events_pb2 as pb
@@ -31,13 +26,6 @@ from tests.tracking.shop import JANE, NOON
 from tests.tracking.test_read_models import incoming
 
 MERGE = "0192d3c4-0000-7000-8000-0000000000aa"
-
-
-@pytest.fixture
-def analyst(tables: Database, postgres_store: PostgresEventStore, loop: asyncio.AbstractEventLoop) -> Iterator[Analyst]:
-    found = Analyst(tables, postgres_store, loop)
-    yield found
-    found.read_models.close()
 
 
 def hours(number: float) -> timedelta:

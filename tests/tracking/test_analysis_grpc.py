@@ -1,65 +1,18 @@
 """The analysis as its callers meet it, over gRPC."""
 
-import asyncio
-from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
-import grpc
-import pytest
 from google.protobuf.duration_pb2 import Duration
 
-from chassis.status import refusal
-from deploy.local.credentials import Credentials
 from scrm.tracking.v1 import analysis_service_pb2 as pb
 from scrm.tracking.v1 import insight_pb2, path_pb2
-from scrm.tracking.v1.analysis_service_pb2_grpc import AnalysisServiceStub, add_AnalysisServiceServicer_to_server
-from services.tracking.adapters.analysis_servicer import AnalysisServicer
 from services.tracking.application.wire_values import timestamp
 from tests.tracking.analyst import Analyst, did
+from tests.tracking.caller import AnalysisServing, Caller
 from tests.tracking.shop import NOON
-from tests.tracking.test_analysis import analyst as analyst
 from tests.tracking.test_analysis import created, hours, lines, reading
-from tests.tracking.test_grpc import serving
-
-Call = Callable[..., Awaitable[Any]]
-
-
-class Caller:
-    """Calls the service; `refused` gives the reason of a refusal."""
-
-    def __init__(self, stub: Any, credentials: Credentials) -> None:
-        self._stub = stub
-        self._credentials = credentials
-
-    async def call(self, name: str, request: Any, tenant: str = "acme") -> Any:
-        token = self._credentials.mint(tenant, ("tracking.read", "tracking.write"))
-        return await getattr(self._stub, name)(request, metadata=(("authorization", f"Bearer {token}"),), timeout=20)
-
-    async def refused(self, name: str, request: Any, tenant: str = "acme") -> str:
-        with pytest.raises(grpc.aio.AioRpcError) as caught:
-            await self.call(name, request, tenant)
-        return refusal(caught.value).reason
-
-
-Serve = Callable[[Callable[[Caller], Awaitable[None]]], None]
-
-
-@pytest.fixture
-def serve(analyst: Analyst, credentials: Credentials, loop: asyncio.AbstractEventLoop) -> Serve:
-    """`serve(check)` awaits `check(caller)` with the service running."""
-
-    async def served(check: Callable[[Caller], Awaitable[None]]) -> None:
-        servicer = AnalysisServicer(analyst.read_models, analyst.clock)
-        registration = (add_AnalysisServiceServicer_to_server, servicer)
-        async with (
-            serving("tracking", credentials, analyst.shop.bus, registration, analyst.read_models) as port,
-            grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel,
-        ):
-            await check(Caller(AnalysisServiceStub(channel), credentials))
-
-    return lambda check: loop.run_until_complete(served(check))
 
 
 def funnel_request(days: float = 1, **more: Any) -> pb.GetPathFunnelRequest:
@@ -69,7 +22,7 @@ def funnel_request(days: float = 1, **more: Any) -> pb.GetPathFunnelRequest:
     return pb.GetPathFunnelRequest(**{**fields, **more})
 
 
-def test_missions_and_their_funnel_are_read(analyst: Analyst, serve: Serve) -> None:
+def test_missions_and_their_funnel_are_read(analyst: Analyst, serve_analysis: AnalysisServing) -> None:
     jane, other = analyst.node("jane"), analyst.node("other")
     analyst.hear(created(jane), created(other))
     analyst.track(
@@ -102,10 +55,10 @@ def test_missions_and_their_funnel_are_read(analyst: Analyst, serve: Serve) -> N
         strangers = await caller.call("GetPathFunnel", funnel_request(), "globex")
         assert strangers.customers == 0
 
-    serve(check)
+    serve_analysis(check)
 
 
-def test_what_makes_no_sense_is_refused(analyst: Analyst, serve: Serve) -> None:
+def test_what_makes_no_sense_is_refused(analyst: Analyst, serve_analysis: AnalysisServing) -> None:
     jane = analyst.node("jane")
     analyst.hear(created(jane))
 
@@ -120,10 +73,10 @@ def test_what_makes_no_sense_is_refused(analyst: Analyst, serve: Serve) -> None:
         assert await caller.refused("ListMissions", mine, "globex") == "CUSTOMER_NOT_FOUND"
         assert (await caller.call("ListMissions", mine)).missions == []
 
-    serve(check)
+    serve_analysis(check)
 
 
-def test_insights_are_listed_page_by_page_newest_first(analyst: Analyst, serve: Serve) -> None:
+def test_insights_are_listed_page_by_page_newest_first(analyst: Analyst, serve_analysis: AnalysisServing) -> None:
     names = ["a", "b", "c"]
     analyst.hear(*(created(analyst.node(it)) for it in names))
     for minutes, name in enumerate(names):
@@ -146,4 +99,4 @@ def test_insights_are_listed_page_by_page_newest_first(analyst: Analyst, serve: 
         others = pb.ListInsightsRequest(kind=insight_pb2.INSIGHT_KIND_CHURN_RISK)
         assert (await caller.call("ListInsights", others)).insights == []
 
-    serve(check)
+    serve_analysis(check)

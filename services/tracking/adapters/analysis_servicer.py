@@ -1,4 +1,4 @@
-"""AnalysisService on the wire: questions about purchase paths and insights."""
+"""AnalysisService on the wire: purchase paths, insights and shares."""
 
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
@@ -8,6 +8,7 @@ from uuid import UUID
 import sqlalchemy as sa
 
 from chassis.clock import Clock
+from chassis.commands import CommandBus
 from chassis.context import current
 from chassis.errors import ValueOutOfRange
 from chassis.grpc_server import ServicerContext
@@ -18,7 +19,8 @@ from scrm.tracking.v1 import insight_pb2, path_pb2
 from scrm.tracking.v1.analysis_service_pb2_grpc import AnalysisServiceServicer
 from services.tracking.adapters import analysis_wire
 from services.tracking.adapters.order_wire import required_instant
-from services.tracking.domain.errors import CustomerNotFound
+from services.tracking.application.share_commands import CreateShare
+from services.tracking.domain.errors import CustomerNotFound, ShareNotFound
 from services.tracking.domain.funnel import WINDOW, Funnel, Question
 from services.tracking.domain.insights import Kind
 from services.tracking.domain.missions import Mission
@@ -26,9 +28,11 @@ from services.tracking.domain.path_facts import Step
 from services.tracking.read_models import customer_nodes
 from services.tracking.read_models.histories import missions_of, missions_of_all
 from services.tracking.read_models.insights import list_insights
+from services.tracking.read_models.shares import relations_of, tree_of
 
 MISSION_PAGES: Final = Keyset(datetime, UUID)
 INSIGHT_PAGES: Final = Keyset(datetime, UUID)
+RELATION_PAGES: Final = Keyset(int, UUID)
 LONGEST_RANGE: Final = timedelta(days=400)
 
 _KINDS: Final = {insight_pb2.InsightKind.Value(f"INSIGHT_KIND_{it}"): it for it in Kind}
@@ -40,7 +44,8 @@ T = TypeVar("T")
 class AnalysisServicer(AnalysisServiceServicer):
     """One method per RPC; refusals are raised, and answered by the steps around."""
 
-    def __init__(self, read_models: ReadModels, clock: Clock) -> None:
+    def __init__(self, bus: CommandBus, read_models: ReadModels, clock: Clock) -> None:
+        self._bus = bus
         self._read_models = read_models
         self._clock = clock
 
@@ -84,6 +89,35 @@ class AnalysisServicer(AnalysisServiceServicer):
             found = await self._read_models.query(lambda rows: read(rows, None))
         shown, token = INSIGHT_PAGES.cut(request, found, lambda it: (it.detected_at, it.insight_id))
         return pb.ListInsightsResponse(insights=[analysis_wire.insight(it) for it in shown], next_page_token=token)
+
+    async def GetShareTree(self, request: pb.GetShareTreeRequest, context: ServicerContext) -> pb.GetShareTreeResponse:
+        found = await self._read_models.query(lambda rows: tree_of(rows, request.share_id))
+        if not found:
+            raise ShareNotFound
+        return analysis_wire.share_tree(found)
+
+    async def ListRelations(
+        self, request: pb.ListRelationsRequest, context: ServicerContext
+    ) -> pb.ListRelationsResponse:
+        page = RELATION_PAGES.page(request)
+        after = (page.after[0], page.after[1]) if page.after else None
+        found = await self._of_customer(
+            request.customer_id, lambda rows, nodes: relations_of(rows, nodes, after, page.limit)
+        )
+        shown, token = RELATION_PAGES.cut(request, found, lambda it: (-it.weight, it.visitor))
+        relations = [analysis_wire.relation(it) for it in shown]
+        return pb.ListRelationsResponse(relations=relations, next_page_token=token)
+
+    async def CreateShare(self, request: pb.CreateShareRequest, context: ServicerContext) -> pb.CreateShareResponse:
+        node = UUID(request.customer_id)
+        customer = await self._of_customer(
+            request.customer_id, lambda rows, nodes: customer_nodes.customer_of(rows, node)
+        )
+        command = CreateShare(request.share_id, node, request.content_id, request.activity_id, request.parent_share_id)
+        answer: pb.CreateShareResponse = await self._bus.execute(
+            command, lambda share: pb.CreateShareResponse(share=analysis_wire.new_share(share, customer))
+        )
+        return answer
 
     async def _of_customer(self, customer_id: str, read: Callable[[sa.Connection, Sequence[UUID]], T]) -> T:
         """What `read` finds for the nodes of a customer. Raises CustomerNotFound for one of whom identity has told nothing."""

@@ -1,17 +1,21 @@
-"""What was read out of paths and insights, as messages."""
+"""What was read out of paths, insights and shares, as messages."""
 
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
 from google.protobuf.duration_pb2 import Duration
 
 from scrm.tracking.v1 import analysis_service_pb2 as pb
-from scrm.tracking.v1 import insight_pb2, path_pb2
+from scrm.tracking.v1 import insight_pb2, path_pb2, share_pb2
 from services.tracking.application.published_analysis import insight_kind, mission_result, need_state, path_node
 from services.tracking.application.wire_values import timestamp
 from services.tracking.domain import missions as domain
+from services.tracking.domain import shares as domain_shares
 from services.tracking.domain.funnel import Funnel, StepCount
 from services.tracking.domain.path_facts import Step
+from services.tracking.read_models.shares import Relation, TreeShare
 
 
 def mission(found: domain.Mission, tenant: str) -> path_pb2.Mission:
@@ -51,6 +55,62 @@ def insight(row: Any) -> insight_pb2.Insight:
         subject=row.subject,
         evidence=row.evidence,
         detect_time=timestamp(row.detected_at),
+    )
+
+
+def share_tree(found: Sequence[TreeShare]) -> pb.GetShareTreeResponse:
+    """Of a tree from its root down."""
+    below = dict.fromkeys((it.share_id for it in found), 0)
+    for it in reversed(found):
+        if it.parent in below:
+            below[it.parent] += it.share_backs + below[it.share_id]
+    depths = sorted({it.depth for it in found})
+    return pb.GetShareTreeResponse(
+        shares=[_share(it, below[it.share_id]) for it in found],
+        levels=[_level(depth, [it for it in found if it.depth == depth]) for depth in depths],
+        depth=depths[-1],
+    )
+
+
+def new_share(share: domain_shares.Share, customer: UUID) -> share_pb2.Share:
+    return share_pb2.Share(
+        share_id=share.share_id,
+        customer_id=str(customer),
+        parent_share_id=share.parent,
+        depth=share.depth,
+        content_id=share.content_id,
+        activity_id=share.activity_id,
+        share_time=timestamp(share.shared_at),
+    )
+
+
+def relation(it: Relation) -> share_pb2.Relation:
+    return share_pb2.Relation(
+        visitor_customer_id=str(it.visitor), weight=it.weight, last_visit_time=timestamp(it.last_at)
+    )
+
+
+def _share(it: TreeShare, below: int) -> share_pb2.Share:
+    return share_pb2.Share(
+        share_id=it.share_id,
+        customer_id=str(it.sharer),
+        parent_share_id=it.parent,
+        depth=it.depth,
+        content_id=it.content_id,
+        activity_id=it.activity_id,
+        share_time=timestamp(it.shared_at),
+        share_backs=it.share_backs,
+        conversions=it.conversions,
+        indirect_reach=below,
+    )
+
+
+def _level(depth: int, found: Sequence[TreeShare]) -> share_pb2.ShareLevel:
+    return share_pb2.ShareLevel(
+        depth=depth,
+        shares=len(found),
+        share_backs=sum(it.share_backs for it in found),
+        conversions=sum(it.conversions for it in found),
     )
 
 

@@ -1,4 +1,4 @@
-"""Whenever a behaviour or an order is recorded: bring purchase paths and insights in line with it.
+"""Whenever a behaviour or an order is recorded: bring purchase paths, insights and shares in line with it.
 
 Messages only say whose facts to look at; what is told rests on the facts themselves, so their order of arrival is no matter.
 """
@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 from uuid import UUID
 
+import orjson
+
 from chassis.commands import UnitOfWork
 from chassis.consumer import Incoming, Subscription
 from chassis.envelope import event_name
@@ -16,6 +18,8 @@ from services.tracking.application.histories import histories
 from services.tracking.application.insight_commands import look_at, tell
 from services.tracking.application.path_commands import tell_news
 from services.tracking.application.ports import FactBook, Facts, People
+from services.tracking.application.share_commands import SeenShare, SeenVisit, take_shares, take_visits
+from services.tracking.application.wire_values import instant
 from services.tracking.domain.insights import GROUP_TYPES, OPENS, Kind, repeat_reader, silent_member
 from services.tracking.domain.path_facts import NEED_CATEGORY, PATH_TYPES
 from services.tracking.domain.trail import Behaviour
@@ -39,6 +43,8 @@ EVENTS: Final = tuple(event_name(it.rpartition(".")[2]) for it in (_BEHAVIOUR, *
 _PATH: Final = frozenset(PATH_TYPES)
 _READING: Final = frozenset({"content_viewed", "content_engaged"})
 _CART: Final = frozenset({"cart_added", "product_viewed"})
+_SHARING: Final = frozenset({"content_shared", "content_forwarded"})
+_LONGEST_SHARE_ID: Final = 64
 
 
 @dataclass(slots=True)
@@ -50,6 +56,8 @@ class News:
     readers: set[UUID] = field(default_factory=set)
     carts: set[UUID] = field(default_factory=set)
     members: set[UUID] = field(default_factory=set)
+    shares: list[SeenShare] = field(default_factory=list)
+    visits: list[SeenVisit] = field(default_factory=list)
 
     @classmethod
     def of(cls, batch: Sequence[Incoming]) -> "News":
@@ -76,6 +84,22 @@ class News:
             self.carts.add(UUID(it.node_id))
         if kind == "group_joined":
             self.members.add(UUID(it.node_id))
+        if it.share_id or kind in _SHARING:
+            self._share(it)
+
+    def _share(self, it: pb.BehaviourTracked) -> None:
+        """A behaviour that shares names its own share among its properties, and in its context the one it came through."""
+        at = instant(it.occur_time)
+        if at is None:
+            return
+        node = UUID(it.node_id)
+        if it.event_type not in _SHARING:
+            self.visits.append(SeenVisit(it.share_id, node, at))
+            return
+        mine = orjson.loads(it.properties_json).get("share_id")
+        if isinstance(mine, str) and 0 < len(mine) <= _LONGEST_SHARE_ID:
+            parent = "" if it.share_id == mine else it.share_id
+            self.shares.append(SeenShare(mine, node, it.content_id, parent, at))
 
 
 class Analysis:
@@ -98,6 +122,10 @@ class Analysis:
             _look_at_readers(work, book, book.people(news.readers))
         if news.members:
             _look_at_members(work, book, book.people(news.members))
+        if news.shares:
+            take_shares(work, news.shares)
+        if news.visits:
+            take_visits(work, book, news.visits)
 
 
 def _follow_paths(work: UnitOfWork, book: FactBook, people: People, news: News) -> None:

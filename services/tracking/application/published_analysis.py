@@ -1,4 +1,4 @@
-"""What other services are told of purchase paths and insights."""
+"""What other services are told of purchase paths, insights and shares."""
 
 from typing import Final
 from uuid import UUID
@@ -11,9 +11,17 @@ from scrm.tracking.v1 import events_pb2 as pb
 from scrm.tracking.v1 import insight_pb2, path_pb2
 from services.tracking.application.wire_values import timestamp
 from services.tracking.domain.insights import Insight
+from services.tracking.domain.shares import Share, ShareVisit
 from services.tracking.domain.shopping_mission import ShoppingMission
 
-PUBLISHED_ANALYSIS: Final = ("path_node_reached", "path_stalled", "mission_closed", "insight_detected")
+PUBLISHED_ANALYSIS: Final = (
+    "path_node_reached",
+    "path_stalled",
+    "mission_closed",
+    "insight_detected",
+    "share_created",
+    "share_visited",
+)
 PRIVATE_ANALYSIS: Final = frozenset[type]({ShoppingMission.Opened})
 
 
@@ -27,6 +35,10 @@ def of_analysis(recorded: Recorded) -> Message | None:
             return _closed(recorded.event)
         case Insight.Detected() | Insight.DetectedAgain():
             return _detected(recorded.event, recorded.tenant)
+        case Share.Created():
+            return _shared(recorded.event)
+        case ShareVisit.Visited(share_id=share, node=node, unique=unique, visited_at=at):
+            return pb.ShareVisited(share_id=share, node_id=str(node), unique=unique, visit_time=timestamp(at))
     return None
 
 
@@ -94,6 +106,19 @@ def _detected(event: Insight.Detected | Insight.DetectedAgain, tenant: str) -> p
         subject=event.subject,
         evidence=event.evidence,
         detect_time=timestamp(event.detected_at),
+    )
+
+
+def _shared(event: Share.Created) -> pb.ShareCreated:
+    return pb.ShareCreated(
+        share_id=event.share_id,
+        node_id=str(event.node),
+        parent_share_id=event.parent,
+        root_share_id=event.root,
+        depth=event.depth,
+        content_id=event.content_id,
+        activity_id=event.activity_id,
+        share_time=timestamp(event.shared_at),
     )
 
 

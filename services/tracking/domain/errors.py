@@ -53,3 +53,11 @@ class FutureTimestamp(InvalidArgument):
 
 class UnknownTimeZone(InvalidArgument):
     """The time zone is not one of the IANA database."""
+
+
+class ShareNotFound(NotFound):
+    """No share has this id."""
+
+
+class ShareExists(AlreadyExists):
+    """There is a share of this id with another content."""
