@@ -10,6 +10,7 @@ from scrm.tracking.v1.analysis_service_pb2_grpc import add_AnalysisServiceServic
 from scrm.tracking.v1.tracking_service_pb2_grpc import add_TrackingServiceServicer_to_server
 from services.tracking.adapters.analysis_servicer import AnalysisServicer
 from services.tracking.adapters.behaviour_log import BehaviourLog
+from services.tracking.adapters.behaviour_source import BehaviourSource
 from services.tracking.adapters.fact_book import SqlFactBook
 from services.tracking.adapters.grpc_servicer import TrackingServicer
 from services.tracking.adapters.identity_client import IdentityClient
@@ -20,6 +21,7 @@ from services.tracking.application.analysis_handlers import TIMERS, analysis_han
 from services.tracking.application.commands import HANDLERS
 from services.tracking.application.policies import IDENTITY_EVENTS, keep_customers
 from services.tracking.application.published_events import PRIVATE, partition_key, publish
+from services.tracking.read_models.boards import SOURCE, BoardsProjection
 from services.tracking.read_models.customer_nodes import CustomerNodesProjection
 from services.tracking.read_models.insights import InsightsProjection, KnownNodesProjection
 from services.tracking.read_models.order_paths import OrderPathsProjection
@@ -63,7 +65,9 @@ def service(settings: Settings) -> Service:
             InsightsProjection(),
             KnownNodesProjection(),
             SharesProjection(),
+            BoardsProjection(),
         ],
+        sources=lambda engine: {SOURCE: BehaviourSource(engine)},
         subscriptions=lambda kit: [
             Subscription("tracking", ["identity"], keep_customers, keep=True, events=IDENTITY_EVENTS),
             Analysis(fact_book).subscription(),

@@ -26,12 +26,14 @@ from chassis.read_models import ReadModels
 from deploy.local.postgres import Database
 from scrm.tracking.v1.behaviour_pb2 import CampaignContext, EventContext, TrackedEvent
 from services.tracking.adapters.behaviour_log import BehaviourLog
+from services.tracking.adapters.behaviour_source import BehaviourSource
 from services.tracking.adapters.fact_book import SqlFactBook
 from services.tracking.application.analysis import EVENTS, Analysis
 from services.tracking.application.analysis_handlers import TIMERS, analysis_handlers
 from services.tracking.application.commands import HANDLERS
 from services.tracking.application.published_events import PRIVATE, partition_key, publish
 from services.tracking.domain.missions import Mission
+from services.tracking.read_models.boards import SOURCE, BoardsProjection
 from services.tracking.read_models.customer_nodes import CustomerNodesProjection, customer_of, nodes_of
 from services.tracking.read_models.histories import missions_of
 from services.tracking.read_models.insights import InsightsProjection, KnownNodesProjection, list_insights
@@ -48,6 +50,7 @@ PROJECTIONS = (
     InsightsProjection(),
     KnownNodesProjection(),
     SharesProjection(),
+    BoardsProjection(),
 )
 
 T = TypeVar("T")
@@ -71,7 +74,7 @@ def did(
     """An event with its properties."""
     campaign = CampaignContext(share_id=share) if share else None
     context = EventContext(channel="h5", content_id=content, page_view_id=page_view, campaign=campaign)
-    id = message_id or f"{person}/{kind}/{at.isoformat()}/{page_view}/{properties.get('sku', '')}"
+    id = message_id or f"{person}/{kind}/{at.isoformat()}/{page_view}/{properties}"
     return event(id, kind, at, person, orjson.dumps(properties), context=context)
 
 
@@ -83,9 +86,9 @@ class Analyst:
         self.shop = Shop(store)
         self.clock: ReplayClock = self.shop.clock
         self.shop.bus = CommandBus(store, self.clock, (*HANDLERS, *analysis_handlers(fact_book)))
-        self.projector = Projector(PROJECTIONS, store.engine, store)
+        self.projector = Projector(PROJECTIONS, store.engine, store, sources={SOURCE: BehaviourSource(store.engine)})
         self.read_models = ReadModels(tables.reader_dsn)
-        self._store = store
+        self.store = store
         self.loop = loop
         self._logs: list[Any] = [
             BehaviourLog(store.engine),
@@ -112,7 +115,7 @@ class Analyst:
 
     def hear(self, *messages: Incoming) -> None:
         """Identity tells who is whom."""
-        with self._store.engine.begin() as rows:
+        with self.store.engine.begin() as rows:
             inbox.keep(rows, messages)
         self.follow()
 
@@ -157,13 +160,13 @@ class Analyst:
             assert outcome.error is None
 
     def _due(self, now: datetime) -> tuple[str, Timer] | None:
-        with self._store.engine.begin() as rows:
+        with self.store.engine.begin() as rows:
             query = "SELECT tenant, kind, key, due_at, payload FROM timers WHERE due_at <= :now ORDER BY due_at LIMIT 1"
             row = rows.execute(sa.text(query), {"now": now}).one_or_none()
         return None if row is None else (row.tenant, Timer(row.kind, row.key, row.due_at, row.payload))
 
     def _fire(self, tenant: str, timer: Timer) -> None:
-        with self._store.engine.begin() as rows:
+        with self.store.engine.begin() as rows:
             rows.execute(
                 sa.text("DELETE FROM timers WHERE kind = :kind AND key = :key"), {"kind": timer.kind, "key": timer.key}
             )

@@ -1,4 +1,4 @@
-"""AnalysisService on the wire: purchase paths, insights and shares."""
+"""AnalysisService on the wire: purchase paths, insights, shares and boards."""
 
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
@@ -15,17 +15,18 @@ from chassis.grpc_server import ServicerContext
 from chassis.paging import Keyset
 from chassis.read_models import ReadModels
 from scrm.tracking.v1 import analysis_service_pb2 as pb
-from scrm.tracking.v1 import insight_pb2, path_pb2
+from scrm.tracking.v1 import board_pb2, insight_pb2, path_pb2
 from scrm.tracking.v1.analysis_service_pb2_grpc import AnalysisServiceServicer
-from services.tracking.adapters import analysis_wire
+from services.tracking.adapters import analysis_wire, board_wire
 from services.tracking.adapters.order_wire import required_instant
 from services.tracking.application.share_commands import CreateShare
+from services.tracking.domain.boards import Board
 from services.tracking.domain.errors import CustomerNotFound, ShareNotFound
 from services.tracking.domain.funnel import WINDOW, Funnel, Question
 from services.tracking.domain.insights import Kind
 from services.tracking.domain.missions import Mission
 from services.tracking.domain.path_facts import Step
-from services.tracking.read_models import customer_nodes
+from services.tracking.read_models import boards, customer_nodes
 from services.tracking.read_models.histories import missions_of, missions_of_all
 from services.tracking.read_models.insights import list_insights
 from services.tracking.read_models.shares import relations_of, tree_of
@@ -34,7 +35,10 @@ MISSION_PAGES: Final = Keyset(datetime, UUID)
 INSIGHT_PAGES: Final = Keyset(datetime, UUID)
 RELATION_PAGES: Final = Keyset(int, UUID)
 LONGEST_RANGE: Final = timedelta(days=400)
+LAST_MINUTE: Final = timedelta(seconds=60, microseconds=-1)
+TOP: Final = 20
 
+_BOARDS: Final = {board_pb2.Board.Value(f"BOARD_{it}"): it for it in Board}
 _KINDS: Final = {insight_pb2.InsightKind.Value(f"INSIGHT_KIND_{it}"): it for it in Kind}
 _STEPS: Final = {path_pb2.PathNode.Value(f"PATH_NODE_{it}"): it for it in Step}
 
@@ -108,6 +112,18 @@ class AnalysisServicer(AnalysisServiceServicer):
         relations = [analysis_wire.relation(it) for it in shown]
         return pb.ListRelationsResponse(relations=relations, next_page_token=token)
 
+    async def GetBoard(self, request: pb.GetBoardRequest, context: ServicerContext) -> pb.GetBoardResponse:
+        start, end = _range(request)
+        board, top = _BOARDS[request.board], request.top or TOP
+        first, last = boards.floor(start, boards.MINUTE), boards.floor(end + LAST_MINUTE, boards.MINUTE)
+        width = board_wire.width_of(last - first)
+
+        def read(rows: sa.Connection) -> pb.GetBoardResponse:
+            found = boards.buckets(rows, board, first, last, by_day=width == boards.DAY)
+            return board_wire.board(found, boards.customers(rows), width, top)
+
+        return await self._read_models.query(read)
+
     async def CreateShare(self, request: pb.CreateShareRequest, context: ServicerContext) -> pb.CreateShareResponse:
         node = UUID(request.customer_id)
         customer = await self._of_customer(
@@ -132,11 +148,7 @@ class AnalysisServicer(AnalysisServiceServicer):
 
 
 def _question(request: pb.GetPathFunnelRequest) -> Question:
-    """Raises ValueOutOfRange for a range that is empty or longer than 400 days."""
-    start = required_instant(request.start_time, "start_time")
-    end = required_instant(request.end_time, "end_time")
-    if not start < end <= start + LONGEST_RANGE:
-        raise ValueOutOfRange("the range must be between nothing and 400 days", field="end_time")
+    start, end = _range(request)
     return Question(
         start=start,
         end=end,
@@ -145,3 +157,12 @@ def _question(request: pb.GetPathFunnelRequest) -> Question:
         any_order=request.any_order,
         category=request.category,
     )
+
+
+def _range(request: pb.GetPathFunnelRequest | pb.GetBoardRequest) -> tuple[datetime, datetime]:
+    """Raises ValueOutOfRange for a range that is empty or longer than 400 days."""
+    start = required_instant(request.start_time, "start_time")
+    end = required_instant(request.end_time, "end_time")
+    if not start < end <= start + LONGEST_RANGE:
+        raise ValueOutOfRange("the range must be between nothing and 400 days", field="end_time")
+    return start, end

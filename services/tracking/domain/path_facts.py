@@ -107,7 +107,7 @@ def path_fact(behaviour: Behaviour) -> PathFact | None:
     if behaviour.event_type not in _TYPES:
         return None
     properties: dict[str, Any] = orjson.loads(behaviour.properties)
-    category = _text(properties, "category")
+    category = text_of(properties, "category")
     step = _step(behaviour.event_type, properties, category)
     if step is None:
         return None
@@ -118,14 +118,14 @@ def path_fact(behaviour: Behaviour) -> PathFact | None:
         key=f"{behaviour.source_key}/{behaviour.message_id}",
         step=step,
         category=category,
-        sku=_text(properties, "sku"),
+        sku=text_of(properties, "sku"),
         brand_search=properties.get("brand_word") is True,
     )
 
 
 def text_property(behaviour: Behaviour, name: str) -> str:
     """A property that is a text, declared for the type of the event or not; empty if there is none."""
-    return _text(orjson.loads(behaviour.properties), name)
+    return text_of(orjson.loads(behaviour.properties), name)
 
 
 _TYPES: Final = frozenset(PATH_TYPES)
@@ -141,7 +141,7 @@ def _step(event_type: str, properties: Mapping[str, Any], category: str) -> Step
     return _PLAIN[event_type]
 
 
-def _text(properties: Mapping[str, Any], name: str) -> str:
+def text_of(properties: Mapping[str, Any], name: str) -> str:
     """A property, or one that the type of the event does not declare."""
     extra = properties.get("extra")
     found = properties.get(name) or (extra.get(name) if isinstance(extra, dict) else None)
