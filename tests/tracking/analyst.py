@@ -18,7 +18,7 @@ from chassis.clock import ReplayClock
 from chassis.commands import CommandBus, Effect, Unit, UnitOfWork
 from chassis.context import Context
 from chassis.due_times import Timer
-from chassis.envelope import Incoming, Outgoing
+from chassis.envelope import Incoming, Outgoing, event_name
 from chassis.event_store import PostgresEventStore
 from chassis.projection import Projector
 from chassis.published_log import PublishedLog
@@ -118,6 +118,7 @@ class Analyst:
         with self.store.engine.begin() as rows:
             inbox.keep(rows, messages)
         self.follow()
+        self._take([it for it in messages if event_name(it.type.rpartition(".")[2]) in EVENTS])
 
     def follow(self, batch: int = 500) -> None:
         """Resolve, analyse what is published, and let the read models catch up."""
@@ -154,6 +155,9 @@ class Analyst:
     def _absorb(self, stream: str, found: Sequence[Outgoing]) -> None:
         messages = [incoming(stream, it) for it in found if it.name in EVENTS]
         self.told += list(map(parsed, found)) if stream == "tracking" else []
+        self._take(messages)
+
+    def _take(self, messages: Sequence[Incoming]) -> None:
         if messages:
             absorb = Effect(partial(self._analysis.absorb, messages))
             [outcome] = self.shop.bus.run_now(Unit([(Context.system("acme", "test"), absorb)]))

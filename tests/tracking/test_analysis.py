@@ -208,14 +208,14 @@ def test_facts_in_any_order_and_merges_in_between_give_the_same_trail_missions_a
     assert len(apart.entries()) < 1000
 
 
-def reading(person: str, count: int = 4, buckets: int = 33) -> list[Any]:
-    """A content opened `count` times."""
+def reading(person: str, count: int = 4, later: float = 0) -> list[Any]:
+    """A content opened `count` times, 325 seconds each."""
     found = []
     for n in range(count):
-        at = NOON - timedelta(days=4 - n)
+        at = NOON - timedelta(days=4 - n) + hours(later)
         view = f"{person}{n}"
         found.append(did("content_viewed", at, person, content="H5-1", page_view=view))
-        found.append(did("content_engaged", at + hours(0.1), person, page_view=view, active_buckets=buckets))
+        found.append(did("content_engaged", at + hours(0.1), person, page_view=view, active_buckets=33))
     return found
 
 
@@ -248,6 +248,18 @@ def test_an_anonymous_reader_who_becomes_known_by_itself_is_known(analyst: Analy
     analyst.track(*reading("reader"))
     analyst.hear(about(CustomerBecameKnown(customer_id=str(reader))))
     assert [it.known for it in analyst.insights()] == [True]
+
+
+def test_two_readers_who_turn_out_to_be_one_are_noticed_after_the_merge(analyst: Analyst) -> None:
+    phone, desk = analyst.node("phone"), analyst.node("desk")
+    analyst.hear(created(phone), created(desk))
+    analyst.track(*reading("phone", count=2), *reading("desk", count=2, later=1))
+    analyst.at(NOON + hours(1))
+    assert analyst.insights() == []
+    analyst.hear(merged(desk, phone))
+    analyst.at(NOON + hours(2))
+    [found] = analyst.insights(phone)
+    assert (found.customer, found.evidence["opens"]) == (desk, "4")
 
 
 def test_d1_is_told_once_in_ninety_days(analyst: Analyst) -> None:

@@ -100,3 +100,31 @@ def test_insights_are_listed_page_by_page_newest_first(analyst: Analyst, serve_a
         assert (await caller.call("ListInsights", others)).insights == []
 
     serve_analysis(check)
+
+
+def test_sessions_and_activity_of_a_customer(analyst: Analyst, serve_analysis: AnalysisServing) -> None:
+    jane = analyst.node("jane")
+    analyst.hear(created(jane))
+    analyst.track(*(did("checkin", NOON - timedelta(minutes=it), "jane") for it in (100, 80, 0)))
+    shop = analyst.shop
+    for days in (0, 10, 30):
+        at = NOON - timedelta(days=days)
+        shop.tell(shop.placed(str(days), 100, at, node=jane), shop.paid(str(days), 100, at, node=jane))
+    analyst.follow()
+
+    async def check(caller: Caller) -> None:
+        first = await caller.call("ListSessions", pb.ListSessionsRequest(customer_id=str(jane), page_size=1))
+        assert [(it.session, it.events) for it in first.sessions] == [(1, 2)]
+        token = first.next_page_token
+        second = await caller.call(
+            "ListSessions", pb.ListSessionsRequest(customer_id=str(jane), page_size=1, page_token=token)
+        )
+        assert [(it.session, it.events) for it in second.sessions] == [(2, 1)]
+        found = await caller.call("GetCustomerActivity", pb.GetCustomerActivityRequest(customer_id=str(jane)))
+        assert (found.hours[10], found.hours[12], found.active_days, found.purchase_occasions) == (2, 1, 1, 3)
+        assert found.purchase_cycle.seconds == 15 * 86400
+        assert (found.next_expected_date.month, found.next_expected_date.day) == (5, 16)
+        wrong = pb.GetCustomerActivityRequest(customer_id=str(jane), time_zone="Mars/Base")
+        assert await caller.refused("GetCustomerActivity", wrong) == "UNKNOWN_TIME_ZONE"
+
+    serve_analysis(check)

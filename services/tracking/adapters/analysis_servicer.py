@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Final, TypeVar
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 import sqlalchemy as sa
 
@@ -21,16 +22,19 @@ from services.tracking.adapters import analysis_wire, board_wire
 from services.tracking.adapters.order_wire import required_instant
 from services.tracking.application.share_commands import CreateShare
 from services.tracking.domain.boards import Board
-from services.tracking.domain.errors import CustomerNotFound, ShareNotFound
+from services.tracking.domain.errors import CustomerNotFound, ShareNotFound, UnknownTimeZone
 from services.tracking.domain.funnel import WINDOW, Funnel, Question
 from services.tracking.domain.insights import Kind
 from services.tracking.domain.missions import Mission
 from services.tracking.domain.path_facts import Step
+from services.tracking.domain.trail import Session
 from services.tracking.read_models import boards, customer_nodes
-from services.tracking.read_models.histories import missions_of, missions_of_all
+from services.tracking.read_models.histories import missions_of, missions_of_all, orders_of
 from services.tracking.read_models.insights import list_insights
 from services.tracking.read_models.shares import relations_of, tree_of
+from services.tracking.read_models.trail import trail_of
 
+SESSION_PAGES: Final = Keyset(datetime, str)
 MISSION_PAGES: Final = Keyset(datetime, UUID)
 INSIGHT_PAGES: Final = Keyset(datetime, UUID)
 RELATION_PAGES: Final = Keyset(int, UUID)
@@ -52,6 +56,26 @@ class AnalysisServicer(AnalysisServiceServicer):
         self._bus = bus
         self._read_models = read_models
         self._clock = clock
+
+    async def GetCustomerActivity(
+        self, request: pb.GetCustomerActivityRequest, context: ServicerContext
+    ) -> pb.GetCustomerActivityResponse:
+        zone = _zone(request.time_zone)
+        activity, orders = await self._of_customer(
+            request.customer_id, lambda rows, nodes: (trail_of(rows, nodes).activity(zone), orders_of(rows, nodes))
+        )
+        return analysis_wire.activity(activity, orders)
+
+    async def ListSessions(self, request: pb.ListSessionsRequest, context: ServicerContext) -> pb.ListSessionsResponse:
+        page = SESSION_PAGES.page(request)
+        found = await self._of_customer(request.customer_id, lambda rows, nodes: trail_of(rows, nodes).sessions())
+
+        def place(session: Session) -> tuple[datetime, str]:
+            return session.start, session.family
+
+        behind = [it for it in found if page.after is None or place(it) > page.after]
+        shown, token = SESSION_PAGES.cut(request, behind[: page.limit], place)
+        return pb.ListSessionsResponse(sessions=[analysis_wire.session(it) for it in shown], next_page_token=token)
 
     async def ListMissions(self, request: pb.ListMissionsRequest, context: ServicerContext) -> pb.ListMissionsResponse:
         page, tenant, now = MISSION_PAGES.page(request), current().tenant, self._clock.now()
@@ -166,3 +190,11 @@ def _range(request: pb.GetPathFunnelRequest | pb.GetBoardRequest) -> tuple[datet
     if not start < end <= start + LONGEST_RANGE:
         raise ValueOutOfRange("the range must be between nothing and 400 days", field="end_time")
     return start, end
+
+
+def _zone(name: str) -> ZoneInfo:
+    """An IANA zone; UTC for none. Raises UnknownTimeZone."""
+    try:
+        return ZoneInfo(name or "UTC")
+    except (KeyError, ValueError, OSError):
+        raise UnknownTimeZone(field="time_zone") from None

@@ -6,15 +6,18 @@ from typing import Any
 from uuid import UUID
 
 from google.protobuf.duration_pb2 import Duration
+from google.type.date_pb2 import Date
 
+from scrm.tracking.v1 import activity_pb2, insight_pb2, path_pb2, share_pb2
 from scrm.tracking.v1 import analysis_service_pb2 as pb
-from scrm.tracking.v1 import insight_pb2, path_pb2, share_pb2
 from services.tracking.application.published_analysis import insight_kind, mission_result, need_state, path_node
 from services.tracking.application.wire_values import timestamp
 from services.tracking.domain import missions as domain
 from services.tracking.domain import shares as domain_shares
 from services.tracking.domain.funnel import Funnel, StepCount
-from services.tracking.domain.path_facts import Step
+from services.tracking.domain.path_facts import OrderFact, Step
+from services.tracking.domain.purchases import cycle, midnight, occasions
+from services.tracking.domain.trail import Activity, Session
 from services.tracking.read_models.shares import Relation, TreeShare
 
 
@@ -41,6 +44,32 @@ def funnel(found: Funnel) -> pb.GetPathFunnelResponse:
         ],
         missions=found.missions,
         customers=found.customers,
+    )
+
+
+def activity(found: Activity, orders: Sequence[OrderFact]) -> pb.GetCustomerActivityResponse:
+    days = occasions(orders)
+    rhythm = cycle(days)
+    expected = (midnight(days[-1]) + rhythm).date() if rhythm is not None else None
+    return pb.GetCustomerActivityResponse(
+        hours=found.hours,
+        active_days=found.active_days,
+        last_active_time=timestamp(found.last_at) if found.last_at else None,
+        purchase_occasions=len(days),
+        purchase_cycle=None if rhythm is None else _duration(rhythm),
+        next_expected_date=None
+        if expected is None
+        else Date(year=expected.year, month=expected.month, day=expected.day),
+    )
+
+
+def session(it: Session) -> activity_pb2.Session:
+    return activity_pb2.Session(
+        family=it.family,
+        session=it.number,
+        start_time=timestamp(it.start),
+        end_time=timestamp(it.end),
+        events=it.events,
     )
 
 

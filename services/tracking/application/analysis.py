@@ -1,4 +1,4 @@
-"""Whenever a behaviour or an order is recorded: bring purchase paths, insights and shares in line with it.
+"""Whenever a behaviour or an order is recorded, or two customers are one: bring purchase paths, insights and shares in line with it.
 
 Messages only say whose facts to look at; what is told rests on the facts themselves, so their order of arrival is no matter.
 """
@@ -13,9 +13,10 @@ import orjson
 from chassis.commands import UnitOfWork
 from chassis.consumer import Incoming, Subscription
 from chassis.envelope import event_name
+from scrm.identity.v1.events_pb2 import CustomersMerged
 from scrm.tracking.v1 import events_pb2 as pb
 from services.tracking.application.histories import histories
-from services.tracking.application.insight_commands import look_at, tell
+from services.tracking.application.insight_commands import look_after_merge, look_at, tell
 from services.tracking.application.path_commands import tell_news
 from services.tracking.application.ports import FactBook, Facts, People
 from services.tracking.application.share_commands import SeenShare, SeenVisit, take_shares, take_visits
@@ -24,7 +25,7 @@ from services.tracking.domain.insights import GROUP_TYPES, OPENS, Kind, repeat_r
 from services.tracking.domain.path_facts import NEED_CATEGORY, PATH_TYPES
 from services.tracking.domain.trail import Behaviour
 
-STREAMS: Final = ("tracking_behaviours", "tracking")
+STREAMS: Final = ("tracking_behaviours", "tracking", "identity")
 
 _BEHAVIOUR: Final = pb.BehaviourTracked.DESCRIPTOR.full_name
 _ORDERS: Final[dict[str, Any]] = {
@@ -38,7 +39,8 @@ _ORDERS: Final[dict[str, Any]] = {
         pb.OrderCancelled,
     )
 }
-EVENTS: Final = tuple(event_name(it.rpartition(".")[2]) for it in (_BEHAVIOUR, *_ORDERS))
+_MERGED: Final = CustomersMerged.DESCRIPTOR.full_name
+EVENTS: Final = tuple(event_name(it.rpartition(".")[2]) for it in (_BEHAVIOUR, _MERGED, *_ORDERS))
 
 _PATH: Final = frozenset(PATH_TYPES)
 _READING: Final = frozenset({"content_viewed", "content_engaged"})
@@ -58,6 +60,7 @@ class News:
     members: set[UUID] = field(default_factory=set)
     shares: list[SeenShare] = field(default_factory=list)
     visits: list[SeenVisit] = field(default_factory=list)
+    survivors: set[UUID] = field(default_factory=set)
 
     @classmethod
     def of(cls, batch: Sequence[Incoming]) -> "News":
@@ -65,6 +68,8 @@ class News:
         for it in batch:
             if it.type == _BEHAVIOUR:
                 found._behaviour(it.parse(pb.BehaviourTracked))
+            elif it.type == _MERGED:
+                found.survivors.add(UUID(it.parse(CustomersMerged).survivor_id))
             elif it.type in _ORDERS:
                 order = it.parse(_ORDERS[it.type])
                 found.orders[UUID(order.order_id)] = UUID(order.node_id)
@@ -122,6 +127,8 @@ class Analysis:
             _look_at_readers(work, book, book.people(news.readers))
         if news.members:
             _look_at_members(work, book, book.people(news.members))
+        for survivor in sorted(news.survivors):
+            look_after_merge(work, survivor)
         if news.shares:
             take_shares(work, news.shares)
         if news.visits:

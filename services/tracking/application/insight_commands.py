@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, Final
 from uuid import UUID
 
@@ -11,6 +12,7 @@ from services.tracking.application.histories import History, histories
 from services.tracking.application.ports import Facts
 from services.tracking.domain.insights import (
     GROUP_TYPES,
+    OPENS,
     Finding,
     Insight,
     Kind,
@@ -18,11 +20,14 @@ from services.tracking.domain.insights import (
     cart_forgotten,
     churn_risk,
     insight_key,
+    repeat_reader,
     repurchase_stopped,
     silent_member,
 )
 
 LOOK_TIMER: Final = "insight_look"
+SETTLED: Final = timedelta(minutes=1)
+AFTER_MERGES: Final = (Kind.REPEAT_READER_UNREGISTERED, Kind.REPURCHASE_STOPPED, Kind.CHURN_RISK)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +41,22 @@ class LookAgain:
 def look_again(command: LookAgain, work: UnitOfWork, facts: Facts) -> None:
     book = facts(work)
     people = book.people([command.node])
+    nodes = people.all_nodes
     if command.kind is Kind.SILENT_GROUP_MEMBER:
-        nodes = people.all_nodes
-        review = silent_member(book.behaviours(nodes, GROUP_TYPES), work.now)
-        tell(work, command.kind, command.node, nodes, review)
+        tell(work, command.kind, command.node, nodes, silent_member(book.behaviours(nodes, GROUP_TYPES), work.now))
+        return
+    if command.kind is Kind.REPEAT_READER_UNREGISTERED:
+        tell(work, command.kind, command.node, nodes, repeat_reader(book.repeat_readers(people, OPENS)))
         return
     for history in histories(work, book, people).values():
         look_at(work, history, command.kind, command.node)
+
+
+def look_after_merge(work: UnitOfWork, survivor: UUID) -> None:
+    """Two customers who are one may be more than each: look again when the merge has reached the read model of nodes."""
+    for kind in AFTER_MERGES:
+        payload = {"node": str(survivor), "kind": kind}
+        work.schedule(Timer(LOOK_TIMER, f"{kind}/{survivor}/merged", work.now + SETTLED, payload))
 
 
 def look_at(work: UnitOfWork, history: History, kind: Kind, node: UUID) -> None:

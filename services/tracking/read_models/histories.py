@@ -65,8 +65,12 @@ class CustomerMissions:
 def missions_of(rows: sa.Connection, nodes: Sequence[UUID], now: datetime) -> list[Mission]:
     """The missions of the customer that `nodes` make."""
     steps = _steps([Behaviour(*it) for it in rows.execute(_STEPS_OF, {"nodes": list(nodes)})])
-    orders = [order_fact(it) for it in rows.execute(_ORDERS_OF, {"nodes": list(nodes)})]
-    return missions(steps, orders, now)
+    return missions(steps, orders_of(rows, nodes), now)
+
+
+def orders_of(rows: sa.Connection, nodes: Sequence[UUID]) -> list[OrderFact]:
+    """The orders of the customer that `nodes` make."""
+    return [order_fact(it) for it in rows.execute(_ORDERS_OF, {"nodes": list(nodes)})]
 
 
 def missions_of_all(rows: sa.Connection, start: datetime, until: datetime) -> Iterator[CustomerMissions]:
