@@ -69,3 +69,15 @@ class MergeNotFound(NotFound):
 
 class AlreadyUnmerged(FailedPrecondition):
     """The merge was taken back before."""
+
+
+class BadMatchModel(InvalidArgument):
+    """The figures are no model by which customers can be compared."""
+
+
+class CandidateNotFound(NotFound):
+    """This tenant has no such match candidate."""
+
+
+class CandidateNotOpen(FailedPrecondition):
+    """The match candidate was decided before, or is out of date."""
