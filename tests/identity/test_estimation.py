@@ -121,8 +121,8 @@ class DataSet:
         self._count = len(traits)
         self._samples = []
         for kind, found in by_kind.items():
-            places = np.array(sorted(found))
-            self._samples.append(Sample(population.compare(places[:, 0], places[:, 1]), kind.features))
+            of_kind = np.array(sorted(found))
+            self._samples.append(Sample(population.compare(of_kind[:, 0], of_kind[:, 1]), kind.features))
         left, right = np.random.default_rng(1).integers(0, len(traits), (2, RANDOM_PAIRS))
         two = left != right
         self._random = population.compare(left[two], right[two])

@@ -104,7 +104,7 @@ def _codes(traits: Sequence[Traits], of: Callable[[Traits], str]) -> npt.NDArray
 
 def _equal(one: npt.NDArray[np.int64], other: npt.NDArray[np.int64]) -> npt.NDArray[np.int8]:
     """0 where equal, 1 where not, MISSING where either is."""
-    level = (one != other).astype(np.int8)
+    level: npt.NDArray[np.int8] = (one != other).astype(np.int8)
     level[(one == MISSING) | (other == MISSING)] = MISSING
     return level
 
