@@ -21,6 +21,7 @@ from services.identity.application.link_commands import (
     named,
     unlink_identifier,
 )
+from services.identity.application.matching_commands import MATCHING_HANDLERS
 from services.identity.application.merge_commands import (
     MergeCustomers,
     RevokeNeverMerge,
@@ -71,6 +72,7 @@ def _claims(commands: Sequence[ResolveIdentity]) -> Iterator[UUID]:
 
 
 HANDLERS: Handlers = [
+    *MATCHING_HANDLERS,
     handler(RecordConsent, record_consent, loads=lambda command: (command.node,)),
     handler(WithdrawConsent, withdraw_consent, loads=lambda command: (command.node,)),
     handler(SetChannelReachability, set_channel_reachability, loads=lambda command: (command.node,)),
