@@ -14,9 +14,9 @@ from chassis.paging import Keyset
 from chassis.read_models import ReadModels
 from scrm.identity.v1 import customer_pb2
 from scrm.identity.v1 import identity_service_pb2 as pb
-from scrm.identity.v1.identity_service_pb2_grpc import IdentityServiceServicer
 from services.identity.adapters import wire
 from services.identity.adapters.explanation import explained
+from services.identity.adapters.matching_servicer import MatchingParts, MatchingServicer
 from services.identity.application.explaining import Trace, explain
 from services.identity.application.link_commands import LinkIdentifier, UnlinkIdentifier
 from services.identity.application.merge_commands import (
@@ -36,10 +36,18 @@ from services.identity.read_models.merge_history import MergeRow, merge_history
 BY_ID: Final = Keyset(UUID)
 
 
-class IdentityServicer(IdentityServiceServicer):
+class IdentityServicer(MatchingServicer):
     """One method per RPC; refusals are raised, and answered by the steps around."""
 
-    def __init__(self, bus: CommandBus, read_models: ReadModels, reader: IdentifierReader, clock: Clock) -> None:
+    def __init__(
+        self,
+        bus: CommandBus,
+        read_models: ReadModels,
+        reader: IdentifierReader,
+        clock: Clock,
+        matching: MatchingParts,
+    ) -> None:
+        super().__init__(bus, matching)
         self._bus = bus
         self._clock = clock
         self._read_models = read_models

@@ -1,16 +1,18 @@
 """What is done with pairs of customers who may be one person: found, decided, overtaken; and by what model they are compared."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from uuid import UUID
 
 from chassis.commands import Handlers, UnitOfWork, handler
 from services.identity.application.candidates import model_of, propose, rules_of, settle
-from services.identity.application.merge_commands import MergeCustomers, merge_customers
+from services.identity.application.merge_commands import MergeCustomers, Merged, merge_customers
 from services.identity.application.owners import canonical, fetch_owners, owner_of
+from services.identity.application.vault import Vault
 from services.identity.domain.customer import Customer
 from services.identity.domain.errors import CandidateNotFound, CandidateNotOpen
 from services.identity.domain.match_candidate import (
     CANDIDATE,
+    NOTE,
     CandidateState,
     Finding,
     MatchCandidate,
@@ -18,6 +20,7 @@ from services.identity.domain.match_candidate import (
     senior_first,
 )
 from services.identity.domain.match_model import MatchModel
+from services.identity.domain.match_run import MatchRun, Tally
 from services.identity.domain.merging import Evidence
 
 
@@ -58,14 +61,16 @@ class DecideMatchCandidate:
 
     candidate: UUID
     accept: bool
+    note: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Decided:
-    """The candidate, and the one customer if it was accepted."""
+    """The candidate, and if it was accepted, the one customer and the merge."""
 
     candidate: MatchCandidate
-    customer: Customer | None
+    customer: Customer | None = None
+    merge_id: UUID | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +78,21 @@ class SetMatchModel:
     """Compare by this model from now on; its version is given by identity."""
 
     model: MatchModel
+
+
+@dataclass(frozen=True, slots=True)
+class RunMatching:
+    """Compare these customers, by any of their nodes, with all who have something in common with them; nobody means everybody."""
+
+    customers: tuple[UUID, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class FinishMatchRun:
+    """The run is done."""
+
+    run: UUID
+    tally: Tally
 
 
 def propose_candidates(command: ProposeCandidates, work: UnitOfWork) -> Proposed:
@@ -86,7 +106,7 @@ def propose_candidates(command: ProposeCandidates, work: UnitOfWork) -> Proposed
         if candidate is None or one is None or other is None:
             continue
         if _needs_nobody(one, other, candidate.finding, auto_merge):
-            _accept(candidate, (one, other), Evidence.SYSTEM, work)
+            candidate.decide(CandidateState.ACCEPTED, work.now, _merge((one, other), Evidence.SYSTEM, work).merge_id)
             merged += 1
         else:
             opened += 1
@@ -101,7 +121,7 @@ def settle_candidates(command: SettleCandidates, work: UnitOfWork) -> None:
         settle(work, it)
 
 
-def decide_match_candidate(command: DecideMatchCandidate, work: UnitOfWork) -> Decided:
+def decide_match_candidate(command: DecideMatchCandidate, work: UnitOfWork, vault: Vault) -> Decided:
     """Accepting merges the two, the senior one goes on for both; rejecting only ends the question.
 
     A rejection does not keep the two apart for ever: a steward who knows that they are two says so by SetNeverMerge. Raises
@@ -112,11 +132,28 @@ def decide_match_candidate(command: DecideMatchCandidate, work: UnitOfWork) -> D
         raise CandidateNotFound(field="candidate_id")
     if not candidate.is_open:
         raise CandidateNotOpen(field="candidate_id", state=candidate.state)
+    note = vault.seal(work, candidate.a, NOTE, command.note) if command.note else b""
     if not command.accept:
-        candidate.decide(CandidateState.REJECTED, None, work.now)
-        return Decided(candidate, None)
+        candidate.decide(CandidateState.REJECTED, work.now, note=note)
+        return Decided(candidate)
     two = owner_of(work, candidate.a, "candidate_id"), owner_of(work, candidate.b, "candidate_id")
-    return Decided(candidate, _accept(candidate, two, Evidence.STEWARD, work))
+    merged = _merge(two, Evidence.STEWARD, work)
+    candidate.decide(CandidateState.ACCEPTED, work.now, merged.merge_id, note)
+    return Decided(candidate, merged.customer, merged.merge_id)
+
+
+def run_matching(command: RunMatching, work: UnitOfWork) -> MatchRun:
+    """The run, which is carried out in the background. Raises CustomerNotFound."""
+    fetch_owners(work, command.customers)
+    customers = {owner_of(work, it, "customers.customer_ids").id for it in command.customers}
+    run = MatchRun(work.new_id(), work.context.tenant, tuple(sorted(customers)), work.now)
+    work.add(run)
+    return run
+
+
+def finish_match_run(command: FinishMatchRun, work: UnitOfWork) -> None:
+    """Tells what came of it; once."""
+    work.get(MatchRun, command.run).finish(command.tally, work.now)
 
 
 def set_match_model(command: SetMatchModel, work: UnitOfWork) -> MatchModel:
@@ -134,18 +171,21 @@ def _needs_nobody(one: Customer, other: Customer, finding: Finding, auto_merge: 
     return finding.probability >= auto_merge
 
 
-def _accept(
-    candidate: MatchCandidate, two: tuple[Customer, Customer], evidence: Evidence, work: UnitOfWork
-) -> Customer:
+def _merge(two: tuple[Customer, Customer], evidence: Evidence, work: UnitOfWork) -> Merged:
     survivor, loser = senior_first(*two)
-    merged = merge_customers(MergeCustomers(survivor.id, loser.id, CANDIDATE, evidence), work)
-    candidate.decide(CandidateState.ACCEPTED, merged.merge_id, work.now)
-    return merged.customer
+    return merge_customers(MergeCustomers(survivor.id, loser.id, CANDIDATE, evidence), work)
 
 
-MATCHING_HANDLERS: Handlers = [
-    handler(ProposeCandidates, propose_candidates),
-    handler(SettleCandidates, settle_candidates, loads=lambda command: command.candidates),
-    handler(DecideMatchCandidate, decide_match_candidate, loads=lambda command: (command.candidate,)),
-    handler(SetMatchModel, set_match_model),
-]
+def matching_handlers(vault: Vault) -> Handlers:
+    return [
+        handler(ProposeCandidates, propose_candidates),
+        handler(SettleCandidates, settle_candidates, loads=lambda command: command.candidates),
+        handler(
+            DecideMatchCandidate,
+            lambda command, work: decide_match_candidate(command, work, vault),
+            loads=lambda command: (command.candidate,),
+        ),
+        handler(SetMatchModel, set_match_model),
+        handler(RunMatching, run_matching, loads=lambda command: command.customers),
+        handler(FinishMatchRun, finish_match_run, loads=lambda command: (command.run,)),
+    ]

@@ -67,6 +67,10 @@ class MergeNotFound(NotFound):
     """There is no such merge."""
 
 
+class CustomerErased(FailedPrecondition):
+    """What was known of the person is erased, or about to be."""
+
+
 class AlreadyUnmerged(FailedPrecondition):
     """The merge was taken back before."""
 
@@ -81,3 +85,7 @@ class CandidateNotFound(NotFound):
 
 class CandidateNotOpen(FailedPrecondition):
     """The match candidate was decided before, or is out of date."""
+
+
+class MatchRunNotFound(NotFound):
+    """This tenant has no such run of matching."""

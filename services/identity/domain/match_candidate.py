@@ -14,9 +14,13 @@ from services.identity.domain.identifiers import IdentifierKey
 from services.identity.domain.match_model import Band, Step, Weighed
 from services.identity.domain.merging import Evidence, refusal
 from services.identity.domain.resolution import CountKey, count
+from services.identity.domain.sealing import Sealed
 
 CANDIDATE: Final = "CANDIDATE"
 """The reason of a merge that follows from an accepted candidate."""
+
+NOTE: Final = "match_note"
+"""The field as which the note of a steward is sealed, for the customer `a` of the pair."""
 
 HEAVIER_BY: Final = 0.01
 """How much more than before a rejected pair has to weigh to be asked about again."""
@@ -114,6 +118,7 @@ class MatchCandidate(Aggregate):
         b: UUID
         decision: CandidateState
         merge_id: UUID | None
+        note: Sealed
         decided_at: datetime
 
     class Expired(Event):
@@ -156,11 +161,11 @@ class MatchCandidate(Aggregate):
         self._found_again(a=self.a, b=self.b, finding=found, found_at=at)
         return True
 
-    def decide(self, decision: CandidateState, merge_id: UUID | None, at: datetime) -> None:
+    def decide(self, decision: CandidateState, at: datetime, merge_id: UUID | None = None, note: Sealed = b"") -> None:
         """ACCEPTED (with the merge) or REJECTED. Raises CandidateNotOpen."""
         if not self.is_open:
             raise CandidateNotOpen(field="candidate_id", state=self.state)
-        self._decided(a=self.a, b=self.b, decision=decision, merge_id=merge_id, decided_at=at)
+        self._decided(a=self.a, b=self.b, decision=decision, merge_id=merge_id, note=note, decided_at=at)
 
     def expire(self, reason: ExpiryReason, at: datetime) -> None:
         if self.is_open:
@@ -172,7 +177,9 @@ class MatchCandidate(Aggregate):
         self.state = CandidateState.OPEN
 
     @event(Decided)
-    def _decided(self, a: UUID, b: UUID, decision: CandidateState, merge_id: UUID | None, decided_at: datetime) -> None:
+    def _decided(
+        self, a: UUID, b: UUID, decision: CandidateState, merge_id: UUID | None, note: Sealed, decided_at: datetime
+    ) -> None:
         self.state = decision
 
     @event(Expired)
