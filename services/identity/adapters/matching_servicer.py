@@ -1,5 +1,6 @@
 """Pairs of customers who may be one person, over gRPC."""
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -34,6 +35,9 @@ from services.identity.domain.match_run import MatchRun
 from services.identity.domain.sealing import SealedValue
 from services.identity.read_models.steward_queue import CandidateRow, accepted_steps, list_candidates
 
+MERGE: Final = "identity.merge"
+"""The scope of those who decide, and read what others noted as they did."""
+
 NEWEST_FIRST: Final = Keyset(datetime, UUID)
 MOST_ACCEPTED: Final = 10_000
 SEED: Final = 1
@@ -62,6 +66,7 @@ class MatchingServicer(IdentityServiceServicer):
     def __init__(self, bus: CommandBus, parts: MatchingParts) -> None:
         self._match_bus = bus
         self._parts = parts
+        self._learning = asyncio.Lock()
 
     async def RunMatching(self, request: pb.RunMatchingRequest, context: ServicerContext) -> pb.RunMatchingResponse:
         command = wire.run_command(request)
@@ -114,10 +119,11 @@ class MatchingServicer(IdentityServiceServicer):
         self, request: pb.EstimateMatchModelRequest, context: ServicerContext
     ) -> pb.EstimateMatchModelResponse:
         tenant, model = current().tenant, await self._model()
-        if request.method == pb.ESTIMATE_METHOD_UNLABELLED:
-            return wire.estimated(await self._parts.matching.learn(tenant, model, SEED))
-        accepted = await self._parts.read_models.query(_accepted)
-        return wire.estimated(await self._parts.matching.learn_from(tenant, model, accepted, SEED))
+        async with self._learning:  # it takes seconds of a processor
+            if request.method == pb.ESTIMATE_METHOD_UNLABELLED:
+                return wire.estimated(await self._parts.matching.learn(tenant, model, SEED))
+            accepted = await self._parts.read_models.query(_accepted)
+            return wire.estimated(await self._parts.matching.learn_from(tenant, model, accepted, SEED))
 
     async def _model(self) -> MatchModel:
         try:
@@ -126,7 +132,7 @@ class MatchingServicer(IdentityServiceServicer):
             return DEFAULT
 
     def _notes(self, rows: sa.Connection, shown: Sequence[CandidateRow]) -> Sequence[str | None]:
-        sealed = [it for it in shown if it.note]
+        sealed = [it for it in shown if it.note] if MERGE in current().scopes else []
         opened = self._parts.unsealer.open(rows, [SealedValue(it.a, NOTE, it.note or b"") for it in sealed])
         notes = dict(zip((it.candidate for it in sealed), opened, strict=True))
         return [notes.get(it.candidate) for it in shown]

@@ -25,7 +25,7 @@ CUSTOMERS_AT_ONCE: Final = 2_000
 BLOCKS_AT_ONCE: Final = 500
 PAIRS_AT_ONCE: Final = 200_000
 MOST_SAMPLED: Final = 20_000
-RANDOM_PAIRS: Final = 500_000
+RANDOM_PAIRS: Final = 300_000
 
 
 @dataclass(frozen=True, slots=True)
