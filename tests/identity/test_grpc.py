@@ -1,7 +1,7 @@
 """Identity as its callers meet it: over gRPC, on PostgreSQL, with tokens."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 from uuid import uuid4
@@ -53,8 +53,10 @@ class Caller:
         self._stubs = IdentityServiceStub(channel), PrivacyServiceStub(channel)
         self.position = ""
 
-    async def call(self, name: str, request: Any, tenant: str = "acme", **metadata: str) -> Any:
-        headers = {"authorization": f"Bearer {self._credentials.mint(tenant, SCOPES)}"}
+    async def call(
+        self, name: str, request: Any, tenant: str = "acme", scopes: Sequence[str] = SCOPES, **metadata: str
+    ) -> Any:
+        headers = {"authorization": f"Bearer {self._credentials.mint(tenant, scopes)}"}
         headers |= {key.replace("_", "-"): value for key, value in metadata.items()}
         stub = next(it for it in self._stubs if hasattr(it, name))
         calling = getattr(stub, name)(request, metadata=tuple(headers.items()), timeout=20)
@@ -85,7 +87,10 @@ def serve(database: DatabaseFactory, credentials: Credentials, loop: asyncio.Abs
         bus = CommandBus(store, clock, handlers(Vault(wrap, SqlKeyTable)))
         read_models = ReadModels(made.reader_dsn)
         parts = MatchingParts.on(store, read_models, wrap, SECRET)
-        projecting = asyncio.create_task(Projector(PROJECTIONS, store.engine, store).run())
+        projector = Projector(PROJECTIONS, store.engine, store)
+        projecting = asyncio.create_task(projector.run())
+        while any(it.backlog for it in await projector.progress()):
+            await asyncio.sleep(0.01)  # until there are tables
         matching = asyncio.create_task(Matcher(parts.matching, bus, read_models, store.engine).run())
         verifier = Verifier(await KeySet.opened(str(credentials.jwks)), "scrm-local")
         servicer = IdentityServicer(bus, read_models, IdentifierReader(SECRET), clock, parts)

@@ -11,7 +11,7 @@ import numpy as np
 import sqlalchemy as sa
 
 from chassis.commands import CommandBus
-from chassis.context import current
+from chassis.context import current, entered
 from chassis.errors import AggregateNotFound
 from chassis.event_store import PostgresEventStore
 from chassis.grpc_server import ServicerContext
@@ -85,12 +85,13 @@ class MatchingServicer(IdentityServiceServicer):
     ) -> pb.ListMatchCandidatesResponse:
         page = NEWEST_FIRST.page(request)
         before = (page.after[0], page.after[1]) if page.after else None
-        asked = wire.wanted(request, before)
+        asked, caller = wire.wanted(request, before), current()
 
         def ask(rows: sa.Connection) -> tuple[Sequence[CandidateRow], str, Sequence[str | None]]:
             found = list_candidates(rows, asked, page.limit)
             shown, token = NEWEST_FIRST.cut(request, found, lambda it: [it.found_at, str(it.candidate)])
-            return shown, token, self._notes(rows, shown)
+            with entered(caller):
+                return shown, token, self._notes(rows, shown)
 
         shown, token, notes = await self._parts.read_models.query(ask)
         candidates = [wire.candidate(it, note) for it, note in zip(shown, notes, strict=True)]
