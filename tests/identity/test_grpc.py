@@ -89,7 +89,7 @@ def serve(database: DatabaseFactory, credentials: Credentials, loop: asyncio.Abs
         parts = MatchingParts.on(store, read_models, wrap, SECRET)
         projector = Projector(PROJECTIONS, store.engine, store)
         projecting = asyncio.create_task(projector.run())
-        while any(it.backlog for it in await projector.progress()):
+        while any(it.backlog for it in await projector.progress()):  # noqa: ASYNC110
             await asyncio.sleep(0.01)  # until there are tables
         matching = asyncio.create_task(Matcher(parts.matching, bus, read_models, store.engine).run())
         verifier = Verifier(await KeySet.opened(str(credentials.jwks)), "scrm-local")

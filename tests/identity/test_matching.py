@@ -77,9 +77,8 @@ class World:
         self.read_models.close()
         self.store.close()
 
-    def matcher(self, matching: Matching | None = None, **details: int) -> Matcher:
-        found = matching or self.matching
-        return Matcher(found, self.brand.bus, self.read_models, self.store.engine, **details)
+    def matcher(self, batch_limit: int = 1000) -> Matcher:
+        return Matcher(self.matching, self.brand.bus, self.read_models, self.store.engine, batch_limit=batch_limit)
 
     def follow(self, matcher: Matcher | None = None) -> Matcher:
         """Let the matcher reach the end of the log, which it makes longer itself, and the projections too."""
