@@ -24,6 +24,7 @@ from chassis.telemetry import Metrics, Tracing
 from scrm.identity.v1.identity_service_pb2_grpc import add_IdentityServiceServicer_to_server
 from services.identity.adapters.grpc_servicer import IdentityServicer
 from services.identity.adapters.key_file import KeyFile
+from services.identity.adapters.matching_servicer import MatchingParts
 from services.identity.application.handlers import handlers
 from services.identity.application.vault import KeyWrap, Vault, WrappedKey
 from services.identity.domain.identifiers import IdentifierReader, LinkedIdentifier
@@ -142,9 +143,10 @@ async def serve(address: str, dsn: str, jwks: str) -> None:
     verifier = Verifier(await KeySet.opened(jwks), "scrm-local", "scrm")
     gate = Gate("identity", verifier, Metrics(), Tracing.from_environment("stock", {}))
     bus: Any = StockBus(application)
-    unused: Any = None  # what answers the calls that are not measured
+    unread: Any = None
+    matching = MatchingParts(unread, unread, unread)
     reader = IdentifierReader(b"bench" * 8, region="US", regions={})
-    servicer = IdentityServicer(bus, unused, reader, SystemClock(), unused)
+    servicer = IdentityServicer(bus, unread, reader, SystemClock(), matching)
     server = GrpcServer(gate, [(add_IdentityServiceServicer_to_server, servicer)])
     await server.start(address)
     sys.stdout.write("serving\n")

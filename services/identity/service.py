@@ -4,6 +4,7 @@ import asyncio
 import sys
 from collections.abc import Sequence
 from functools import partial
+from uuid import UUID
 
 import structlog
 
@@ -18,10 +19,13 @@ from services.identity.adapters.key_table import SqlKeyTable, rewrap
 from services.identity.adapters.matcher import Matcher
 from services.identity.adapters.matching_servicer import MatchingParts
 from services.identity.adapters.privacy_servicer import PrivacyServicer
+from services.identity.application.attribute_commands import EndMinority
+from services.identity.application.attribute_upsert import COMING_OF_AGE
 from services.identity.application.handlers import handlers
 from services.identity.application.published_events import PRIVATE, partition_key, publish
 from services.identity.application.vault import KeyWrap, Vault
 from services.identity.domain.identifiers import IdentifierReader
+from services.identity.read_models.attribute_values import AttributeValuesProjection
 from services.identity.read_models.customer_directory import CustomerDirectoryProjection
 from services.identity.read_models.device_use import DeviceUseProjection
 from services.identity.read_models.identity_statistics import IdentityStatisticsProjection
@@ -63,9 +67,11 @@ def service(settings: Settings) -> Service:
             CustomerDirectoryProjection(),
             IdentityStatisticsProjection(),
             MergeHistoryProjection(),
+            AttributeValuesProjection(),
             StewardQueueProjection(),
             DeviceUseProjection(),
         ],
+        timers={COMING_OF_AGE: lambda timer: EndMinority(UUID(timer.key))},
         loops={"match": matcher},
         one_shots={"rewrap": partial(rewrap_keys, wrap)},
     )

@@ -12,10 +12,12 @@ from chassis.projection import Projector
 from chassis.read_models import ReadModels
 from services.identity.adapters.match_blocks import SqlBlocks
 from services.identity.adapters.matcher import CursorMoved, Matcher
+from services.identity.adapters.matching_servicer import MatchingParts
 from services.identity.adapters.trait_book import SqlTraitBook
 from services.identity.adapters.unsealing import Unsealer
 from services.identity.application.matching import Matching
 from services.identity.application.matching_commands import DecideMatchCandidate, RunMatching
+from services.identity.domain.attribute_forms import Address
 from services.identity.domain.blocking import BlockKeys, KeyKind
 from services.identity.domain.match_candidate import CandidateState, ExpiryReason, MatchCandidate
 from services.identity.domain.match_model import DEFAULT, Band
@@ -25,6 +27,7 @@ from services.identity.read_models.steward_queue import CandidateRow, Wanted, li
 from tests.conftest import DatabaseFactory
 from tests.identity.brand import MIGRATIONS, SECRET, Brand, device, phone, unionid
 from tests.identity.febrl import people
+from tests.identity.people import IMPORT, forgotten, says, told
 from tests.identity.test_read_models import PROJECTIONS
 
 BORN = "1990-05-12"
@@ -79,6 +82,11 @@ class World:
 
     def matcher(self, batch_limit: int = 1000) -> Matcher:
         return Matcher(self.matching, self.brand.bus, self.read_models, self.store.engine, batch_limit=batch_limit)
+
+    def in_service(self) -> Matcher:
+        """A matcher that reads what was told to identity itself."""
+        parts = MatchingParts.on(self.store, self.read_models, self.brand.wrap, SECRET)
+        return Matcher(parts.matching, self.brand.bus, self.read_models, self.store.engine)
 
     def follow(self, matcher: Matcher | None = None) -> Matcher:
         """Let the matcher reach the end of the log, which it makes longer itself, and the projections too."""
@@ -335,6 +343,80 @@ def test_the_book_knows_devices_that_few_share_and_phone_numbers(world: World) -
     world.follow()
     shared = world.loop.run_until_complete(book.known("acme", [one, other]))
     assert [it.devices for it in shared] == [frozenset(), frozenset()]
+
+
+def test_ac_5_what_was_said_of_two_people_is_weighed(world: World) -> None:
+    one, other, third = (world.brand.resolve(phone(number)).customer_id for number in range(1, 4))
+    for id, name in ((one, "李伟"), (other, "李伟"), (third, "李维")):
+        told(world.brand, id, says("name", name), says("birthdate", BORN, IMPORT), says("gender", "MALE"))
+    world.follow(world.in_service())
+
+    weights = {frozenset((it.a, it.b)): round(it.weight or 0, 2) for it in world.queue()}
+    assert weights == {
+        frozenset((one, other)): 10.84,
+        frozenset((one, third)): 5.93,
+        frozenset((other, third)): 5.93,
+    }
+
+
+def test_ac_5_a_shared_device_counts_with_a_name_and_not_alone(world: World) -> None:
+    one = world.brand.resolve(phone(1), device("tablet")).customer_id
+    other = world.brand.resolve(phone(2), device("tablet")).customer_id
+    stranger = world.brand.resolve(phone(3), device("tablet")).customer_id
+    for id, name, gender in ((one, "李伟", "MALE"), (other, "李伟", "MALE"), (stranger, "王芳", "FEMALE")):
+        told(world.brand, id, says("name", name), says("gender", gender))
+    world.follow(world.in_service())
+
+    assert [(round(it.weight or 0, 2), {it.a, it.b}) for it in world.queue()] == [(8.05, {one, other})]
+
+
+def test_another_name_that_counts_from_now_on_is_compared(world: World) -> None:
+    one, other = (world.brand.resolve(phone(number)).customer_id for number in (1, 2))
+    told(world.brand, one, says("name", "Jane Roe"), says("birthdate", BORN))
+    told(world.brand, other, says("name", "John Doe", IMPORT), says("birthdate", BORN, IMPORT))
+    matcher = world.follow(world.in_service())
+    assert world.queue() == []
+
+    told(world.brand, other, says("name", "Jane Roe"))
+    world.follow(matcher)
+
+    assert world.pairs() == {frozenset((one, other))}
+
+
+def test_the_book_knows_the_best_address_and_nothing_of_the_forgotten(world: World) -> None:
+    book = SqlTraitBook(world.store, world.read_models, Unsealer(world.brand.wrap))
+    one = world.brand.resolve(phone(1)).customer_id
+    home = Address("CN", "Shanghai", "Shanghai", "Xuhui", "1 Huaihai Rd")
+    told(world.brand, one, says("address", (Address(city="Beijing", street="9 Far Rd"),), IMPORT))
+    told(world.brand, one, says("address", (home,)), says("birthdate", "--05-12"))
+    world.follow()
+
+    (found,) = world.loop.run_until_complete(book.known("acme", [one]))
+    assert (found.address, found.district) == ("Shanghai Xuhui 1 Huaihai Rd", "Shanghai Xuhui")
+    assert found.traits().birthdate == ""
+
+    forgotten(world.brand, one)
+    (found,) = world.loop.run_until_complete(book.known("acme", [one]))
+    assert found == Known(one)
+
+
+def test_a_rebuild_gives_the_same_rows(world: World) -> None:
+    for number in range(4):
+        world.person(number, name="Jane Roe", birthdate=BORN)
+    world.brand.resolve(phone(0), device("tablet"))
+    world.follow()
+    accepted, rejected, barred = world.queue()[:3]
+    world.brand.do(DecideMatchCandidate(accepted.candidate, accept=True))
+    world.brand.do(DecideMatchCandidate(rejected.candidate, accept=False, note="Twins"))
+    world.brand.keep_apart(barred.a, barred.b)
+    world.follow()
+    names = ("steward_queue", "device_use")
+    before = [world.projector.canonical_hash(it) for it in names]
+
+    for it in names:
+        world.loop.run_until_complete(world.projector.rebuild(it))
+
+    assert [world.projector.canonical_hash(it) for it in names] == before
 
 
 def test_a_model_is_learnt_from_the_customers_there_are(world: World) -> None:

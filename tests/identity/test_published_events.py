@@ -30,8 +30,19 @@ from services.identity.domain.match_candidate import candidate_id, weighed_findi
 from services.identity.domain.match_model import DEFAULT
 from services.identity.domain.match_run import Tally
 from tests.identity.brand import Brand
+from tests.identity.people import everything_told
 
-SECRETS = ("13800000001", "13800000002", "jane@x.com", "visitor-1", "tablet-1", "unionid-00")
+SECRETS = (
+    "13800000001",
+    "13800000002",
+    "jane@x.com",
+    "visitor-1",
+    "tablet-1",
+    "unionid-00",
+    "Ann Lee",
+    "2015-01-0",
+    "Leo",
+)
 
 
 @pytest.fixture
@@ -58,6 +69,7 @@ def eventful() -> Brand:
     brand.allow_reunion(one, another)
     brand.do(WithdrawConsent(one, Purpose.MARKETING, "SMS", "SMS_REPLY"))
     brand.do(SetChannelReachability(one, "OA", True, "FOLLOWED"))
+    everything_told(brand, one)
     matched(brand)
     return brand
 

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from chassis.aggregate import Event
 from chassis.log import Recorded
+from services.identity.domain.attribute_values import AttributeValues
 from services.identity.domain.claim import IdentifierClaim
 from services.identity.domain.customer import Customer
 from services.identity.domain.identifiers import LinkedIdentifier
@@ -23,9 +24,14 @@ FOLLOWED: Final = (
     Customer.ReunionAllowed,
     IdentifierClaim.Reassigned,
     IdentifierClaim.SeenWith,
+    AttributeValues.Changed,
+    AttributeValues.Purged,
     MatchRun.Requested,
 )
 """The events that ask for anything."""
+
+TRAITS: Final = frozenset({"name", "birthdate", "gender", "address"})
+"""The attributes by which customers are compared."""
 
 _COMPARABLE: Final = frozenset({"device_id", "phone"})
 
@@ -64,6 +70,10 @@ def _changed(event: Event) -> tuple[UUID, ...]:
             return id, other
         case IdentifierClaim.Reassigned(customer=id, from_customer=other):
             return id, other
+        case AttributeValues.Changed(node=node, changed=changed):
+            return (node,) if any(it.key in TRAITS for it in changed) else ()
+        case AttributeValues.Purged(node=node, keys=keys):
+            return (node,) if TRAITS & set(keys) else ()
         case Customer.ReunionAllowed(originator_id=id) | IdentifierClaim.SeenWith(customer=id):
             return (id,)
     return ()

@@ -12,6 +12,7 @@ from chassis.log import Recorded
 from scrm.identity.v1 import consent_pb2, customer_pb2
 from scrm.identity.v1 import events_pb2 as pb
 from services.identity.application import published_matching
+from services.identity.application.published_attributes import PRIVATE_ATTRIBUTES, attribute_key, of_attributes
 from services.identity.application.published_matching import of_matching, partition_of_matching
 from services.identity.domain.claim import IdentifierClaim
 from services.identity.domain.consent import Permissions, Reachability, Statement
@@ -32,6 +33,7 @@ PRIVATE: Final = frozenset[type](
         Merge.Made,
         Permissions.Opened,
         Merge.Undone,
+        *PRIVATE_ATTRIBUTES,
         *published_matching.PRIVATE,
     }
 )
@@ -40,7 +42,8 @@ PRIVATE: Final = frozenset[type](
 
 def publish(recorded: Recorded) -> Sequence[Message] | None:
     """The messages for an event; None for a private one."""
-    return _of_customer(recorded) or _of_claim(recorded) or _of_permissions(recorded) or of_matching(recorded)
+    found = _of_customer(recorded) or _of_claim(recorded) or _of_permissions(recorded)
+    return found or of_attributes(recorded) or of_matching(recorded)
 
 
 def _of_customer(recorded: Recorded) -> Sequence[Message] | None:
@@ -117,7 +120,7 @@ def partition_key(recorded: Recorded) -> UUID:
             return node
         case IdentifierClaim.Reassigned(customer=customer):
             return customer
-    return partition_of_matching(recorded) or recorded.event.originator_id
+    return attribute_key(recorded) or partition_of_matching(recorded) or recorded.event.originator_id
 
 
 def _created(event: Customer.Registered) -> Iterator[Message]:
