@@ -22,7 +22,8 @@ LARGEST_BLOCK: Final = 200
 """Customers with a key in common; what more of them share tells little, and their pairs would be too many."""
 
 CUSTOMERS_AT_ONCE: Final = 2_000
-BLOCKS_AT_ONCE: Final = 500
+BLOCKS_AT_ONCE: Final = 1_000
+PAIRS_IN_MEMORY: Final = 1_000_000
 PAIRS_AT_ONCE: Final = 200_000
 MOST_SAMPLED: Final = 20_000
 RANDOM_PAIRS: Final = 300_000
@@ -88,9 +89,8 @@ class Matching:
     async def refresh(self, tenant: str, nodes: Collection[UUID]) -> list[UUID]:
         """Keep the keys of the customers of `nodes` up to date; who they are. Nodes of others have no keys of their own."""
         known = await self._book.known(tenant, nodes)
-        keys: dict[UUID, Collection[BlockKey]] = dict.fromkeys(nodes, ())
-        keys |= {it.customer: self._keys.of(tenant, it.traits()) for it in known}
-        await self._blocks.keep(tenant, keys)
+        none: dict[UUID, Collection[BlockKey]] = dict.fromkeys(nodes, ())
+        await self._blocks.keep(tenant, none | await asyncio.to_thread(self._keys_of, tenant, known))
         return [it.customer for it in known]
 
     async def refresh_all(self, tenant: str) -> None:
@@ -110,22 +110,19 @@ class Matching:
         """Everybody with everybody who has a key in common, some blocks at a time."""
         after: BlockKey | None = None
         while blocks := await self._blocks.page(tenant, after, BLOCKS_AT_ONCE):
-            yield await self._compared(tenant, blocks, model)
+            for portion in _portions(blocks):
+                yield await self._compared(tenant, portion, model)
             after = blocks[-1].key
         yield Compared((), 0, tuple(await self._blocks.oversized(tenant)))
 
     async def learn(self, tenant: str, model: MatchModel, seed: int) -> Estimate:
         """`model` with the figures of this tenant, from up to 20,000 customers, without being told who is who."""
-        population = await self._sample(tenant)
-        by_kind = await asyncio.to_thread(self._pairs_by_kind, tenant, population)
-        samples = [Sample(population.compare(*pairs), key.features) for key, pairs in by_kind.items()]
-        count = len(population.traits)
-        at_random = await asyncio.to_thread(_at_random, population, seed)
-        return estimate(model, samples, at_random, count * (count - 1) / 2)
+        return await asyncio.to_thread(self._learnt, tenant, await self._sample(tenant), model, seed)
 
     async def learn_from(self, tenant: str, model: MatchModel, accepted: Levels, seed: int) -> Estimate:
         """`model` with m as seen among the pairs that stewards accepted."""
-        at_random = await asyncio.to_thread(_at_random, await self._sample(tenant), seed)
+        sample = await self._sample(tenant)
+        at_random = await asyncio.to_thread(lambda: _at_random(Population(sample), seed))
         learnt = with_accepted(with_u(model, at_random), accepted)
         return Estimate(learnt, len(accepted), len(at_random), float(len(accepted)))
 
@@ -133,9 +130,12 @@ class Matching:
         self, tenant: str, blocks: Sequence[Block], model: MatchModel, among: frozenset[UUID] | None = None
     ) -> Compared:
         known = await self._book.known(tenant, {id for it in blocks for id in it.customers})
-        return await asyncio.to_thread(_scored, [it.traits() for it in known], blocks, model, among)
+        return await asyncio.to_thread(lambda: _scored([it.traits() for it in known], blocks, model, among))
 
-    async def _sample(self, tenant: str) -> Population:
+    def _keys_of(self, tenant: str, known: Sequence[Known]) -> dict[UUID, Collection[BlockKey]]:
+        return {it.customer: self._keys.of(tenant, it.traits()) for it in known}
+
+    async def _sample(self, tenant: str) -> list[Traits]:
         known: list[Known] = []
         after: UUID | None = None
         while len(known) < MOST_SAMPLED:
@@ -144,7 +144,14 @@ class Matching:
                 break
             known += await self._book.known(tenant, page)
             after = page[-1]
-        return Population([it.traits() for it in known])
+        return await asyncio.to_thread(lambda: [it.traits() for it in known])
+
+    def _learnt(self, tenant: str, sample: Sequence[Traits], model: MatchModel, seed: int) -> Estimate:
+        population = Population(sample)
+        by_kind = self._pairs_by_kind(tenant, population)
+        samples = [Sample(population.compare(*pairs), kind.features) for kind, pairs in by_kind.items()]
+        count = len(sample)
+        return estimate(model, samples, _at_random(population, seed), count * (count - 1) / 2)
 
     def _pairs_by_kind(self, tenant: str, population: Population) -> dict[KeyKind, tuple[Places, Places]]:
         """The pairs of a population that have a key in common, by the kind of key."""
@@ -158,6 +165,20 @@ class Matching:
             if 1 < len(places) <= LARGEST_BLOCK:
                 of_kind.setdefault(key.kind, []).append(_codes(np.array(places), count))
         return {kind: _decoded(codes, count) for kind, codes in of_kind.items()}
+
+
+def _portions(blocks: Sequence[Block]) -> Iterable[Sequence[Block]]:
+    """The blocks in order, as many at a time as have about so many pairs as may be in memory."""
+    portion: list[Block] = []
+    pairs = 0
+    for it in blocks:
+        portion.append(it)
+        pairs += len(it.customers) * (len(it.customers) - 1) // 2
+        if pairs >= PAIRS_IN_MEMORY:
+            yield portion
+            portion, pairs = [], 0
+    if portion:
+        yield portion
 
 
 def _scored(
