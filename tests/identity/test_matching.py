@@ -248,6 +248,22 @@ def test_who_turns_out_to_be_two_persons_is_not_asked_about_any_more(world: Worl
     assert world.queue() == []
 
 
+def test_a_pair_that_turns_out_to_differ_is_not_asked_about_any_more(world: World) -> None:
+    one, other, third = (world.person(number, name="Jane Roe", birthdate=BORN) for number in range(3))
+    world.brand.resolve(phone(0), phone(2))
+    world.follow()
+    assert len(world.queue()) == 3
+
+    for id in (one, other):
+        world.book.traits[id] = Known(id, name="John Doe", birthdate="1971-01-01")
+    world.brand.link(one, phone(10))
+    world.brand.link(other, phone(11))
+    world.follow()
+
+    assert world.pairs() == {frozenset((one, other)), frozenset((one, third))}, "the second met in a call"
+    assert [it.expiry_reason for it in world.queue(CandidateState.EXPIRED)] == [ExpiryReason.UNLIKE]
+
+
 def test_a_run_over_everybody_finds_what_following_found(world: World) -> None:
     known, truth = people("dataset1")
     records = known[:150]

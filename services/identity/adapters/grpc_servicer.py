@@ -55,7 +55,6 @@ class IdentityServicer(MatchingServicer):
         matching: MatchingParts,
     ) -> None:
         super().__init__(bus, matching)
-        self._bus = bus
         self._clock = clock
         self._read_models = read_models
         self._reader = reader

@@ -7,7 +7,7 @@ twice is one candidate, so that whatever was interrupted is simply done again.
 """
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, Final
@@ -27,12 +27,13 @@ from chassis.quick_look import QuickLook
 from chassis.read_models import ReadModels
 from chassis.unit_of_work import replay
 from services.identity.application.match_policy import FOLLOWED, MatchWork, match_work
-from services.identity.application.matching import Compared, Matching
+from services.identity.application.matching import Compared, Matching, Pair
 from services.identity.application.matching_commands import (
     FinishMatchRun,
     ProposeCandidates,
     Proposed,
     SettleCandidates,
+    WithdrawCandidates,
 )
 from services.identity.domain.match_model import DEFAULT, MatchModel
 from services.identity.domain.match_rules import MatchRules, match_rules_id
@@ -138,11 +139,32 @@ class Matcher:
         for run in work.runs:
             tally = await self._run(tenant, run.customers, model)
             orders.append((context, FinishMatchRun(run.originator_id, tally)))
-        unsettled = await asyncio.to_thread(
-            self._read_models.query_now, lambda rows: open_candidates_of(rows, list(work.unsettled)), tenant
-        )
-        orders += [(context, SettleCandidates(tuple(it))) for it in _portions(unsettled)]
+        unsettled = await self._open(tenant, work.unsettled)
+        orders += [(context, SettleCandidates(tuple(it))) for it in _portions(list(unsettled))]
+        unlike = await self._unlike(tenant, work.changed, found, model)
+        orders += [(context, WithdrawCandidates(tuple(it))) for it in _portions(unlike)]
         return orders
+
+    async def _open(self, tenant: str, customers: Collection[UUID]) -> dict[UUID, Pair]:
+        """The open candidates of these customers."""
+        if not customers:
+            return {}
+        return await asyncio.to_thread(
+            self._read_models.query_now, lambda rows: open_candidates_of(rows, customers), tenant
+        )
+
+    async def _unlike(
+        self, tenant: str, changed: Collection[UUID], found: Compared, model: MatchModel
+    ) -> Sequence[UUID]:
+        """Open candidates of those who changed, which what is known by now no longer speaks for."""
+        alike = {frozenset((it.one, it.other)) for it in found.proposals}
+        doubtful = {
+            id: pair for id, pair in (await self._open(tenant, changed)).items() if frozenset(pair) not in alike
+        }
+        if not doubtful:
+            return []
+        unlike = await self._matching.unlike(tenant, list(doubtful.values()), model)
+        return [id for id, pair in doubtful.items() if pair in unlike]
 
     async def _compare(self, tenant: str, nodes: Sequence[UUID], model: MatchModel) -> Compared:
         if not nodes:

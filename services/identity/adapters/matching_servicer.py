@@ -64,18 +64,18 @@ class MatchingServicer(IdentityServiceServicer):
     """The RPCs of IdentityService that are about pairs of customers."""
 
     def __init__(self, bus: CommandBus, parts: MatchingParts) -> None:
-        self._match_bus = bus
+        self._bus = bus
         self._parts = parts
         self._learning = asyncio.Lock()
 
     async def RunMatching(self, request: pb.RunMatchingRequest, context: ServicerContext) -> pb.RunMatchingResponse:
         command = wire.run_command(request)
-        answer: pb.RunMatchingResponse = await self._match_bus.execute(command, reply=wire.run_requested)
+        answer: pb.RunMatchingResponse = await self._bus.execute(command, reply=wire.run_requested)
         return answer
 
     async def GetMatchRun(self, request: pb.GetMatchRunRequest, context: ServicerContext) -> pb.GetMatchRunResponse:
         try:
-            run = await self._match_bus.load(MatchRun, UUID(request.run_id))
+            run = await self._bus.load(MatchRun, UUID(request.run_id))
         except AggregateNotFound:
             raise MatchRunNotFound(field="run_id") from None
         return pb.GetMatchRunResponse(run=wire.match_run(run))
@@ -101,7 +101,7 @@ class MatchingServicer(IdentityServiceServicer):
         self, request: pb.DecideMatchCandidateRequest, context: ServicerContext
     ) -> pb.DecideMatchCandidateResponse:
         command = wire.decide_command(request)
-        answer: pb.DecideMatchCandidateResponse = await self._match_bus.execute(command, reply=wire.decided)
+        answer: pb.DecideMatchCandidateResponse = await self._bus.execute(command, reply=wire.decided)
         return answer
 
     async def GetMatchModel(
@@ -113,7 +113,7 @@ class MatchingServicer(IdentityServiceServicer):
         self, request: pb.SetMatchModelRequest, context: ServicerContext
     ) -> pb.SetMatchModelResponse:
         command = SetMatchModel(wire.given_model(request.model))
-        answer: pb.SetMatchModelResponse = await self._match_bus.execute(command, reply=wire.model_set)
+        answer: pb.SetMatchModelResponse = await self._bus.execute(command, reply=wire.model_set)
         return answer
 
     async def EstimateMatchModel(
@@ -128,7 +128,7 @@ class MatchingServicer(IdentityServiceServicer):
 
     async def _model(self) -> MatchModel:
         try:
-            return (await self._match_bus.load(MatchRules, match_rules_id(current().tenant))).model
+            return (await self._bus.load(MatchRules, match_rules_id(current().tenant))).model
         except AggregateNotFound:
             return DEFAULT
 

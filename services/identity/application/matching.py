@@ -28,6 +28,8 @@ PAIRS_AT_ONCE: Final = 200_000
 MOST_SAMPLED: Final = 20_000
 RANDOM_PAIRS: Final = 300_000
 
+Pair = tuple[UUID, UUID]
+
 
 @dataclass(frozen=True, slots=True)
 class Block:
@@ -115,6 +117,11 @@ class Matching:
             after = blocks[-1].key
         yield Compared((), 0, tuple(await self._blocks.oversized(tenant)))
 
+    async def unlike(self, tenant: str, pairs: Sequence[Pair], model: MatchModel) -> set[Pair]:
+        """Those of `pairs` of customers that do not reach the low threshold; whoever is no customer any more is left out."""
+        known = await self._book.known(tenant, {id for pair in pairs for id in pair})
+        return await asyncio.to_thread(lambda: _unlike([it.traits() for it in known], pairs, model))
+
     async def learn(self, tenant: str, model: MatchModel, seed: int) -> Estimate:
         """`model` with the figures of this tenant, from up to 20,000 customers, without being told who is who."""
         return await asyncio.to_thread(self._learnt, tenant, await self._sample(tenant), model, seed)
@@ -201,6 +208,14 @@ def _scored(
         part = slice(start, start + PAIRS_AT_ONCE)
         found += _proposals(population, left[part], right[part], model)
     return Compared(tuple(found), len(left))
+
+
+def _unlike(traits: Sequence[Traits], pairs: Sequence[Pair], model: MatchModel) -> set[Pair]:
+    places = {it.customer: place for place, it in enumerate(traits)}
+    present = [it for it in pairs if it[0] in places and it[1] in places]
+    sides = (np.array([places[it[side]] for it in present], dtype=np.int64) for side in (0, 1))
+    weights = model.weights(Population(traits).compare(*sides))
+    return {pair for pair, weight in zip(present, weights, strict=True) if weight < model.least_weight}
 
 
 def _proposals(population: Population, left: Places, right: Places, model: MatchModel) -> Iterable[Proposal]:

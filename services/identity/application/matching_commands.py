@@ -14,6 +14,7 @@ from services.identity.domain.match_candidate import (
     CANDIDATE,
     NOTE,
     CandidateState,
+    ExpiryReason,
     Finding,
     MatchCandidate,
     is_member,
@@ -51,6 +52,13 @@ class Proposed:
 @dataclass(frozen=True, slots=True)
 class SettleCandidates:
     """Something happened to the customers of these candidates: see whether the question still stands."""
+
+    candidates: tuple[UUID, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class WithdrawCandidates:
+    """What is known of these pairs by now speaks against their being one person."""
 
     candidates: tuple[UUID, ...]
 
@@ -121,6 +129,12 @@ def settle_candidates(command: SettleCandidates, work: UnitOfWork) -> None:
         settle(work, it)
 
 
+def withdraw_candidates(command: WithdrawCandidates, work: UnitOfWork) -> None:
+    """Expires those that only their traits had spoken for."""
+    for it in work.find_all(MatchCandidate, command.candidates).values():
+        it.expire(ExpiryReason.UNLIKE, work.now)
+
+
 def decide_match_candidate(command: DecideMatchCandidate, work: UnitOfWork, vault: Vault) -> Decided:
     """Accepting merges the two, the senior one goes on for both; rejecting only ends the question.
 
@@ -180,6 +194,7 @@ def matching_handlers(vault: Vault) -> Handlers:
     return [
         handler(ProposeCandidates, propose_candidates),
         handler(SettleCandidates, settle_candidates, loads=lambda command: command.candidates),
+        handler(WithdrawCandidates, withdraw_candidates, loads=lambda command: command.candidates),
         handler(
             DecideMatchCandidate,
             lambda command, work: decide_match_candidate(command, work, vault),

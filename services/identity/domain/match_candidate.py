@@ -43,11 +43,13 @@ class MatchRule(StrEnum):
 
 
 class ExpiryReason(StrEnum):
-    """Why nobody needs to decide any more: the two are one, one of them is part of a third, or they may not be joined."""
+    """Why nobody needs to decide any more: the two are one, one of them is part of a third, they may not be joined, or what is
+    known of them by now speaks against it."""
 
     ONE_CUSTOMER = "ONE_CUSTOMER"
     MERGED = "MERGED"
     BARRED = "BARRED"
+    UNLIKE = "UNLIKE"
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +170,8 @@ class MatchCandidate(Aggregate):
         self._decided(a=self.a, b=self.b, decision=decision, merge_id=merge_id, note=note, decided_at=at)
 
     def expire(self, reason: ExpiryReason, at: datetime) -> None:
-        if self.is_open:
+        """Nobody is asked any more; that a call showed both of them stands, whatever is known of them."""
+        if self.is_open and not (reason is ExpiryReason.UNLIKE and self.finding.rule is MatchRule.KNOWN_MEETS_KNOWN):
             self._expired(a=self.a, b=self.b, reason=reason, expired_at=at)
 
     @event(FoundAgain)

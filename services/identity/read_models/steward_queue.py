@@ -115,11 +115,13 @@ def list_candidates(rows: sa.Connection, wanted: Wanted, limit: int) -> list[Can
     return [_row(it) for it in rows.execute(query).mappings()]
 
 
-def open_candidates_of(rows: sa.Connection, customers: Collection[UUID]) -> list[UUID]:
-    """The open pairs in which one of `customers` is."""
+def open_candidates_of(rows: sa.Connection, customers: Collection[UUID]) -> dict[UUID, tuple[UUID, UUID]]:
+    """The open candidates in whose pair one of `customers` is, with the pair."""
     wanted = list(customers)
-    one, other = queue.c.a.in_(wanted), queue.c.b.in_(wanted)
-    return list(rows.scalars(sa.select(queue.c.candidate).where(queue.c.state == CandidateState.OPEN, one | other)))
+    query = sa.select(queue.c.candidate, queue.c.a, queue.c.b).where(
+        queue.c.state == CandidateState.OPEN, queue.c.a.in_(wanted) | queue.c.b.in_(wanted)
+    )
+    return {it.candidate: (it.a, it.b) for it in rows.execute(query)}
 
 
 def accepted_steps(rows: sa.Connection, limit: int) -> list[tuple[Step, ...]]:
