@@ -78,6 +78,7 @@ class Matcher:
         self._poll = poll
         self._news = (pulse or Pulse()).listener()
         self._batch_limit = batch_limit
+        self._position: int | None = None  # of the cursor, while nobody else moves it
         self._without = [topic for topic, it in event_classes().items() if it not in FOLLOWED]
 
     async def run(self) -> None:
@@ -102,11 +103,14 @@ class Matcher:
             for tenant, work in match_work(recorded).items():
                 orders += await self._carry_out(tenant, work)
             self.batches += 1
+        self._position = None
         await self._bus.run(Unit(orders, partial(_settle, was, now)))
+        self._position = now
         return True
 
     async def _lead(self) -> None:
         async with leading(self._engine, "identity/match") as leadership:
+            self._position = None
             await self._follow(leadership)
 
     async def _follow(self, leadership: Leadership) -> None:
@@ -122,13 +126,16 @@ class Matcher:
     def _read(self) -> tuple[int, int, list[Recorded]]:
         """Where the cursor is, where it will be, and what is followed in between."""
         head = self._bus.store.head()  # asked first: all up to there can be read
-        with self._engine.connect() as rows:
-            was = int(rows.scalar(_CURSOR) or 0)
+        was = self._position if self._position is not None else self._cursor()
         if was >= head:
             return was, was, []
         recorded = self._bus.store.read_log(was, self._batch_limit, self._without)
         now = recorded[-1].position if len(recorded) == self._batch_limit else max(head, *_positions(recorded))
         return was, now, recorded
+
+    def _cursor(self) -> int:
+        with self._engine.connect() as rows:
+            return int(rows.scalar(_CURSOR) or 0)
 
     async def _carry_out(self, tenant: str, work: MatchWork) -> list[tuple[Context, Any]]:
         """What is to be commanded for one tenant; runs over everybody have commanded most of theirs by then."""
