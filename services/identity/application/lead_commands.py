@@ -8,17 +8,14 @@ from uuid import UUID
 from chassis.commands import Handlers, UnitOfWork, handler
 from services.identity.application.owners import canonical, fetch_owners, owner_of
 from services.identity.domain.errors import LeadNotFound, LeadOpen
-from services.identity.domain.lead import Lead, LeadSlot, LeadState, slot_id
+from services.identity.domain.lead import Lead, LeadSlot, LeadState, Prospect, slot_id
 
 
 @dataclass(frozen=True, slots=True)
 class OpenLead:
-    """The person of `node` may buy something of `category`; empty for anything. `score` is 0 to 100."""
+    """Somebody may buy something."""
 
-    node: UUID
-    category: str
-    score: int
-    owner: UUID | None = None
+    prospect: Prospect
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,21 +39,14 @@ class PaidOrder:
     paid_at: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class WinLeads:
-    """These orders were paid, in any order."""
-
-    orders: tuple[PaidOrder, ...]
-
-
 def open_lead(command: OpenLead, work: UnitOfWork) -> Lead:
     """The new lead. Raises CustomerNotFound, and LeadOpen if any node of the customer has an open one of the category."""
-    tenant, node, category = work.context.tenant, command.node, command.category
+    tenant, node, category = work.context.tenant, command.prospect.node, command.prospect.category
     customer = owner_of(work, node, "customer_id")
     for it in _leads(work, [slot_id(tenant, it, category) for it in customer.nodes]).values():
         if it.is_open:
             raise LeadOpen(field="category", lead=it.id)
-    lead = Lead(work.new_id(), tenant, node, category, command.score, command.owner, work.now)
+    lead = Lead(work.new_id(), tenant, command.prospect, work.now)
     work.add(lead)
     slot = work.find(LeadSlot, slot_id(tenant, node, category))
     if slot is None:
@@ -73,33 +63,28 @@ def update_lead(command: UpdateLead, work: UnitOfWork) -> Lead:
     if lead is None:
         raise LeadNotFound(field="lead_id")
     if command.score is not None or command.owner is not None:
-        score = lead.score if command.score is None else command.score
-        lead.update(score, command.owner or lead.owner, work.now)
+        lead.update(command.score, command.owner, work.now)
     if command.state is not None:
         lead.go_on(command.state, command.reason, work.now)
     return lead
 
 
-def win_leads(command: WinLeads, work: UnitOfWork) -> list[Lead]:
+def win_leads(orders: Sequence[PaidOrder], work: UnitOfWork) -> None:
     """Whoever bought is a lead no longer: those that these orders won, whichever of the customer's nodes they came to.
 
     Of several orders the one paid first wins. A node nobody knows has no leads.
     """
-    slots_of = _slots_of(work, command.orders)
+    slots_of = _slots_of(work, orders)
     leads = _leads(work, [slot for slots in slots_of.values() for slot in slots])
-    won: list[Lead] = []
-    for order in sorted(command.orders, key=lambda it: (it.paid_at, it.order)):
-        for lead in (leads[it] for it in slots_of[order.order] if it in leads):
-            if lead.is_open:
-                lead.meet_order(order.order, order.paid_at)
-                won += [] if lead.is_open else [lead]
-    return won
+    for order in sorted(orders, key=lambda it: (it.paid_at, it.order)):
+        for slot in slots_of[order.order]:
+            if slot in leads:
+                leads[slot].meet_order(order.order, order.paid_at)
 
 
 HANDLERS: Handlers = [
-    handler(OpenLead, open_lead, loads=lambda command: (command.node,)),
+    handler(OpenLead, open_lead, loads=lambda command: (command.prospect.node,)),
     handler(UpdateLead, update_lead, loads=lambda command: (command.lead_id,)),
-    handler(WinLeads, win_leads, loads=lambda command: {it.node for it in command.orders}),
 ]
 
 

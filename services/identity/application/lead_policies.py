@@ -12,7 +12,7 @@ from uuid import UUID
 from chassis.commands import UnitOfWork
 from chassis.envelope import Incoming
 from scrm.tracking.v1.events_pb2 import OrderCancelled, OrderPaid, OrderPlaced
-from services.identity.application.lead_commands import PaidOrder, WinLeads, win_leads
+from services.identity.application.lead_commands import PaidOrder, win_leads
 
 PLACED: Final = OrderPlaced.DESCRIPTOR.full_name
 PAID: Final = OrderPaid.DESCRIPTOR.full_name
@@ -92,7 +92,7 @@ def _settle(
     awaited.keep(halves, work.now)
     awaited.drop(known.keys() - {it.order for it in halves}, work.now - KEPT)
     if paid:
-        win_leads(WinLeads(tuple(paid)), work)
+        win_leads(paid, work)
 
 
 def _merged(told: HalfOrder, known: HalfOrder | None) -> HalfOrder:

@@ -42,10 +42,12 @@ def node_concerned(recorded: Recorded) -> UUID | None:
             return matter.node
         case WorkOrder.SlaBreached(matter=matter) | WorkOrder.Rated(matter=matter):
             return matter.node
-        case FollowUp.Recorded(node=node) | Contact.Recorded(node=node) | Lead.Opened(node=node):
+        case FollowUp.Recorded(node=node) | Contact.Recorded(node=node):
             return node
-        case Lead.Changed(node=node) | Lead.Won(node=node) | Lead.Lost(node=node):
-            return node
+        case Lead.Opened(prospect=prospect) | Lead.Changed(prospect=prospect):
+            return prospect.node
+        case Lead.Won(prospect=prospect) | Lead.Lost(prospect=prospect):
+            return prospect.node
     return None
 
 
@@ -170,10 +172,10 @@ def _of_lead(recorded: Recorded) -> Sequence[Message] | None:
 def _prospect(event: Any) -> dict[str, Any]:
     return {
         "lead_id": str(event.originator_id),
-        "node_id": str(event.node),
-        "category": event.category,
-        "score": event.score,
-        "staff_id": optional_id(event.owner),
+        "node_id": str(event.prospect.node),
+        "category": event.prospect.category,
+        "score": event.prospect.score,
+        "staff_id": optional_id(event.prospect.owner),
     }
 
 

@@ -184,9 +184,7 @@ def set_service_hours(command: SetServiceHours, work: UnitOfWork) -> ServiceHour
 def handlers(vault: Vault) -> Handlers:
     """What carries out the commands of this module."""
     return [
-        handler(
-            CreateWorkOrder, partial(create_work_order, vault=vault), loads=lambda command: (command.about.node,)
-        ),
+        handler(CreateWorkOrder, partial(create_work_order, vault=vault), loads=lambda command: (command.about.node,)),
         handler(
             TransitionWorkOrder,
             partial(transition_work_order, vault=vault),

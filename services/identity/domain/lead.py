@@ -6,6 +6,7 @@ and no third is opened before both are closed.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
@@ -35,8 +36,18 @@ _WAYS: Final[Mapping[LeadState, frozenset[LeadState]]] = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Prospect:
+    """That the person of `node` buys something of `category`, or anything if it is empty: how likely (0 to 100), and who cares."""
+
+    node: UUID
+    category: str
+    score: int
+    owner: UUID | None
+
+
 class Lead(Aggregate):
-    """The prospect that a customer buys something of a category, or anything if it is empty."""
+    """The prospect that a customer buys something."""
 
     TOPIC = "identity.Lead"
 
@@ -45,31 +56,22 @@ class Lead(Aggregate):
 
         TOPIC = "identity.LeadOpened"
         tenant: str
-        node: UUID
-        category: str
-        score: int
-        owner: UUID | None
+        prospect: Prospect
         opened_at: datetime
 
     class Changed(Event):
         """It goes on, in another state, with another score or owner."""
 
         TOPIC = "identity.LeadChanged"
-        node: UUID
-        category: str
+        prospect: Prospect
         state: LeadState
-        score: int
-        owner: UUID | None
         changed_at: datetime
 
     class Won(Event):
         """The customer bought: by `order`, or because somebody says so."""
 
         TOPIC = "identity.LeadWon"
-        node: UUID
-        category: str
-        score: int
-        owner: UUID | None
+        prospect: Prospect
         order: UUID | None
         reason: str
         won_at: datetime
@@ -78,22 +80,14 @@ class Lead(Aggregate):
         """Nothing will come of it."""
 
         TOPIC = "identity.LeadLost"
-        node: UUID
-        category: str
-        score: int
-        owner: UUID | None
+        prospect: Prospect
         reason: str
         lost_at: datetime
 
     @event(Opened)
-    def __init__(
-        self, id: UUID, tenant: str, node: UUID, category: str, score: int, owner: UUID | None, opened_at: datetime
-    ) -> None:
+    def __init__(self, id: UUID, tenant: str, prospect: Prospect, opened_at: datetime) -> None:
         self.tenant = tenant
-        self.node = node
-        self.category = category
-        self.score = score
-        self.owner = owner
+        self.prospect = prospect
         self.opened_at = opened_at
         self.changed_at = opened_at
         self.state = LeadState.NEW
@@ -104,12 +98,14 @@ class Lead(Aggregate):
     def is_open(self) -> bool:
         return self.state in _WAYS
 
-    def update(self, score: int, owner: UUID | None, at: datetime) -> None:
-        """Another score or owner; the same again is no news. Raises LeadClosed."""
+    def update(self, score: int | None, owner: UUID | None, at: datetime) -> None:
+        """Another score or owner, None for none other; the same again is no news. Raises LeadClosed."""
         if not self.is_open:
             raise LeadClosed(state=self.state)
-        if (score, owner) != (self.score, self.owner):
-            self._change(self.state, score, owner, at)
+        known = self.prospect
+        prospect = replace(known, score=known.score if score is None else score, owner=owner or known.owner)
+        if prospect != known:
+            self._changed(prospect=prospect, state=self.state, changed_at=at)
 
     def go_on(self, to: LeadState, reason: str, at: datetime) -> None:
         """Move on. Raises IllegalTransition, and FieldRequired for one that is lost without a reason."""
@@ -117,54 +113,29 @@ class Lead(Aggregate):
             raise IllegalTransition(field="state", **{"from": self.state, "to": to})
         match to:
             case LeadState.WON:
-                self._win(None, reason, at)
+                self._won(prospect=self.prospect, order=None, reason=reason, won_at=at)
             case LeadState.LOST if not reason:
                 raise FieldRequired("a lead is lost for a reason", field="reason")
             case LeadState.LOST:
-                self._lost(**self._subject, reason=reason, lost_at=at)
+                self._lost(prospect=self.prospect, reason=reason, lost_at=at)
             case _:
-                self._change(to, self.score, self.owner, at)
+                self._changed(prospect=self.prospect, state=to, changed_at=at)
 
     def meet_order(self, order: UUID, paid_at: datetime) -> None:
         """Be won by an order of the category, if it was paid within 30 days after the lead was opened."""
         if self.is_open and self.opened_at <= paid_at <= self.opened_at + WON_WITHIN:
-            self._win(order, ORDER_PAID, paid_at)
-
-    @property
-    def _subject(self) -> dict[str, object]:
-        return {"node": self.node, "category": self.category, "score": self.score, "owner": self.owner}
-
-    def _change(self, state: LeadState, score: int, owner: UUID | None, at: datetime) -> None:
-        self._changed(
-            node=self.node, category=self.category, state=state, score=score, owner=owner, changed_at=at
-        )
-
-    def _win(self, order: UUID | None, reason: str, at: datetime) -> None:
-        self._won(**self._subject, order=order, reason=reason, won_at=at)
+            self._won(prospect=self.prospect, order=order, reason=ORDER_PAID, won_at=paid_at)
 
     @event(Changed)
-    def _changed(
-        self, node: UUID, category: str, state: LeadState, score: int, owner: UUID | None, changed_at: datetime
-    ) -> None:
-        self.state, self.score, self.owner, self.changed_at = state, score, owner, changed_at
+    def _changed(self, prospect: Prospect, state: LeadState, changed_at: datetime) -> None:
+        self.prospect, self.state, self.changed_at = prospect, state, changed_at
 
     @event(Won)
-    def _won(
-        self,
-        node: UUID,
-        category: str,
-        score: int,
-        owner: UUID | None,
-        order: UUID | None,
-        reason: str,
-        won_at: datetime,
-    ) -> None:
+    def _won(self, prospect: Prospect, order: UUID | None, reason: str, won_at: datetime) -> None:
         self.state, self.order, self.reason, self.changed_at = LeadState.WON, order, reason, won_at
 
     @event(Lost)
-    def _lost(
-        self, node: UUID, category: str, score: int, owner: UUID | None, reason: str, lost_at: datetime
-    ) -> None:
+    def _lost(self, prospect: Prospect, reason: str, lost_at: datetime) -> None:
         self.state, self.reason, self.changed_at = LeadState.LOST, reason, lost_at
 
 

@@ -101,12 +101,13 @@ def _key(recorded: Recorded) -> Key:
 def _next(row: dict[str, Any], event: object) -> dict[str, Any]:
     """The row after one more event."""
     match event:
-        case Lead.Opened(originator_id=id) as it:
-            fixed = {"lead": id, "node": it.node, "category": it.category, "opened_at": it.opened_at}
-            state = {"state": LeadState.NEW, "reason": "", "order_id": None, "changed_at": it.opened_at}
-            return row | fixed | state | {"score": it.score, "owner": it.owner}
-        case Lead.Changed() as it:
-            return row | {"state": it.state, "score": it.score, "owner": it.owner, "changed_at": it.changed_at}
+        case Lead.Opened(originator_id=id, prospect=prospect, opened_at=at):
+            fixed = {"lead": id, "node": prospect.node, "category": prospect.category, "opened_at": at}
+            state = {"state": LeadState.NEW, "reason": "", "order_id": None, "changed_at": at}
+            return row | fixed | state | {"score": prospect.score, "owner": prospect.owner}
+        case Lead.Changed(prospect=prospect) as it:
+            state = {"state": it.state, "changed_at": it.changed_at}
+            return row | state | {"score": prospect.score, "owner": prospect.owner}
         case Lead.Won() as it:
             won = {"state": LeadState.WON, "reason": it.reason, "order_id": it.order}
             return row | won | {"changed_at": it.won_at}

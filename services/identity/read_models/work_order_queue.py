@@ -11,7 +11,15 @@ from sqlalchemy.dialects.postgresql import ARRAY
 
 from chassis.log import Recorded
 from chassis.projection import Source
-from services.identity.domain.work_order import DONE, Matter, Priority, Progress, WorkOrder, WorkOrderState, still_breached
+from services.identity.domain.work_order import (
+    DONE,
+    Matter,
+    Priority,
+    Progress,
+    WorkOrder,
+    WorkOrderState,
+    still_breached,
+)
 from services.identity.read_models.upserting import Key, load, upsert
 
 tables: Final = sa.MetaData()
