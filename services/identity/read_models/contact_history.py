@@ -107,7 +107,7 @@ def contact_history(
 
     Each node is read from its end: a customer of many nodes costs their number times the page, however much there is.
     """
-    wanted = sa.func.unnest(sa.cast(list(nodes), ARRAY(sa.Uuid))).table_valued("node", name="wanted")
+    wanted = sa.func.unnest(sa.cast(list(nodes), ARRAY(sa.Uuid))).table_valued("node", name="wanted").render_derived()
     newest = sa.select(entries).where(entries.c.node == wanted.c.node)
     if kinds:
         newest = newest.where(entries.c.kind.in_(sorted(kinds)))

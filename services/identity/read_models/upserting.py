@@ -18,9 +18,13 @@ def load(rows: sa.Connection, table: sa.Table, keys: Collection[Key]) -> dict[Ke
     if not keys:
         return {}
     tenant, id = table.primary_key.columns
-    wanted = sa.func.unnest(
-        sa.cast([it for it, _ in keys], sa.ARRAY(sa.Text)), sa.cast([it for _, it in keys], sa.ARRAY(sa.Uuid))
-    ).table_valued("tenant", "id", name="wanted")
+    wanted = (
+        sa.func.unnest(
+            sa.cast([it for it, _ in keys], sa.ARRAY(sa.Text)), sa.cast([it for _, it in keys], sa.ARRAY(sa.Uuid))
+        )
+        .table_valued("tenant", "id", name="wanted")
+        .render_derived()
+    )
     query = sa.select(table).join(wanted, (tenant == wanted.c.tenant) & (id == wanted.c.id))
     return {(it[tenant.name], it[id.name]): dict(it) for it in rows.execute(query).mappings()}
 
