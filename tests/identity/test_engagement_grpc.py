@@ -75,7 +75,7 @@ class Caller:
         return str((await self.call(identity.ResolveIdentityRequest(identifiers=[phone]))).customer_id)
 
     async def create(self, customer: str, **details: Any) -> eng.WorkOrder:
-        given = {"kind": "COMPLAINT", "priority": P2} | details
+        given: dict[str, Any] = {"kind": "COMPLAINT", "priority": P2} | details
         return (await self.call(pb.CreateWorkOrderRequest(customer_id=customer, **given))).work_order  # type: ignore[no-any-return]
 
     async def move(self, id: str, *states: str) -> eng.WorkOrder:

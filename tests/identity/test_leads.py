@@ -146,10 +146,8 @@ def test_score_and_owner_change_while_it_is_open(brand: Brand, customer: UUID) -
     brand.do(UpdateLead(id, score=0))
     brand.do(UpdateLead(id, score=0, owner=OTHER_STAFF))
     brand.do(UpdateLead(id, owner=OTHER_STAFF))
-    assert [(it.score, it.staff_id) for it in brand.published("LeadChanged")] == [
-        (0, str(STAFF)),
-        (0, str(OTHER_STAFF)),
-    ]  # type: ignore[attr-defined]
+    told: list[Any] = brand.published("LeadChanged")
+    assert [(it.score, it.staff_id) for it in told] == [(0, str(STAFF)), (0, str(OTHER_STAFF))]
     go(brand, id, FOLLOWING)
     refused(brand, FieldRequired, lambda: brand.do(UpdateLead(id, state=LOST)))
     brand.do(UpdateLead(id, state=LOST, score=7, reason="TOO_DEAR"))

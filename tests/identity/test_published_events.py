@@ -17,6 +17,7 @@ from services.identity.domain import errors
 from services.identity.domain.consent import Purpose
 from services.identity.domain.customer import Customer
 from tests.identity.brand import Brand
+from tests.identity.engagements import engage
 
 SECRETS = ("13800000001", "13800000002", "jane@x.com", "visitor-1", "tablet-1", "unionid-00")
 
@@ -45,6 +46,7 @@ def eventful() -> Brand:
     brand.allow_reunion(one, another)
     brand.do(WithdrawConsent(one, Purpose.MARKETING, "SMS", "SMS_REPLY"))
     brand.do(SetChannelReachability(one, "OA", True, "FOLLOWED"))
+    engage(brand, one, words="13800000001 jane@x.com")
     return brand
 
 
