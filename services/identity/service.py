@@ -22,7 +22,7 @@ from services.identity.adapters.grpc_servicer import IdentityServicer
 from services.identity.adapters.key_table import SqlKeyTable, rewrap
 from services.identity.adapters.privacy_servicer import PrivacyServicer
 from services.identity.adapters.unsealing import Unsealer
-from services.identity.application import lead_policies
+from services.identity.application import contact_policies, lead_policies
 from services.identity.application.handlers import handlers
 from services.identity.application.published_events import PRIVATE, partition_key, publish
 from services.identity.application.vault import KeyWrap, Vault
@@ -34,6 +34,7 @@ from services.identity.read_models.identity_statistics import IdentityStatistics
 from services.identity.read_models.issue_board import IssueBoardProjection
 from services.identity.read_models.leads import LeadsProjection
 from services.identity.read_models.merge_history import MergeHistoryProjection
+from services.identity.read_models.sent_messages import SentMessagesProjection
 from services.identity.read_models.work_order_queue import WorkOrderQueueProjection
 from services.identity.settings import Settings
 
@@ -70,6 +71,7 @@ def service(settings: Settings) -> Service:
             MergeHistoryProjection(),
             WorkOrderQueueProjection(),
             ContactHistoryProjection(),
+            SentMessagesProjection(),
             LeadsProjection(),
             IssueBoardProjection(),
         ],
@@ -79,7 +81,14 @@ def service(settings: Settings) -> Service:
                 ["tracking"],
                 lambda batch, work: lead_policies.absorb(batch, work, SqlAwaitedOrders(work)),
                 events=lead_policies.EVENTS,
-            )
+            ),
+            Subscription(
+                "identity_contacts",
+                ["campaigns"],
+                contact_policies.keep_deliveries,
+                keep=True,
+                events=contact_policies.EVENTS,
+            ),
         ],
         timers={SLA_TIMER: lambda timer: BreachWorkOrderSla(UUID(timer.key))},
         one_shots={"rewrap": partial(rewrap_keys, wrap)},

@@ -7,10 +7,16 @@ from random import Random
 from uuid import UUID
 
 import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
 
+from chassis.aggregate import new_id
+from chassis.context import Context
+from chassis.envelope import Incoming
 from chassis.errors import DomainError
 from chassis.event_store import PostgresEventStore
+from chassis.inbox import keep
 from chassis.migrations import migrate_now
+from scrm.campaigns.v1.events_pb2 import DeliverySent
 from services.identity.application.contact_commands import RecordContact, RecordFollowUp
 from services.identity.application.lead_commands import OpenLead, UpdateLead
 from services.identity.application.work_order_commands import (
@@ -35,6 +41,7 @@ from services.identity.read_models.contact_history import (
 from services.identity.read_models.customer_directory import CustomerDirectoryProjection, nodes_with
 from services.identity.read_models.issue_board import IssueBoardProjection, IssueRow, issue_board
 from services.identity.read_models.leads import LeadFilter, LeadRow, LeadsProjection, list_leads
+from services.identity.read_models.sent_messages import SentMessagesProjection
 from services.identity.read_models.work_order_queue import (
     WorkOrderFilter,
     WorkOrderQueueProjection,
@@ -48,6 +55,7 @@ from tests.identity.test_read_models import Reading
 DAY = timedelta(days=1)
 JUNE = date(2026, 6, 1)
 STAFF, OTHER_STAFF = UUID(int=1), UUID(int=2)
+BROADCAST = UUID(int=3)
 SHORT_WAY = (WorkOrderState.ASSIGNED, WorkOrderState.IN_PROGRESS, WorkOrderState.RESOLVED)
 
 
@@ -58,6 +66,7 @@ class Desk(Reading):
         CustomerDirectoryProjection(),
         WorkOrderQueueProjection(),
         ContactHistoryProjection(),
+        SentMessagesProjection(),
         LeadsProjection(),
         IssueBoardProjection(),
     )
@@ -99,6 +108,21 @@ class Desk(Reading):
     def contact(self, node: UUID) -> UUID:
         self.pass_time()
         return self.brand.do(RecordContact(node, "PHONE", Direction.INBOUND, "REACHED", 30)).id  # type: ignore[no-any-return]
+
+    def sent(self, node: UUID, at: datetime) -> UUID:
+        """Campaigns tells that it sent a message, and tells it twice."""
+        delivery, stamp = new_id(at, bytes(10)), Timestamp()
+        stamp.FromDatetime(at)
+        event = DeliverySent(
+            delivery_id=str(delivery), broadcast_id=str(BROADCAST), customer_id=str(node), arm="A", send_time=stamp
+        )
+        kind, context = DeliverySent.DESCRIPTOR.full_name, Context("acme", "test")
+        message = Incoming(
+            "campaigns", 1, 1, 0, 1, "acme", kind, str(node), 0, "campaigns/1/1", at, context, event.SerializeToString()
+        )
+        with self.store.engine.begin() as rows:
+            keep(rows, [message, message])
+        return delivery
 
     def open_lead(self, node: UUID, category: str = "tea") -> UUID:
         self.pass_time()
@@ -341,6 +365,35 @@ def test_the_history_shows_what_happened_newest_first_with_sealed_words(desk: De
     assert desk.brand.opened(node, CONTENT, sealed) == "words"
     assert rows[order].content is rows[late].content is None
     assert entries(desk.history(node, EntryKind.CONTACT, EntryKind.WORK_ORDER)) == [call, order]
+
+
+def test_the_history_shows_messages_that_were_sent_among_the_rest(desk: Desk, two: tuple[UUID, UUID]) -> None:
+    a, b = two
+    first = desk.contact(a)
+    message = desk.sent(b, desk.pass_time())
+    last = desk.contact(b)
+    earlier = desk.sent(a, NOON - DAY)
+    desk.follow()
+    assert entries(desk.history(a)) == [first, earlier]
+    merge = desk.brand.merge(a, b)
+    desk.follow()
+
+    rows = {it.entry: it for it in desk.history(a)}
+
+    assert list(rows) == [last, message, first, earlier]
+    found = rows[message]
+    assert (found.kind, found.node, found.direction) == (EntryKind.DELIVERY, b, "OUTBOUND")
+    assert (found.code, found.broadcast) == ("A", BROADCAST)
+    assert entries(desk.history(a, EntryKind.DELIVERY)) == [message, earlier]
+    assert entries(desk.history(a, EntryKind.CONTACT)) == [last, first]
+    pages: list[EntryRow] = []
+    while page := desk.history(a, before=(pages[-1].occurred_at, pages[-1].entry) if pages else None, limit=1):
+        pages += page
+    assert entries(pages) == list(rows)
+
+    desk.brand.unmerge(merge)
+    desk.follow()
+    assert entries(desk.history(b)) == [last, message]
 
 
 def test_a_history_of_many_nodes_is_read_page_by_page(desk: Desk, two: tuple[UUID, UUID]) -> None:

@@ -224,6 +224,7 @@ def entry(it: EntryRow, words: str | None) -> pb.ContactEntry:
         topics=it.topics,
         supersedes=optional_id(it.supersedes),
         superseded_by=optional_id(it.superseded_by),
+        broadcast_id=optional_id(it.broadcast),
     )
     _set(found, "content", words)
     return found

@@ -1,6 +1,6 @@
 """ContactHistory: what customers and the brand had to do with each other, newest first, by node.
 
-Words that were said are in it as they were sealed.
+Words that were said are in it as they were sealed. Messages that were sent are a read model of their own, since others tell of them.
 """
 
 from collections.abc import Collection, Sequence
@@ -18,6 +18,8 @@ from chassis.projection import Source
 from services.identity.domain.follow_up import Contact, FollowUp
 from services.identity.domain.sealing import Sealed
 from services.identity.domain.work_order import Matter, WorkOrder
+from services.identity.read_models.newest import Place, newest
+from services.identity.read_models.sent_messages import sent_messages
 from services.identity.read_models.upserting import Key, upsert
 
 tables: Final = sa.MetaData()
@@ -51,6 +53,7 @@ class EntryKind(StrEnum):
     FOLLOW_UP = "FOLLOW_UP"
     CONTACT = "CONTACT"
     WORK_ORDER = "WORK_ORDER"
+    DELIVERY = "DELIVERY"
 
 
 class ContactHistoryProjection:
@@ -77,47 +80,49 @@ class ContactHistoryProjection:
 
 @dataclass(frozen=True, slots=True)
 class EntryRow:
-    """One entry; `code` is the type of a follow-up, the channel of a contact or the kind of a work order."""
+    """One entry; `code` is the type of a follow-up, the channel of a contact, the kind of a work order or the arm of a broadcast."""
 
     entry: UUID
     kind: EntryKind
     node: UUID
     occurred_at: datetime
     code: str
-    direction: str | None
-    result: str | None
-    duration_seconds: int | None
-    staff: UUID | None
-    stage: str | None
-    next_follow_at: datetime | None
-    topics: list[str]
-    supersedes: UUID | None
-    superseded_by: UUID | None
-    content: Sealed | None
+    direction: str | None = None
+    result: str | None = None
+    duration_seconds: int | None = None
+    staff: UUID | None = None
+    stage: str | None = None
+    next_follow_at: datetime | None = None
+    topics: Sequence[str] = ()
+    supersedes: UUID | None = None
+    superseded_by: UUID | None = None
+    content: Sealed | None = None
+    broadcast: UUID | None = None
 
 
 def contact_history(
-    rows: sa.Connection,
-    nodes: Sequence[UUID],
-    kinds: Collection[EntryKind],
-    before: tuple[datetime, UUID] | None,
-    limit: int,
+    rows: sa.Connection, nodes: Sequence[UUID], kinds: Collection[EntryKind], before: Place | None, limit: int
 ) -> list[EntryRow]:
-    """Up to `limit` entries of these nodes and kinds (none: all), newest first, before `before`.
+    """Up to `limit` entries of these nodes and kinds (none: all), newest first, before `before`."""
+    found: list[EntryRow] = []
+    if not kinds or set(kinds) - {EntryKind.DELIVERY}:
+        only = entries.c.kind.in_(sorted(kinds)) if kinds else None
+        chosen = newest((entries.c.occurred_at, entries.c.entry), nodes, before, limit, only)
+        found += [_entry(it) for it in rows.execute(chosen).mappings()]
+    if not kinds or EntryKind.DELIVERY in kinds:
+        sent = sent_messages(rows, nodes, before, limit)
+        found += [
+            EntryRow(it.delivery, EntryKind.DELIVERY, it.node, it.sent_at, it.arm, "OUTBOUND", broadcast=it.broadcast)
+            for it in sent
+        ]
+    found.sort(key=lambda it: (it.occurred_at, it.entry), reverse=True)
+    return found[:limit]
 
-    Each node is read from its end: a customer of many nodes costs their number times the page, however much there is.
-    """
-    wanted = sa.func.unnest(sa.cast(list(nodes), ARRAY(sa.Uuid))).table_valued("node", name="wanted").render_derived()
-    newest = sa.select(entries).where(entries.c.node == wanted.c.node)
-    if kinds:
-        newest = newest.where(entries.c.kind.in_(sorted(kinds)))
-    if before is not None:
-        newest = newest.where(sa.tuple_(entries.c.occurred_at, entries.c.entry) < sa.tuple_(*before))
-    part = newest.order_by(entries.c.occurred_at.desc(), entries.c.entry.desc()).limit(limit).lateral("part")
-    columns = [part.c[it] for it in EntryRow.__slots__]
-    query = sa.select(*columns).select_from(wanted.join(part, sa.true()))
-    query = query.order_by(part.c.occurred_at.desc(), part.c.entry.desc()).limit(limit)
-    return [EntryRow(**{**it, "kind": EntryKind(it["kind"])}) for it in rows.execute(query).mappings()]
+
+def _entry(row: sa.RowMapping) -> EntryRow:
+    return EntryRow(
+        **{name: value for name, value in row.items() if name != "tenant"} | {"kind": EntryKind(row["kind"])}
+    )
 
 
 _SUPERSEDE: Final = (
