@@ -165,6 +165,10 @@ def test_a_work_order_from_the_first_word_to_the_last(serve: Serve) -> None:
         assert [it.note for it in shown.steps] == ["Mrs Li knows"] * 3
         assert (await caller.refused(asked, tenant="globex")).reason == "WORK_ORDER_NOT_FOUND"
 
+        (count,) = (await caller.call(pb.GetWorkOrderStatisticsRequest())).counts
+        assert (count.state, count.priority, count.work_orders) == (eng.WORK_ORDER_STATE_RESOLVED, P2, 1)
+        assert (count.breached, count.rated, count.average_rating) == (0, 1, 4.0)
+
         board = await caller.call(pb.GetIssueBoardRequest(month=f"{datetime.now(UTC) + timedelta(hours=8):%Y-%m}"))
         (issue,) = board.issues
         assert (issue.topic, issue.mentions, issue.share, issue.product) == ("leaking cap", 1, 1.0, "cup")

@@ -47,6 +47,7 @@ from services.identity.read_models.work_order_queue import (
     WorkOrderQueueProjection,
     WorkOrderRow,
     list_work_orders,
+    work_order_counts,
 )
 from tests.conftest import DatabaseFactory
 from tests.identity.brand import MIGRATIONS, NOON, Brand, phone
@@ -289,6 +290,30 @@ def test_a_row_of_the_queue_tells_what_the_work_order_is(desk: Desk, two: tuple[
     (again,) = desk.queue()
     assert (again.breached, again.rating, again.state) == (False, 2, "REOPENED")
     assert again.due_at > row.due_at
+
+
+@pytest.mark.parametrize("batch_limit", [1, 1000])
+def test_work_orders_are_counted_as_they_are_now(desk: Desk, two: tuple[UUID, UUID], batch_limit: int) -> None:
+    late = desk.create(two[0], priority=Priority.P1)
+    desk.create(two[1], priority=Priority.P1)
+    for rating in (1, 4):
+        desk.rated(two[0], rating)
+    desk.upsert(two[0], 1)
+    desk.upsert(two[0], 2, rating=3)
+    desk.brand.clock.set(NOON + 20 * DAY)
+    desk.brand.do(BreachWorkOrderSla(late))
+    desk.move(late, WorkOrderState.ASSIGNED)
+    desk.follow(batch_limit)
+
+    found = desk.read_models.query_now(work_order_counts, "acme")
+
+    assert [(it.state, it.priority, it.work_orders, it.breached, it.average_rating) for it in found] == [
+        ("ASSIGNED", "P1", 1, 1, None),
+        ("CLOSED", "P3", 1, 0, 3.0),
+        ("NEW", "P1", 1, 0, None),
+        ("RESOLVED", "P2", 2, 0, 2.5),
+    ]
+    assert desk.read_models.query_now(work_order_counts, "other") == []
 
 
 def test_the_queue_is_read_page_by_page(desk: Desk, two: tuple[UUID, UUID]) -> None:

@@ -15,6 +15,7 @@ from chassis.paging import Keyset
 from chassis.read_models import ReadModels
 from scrm.identity.v1 import engagement_service_pb2 as pb
 from scrm.identity.v1.engagement_service_pb2_grpc import EngagementServiceServicer
+from services.identity.adapters import engagement_requests as requests
 from services.identity.adapters import engagement_wire as wire
 from services.identity.adapters.unsealing import Unsealer
 from services.identity.adapters.wire import given_instant
@@ -31,7 +32,12 @@ from services.identity.read_models.contact_history import EntryRow, contact_hist
 from services.identity.read_models.customer_directory import nodes_with
 from services.identity.read_models.issue_board import issue_board
 from services.identity.read_models.leads import LeadFilter, LeadRow, list_leads
-from services.identity.read_models.work_order_queue import WorkOrderFilter, WorkOrderRow, list_work_orders
+from services.identity.read_models.work_order_queue import (
+    WorkOrderFilter,
+    WorkOrderRow,
+    list_work_orders,
+    work_order_counts,
+)
 
 PII: Final = "identity.pii"
 """The scope of those who see what is personal."""
@@ -52,7 +58,7 @@ class EngagementServicer(EngagementServiceServicer):
     async def CreateWorkOrder(
         self, request: pb.CreateWorkOrderRequest, context: ServicerContext
     ) -> pb.CreateWorkOrderResponse:
-        command = CreateWorkOrder(wire.about(request))
+        command = CreateWorkOrder(requests.about(request))
         answer: pb.CreateWorkOrderResponse = await self._bus.execute(command, reply=_created)
         return answer
 
@@ -72,9 +78,9 @@ class EngagementServicer(EngagementServiceServicer):
 
         def ask(rows: sa.Connection) -> list[WorkOrderRow]:
             wanted = WorkOrderFilter(
-                state=wire.known(STATES, request.state),
-                assignee=wire.id_or_none(request.assignee_id),
-                priority=wire.known(PRIORITIES, request.priority),
+                state=requests.known(STATES, request.state),
+                assignee=requests.id_or_none(request.assignee_id),
+                priority=requests.known(PRIORITIES, request.priority),
                 due_before=given_instant(request, "due_before"),
                 nodes=_nodes(rows, request.customer_id) if request.customer_id else None,
             )
@@ -86,10 +92,16 @@ class EngagementServicer(EngagementServiceServicer):
             work_orders=[wire.listed_work_order(it) for it in shown], next_page_token=token
         )
 
+    async def GetWorkOrderStatistics(
+        self, request: pb.GetWorkOrderStatisticsRequest, context: ServicerContext
+    ) -> pb.GetWorkOrderStatisticsResponse:
+        found = await self._read_models.query(work_order_counts)
+        return pb.GetWorkOrderStatisticsResponse(counts=[wire.counts(it) for it in found])
+
     async def TransitionWorkOrder(
         self, request: pb.TransitionWorkOrderRequest, context: ServicerContext
     ) -> pb.TransitionWorkOrderResponse:
-        command = wire.transition_command(request)
+        command = requests.transition_command(request)
         answer: pb.TransitionWorkOrderResponse = await self._bus.execute(command, reply=_transitioned)
         return answer
 
@@ -103,21 +115,21 @@ class EngagementServicer(EngagementServiceServicer):
     async def UpsertExternalWorkOrder(
         self, request: pb.UpsertExternalWorkOrderRequest, context: ServicerContext
     ) -> pb.UpsertExternalWorkOrderResponse:
-        command = wire.upsert_command(request)
+        command = requests.upsert_command(request)
         answer: pb.UpsertExternalWorkOrderResponse = await self._bus.execute(command, reply=_upserted)
         return answer
 
     async def RecordFollowUp(
         self, request: pb.RecordFollowUpRequest, context: ServicerContext
     ) -> pb.RecordFollowUpResponse:
-        command = wire.follow_up_command(request)
+        command = requests.follow_up_command(request)
         answer: pb.RecordFollowUpResponse = await self._bus.execute(command, reply=_followed_up)
         return answer
 
     async def RecordContact(
         self, request: pb.RecordContactRequest, context: ServicerContext
     ) -> pb.RecordContactResponse:
-        command = wire.contact_command(request)
+        command = requests.contact_command(request)
         answer: pb.RecordContactResponse = await self._bus.execute(command, reply=_in_touch)
         return answer
 
@@ -125,7 +137,7 @@ class EngagementServicer(EngagementServiceServicer):
         self, request: pb.ListContactHistoryRequest, context: ServicerContext
     ) -> pb.ListContactHistoryResponse:
         page = BY_TIME.page(request)
-        kinds = {it for number in request.kinds if (it := wire.known(wire.ENTRY_KINDS, number)) is not None}
+        kinds = {it for number in request.kinds if (it := requests.known(wire.ENTRY_KINDS, number)) is not None}
         sees_all = _sees_all()
 
         def ask(rows: sa.Connection) -> tuple[list[EntryRow], dict[UUID, str | None]]:
@@ -139,7 +151,7 @@ class EngagementServicer(EngagementServiceServicer):
         return pb.ListContactHistoryResponse(entries=entries, next_page_token=token)
 
     async def OpenLead(self, request: pb.OpenLeadRequest, context: ServicerContext) -> pb.OpenLeadResponse:
-        owner = wire.id_or_none(request.owner_id)
+        owner = requests.id_or_none(request.owner_id)
         command = OpenLead(Prospect(UUID(request.customer_id), request.category, request.score, owner))
         answer: pb.OpenLeadResponse = await self._bus.execute(command, reply=_opened)
         return answer
@@ -157,7 +169,7 @@ class EngagementServicer(EngagementServiceServicer):
 
         def ask(rows: sa.Connection) -> list[LeadRow]:
             nodes = _nodes(rows, request.customer_id) if request.customer_id else None
-            state, owner = wire.known(LEAD_STATES, request.state), wire.id_or_none(request.owner_id)
+            state, owner = requests.known(LEAD_STATES, request.state), requests.id_or_none(request.owner_id)
             return list_leads(rows, LeadFilter(state, owner, nodes), before, page.limit)
 
         found = await self._read_models.query(ask)
@@ -165,7 +177,7 @@ class EngagementServicer(EngagementServiceServicer):
         return pb.ListLeadsResponse(leads=[wire.listed_lead(it) for it in shown], next_page_token=token)
 
     async def UpdateLead(self, request: pb.UpdateLeadRequest, context: ServicerContext) -> pb.UpdateLeadResponse:
-        answer: pb.UpdateLeadResponse = await self._bus.execute(wire.update_command(request), reply=_updated)
+        answer: pb.UpdateLeadResponse = await self._bus.execute(requests.update_command(request), reply=_updated)
         return answer
 
     async def GetIssueBoard(
@@ -186,7 +198,7 @@ class EngagementServicer(EngagementServiceServicer):
     async def SetServiceHours(
         self, request: pb.SetServiceHoursRequest, context: ServicerContext
     ) -> pb.SetServiceHoursResponse:
-        command = SetServiceHours(wire.hours(request.service_hours))
+        command = SetServiceHours(requests.hours(request.service_hours))
         answer: pb.SetServiceHoursResponse = await self._bus.execute(command, reply=_set)
         return answer
 

@@ -1,6 +1,6 @@
 """WorkOrderQueue: every work order as it is now, by what is due first."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from chassis.log import Recorded
+from chassis.postgres import columns, driver_cursor
 from chassis.projection import Source
 from services.identity.domain.work_order import (
     DONE,
@@ -52,6 +53,18 @@ work_orders: Final = sa.Table(
     sa.Index("work_orders_by_node", "tenant", "node", "due_at", "work_order"),
 )
 
+counts: Final = sa.Table(
+    "work_order_counts",
+    tables,
+    sa.Column("tenant", sa.Text, primary_key=True),
+    sa.Column("state", sa.Text, primary_key=True),
+    sa.Column("priority", sa.Text, primary_key=True),
+    sa.Column("work_orders", sa.BigInteger, nullable=False),
+    sa.Column("breached", sa.BigInteger, nullable=False),
+    sa.Column("rated", sa.BigInteger, nullable=False),
+    sa.Column("rating_sum", sa.BigInteger, nullable=False),
+)
+
 _EVENTS: Final = (
     WorkOrder.Created,
     WorkOrder.Transitioned,
@@ -62,7 +75,7 @@ _EVENTS: Final = (
 
 
 class WorkOrderQueueProjection:
-    """One row per work order."""
+    """One row per work order, and how many there are of each state and priority."""
 
     name = "work_order_queue"
     version = 1
@@ -72,11 +85,13 @@ class WorkOrderQueueProjection:
     def apply(self, items: Sequence[Recorded], rows: sa.Connection) -> None:
         told = [it for it in items if isinstance(it.event, _EVENTS)]
         created = {_key(it) for it in told if isinstance(it.event, WorkOrder.Created)}
-        found = load(rows, work_orders, {_key(it) for it in told} - created)
+        before = load(rows, work_orders, {_key(it) for it in told} - created)
+        found = dict(before)
         for it in told:
             key = _key(it)
             found[key] = _next(found.get(key, {"tenant": it.tenant}), it.event)
         upsert(rows, work_orders, found.values())
+        _count(rows, before.values(), found.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +114,22 @@ class WorkOrderRow:
     source: str
     external_no: str
     source_version: int
+
+
+@dataclass(frozen=True, slots=True)
+class WorkOrderCounts:
+    """How many work orders of a state and priority there are, were not resolved in time, and were rated, with their ratings added up."""
+
+    state: str
+    priority: str
+    work_orders: int
+    breached: int
+    rated: int
+    rating_sum: int
+
+    @property
+    def average_rating(self) -> float | None:
+        return self.rating_sum / self.rated if self.rated else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +164,42 @@ def list_work_orders(
     if after is not None:
         query = query.where(at > sa.tuple_(*after))
     return [WorkOrderRow(**it) for it in rows.execute(query.limit(limit)).mappings()]
+
+
+def work_order_counts(rows: sa.Connection) -> list[WorkOrderCounts]:
+    """Of every state and priority that there are any of, by both."""
+    query = sa.select(*(counts.c[it] for it in WorkOrderCounts.__slots__))
+    return [WorkOrderCounts(**it) for it in rows.execute(query.order_by(counts.c.state, counts.c.priority)).mappings()]
+
+
+def _count(rows: sa.Connection, before: Iterable[Mapping[str, Any]], after: Iterable[Mapping[str, Any]]) -> None:
+    """Add to the counts what is after and was not before."""
+    changes: dict[tuple[str, str, str], list[int]] = {}
+    for step, those in ((-1, before), (1, after)):
+        for it in those:
+            change = changes.setdefault((it["tenant"], it["state"], it["priority"]), [0, 0, 0, 0])
+            is_rated = it["rating"] is not None
+            for place, value in enumerate((1, it["breached"], is_rated, it["rating"] or 0)):
+                change[place] += step * value
+    found = [(*key, *change) for key, change in changes.items() if any(change)]
+    if found:
+        with driver_cursor(rows) as cursor:
+            cursor.execute(_ADD, columns(found))
+            cursor.execute(_FORGET, columns(it[:3] for it in found))
+
+
+_ADD: Final = (
+    "INSERT INTO work_order_counts AS c (tenant, state, priority, work_orders, breached, rated, rating_sum) SELECT * FROM"
+    " unnest(%s::text[], %s::text[], %s::text[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[])"
+    " ON CONFLICT (tenant, state, priority) DO UPDATE SET work_orders = c.work_orders + excluded.work_orders,"
+    " breached = c.breached + excluded.breached, rated = c.rated + excluded.rated,"
+    " rating_sum = c.rating_sum + excluded.rating_sum"
+)
+_FORGET: Final = (
+    "DELETE FROM work_order_counts c USING unnest(%s::text[], %s::text[], %s::text[]) AS v(tenant, state, priority)"
+    " WHERE (c.tenant, c.state, c.priority) = (v.tenant, v.state, v.priority) AND c.work_orders = 0"
+)
+"""What there are none of has no row, whether there ever were any or not."""
 
 
 def _key(recorded: Recorded) -> Key:
