@@ -23,11 +23,14 @@ from services.identity.adapters.key_table import SqlKeyTable, rewrap
 from services.identity.adapters.privacy_servicer import PrivacyServicer
 from services.identity.adapters.unsealing import Unsealer
 from services.identity.application import contact_policies, lead_policies
+from services.identity.application.attribute_commands import EndMinority
+from services.identity.application.attribute_upsert import COMING_OF_AGE
 from services.identity.application.handlers import handlers
 from services.identity.application.published_events import PRIVATE, partition_key, publish
 from services.identity.application.vault import KeyWrap, Vault
 from services.identity.application.work_order_commands import SLA_TIMER, BreachWorkOrderSla
 from services.identity.domain.identifiers import IdentifierReader
+from services.identity.read_models.attribute_values import AttributeValuesProjection
 from services.identity.read_models.contact_history import ContactHistoryProjection
 from services.identity.read_models.customer_directory import CustomerDirectoryProjection
 from services.identity.read_models.identity_statistics import IdentityStatisticsProjection
@@ -46,7 +49,7 @@ def service(settings: Settings) -> Service:
     reader = IdentifierReader(settings.hash_key, region=settings.region, regions=settings.regions)
 
     def servicer(kit: Kit) -> IdentityServicer:
-        return IdentityServicer(kit.bus, kit.read_models, reader, kit.clock)
+        return IdentityServicer(kit.bus, kit.read_models, reader, kit.clock, Unsealer(wrap))
 
     wrap = KeyWrap(settings.keys)
 
@@ -69,6 +72,7 @@ def service(settings: Settings) -> Service:
             CustomerDirectoryProjection(),
             IdentityStatisticsProjection(),
             MergeHistoryProjection(),
+            AttributeValuesProjection(),
             WorkOrderQueueProjection(),
             ContactHistoryProjection(),
             SentMessagesProjection(),
@@ -90,7 +94,10 @@ def service(settings: Settings) -> Service:
                 events=contact_policies.EVENTS,
             ),
         ],
-        timers={SLA_TIMER: lambda timer: BreachWorkOrderSla(UUID(timer.key))},
+        timers={
+            COMING_OF_AGE: lambda timer: EndMinority(UUID(timer.key)),
+            SLA_TIMER: lambda timer: BreachWorkOrderSla(UUID(timer.key)),
+        },
         one_shots={"rewrap": partial(rewrap_keys, wrap)},
     )
 

@@ -32,6 +32,7 @@ from scrm.identity.v1.engagement_service_pb2_grpc import EngagementServiceStub
 from scrm.identity.v1.identity_service_pb2_grpc import IdentityServiceStub
 from scrm.tracking.v1 import events_pb2 as tracking
 from scrm.tracking.v1 import order_pb2
+from services.identity.domain.pii_view import PiiView
 from services.identity.service import service
 from services.identity.settings import Settings
 from tests.chassis.streams import ListLog, connected, running, until
@@ -46,8 +47,11 @@ P1, P2 = eng.WORK_ORDER_PRIORITY_P1, eng.WORK_ORDER_PRIORITY_P2
 class Caller:
     """Calls identity for a tenant, in sight of what was written before, and reports orders to it."""
 
-    def __init__(self, channel: grpc.aio.Channel, credentials: Credentials, broker: Broker) -> None:
+    def __init__(
+        self, channel: grpc.aio.Channel, credentials: Credentials, broker: Broker, store: PostgresEventStore
+    ) -> None:
         self.broker = broker
+        self._store = store
         self._credentials = credentials
         self._stubs = EngagementServiceStub(channel), IdentityServiceStub(channel)
         self._position = ""
@@ -69,6 +73,11 @@ class Caller:
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await self.call(request, **details)
         return refusal(caught.value)
+
+    def views(self) -> list[tuple[str, tuple[str, ...], str]]:
+        """Who was about to be shown what, and what for."""
+        events = [it.event for it in self._store.read_log(0, 1000)]
+        return [(str(it.customer_id), it.fields, it.purpose) for it in events if isinstance(it, PiiView.Viewed)]
 
     async def customer(self, number: int = 1) -> str:
         phone = customer_pb2.Identifier(namespace="phone", value=f"+86138{number:08}")
@@ -120,8 +129,10 @@ def serve(made: Database, nats_server: NatsServer, credentials: Credentials, loo
             work = asyncio.create_task(run_roles(whole, whole.roles, stop=stop, started=ports.put_nowait))
             port = asyncio.create_task(ports.get())
             await asyncio.wait({work, port}, return_when=asyncio.FIRST_COMPLETED)
+            store = PostgresEventStore(made.writer_dsn)
             async with grpc.aio.insecure_channel(f"127.0.0.1:{port.result()}") as channel:
-                yield Caller(channel, credentials, broker)
+                yield Caller(channel, credentials, broker, store)
+            store.close()
             stop.set()
             await work
 
@@ -160,7 +171,12 @@ def test_a_work_order_from_the_first_word_to_the_last(serve: Serve) -> None:
         assert (masked.rating, masked.assignee_id, len(masked.steps)) == (4, STAFF, 3)
         assert not masked.HasField("content")
         assert not any(it.HasField("note") for it in masked.steps)
+        assert not (await caller.call(asked, "identity.pii")).work_order.HasField("content"), "nobody said what for"
+        asked.purpose = "SERVICE_CALL"
+        assert not (await caller.call(asked)).work_order.HasField("content"), "not everybody may"
+        assert caller.views() == []
         shown = (await caller.call(asked, "identity.pii")).work_order
+        assert caller.views() == [(customer, ("work_order.content", "work_order.note"), "SERVICE_CALL")]
         assert shown.content == "Call +8613800000001"
         assert [it.note for it in shown.steps] == ["Mrs Li knows"] * 3
         assert (await caller.refused(asked, tenant="globex")).reason == "WORK_ORDER_NOT_FOUND"
@@ -208,8 +224,11 @@ def test_lists_in_pages_and_words_for_those_who_may_see_them(serve: Serve) -> No
         newest = await caller.call(history)
         assert [it.kind for it in newest.entries] == [eng.CONTACT_ENTRY_KIND_CONTACT, eng.CONTACT_ENTRY_KIND_FOLLOW_UP]
         assert not newest.entries[1].HasField("content")
+        history.purpose = "SERVICE_CALL"
         shown = await caller.call(history, "identity.pii")
         assert [it.content for it in shown.entries] == ["", "Her sister"]
+        assert caller.views() == [(customer, ("follow_up.content",), "SERVICE_CALL")]
+        history.purpose = ""
         history.page_token = newest.next_page_token
         assert len((await caller.call(history)).entries) == 2
         nobody = pb.ListContactHistoryRequest(customer_id=str(uuid4()))

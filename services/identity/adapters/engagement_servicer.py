@@ -1,6 +1,6 @@
 """Work orders, follow-ups, contacts and leads over gRPC."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import date, datetime
 from typing import Final
 from uuid import UUID
@@ -20,9 +20,12 @@ from services.identity.adapters import engagement_wire as wire
 from services.identity.adapters.unsealing import Unsealer
 from services.identity.adapters.wire import given_instant
 from services.identity.application.lead_commands import OpenLead
+from services.identity.application.pii_views import may_see, record_view
 from services.identity.application.published_engagement import LEAD_STATES, PRIORITIES, STATES
+from services.identity.application.queries import get_customer
 from services.identity.application.work_order_commands import CreateWorkOrder, RateWorkOrder, SetServiceHours, Upserted
 from services.identity.domain.errors import CustomerNotFound, LeadNotFound, WorkOrderNotFound
+from services.identity.domain.follow_up import CONTENT as FOLLOW_UP_CONTENT
 from services.identity.domain.follow_up import Contact, FollowUp
 from services.identity.domain.lead import Lead, Prospect
 from services.identity.domain.sealing import SealedValue
@@ -38,9 +41,6 @@ from services.identity.read_models.work_order_queue import (
     list_work_orders,
     work_order_counts,
 )
-
-PII: Final = "identity.pii"
-"""The scope of those who see what is personal."""
 
 BY_TIME: Final = Keyset(datetime, UUID)
 BY_ID: Final = Keyset(UUID)
@@ -67,8 +67,9 @@ class EngagementServicer(EngagementServiceServicer):
             found = await self._bus.load(WorkOrder, UUID(request.work_order_id))
         except AggregateNotFound:
             raise WorkOrderNotFound(field="work_order_id") from None
-        words = wire.words_of(found) if _sees_all() else []
+        words = wire.words_of(found) if may_see(request.purpose) else []
         opened = await self._read_models.query(lambda rows: self._unsealer.open(rows, words)) if words else []
+        await self._record(found.matter.node, {it.field for it in words}, request.purpose)
         return pb.GetWorkOrderResponse(work_order=wire.whole_work_order(found, opened))
 
     async def ListWorkOrders(
@@ -138,7 +139,7 @@ class EngagementServicer(EngagementServiceServicer):
     ) -> pb.ListContactHistoryResponse:
         page = BY_TIME.page(request)
         kinds = {it for number in request.kinds if (it := requests.known(wire.ENTRY_KINDS, number)) is not None}
-        sees_all = _sees_all()
+        sees_all = may_see(request.purpose)
 
         def ask(rows: sa.Connection) -> tuple[list[EntryRow], dict[UUID, str | None]]:
             nodes = _nodes(rows, request.customer_id)
@@ -147,6 +148,8 @@ class EngagementServicer(EngagementServiceServicer):
 
         found, words = await self._read_models.query(ask)
         shown, token = BY_TIME.cut(request, found, lambda it: [it.occurred_at, str(it.entry)])
+        fields = {FOLLOW_UP_CONTENT for it in shown if it.entry in words}
+        await self._record(UUID(request.customer_id), fields, request.purpose)
         entries = [wire.entry(it, words.get(it.entry)) for it in shown]
         return pb.ListContactHistoryResponse(entries=entries, next_page_token=token)
 
@@ -202,6 +205,11 @@ class EngagementServicer(EngagementServiceServicer):
         answer: pb.SetServiceHoursResponse = await self._bus.execute(command, reply=_set)
         return answer
 
+    async def _record(self, node: UUID, fields: Collection[str], purpose: str) -> None:
+        """Have it on record that the caller is about to see these fields of the customer of `node`."""
+        if fields:
+            await record_view(self._bus, (await get_customer(self._bus, node)).customer.id, fields, purpose)
+
     def _words(self, rows: sa.Connection, found: Sequence[EntryRow]) -> dict[UUID, str | None]:
         """What was said, by entry."""
         sealed: list[tuple[UUID, SealedValue]] = [
@@ -209,10 +217,6 @@ class EngagementServicer(EngagementServiceServicer):
         ]
         opened = self._unsealer.open(rows, [words for _, words in sealed])
         return {entry: text for (entry, _), text in zip(sealed, opened, strict=True)}
-
-
-def _sees_all() -> bool:
-    return PII in current().scopes
 
 
 def _nodes(rows: sa.Connection, customer: str) -> list[UUID]:
