@@ -235,7 +235,7 @@ class Orders:
 
     def __init__(self, brand: Brand, node: UUID) -> None:
         self._brand = brand
-        self._node = node
+        self.node = node
 
     def tell(self, *messages: Message) -> None:
         """One batch."""
@@ -246,15 +246,15 @@ class Orders:
 
     def placed(self, order: UUID, *categories: str) -> Message:
         lines = [order_pb2.OrderLine(sku="s", category=it, quantity=1) for it in categories]
-        return tracking.OrderPlaced(order_id=str(order), node_id=str(self._node), lines=lines)
+        return tracking.OrderPlaced(order_id=str(order), node_id=str(self.node), lines=lines)
 
     def paid(self, order: UUID, at: datetime = NOON) -> Message:
         stamp = Timestamp()
         stamp.FromDatetime(at)
-        return tracking.OrderPaid(order_id=str(order), node_id=str(self._node), pay_time=stamp)
+        return tracking.OrderPaid(order_id=str(order), node_id=str(self.node), pay_time=stamp)
 
     def cancelled(self, order: UUID) -> Message:
-        return tracking.OrderCancelled(order_id=str(order), node_id=str(self._node))
+        return tracking.OrderCancelled(order_id=str(order), node_id=str(self.node))
 
     def waiting(self) -> int:
         store = self._brand.bus.store
@@ -266,7 +266,7 @@ class Orders:
         context, name = Context.system("acme", "consume/identity"), message.DESCRIPTOR.full_name
         content = message.SerializeToString()
         return Incoming(
-            "tracking", 1, 1, 0, 1, "acme", name, str(self._node), 0, "tracking/1/1", NOON, context, content
+            "tracking", 1, 1, 0, 1, "acme", name, str(self.node), 0, "tracking/1/1", NOON, context, content
         )
 
 
@@ -283,7 +283,7 @@ def orders(postgres_brand: Brand) -> Iterator[Orders]:
 def test_an_order_wins_however_its_halves_arrive(
     postgres_brand: Brand, orders: Orders, order: Sequence[str], batches: int
 ) -> None:
-    id, number = open_lead(postgres_brand, orders._node, 'te"a, {\\'), uuid4()
+    id, number = open_lead(postgres_brand, orders.node, 'te"a, {\\'), uuid4()
     halves = {"placed": orders.placed(number, "coffee", 'te"a, {\\', "", "NULL"), "paid": orders.paid(number)}
     told = [halves[it] for it in order]
     if batches == 1:
@@ -300,7 +300,7 @@ def test_an_order_placed_before_the_lead_was_opened_and_paid_after_it_wins(
 ) -> None:
     number = uuid4()
     orders.tell(orders.placed(number, "tea"))
-    id = open_lead(postgres_brand, orders._node)
+    id = open_lead(postgres_brand, orders.node)
     orders.tell(orders.paid(number))
     assert lead(postgres_brand, id).state is WON
 
