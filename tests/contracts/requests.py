@@ -23,6 +23,8 @@ EXAMPLES: Final[dict[str, Any]] = {
     "google.type.Date.year": 2026,
     "google.type.Date.month": 1,
     "google.type.Date.day": 1,
+    "scrm.identity.v1.GetIssueBoardRequest.month": "2026-06",
+    "scrm.identity.v1.ServiceHours.time_zone": "Asia/Shanghai",
     "scrm.identity.v1.MatchModel.prior": 0.0001,
     "scrm.identity.v1.MatchModel.high_threshold": 0.95,
     "scrm.identity.v1.MatchModel.low_threshold": 0.8,

@@ -30,6 +30,7 @@ from services.identity.domain.match_candidate import candidate_id, weighed_findi
 from services.identity.domain.match_model import DEFAULT
 from services.identity.domain.match_run import Tally
 from tests.identity.brand import Brand
+from tests.identity.engagements import engage
 from tests.identity.people import everything_told
 
 SECRETS = (
@@ -70,6 +71,7 @@ def eventful() -> Brand:
     brand.do(WithdrawConsent(one, Purpose.MARKETING, "SMS", "SMS_REPLY"))
     brand.do(SetChannelReachability(one, "OA", True, "FOLLOWED"))
     everything_told(brand, one)
+    engage(brand, one, words="13800000001 jane@x.com")
     matched(brand)
     return brand
 

@@ -11,9 +11,8 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from chassis.log import Recorded
 from scrm.identity.v1 import consent_pb2, customer_pb2
 from scrm.identity.v1 import events_pb2 as pb
-from services.identity.application import published_matching
+from services.identity.application import published_engagement, published_matching
 from services.identity.application.published_attributes import PRIVATE_ATTRIBUTES, attribute_key, of_attributes
-from services.identity.application.published_matching import of_matching, partition_of_matching
 from services.identity.domain.claim import IdentifierClaim
 from services.identity.domain.consent import Permissions, Reachability, Statement
 from services.identity.domain.customer import Customer, CustomerState
@@ -36,14 +35,21 @@ PRIVATE: Final = frozenset[type](
         *PRIVATE_ATTRIBUTES,
         *published_matching.PRIVATE,
     }
+    | published_engagement.PRIVATE
 )
 """Domain events that nobody else is ever told of: the customer's side of the same change is, or it concerns identity alone."""
 
 
 def publish(recorded: Recorded) -> Sequence[Message] | None:
     """The messages for an event; None for a private one."""
-    found = _of_customer(recorded) or _of_claim(recorded) or _of_permissions(recorded)
-    return found or of_attributes(recorded) or of_matching(recorded)
+    return (
+        _of_customer(recorded)
+        or _of_claim(recorded)
+        or _of_permissions(recorded)
+        or of_attributes(recorded)
+        or published_engagement.of_engagement(recorded)
+        or published_matching.of_matching(recorded)
+    )
 
 
 def _of_customer(recorded: Recorded) -> Sequence[Message] | None:
@@ -120,7 +126,12 @@ def partition_key(recorded: Recorded) -> UUID:
             return node
         case IdentifierClaim.Reassigned(customer=customer):
             return customer
-    return attribute_key(recorded) or partition_of_matching(recorded) or recorded.event.originator_id
+    return (
+        attribute_key(recorded)
+        or published_engagement.node_concerned(recorded)
+        or published_matching.customer_concerned(recorded)
+        or recorded.event.originator_id
+    )
 
 
 def _created(event: Customer.Registered) -> Iterator[Message]:

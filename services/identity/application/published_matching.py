@@ -28,7 +28,7 @@ def of_matching(recorded: Recorded) -> Sequence[Message] | None:
     return None
 
 
-def partition_of_matching(recorded: Recorded) -> UUID | None:
+def customer_concerned(recorded: Recorded) -> UUID | None:
     """The customer with the smaller id; None for what is not about a pair."""
     match recorded.event:
         case (

@@ -6,8 +6,8 @@ with whom they are of.
 
 from alembic import op
 
-revision = "0002_match_keys"
-down_revision = "0001"
+revision = "0003"
+down_revision = "0002"
 
 MATCH_KEYS = """
 CREATE TABLE match_keys (
