@@ -13,7 +13,6 @@ from services.identity.domain.errors import CandidateNotOpen
 from services.identity.domain.identifiers import IdentifierKey
 from services.identity.domain.match_model import Band, Step, Weighed
 from services.identity.domain.merging import Evidence, refusal
-from services.identity.domain.resolution import CountKey, count
 from services.identity.domain.sealing import Sealed
 
 CANDIDATE: Final = "CANDIDATE"
@@ -200,7 +199,7 @@ def senior_first(one: Customer, other: Customer) -> Sequence[Customer]:
     return sorted((one, other), key=lambda it: it.seniority)
 
 
-def may_be_one(one: Customer, other: Customer, at: datetime) -> bool:
+def may_be_one(one: Customer, other: Customer) -> bool:
     """Whether a steward may be asked about the two.
 
     Not those who are one customer, are kept apart, or may not be merged at all, nor those who have different identifiers of
@@ -209,7 +208,7 @@ def may_be_one(one: Customer, other: Customer, at: datetime) -> bool:
     survivor, loser = senior_first(one, other)
     if refusal(survivor, loser, Evidence.STEWARD) is not None:
         return False
-    unique, others = _unique(one, at), _unique(other, at)
+    unique, others = _unique(one), _unique(other)
     return all(unique[key] & others[key] for key in unique.keys() & others.keys())
 
 
@@ -218,11 +217,11 @@ def is_member(customer: Customer) -> bool:
     return any(it.namespace == "member_no" for it in customer.identifiers.values())
 
 
-def _unique(customer: Customer, at: datetime) -> dict[CountKey, set[IdentifierKey]]:
-    """The identifiers that count of each kind of which a person has one."""
-    found: dict[CountKey, set[IdentifierKey]] = {}
+def _unique(customer: Customer) -> dict[tuple[str, str], set[IdentifierKey]]:
+    """The identifiers that count of each kind, or scope of a kind, of which a person has one."""
+    found: dict[tuple[str, str], set[IdentifierKey]] = {}
     for it in (*customer.identifiers.values(), *customer.lost.values()):
-        for key in count([it], at):
-            if it.rules.limit.count == 1:
-                found.setdefault(key, set()).add(it.key)
+        limit = it.rules.limit
+        if limit.count == 1:
+            found.setdefault((it.namespace, it.scope if limit.per_scope else ""), set()).add(it.key)
     return found
