@@ -15,7 +15,7 @@ from services.identity.adapters.matcher import CursorMoved, Matcher
 from services.identity.adapters.matching_servicer import MatchingParts
 from services.identity.adapters.trait_book import SqlTraitBook
 from services.identity.adapters.unsealing import Unsealer
-from services.identity.application.matching import Matching
+from services.identity.application.matching import Block, Matching
 from services.identity.application.matching_commands import DecideMatchCandidate, RunMatching
 from services.identity.domain.attribute_forms import Address
 from services.identity.domain.blocking import BlockKeys, KeyKind
@@ -334,10 +334,24 @@ def test_keys_are_of_one_tenant(world: World) -> None:
     keys = BlockKeys(SECRET).of("acme", Known(UUID(int=0), name="Jane Roe", birthdate=BORN).traits())
     world.loop.run_until_complete(world.blocks.keep("globex", {UUID(int=1): keys, UUID(int=2): keys}))
 
-    ours = world.loop.run_until_complete(world.blocks.page("acme", None, 10))
-    theirs = world.loop.run_until_complete(world.blocks.page("globex", None, 10))
+    ours, theirs = (world.loop.run_until_complete(world.blocks.part(it, 0, 1)) for it in ("acme", "globex"))
 
     assert (len(ours), len(theirs)) == (0, 2)
+
+
+def test_the_parts_of_all_blocks_are_all_blocks(world: World) -> None:
+    keys = BlockKeys(SECRET)
+    names = [f"Jane{number:02} Roe{number:02}" for number in range(40)]
+    traits = [Known(UUID(int=n), name=names[n % 40], birthdate=BORN).traits() for n in range(80)]
+    world.loop.run_until_complete(world.blocks.keep("acme", {it.customer: keys.of("acme", it) for it in traits}))
+
+    async def blocks(of: int) -> list[Block]:
+        return [block for number in range(of) for block in await world.blocks.part("acme", number, of)]
+
+    whole = world.loop.run_until_complete(blocks(1))
+    assert len(whole) == 80
+    assert whole == world.loop.run_until_complete(blocks(7))
+    assert world.loop.run_until_complete(world.blocks.count("acme")) == 160
 
 
 def test_the_book_knows_devices_that_few_share_and_phone_numbers(world: World) -> None:

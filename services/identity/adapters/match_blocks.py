@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from chassis.postgres import columns, driver_cursor
 from services.identity.application.matching import LARGEST_BLOCK, Block
-from services.identity.domain.blocking import BlockKey, KeyKind
+from services.identity.domain.blocking import KEY_BYTES, BlockKey, KeyKind
 from services.identity.domain.match_run import Skipped
 
 _FORGET: Final = (
@@ -30,10 +30,11 @@ _AROUND: Final = sa.text(
     "  ORDER BY k.customer LIMIT :beyond) x) b"
     " WHERE cardinality(b.customers) > 1"
 )
-_PAGE: Final = sa.text(
+_COUNT: Final = sa.text("SELECT count(*) FROM match_keys WHERE tenant = :tenant")
+_PART: Final = sa.text(
     "SELECT digest, min(kind) AS kind, array_agg(customer) AS customers FROM match_keys"
-    " WHERE tenant = :tenant AND digest > :after GROUP BY digest HAVING count(*) BETWEEN 2 AND :largest"
-    " ORDER BY digest LIMIT :limit"
+    " WHERE tenant = :tenant AND digest >= :first AND digest < :beyond"
+    " GROUP BY digest HAVING count(*) BETWEEN 2 AND :largest ORDER BY digest"
 )
 _OVERSIZED: Final = sa.text(
     "SELECT kind, count(*) AS blocks, max(size) AS largest FROM ("
@@ -61,14 +62,18 @@ class SqlBlocks:
         large = sorted(it.key.kind for it in found if len(it.customers) > self._largest)
         return small, [Skipped(kind, large.count(kind), self._largest + 1) for kind in dict.fromkeys(large)]
 
-    async def page(self, tenant: str, after: BlockKey | None, limit: int) -> Sequence[Block]:
+    async def count(self, tenant: str) -> int:
+        return await asyncio.to_thread(self._count, tenant)
+
+    async def part(self, tenant: str, number: int, of: int) -> Sequence[Block]:
+        """Digests are evenly spread, so that a part is a range of them: no query reads more than its own part."""
         parameters = {
             "tenant": tenant,
-            "after": after.digest if after else b"",
+            "first": _bound(number, of),
+            "beyond": _bound(number + 1, of),
             "largest": self._largest,
-            "limit": limit,
         }
-        return await asyncio.to_thread(self._blocks, _PAGE, parameters)
+        return await asyncio.to_thread(self._blocks, _PART, parameters)
 
     async def oversized(self, tenant: str) -> Sequence[Skipped]:
         return await asyncio.to_thread(self._oversized, tenant)
@@ -88,7 +93,16 @@ class SqlBlocks:
                 for it in rows.execute(query, parameters)
             ]
 
+    def _count(self, tenant: str) -> int:
+        with self._engine.connect() as rows:
+            return int(rows.scalar(_COUNT, {"tenant": tenant}) or 0)
+
     def _oversized(self, tenant: str) -> list[Skipped]:
         with self._engine.connect() as rows:
             found = rows.execute(_OVERSIZED, {"tenant": tenant, "largest": self._largest})
             return [Skipped(it.kind, it.blocks, it.largest) for it in found]
+
+
+def _bound(number: int, of: int) -> bytes:
+    """Where part `number` of the digests begins; the end of all where it is behind the last one."""
+    return (number * 2**32 // of).to_bytes(4, "big") if number < of else b"\xff" * (KEY_BYTES + 1)

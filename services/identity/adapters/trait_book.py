@@ -17,7 +17,8 @@ from services.identity.adapters.unsealing import Unsealer
 from services.identity.application.match_policy import TRAITS
 from services.identity.domain.attribute_forms import Address, Value, read
 from services.identity.domain.attributes import PRESET
-from services.identity.domain.customer import Customer, CustomerState
+from services.identity.domain.customer import Customer
+from services.identity.domain.match_candidate import LIVING
 from services.identity.domain.sealing import SealedValue
 from services.identity.domain.survivorship import Said, resolve_all
 from services.identity.domain.traits import Known
@@ -42,7 +43,7 @@ class SqlTraitBook:
     async def customers(self, tenant: str, after: UUID | None, limit: int) -> Sequence[UUID]:
         query = (
             sa.select(directory.c.customer)
-            .where(directory.c.state.in_([CustomerState.ANONYMOUS, CustomerState.KNOWN]))
+            .where(directory.c.state.in_(sorted(LIVING)))
             .order_by(directory.c.customer)
             .limit(limit)
         )
@@ -62,7 +63,7 @@ class SqlTraitBook:
         while wanted:
             loaded = [replay(it) for it in self._store.load(wanted).values()]
             of_tenant = [it for it in loaded if isinstance(it, Customer) and it.tenant == tenant]
-            found |= {it.id: it for it in of_tenant if it.merged_into is None}
+            found |= {it.id: it for it in of_tenant if it.state in LIVING}
             wanted = {it.merged_into for it in of_tenant if it.merged_into is not None} - found.keys()
         return [found[id] for id in sorted(found)]
 

@@ -22,7 +22,7 @@ LARGEST_BLOCK: Final = 200
 """Customers with a key in common; what more of them share tells little, and their pairs would be too many."""
 
 CUSTOMERS_AT_ONCE: Final = 2_000
-BLOCKS_AT_ONCE: Final = 1_000
+KEYS_AT_ONCE: Final = 20_000
 PAIRS_IN_MEMORY: Final = 1_000_000
 PAIRS_AT_ONCE: Final = 200_000
 MOST_SAMPLED: Final = 20_000
@@ -62,8 +62,12 @@ class Blocks(Protocol):
         """The blocks of two and more in which one of `customers` is, and those too large to be told."""
         ...
 
-    async def page(self, tenant: str, after: BlockKey | None, limit: int) -> Sequence[Block]:
-        """Up to `limit` of all blocks of two and more behind `after`, in the order of keys, without those too large."""
+    async def count(self, tenant: str) -> int:
+        """How many keys the customers have."""
+        ...
+
+    async def part(self, tenant: str, number: int, of: int) -> Sequence[Block]:
+        """Part `number` out of `of` nearly equal parts of all blocks of two and more, without those too large."""
         ...
 
     async def oversized(self, tenant: str) -> Sequence[Skipped]:
@@ -110,11 +114,10 @@ class Matching:
 
     async def compare_all(self, tenant: str, model: MatchModel) -> AsyncIterator[Compared]:
         """Everybody with everybody who has a key in common, some blocks at a time."""
-        after: BlockKey | None = None
-        while blocks := await self._blocks.page(tenant, after, BLOCKS_AT_ONCE):
-            for portion in _portions(blocks):
+        parts = -(-await self._blocks.count(tenant) // KEYS_AT_ONCE)
+        for number in range(parts):
+            for portion in _portions(await self._blocks.part(tenant, number, parts)):
                 yield await self._compared(tenant, portion, model)
-            after = blocks[-1].key
         yield Compared((), 0, tuple(await self._blocks.oversized(tenant)))
 
     async def unlike(self, tenant: str, pairs: Sequence[Pair], model: MatchModel) -> set[Pair]:

@@ -8,7 +8,7 @@ from typing import Final
 from uuid import UUID
 
 from chassis.aggregate import Aggregate, Event, InitialEvent, event, natural_id
-from services.identity.domain.customer import Customer
+from services.identity.domain.customer import Customer, CustomerState
 from services.identity.domain.errors import CandidateNotOpen
 from services.identity.domain.identifiers import IdentifierKey
 from services.identity.domain.match_model import Band, Step, Weighed
@@ -20,6 +20,9 @@ CANDIDATE: Final = "CANDIDATE"
 
 NOTE: Final = "match_note"
 """The field as which the note of a steward is sealed, for the customer `a` of the pair."""
+
+LIVING: Final = frozenset({CustomerState.ANONYMOUS, CustomerState.KNOWN})
+"""In these states there is somebody to be asked about."""
 
 HEAVIER_BY: Final = 0.01
 """How much more than before a rejected pair has to weigh to be asked about again."""
@@ -205,6 +208,8 @@ def may_be_one(one: Customer, other: Customer) -> bool:
     Not those who are one customer, are kept apart, or may not be merged at all, nor those who have different identifiers of
     a kind of which a person has one: two unionids are two persons.
     """
+    if not {one.state, other.state} <= LIVING:
+        return False
     survivor, loser = senior_first(one, other)
     if refusal(survivor, loser, Evidence.STEWARD) is not None:
         return False
