@@ -265,9 +265,7 @@ class Orders:
     def _incoming(self, message: Message) -> Incoming:
         context, name = Context.system("acme", "consume/identity"), message.DESCRIPTOR.full_name
         content = message.SerializeToString()
-        return Incoming(
-            "tracking", 1, 1, 0, 1, "acme", name, str(self.node), 0, "tracking/1/1", NOON, context, content
-        )
+        return Incoming("tracking", 1, 1, 0, 1, "acme", name, str(self.node), 0, "tracking/1/1", NOON, context, content)
 
 
 @pytest.fixture
