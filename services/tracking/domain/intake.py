@@ -63,6 +63,7 @@ class Reason(StrEnum):
     TOO_LARGE = "TOO_LARGE"
     TOO_MANY_IDENTIFIERS = "TOO_MANY_IDENTIFIERS"
     OUT_OF_RANGE = "OUT_OF_RANGE"
+    SOURCE_DISABLED = "SOURCE_DISABLED"
 
 
 @dataclass(frozen=True, slots=True)
