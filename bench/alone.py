@@ -33,6 +33,7 @@ def serving_alone(stack: LocalStack, name: str) -> Iterator[Alone]:
         "SCRM_OWNER_DATABASE_URL": database.owner_dsn,
         "SCRM_GRPC_PORT": str(free_port()),
         "SCRM_METRICS_PORT": str(free_port()),
+        "SCRM_EDGE_PORT": str(free_port()),
     }
     service = Service(name, environment, stack.log_of(f"{name}_alone"), [SERVE])
     service.migrate()

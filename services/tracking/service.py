@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from chassis.consumer import Subscription
 from chassis.grpc_server import Registration
+from chassis.http_edge import HttpEdge
 from chassis.kit import Kit
 from chassis.service import Service
 from scrm.tracking.v1.source_service_pb2_grpc import add_SourceServiceServicer_to_server
@@ -15,6 +16,7 @@ from services.tracking.adapters.identity_client import IdentityClient
 from services.tracking.adapters.ingest import Ingest
 from services.tracking.adapters.ingest_writer import IngestWriter
 from services.tracking.adapters.resolver import Resolver
+from services.tracking.adapters.segment_door import SegmentDoor
 from services.tracking.adapters.source_book import SourceBook
 from services.tracking.adapters.source_servicer import SourceServicer
 from services.tracking.application.handlers import HANDLERS
@@ -27,7 +29,6 @@ from services.tracking.settings import Settings
 
 
 def ingest(kit: Kit) -> Ingest:
-    """The way in for all doors of this process."""
     writer = IngestWriter(kit.engine, kit.pulse.beat)
     writer.start()
     return Ingest(writer, SourceBook(kit.store), kit.clock)
@@ -43,6 +44,10 @@ def servicers(kit: Kit, door: Ingest) -> Sequence[Registration]:
     ]
 
 
+def edge(kit: Kit, door: Ingest) -> HttpEdge:
+    return SegmentDoor(door, kit.clock, kit.metrics).edge
+
+
 def resolver(kit: Kit) -> Resolver:
     identity = IdentityClient(kit.channel("identity"))
     return Resolver(kit.engine, identity, poll=kit.settings.poll_seconds, pulse=kit.pulse)
@@ -50,11 +55,20 @@ def resolver(kit: Kit) -> Resolver:
 
 def service(settings: Settings) -> Service:
     """Tracking with `settings`."""
+    opened: list[Ingest] = []
+
+    def door(kit: Kit) -> Ingest:
+        """One way in for all doors of the process: its batches commit together."""
+        if not opened:
+            opened.append(ingest(kit))
+        return opened[0]
+
     return Service(
         name="tracking",
         settings=settings.chassis,
         handlers=HANDLERS,
-        servicers=lambda kit: servicers(kit, ingest(kit)),
+        servicers=lambda kit: servicers(kit, door(kit)),
+        edge=lambda kit: edge(kit, door(kit)),
         publish=publish,
         partition_key=partition_key,
         private=PRIVATE,

@@ -10,6 +10,7 @@ from uuid import uuid4
 
 import grpc
 import pytest
+from google.protobuf.field_mask_pb2 import FieldMask
 from google.rpc.error_details_pb2 import ErrorInfo
 from google.type.money_pb2 import Money
 
@@ -416,7 +417,9 @@ def test_a_source_is_registered_listed_changed_and_given_another_key(serve: Serv
         assert (await world.call("RegisterSource", register, "globex")).write_key.startswith("globex.site.")
 
         change = source_pb.UpdateSourceRequest(
-            request_id=new_id(), source=source_pb2.Source(key="site", enabled=False), update_mask={"paths": ["enabled"]}
+            request_id=new_id(),
+            source=source_pb2.Source(key="site", enabled=False),
+            update_mask=FieldMask(paths=["enabled"]),
         )
         changed = (await world.call("UpdateSource", change)).source
         assert (changed.enabled, changed.rate_limit) == (False, 50)
@@ -447,7 +450,7 @@ def test_a_source_that_is_switched_off_or_sends_too_much_is_held_back(serve: Ser
         assert (refused.code, refused.reason) == ("RESOURCE_EXHAUSTED", "SOURCE_RATE_EXCEEDED")
 
         off = source_pb2.Source(key="oa", rate_limit=0, enabled=False)
-        change = source_pb.UpdateSourceRequest(request_id=new_id(), source=off, update_mask={"paths": ["*"]})
+        change = source_pb.UpdateSourceRequest(request_id=new_id(), source=off, update_mask=FieldMask(paths=["*"]))
         await world.call("UpdateSource", change)
         found = await world.track(event("m1001", source_key="oa"), event("m1001"))
         assert found == ["REJECTED SOURCE_DISABLED", "ACCEPTED"]

@@ -100,8 +100,8 @@ class SourceBook:
             for id, key in asked.items():
                 found = replay(streams[id]) if id in streams else None
                 self._keep((tenant, key), _Known(found if isinstance(found, IngestSource) else None, since))
-        known = {it: self._known.get((tenant, it)) for it in keys}
-        return {key: it.source for key, it in known.items() if it and it.source}
+        at_hand = {it: self._known.get((tenant, it)) for it in keys}
+        return {key: it.source for key, it in at_hand.items() if it and it.source}
 
     def _keep(self, key: Key, known: _Known) -> None:
         self._known[key] = known
