@@ -15,6 +15,7 @@ from services.tracking.adapters.grpc_servicer import TrackingServicer
 from services.tracking.adapters.identity_client import IdentityClient
 from services.tracking.adapters.ingest import Ingest
 from services.tracking.adapters.ingest_writer import IngestWriter
+from services.tracking.adapters.order_reporter import OrderReporter
 from services.tracking.adapters.resolver import Resolver
 from services.tracking.adapters.segment_door import SegmentDoor
 from services.tracking.adapters.source_book import SourceBook
@@ -53,6 +54,10 @@ def resolver(kit: Kit) -> Resolver:
     return Resolver(kit.engine, identity, poll=kit.settings.poll_seconds, pulse=kit.pulse)
 
 
+def order_reporter(kit: Kit) -> OrderReporter:
+    return OrderReporter(kit.bus, kit.engine, poll=kit.settings.poll_seconds, pulse=kit.pulse)
+
+
 def service(settings: Settings) -> Service:
     """Tracking with `settings`."""
     opened: list[Ingest] = []
@@ -77,7 +82,7 @@ def service(settings: Settings) -> Service:
             Subscription("tracking", ["identity"], keep_customers, keep=True, events=IDENTITY_EVENTS)
         ],
         public_logs=lambda kit: [BehaviourLog(kit.engine)],
-        loops={"resolve": resolver},
+        loops={"resolve": resolver, "orders": order_reporter},
     )
 
 
