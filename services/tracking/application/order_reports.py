@@ -82,8 +82,8 @@ def _lines(given: Any, currency: str, goods: int) -> tuple[Line, ...]:
         before += amount
         paid = goods * before // whole - shared
         shared += paid
-        texts = (_word(product.get("sku"), "lines.sku"), *(_label(product.get(it)) for it in ("category", "brand")))
-        lines.append(Line(*texts, quantity, amount, paid))
+        sku, category, brand = product.get("sku"), _label(product.get("category")), _label(product.get("brand"))
+        lines.append(Line(_word(sku, "lines.sku"), category, brand, quantity, amount, paid))
     return tuple(lines)
 
 
