@@ -4,6 +4,7 @@ import asyncio
 import sys
 from collections.abc import Sequence
 from functools import partial
+from uuid import UUID
 
 import structlog
 
@@ -16,10 +17,14 @@ from scrm.identity.v1.privacy_service_pb2_grpc import add_PrivacyServiceServicer
 from services.identity.adapters.grpc_servicer import IdentityServicer
 from services.identity.adapters.key_table import SqlKeyTable, rewrap
 from services.identity.adapters.privacy_servicer import PrivacyServicer
+from services.identity.adapters.unsealing import Unsealer
+from services.identity.application.attribute_commands import EndMinority
+from services.identity.application.attribute_upsert import COMING_OF_AGE
 from services.identity.application.handlers import handlers
 from services.identity.application.published_events import PRIVATE, partition_key, publish
 from services.identity.application.vault import KeyWrap, Vault
 from services.identity.domain.identifiers import IdentifierReader
+from services.identity.read_models.attribute_values import AttributeValuesProjection
 from services.identity.read_models.customer_directory import CustomerDirectoryProjection
 from services.identity.read_models.identity_statistics import IdentityStatisticsProjection
 from services.identity.read_models.merge_history import MergeHistoryProjection
@@ -33,7 +38,7 @@ def service(settings: Settings) -> Service:
     reader = IdentifierReader(settings.hash_key, region=settings.region, regions=settings.regions)
 
     def servicer(kit: Kit) -> IdentityServicer:
-        return IdentityServicer(kit.bus, kit.read_models, reader, kit.clock)
+        return IdentityServicer(kit.bus, kit.read_models, reader, kit.clock, Unsealer(wrap))
 
     wrap = KeyWrap(settings.keys)
 
@@ -48,7 +53,13 @@ def service(settings: Settings) -> Service:
         publish=publish,
         partition_key=partition_key,
         private=PRIVATE,
-        projections=[CustomerDirectoryProjection(), IdentityStatisticsProjection(), MergeHistoryProjection()],
+        projections=[
+            CustomerDirectoryProjection(),
+            IdentityStatisticsProjection(),
+            MergeHistoryProjection(),
+            AttributeValuesProjection(),
+        ],
+        timers={COMING_OF_AGE: lambda timer: EndMinority(UUID(timer.key))},
         one_shots={"rewrap": partial(rewrap_keys, wrap)},
     )
 
