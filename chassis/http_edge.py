@@ -20,6 +20,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route, Router
 from starlette.types import Message, Receive, Scope, Send
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from chassis.call_steps import Load
 from chassis.errors import BadFormat, DomainError, InvalidArgument, Overloaded, described
@@ -28,6 +29,8 @@ from chassis.telemetry import Metrics
 LARGEST_BODY: Final = 4 << 20
 MOST_HELD: Final = 64 << 20
 MOST_REQUESTS: Final = 256
+LARGEST_HEAD: Final = 64 << 10
+HEAD_SECONDS: Final = 20.0
 BODY_SECONDS: Final = 20.0
 RETRY_SECONDS: Final = 1
 LIVE: Final = "/livez"
@@ -92,7 +95,7 @@ class HttpEdge:
         """Listen on `host` and `port` (0 for any); the port."""
         config = uvicorn.Config(
             self,
-            http="httptools",
+            http=_PatientToAPoint,
             ws="none",
             lifespan="off",
             log_config=None,
@@ -210,6 +213,47 @@ def unpacked(content: bytes, most: int) -> bytes:
         found.append(piece)
         content = member.unused_data.lstrip(b"\0")
     return b"".join(found)
+
+
+class _PatientToAPoint(HttpToolsProtocol):
+    """A connection on which a request has so much room and time for its first line and its headers, and no more."""
+
+    _head = 0
+    _waiting: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._wait()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._wait_no_more()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        was_waiting = self._waiting is not None
+        super().data_received(data)
+        if was_waiting and self._waiting is not None:
+            self._head += len(data)
+            if self._head > LARGEST_HEAD:
+                self.send_400_response("Too many headers.")
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._head = 0
+        self._wait()
+
+    def on_headers_complete(self) -> None:
+        self._wait_no_more()
+        super().on_headers_complete()
+
+    def _wait(self) -> None:
+        if self._waiting is None:
+            self._waiting = self.loop.call_later(HEAD_SECONDS, self.transport.close)
+
+    def _wait_no_more(self) -> None:
+        if self._waiting is not None:
+            self._waiting.cancel()
+            self._waiting = None
 
 
 class _Preflight(Response):

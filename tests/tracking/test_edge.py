@@ -4,6 +4,7 @@ import asyncio
 import base64
 import gzip
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from typing import Any
 
 import httpx
@@ -12,6 +13,7 @@ import pytest
 from starlette.responses import Response
 from starlette.routing import Route
 
+from chassis import http_edge
 from chassis.clock import ReplayClock
 from chassis.event_store import PostgresEventStore
 from chassis.http_edge import LARGEST_BODY, BodyTooLarge, HttpEdge, unpacked
@@ -382,3 +384,30 @@ def test_gzip_of_several_members_is_unpacked_and_a_bomb_is_not() -> None:
 )
 def test_json_is_read_as_sdks_write_it(written: bytes, value: Any) -> None:
     assert read_json(written) == value
+
+
+def test_headers_without_end_are_cut_off_and_those_that_come_slowly_too(
+    loop: asyncio.AbstractEventLoop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def check() -> None:
+        edge = HttpEdge([], Metrics())
+        port = await edge.start("127.0.0.1", 0)
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"GET /livez HTTP/1.1\r\n" + b"x: " + b"y" * 70_000)
+        writer.write(b"y" * 70_000)
+        with suppress(ConnectionResetError):  # what we still send finds nobody
+            assert (await reader.read()).startswith(b"HTTP/1.1 400")
+        assert reader.at_eof() or reader.exception()
+        monkeypatch.setattr(http_edge, "HEAD_SECONDS", 0.05)
+        for begun in (b"", b"GET /livez HTTP/1.1\r\nx: "):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(begun)
+            assert await reader.read() == b"", "closed without an answer"
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        for _ in range(2):  # and who is in time may go on
+            writer.write(b"GET /livez HTTP/1.1\r\nhost: x\r\n\r\n")
+            assert (await reader.readuntil(b"true}")).startswith(b"HTTP/1.1 200")
+        writer.close()
+        await edge.stop(1)
+
+    loop.run_until_complete(check())

@@ -88,7 +88,7 @@ def test_every_call_of_the_sdks_is_understood(
     def send(host: str) -> None:
         for sdk in (segment, rudder):
             client = sdk(host, lambda error, items: None)
-            client.identify("u1", {"email": "a@example.org", "plan": "gold", "phone": "+8613800000001"})
+            client.identify("u1", {"email": "a@example.org", "plan": "gold", "phone": "+8613800000001", "name": "Jane"})
             client.page("u1", "Home", "Docs", {"url": "https://example.org/a?token=1", "path": "/a"})
             client.screen("u1", "Cart", "Main", {})
             client.group("u1", "g1", {"size": 3})

@@ -34,6 +34,11 @@ _CONTROL: Final = re.compile("[\x00-\x1f\x7f-\x9f]")
 _UUID: Final = re.compile("[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
 _PHONE: Final = re.compile(r"\+?[0-9][0-9 ()./-]{5,30}")
 _EMAIL: Final = re.compile(r"[^\s@]{1,64}@[^\s@]+\.[^\s@]+")
+# Traits by which the protocol describes a person; they are no properties of a behaviour.
+_PERSON: Final = {
+    "address", "age", "avatar", "birthday", "description", "email", "firstName", "gender", "id", "lastName", "name", "phone",
+    "title", "username", "website",
+}  # fmt: skip
 _ADDRESSES: Final = ("url", "referrer", "referring_url")
 _FURTHEST: Final = 1e14  # milliseconds since 1970 that are still an instant
 
@@ -95,7 +100,7 @@ def _content(message: Json, call: str) -> tuple[str, Any]:
             return CALLS[call], properties
         case "identify":
             traits = {**_object(message, "context", "traits"), **_object(message, "traits")}
-            return CALLS[call], {name: it for name, it in traits.items() if name not in ("phone", "email")}
+            return CALLS[call], {name: it for name, it in traits.items() if name not in _PERSON}
         case "group":
             group = {"group_id": it} if (it := _word(message.get("groupId"))) else _NOTHING
             return CALLS[call], {**_object(message, "traits"), **group}

@@ -6,7 +6,7 @@ from google.protobuf.message import Message
 
 from chassis.commands import CommandBus
 from chassis.context import current
-from chassis.errors import AggregateNotFound, BadFormat, FieldRequired, ValueOutOfRange
+from chassis.errors import AggregateNotFound
 from chassis.field_masks import changed_fields
 from chassis.grpc_server import ServicerContext
 from chassis.paging import Keyset
@@ -18,13 +18,10 @@ from services.tracking.adapters.write_keys import WriteKey, write_key
 from services.tracking.application.source_commands import RegisterSource, ReplaceWriteKey, UpdateSource
 from services.tracking.application.wire_values import timestamp
 from services.tracking.domain.errors import SourceNotFound
-from services.tracking.domain.identifiers import is_namespace
 from services.tracking.domain.source import DEFAULT_NAMESPACE, IngestSource, SourceKind, Terms, source_id
 from services.tracking.read_models import sources
 
 PAGES: Final = Keyset(str)
-HIGHEST_RATE: Final = 1_000_000
-LONGEST_SCOPE: Final = 64
 
 _CHANGEABLE: Final = ("enabled", "rate_limit", "user_namespace", "user_scope")
 
@@ -57,9 +54,6 @@ class SourceServicer:
 
     async def UpdateSource(self, request: pb.UpdateSourceRequest, _: ServicerContext) -> pb.UpdateSourceResponse:
         source = request.source
-        if not source.key:
-            raise FieldRequired(field="source.key")
-        _check(source)
         names = changed_fields(request.update_mask, source, _CHANGEABLE)
         changes = {name: getattr(source, name) for name in names}
         if "user_namespace" in changes:
@@ -93,16 +87,6 @@ class SourceServicer:
         answer: Message = await self._bus.execute(command, lambda source: response(source=_message(source)))
         self._book.forget(command.tenant, command.key)
         return answer
-
-
-def _check(source: source_pb2.Source) -> None:
-    """The rules of RegisterSourceRequest, for values that come as a resource. Raises InvalidArgument."""
-    if not 0 <= source.rate_limit <= HIGHEST_RATE:
-        raise ValueOutOfRange(f"at most {HIGHEST_RATE}", field="source.rate_limit")
-    if source.user_namespace and not is_namespace(source.user_namespace):
-        raise BadFormat("user_namespace is the name of a namespace", field="source.user_namespace")
-    if len(source.user_scope) > LONGEST_SCOPE:
-        raise ValueOutOfRange(f"at most {LONGEST_SCOPE} characters", field="source.user_scope")
 
 
 def _message(source: IngestSource) -> source_pb2.Source:

@@ -4,7 +4,6 @@ import re
 from typing import Final
 
 _BLOCKED: Final = re.compile(r"[0-]*|-1|null|undefined|anonymous|none|test", re.IGNORECASE)
-_NAMESPACE: Final = re.compile(r"[a-z][a-z0-9_]{0,63}")
 _LONGEST_WORD: Final = len("undefined")
 _EDGES: Final = frozenset("0-")
 
@@ -14,8 +13,3 @@ def is_blocked(value: str) -> bool:
     if len(value) > _LONGEST_WORD and value[0] not in _EDGES and value[0].isalnum() and value[-1].isalnum():
         return False  # nearly all
     return _BLOCKED.fullmatch(value.strip()) is not None
-
-
-def is_namespace(name: str) -> bool:
-    """Whether `name` can be that of a namespace; which ones there are is for identity to say."""
-    return _NAMESPACE.fullmatch(name) is not None
