@@ -35,9 +35,11 @@ async def _figures(stack: LocalStack, address: str, port: int) -> list[Figure]:
         source = pb.RegisterSourceRequest(request_id=str(uuid4()), key="bench", kind=source_pb2.SOURCE_KIND_SERVER)
         key = (await SourceServiceStub(opened).RegisterSource(source, metadata=authorization(stack))).write_key
     batches = BATCH * await _per_second(
-        port, [_request(key, "/v1/batch", {"batch": _messages(BATCH)}) for _ in range(BATCHES)]
+        port, [_request(key, "/v1/batch", {"batch": _messages(BATCH), "sentAt": _now()}) for _ in range(BATCHES)]
     )
-    singles = await _per_second(port, [_request(key, "/v1/t", _messages(1)[0]) for _ in range(SINGLES)])
+    singles = await _per_second(
+        port, [_request(key, "/v1/t", {**_messages(1)[0], "sentAt": _now()}) for _ in range(SINGLES)]
+    )
     return [
         Figure(
             "edge_events_per_s",
@@ -91,9 +93,13 @@ def _request(key: str, path: str, body: object) -> bytes:
     return "\r\n".join(lines).encode() + content
 
 
+def _now() -> str:
+    return SystemClock().now().isoformat()
+
+
 def _messages(count: int) -> list[dict[str, object]]:
     """As analytics-python sends them."""
-    now = SystemClock().now().isoformat()
+    now = _now()
     return [
         {
             "type": "track",

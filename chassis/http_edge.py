@@ -131,24 +131,11 @@ class HttpEdge:
 
         Raises BodyTooLarge, BodyTooSlow, BadFormat for what cannot be unpacked, Overloaded.
         """
-        held = 0
+        held = [0]
         try:
-            chunks: list[bytes] = []
-            async with asyncio.timeout(BODY_SECONDS):
-                async for chunk in request.stream():
-                    held = self._hold(held, len(chunk))
-                    if held > LARGEST_BODY:
-                        raise BodyTooLarge
-                    chunks.append(chunk)
-            content = b"".join(chunks)
-            if content.startswith(_GZIP):
-                content = unpacked(content, LARGEST_BODY)
-                held = self._hold(held, len(content))
-            yield content
-        except TimeoutError:
-            raise BodyTooSlow from None
+            yield await self._read(request, held)
         finally:
-            self._held -= held
+            self._held -= held[0]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -183,11 +170,29 @@ class HttpEdge:
             with self._load:
                 await self._router(scope, receive, send)
 
-    def _hold(self, held: int, more: int) -> int:
+    async def _read(self, request: Request, held: list[int]) -> bytes:
+        chunks: list[bytes] = []
+        try:
+            async with asyncio.timeout(BODY_SECONDS):
+                async for chunk in request.stream():
+                    self._hold(held, len(chunk))
+                    if held[0] > LARGEST_BODY:
+                        raise BodyTooLarge
+                    chunks.append(chunk)
+        except TimeoutError:
+            raise BodyTooSlow from None
+        content = b"".join(chunks)
+        if content.startswith(_GZIP):
+            content = unpacked(content, LARGEST_BODY)
+            self._hold(held, len(content))
+        return content
+
+    def _hold(self, held: list[int], more: int) -> None:
+        """Count `more` bytes as held, here and in `held`. Raises Overloaded."""
         if self._held + more > self._most_held:
             raise Overloaded("more is being sent than the server can hold")
         self._held += more
-        return held + more
+        held[0] += more
 
     async def _live(self, _: Request) -> Response:
         return JSONResponse({"live": True})

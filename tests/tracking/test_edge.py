@@ -340,11 +340,19 @@ def test_more_requests_than_can_be_held_are_told_to_come_back(loop: asyncio.Abst
                 await waiting.wait()
                 return Response(content)
 
+        async def is_closed() -> bool:
+            try:
+                (await asyncio.open_connection("127.0.0.1", port))[1].close()
+            except ConnectionRefusedError:
+                return True
+            return False
+
         async def holds(size: int) -> bool:
             return edge._held == size
 
         edge = HttpEdge([Route("/slow", slow, methods=["POST"])], Metrics(), most_requests=3, most_held=250)
-        url = f"http://127.0.0.1:{await edge.start('127.0.0.1', 0)}/slow"
+        port = await edge.start("127.0.0.1", 0)
+        url = f"http://127.0.0.1:{port}/slow"
         async with httpx.AsyncClient() as client:
             first = [asyncio.create_task(client.post(url, content=b"x" * 100)) for _ in range(2)]
             await until(lambda: holds(200), "the bodies are held")
@@ -353,10 +361,11 @@ def test_more_requests_than_can_be_held_are_told_to_come_back(loop: asyncio.Abst
             first.append(asyncio.create_task(client.post(url, content=b"x")))
             await until(lambda: holds(201), "the bodies are held")
             assert (await client.post(url, content=b"x")).status_code == 429
-            waiting.set()
-            assert [(await it).status_code for it in first] == [200] * 3
-            assert edge._held == 0
             stopping = asyncio.create_task(edge.stop(5))
+            await until(is_closed, "no more connections are taken")
+            waiting.set()
+            assert [(await it).status_code for it in first] == [200] * 3, "what is under way is answered"
+            assert edge._held == 0
             await stopping
             with pytest.raises(httpx.ConnectError):
                 await client.post(url, content=b"x")

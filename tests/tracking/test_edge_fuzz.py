@@ -18,7 +18,7 @@ from chassis.event_store import PostgresEventStore
 from tests.tracking.edge import Door, opened
 from tests.tracking.touches import NOON
 
-INPUTS = int(os.environ.get("SCRM_EDGE_FUZZ", "2500"))
+INPUTS = int(os.environ.get("SCRM_EDGE_FUZZ", "2000"))
 MOST_GROWTH = 200 << 20
 
 NAMES = ["messageId", "type", "event", "userId", "anonymousId", "properties", "traits", "context", "timestamp", "sentAt",
@@ -91,13 +91,14 @@ HEAVY: list[tuple[bytes, int]] = [
     (b"[" * DEEP, 400),
     (b'{"batch":' + b"[" * DEEP + b"]" * DEEP + b"}", 400),
     (b'{"batch":[' + b'{"a":' * DEEP + b"1" + b"}" * DEEP + b"]}", 400),
-    (gzip.compress(b" " * (1 << 28), 1), 400),
+    (gzip.compress(b" " * (1 << 27), 1), 400),
     (gzip.compress(gzip.compress(b" " * (1 << 26))), 400),
     (b'{"batch":[' + b"[]," * 1_000_000 + b"1]}", 400),
     (b'{"batch":[' + b'{"messageId":' + b"9" * 1_000_000 + b"}]}", 200),
     (b'{"batch":[{"type":"track","event":"x","messageId":"d","properties":' + b'{"a":' * 300 + b"1" + b"}" * 300 + b"}]}", 200),
     (b'{"batch":[{"type":"track","event":"x","messageId":"k","properties":{'
      + b",".join(b'"k%d":1' % n for n in range(100_000)) + b"}}]}", 200),
+    (b'{"batch":[{"type":"track","event":"x","messageId":"w","properties":{"a":[' + b"[]," * 1_300_000 + b"1]}}]}", 200),
     (b'{"batch":[{"type":"track","event":"' + b"x" * 1_000_000 + b'"}]}', 200),
 ]  # fmt: skip
 
@@ -126,9 +127,9 @@ def test_what_is_heavy_costs_little_memory(postgres_store: PostgresEventStore, l
         async with opened(postgres_store, ReplayClock(NOON)) as door:
             process = psutil.Process()
             before = process.memory_info().rss
-            for content, status in HEAVY * 2:
+            for content, status in HEAVY:
                 assert (await door.post("/v1/batch", content, "shop")).status_code == status, content[:40]
-            answers = await asyncio.gather(*(door.post("/v1/batch", content, "shop") for content, _ in HEAVY * 3))
+            answers = await asyncio.gather(*(door.post("/v1/batch", content, "shop") for content, _ in HEAVY * 2))
             assert {it.status_code for it in answers} <= {200, 400, 429}
             assert process.memory_info().rss - before < MOST_GROWTH
             assert await door.said(

@@ -18,17 +18,18 @@ from chassis.event_store import PostgresEventStore
 from tests.tracking.edge import KEYS, opened, unreliable
 
 EVENTS = int(os.environ.get("SCRM_EDGE_EVENTS", "300"))
-BATCH = 20
+BATCH = max(20, EVENTS // 50)
+OPTIONS = {"upload_size": BATCH, "upload_interval": 0.05, "max_queue_size": EVENTS + BATCH}
 
 Sdk = Callable[[str, Callable[[Any, Any], None]], Any]
 
 
 def segment(host: str, on_error: Callable[[Any, Any], None], **options: Any) -> Segment:
-    return Segment(str(KEYS["shop"]), host=host, upload_size=BATCH, on_error=on_error, upload_interval=0.05, **options)
+    return Segment(str(KEYS["shop"]), host=host, on_error=on_error, **OPTIONS, **options)
 
 
 def rudder(host: str, on_error: Callable[[Any, Any], None], **options: Any) -> Rudder:
-    return Rudder(str(KEYS["shop"]), host=host, upload_size=BATCH, on_error=on_error, upload_interval=0.05, **options)
+    return Rudder(str(KEYS["shop"]), host=host, on_error=on_error, **OPTIONS, **options)
 
 
 def mishap(number: int) -> str:

@@ -72,22 +72,23 @@ class SegmentDoor:
                 body = read_json(content)
                 if source is None:
                     source = await self._opened(_written_key(body) or request.query_params.get("writeKey", ""))
-                return _answer(
-                    await self._taken(_messages(body, call), call, self._arrival(request, body, source), request)
-                )
+                messages, arrival = _messages(body, call), self._arrival(request, body, source)
+                del body  # nothing that was read is kept while others have their turn: it takes many times the room of its text
+                return _answer(await self._taken(messages, call, arrival, request))
 
         return take
 
     async def _taken(
-        self, messages: Sequence[Any], call: str, arrival: Arrival, request: Request
+        self, messages: list[Any], call: str, arrival: Arrival, request: Request
     ) -> list[tuple[str, TrackResult]]:
-        """Make the messages durable; the id and the result of each."""
+        """Make the messages durable, and take them out of the list; the id and the result of each."""
         key = arrival.source.key
         traceparent = valid_traceparent(request.headers.get("traceparent"))
         context = Context(arrival.source.tenant, f"source/{key}", traceparent=traceparent)
         found: list[tuple[str, TrackResult]] = []
-        for start in range(0, len(messages), SLICE):
-            events = [tracked_event(it, call, arrival) for it in messages[start : start + SLICE]]
+        while messages:
+            events = [tracked_event(it, call, arrival) for it in messages[:SLICE]]
+            del messages[:SLICE]
             answer = await self._ingest.submit(pb.TrackBatchRequest(events=events), context)
             results = pb.TrackBatchResponse.FromString(answer).results
             found += zip((it.message_id for it in events), results, strict=True)
@@ -145,7 +146,7 @@ class SegmentDoor:
         return _json(document)
 
 
-def _messages(body: Any, call: str) -> Sequence[Any]:
+def _messages(body: Any, call: str) -> list[Any]:
     """The messages of a request. Raises BadFormat for a body that has no place for any, BodyTooLarge for too many."""
     if call:
         if not isinstance(body, dict):
