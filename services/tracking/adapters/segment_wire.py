@@ -8,7 +8,7 @@ import base64
 import binascii
 import re
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
@@ -16,9 +16,7 @@ from hashlib import blake2b
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
-from google.protobuf.timestamp_pb2 import Timestamp
-
-from scrm.tracking.v1.behaviour_pb2 import EventContext, Identifier, TrackedEvent
+from scrm.tracking.v1.behaviour_pb2 import EventContext, TrackedEvent
 from services.tracking.adapters.segment_events import CALLS, translated
 from services.tracking.adapters.segment_json import written_json
 from services.tracking.application.wire_values import timestamp
@@ -40,6 +38,7 @@ _PERSON: Final = {
     "title", "username", "website",
 }  # fmt: skip
 _ADDRESSES: Final = ("url", "referrer", "referring_url")
+_QUARTER: Final = 900  # seconds
 _FURTHEST: Final = 1e14  # milliseconds since 1970 that are still an instant
 
 
@@ -62,12 +61,13 @@ def tracked_event(message: Any, call: str, arrival: Arrival) -> TrackedEvent:
     event.message_id = _word(message.get("messageId")) or _digest(message)
     event.event_type, properties = _content(message, _text(message.get("type")) or call)
     event.properties_json = _written(properties, context)
-    event.identifiers.extend(_identifiers(message, context, arrival))
-    event.authenticated = arrival.source.kind.is_trusted and bool(_word(message.get("userId")))
+    user = _word(message.get("userId"))
+    event.authenticated = bool(user) and arrival.source.kind.is_trusted
+    _identify(event, user, message, context, arrival)
     _set_times(event, message, arrival)
     _set_place(event, message, context)
-    offset = _offset(_text(context.get("timezone")), event.original_time.seconds)
-    if offset is not None:
+    zone = context.get("timezone")
+    if zone and (offset := _offset(_text(zone), event.original_time.seconds // _QUARTER)) is not None:
         event.tz_offset_minutes = offset
     return event
 
@@ -126,27 +126,29 @@ def _written(properties: Any, context: Json) -> bytes:
     return written_json(properties) or NOT_JSON if properties else b""
 
 
-def _identifiers(message: Json, context: Json, arrival: Arrival) -> Iterator[Identifier]:
-    terms, is_trusted = arrival.source.terms, arrival.source.kind.is_trusted
-    user = _word(message.get("userId"))
+def _identify(event: TrackedEvent, user: str, message: Json, context: Json, arrival: Arrival) -> None:
+    """Who it was, by all that is said of it, the one that tells most first."""
+    terms, is_trusted, add = arrival.source.terms, arrival.source.kind.is_trusted, event.identifiers.add
     if user:
-        yield Identifier(namespace=terms.user_namespace, scope=terms.user_scope, value=user, verified=is_trusted)
+        add(namespace=terms.user_namespace, scope=terms.user_scope, value=user, verified=is_trusted)
     anonymous = _word(message.get("anonymousId")) or arrival.anonymous_id
     if anonymous:
-        yield Identifier(namespace="anonymous_id", value=anonymous)
+        add(namespace="anonymous_id", value=anonymous)
     previous = _word(message.get("previousId"))
     if previous and previous not in (user, anonymous):
         if _UUID.fullmatch(previous):
-            yield Identifier(namespace="anonymous_id", value=previous)
+            add(namespace="anonymous_id", value=previous)
         else:
-            yield Identifier(
-                namespace=terms.user_namespace, scope=terms.user_scope, value=previous, verified=is_trusted
-            )
-    traits = {**_object(context, "traits"), **_object(message, "traits")} if message.get("type") != "group" else {}
+            add(namespace=terms.user_namespace, scope=terms.user_scope, value=previous, verified=is_trusted)
+    if "traits" not in message and "traits" not in context:
+        return
+    # The traits of a group are those of a company.
+    theirs = _NOTHING if message.get("type") == "group" else _object(message, "traits")
+    traits = {**_object(context, "traits"), **theirs}
     for namespace, form in (("phone", _PHONE), ("email", _EMAIL)):
         value = _word(traits.get(namespace)).strip()
         if value and form.fullmatch(value):
-            yield Identifier(namespace=namespace, value=value)
+            add(namespace=namespace, value=value)
 
 
 def _set_times(event: TrackedEvent, message: Json, arrival: Arrival) -> None:
@@ -156,22 +158,22 @@ def _set_times(event: TrackedEvent, message: Json, arrival: Arrival) -> None:
     original = _instant(given) if given else sent or arrival.received
     if original is None:
         return
-    event.original_time.CopyFrom(_stamp(original))
+    event.original_time.CopyFrom(timestamp(original))
     if given and sent:
-        event.sent_time.CopyFrom(_stamp(sent))
+        event.sent_time.CopyFrom(timestamp(sent))
 
 
 def _set_place(event: TrackedEvent, message: Json, context: Json) -> None:
-    page = _object(context, "page")
-    properties = _object(message, "properties")
+    page, properties = _object(context, "page"), _object(message, "properties")
     place: EventContext = event.context
     place.channel = _label(message.get("channel")) or _channel(context)
-    place.app = _label(_object(context, "app").get("name"))
-    place.page = _label(page.get("path") or properties.get("path"))
+    if "app" in context:
+        place.app = _label(_object(context, "app").get("name"))
+    if path := page.get("path") or properties.get("path"):
+        place.page = _label(path)
     if event.event_type == "content_viewed":
         if not _text(properties.get("content_id")):
-            name = message.get("name") or properties.get("name") or properties.get("path") or page.get("path")
-            place.content_id = _label(name) or "/"
+            place.content_id = _label(message.get("name") or properties.get("name") or path) or "/"
         if not _text(properties.get("page_view_id")):
             place.page_view_id = _label(event.message_id)
 
@@ -187,7 +189,7 @@ def _object(owner: Json, *names: str) -> Json:
     found: Any = owner
     for name in names:
         found = found.get(name)
-        if not isinstance(found, dict):
+        if type(found) is not dict:
             return _NOTHING
     return found  # type: ignore[no-any-return]
 
@@ -229,20 +231,14 @@ def _instant(value: Any) -> datetime | None:
     return None
 
 
-def _stamp(at: datetime) -> Timestamp:
-    try:
-        return timestamp(at.astimezone(UTC))
-    except OverflowError:  # on the last day of the calendar, west of Greenwich
-        return Timestamp()
-
-
-def _offset(zone: str, seconds: int) -> int | None:
-    """Minutes from UTC in an IANA zone."""
-    found = _zone(zone) if zone else None
+@lru_cache(maxsize=16_384)
+def _offset(zone: str, quarter: int) -> int | None:
+    """Minutes from UTC in an IANA zone, in that quarter of an hour since 1970: none changes its clocks within one."""
+    found = _zone(zone)
     if found is None:
         return None
     try:
-        offset = (_EPOCH + timedelta(seconds=seconds)).astimezone(found).utcoffset()
+        offset = (_EPOCH + timedelta(seconds=quarter * _QUARTER)).astimezone(found).utcoffset()
     except OverflowError:  # at the ends of the calendar
         return None
     return int(offset.total_seconds() // 60) if offset is not None else None
