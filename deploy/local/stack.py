@@ -15,7 +15,8 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from deploy.local.broker import NatsServer
 from deploy.local.contracts import DESCRIPTORS, ROOT
 from deploy.local.credentials import Credentials
-from deploy.local.gateway import Envoy, Gateway
+from deploy.local.envoy_process import Envoy
+from deploy.local.gateway import Gateway
 from deploy.local.postgres import Postgres
 from deploy.local.processes import Child, Program, free_port
 
@@ -230,6 +231,7 @@ class LocalStack:
             backends={name: ("127.0.0.1", self.ports.grpc[name]) for name in services},
             descriptors=DESCRIPTORS,
             jwks=self.credentials.jwks,
+            edge=("127.0.0.1", self.ports.edge) if "tracking" in services else None,
             pages=self.state_dir / "docs",
             access_log=self.log_of("access"),
         )

@@ -31,7 +31,7 @@ def test_what_an_sdk_sent_is_there_once_and_its_orders_are_orders(
 ) -> None:
     headers = {"authorization": f"Bearer {stack.credentials.mint(TENANT, scopes())}"}
     address = f"http://127.0.0.1:{stack.ports.gateway}/v1/tracking"
-    edge = f"http://127.0.0.1:{stack.ports.edge}"
+    edge = f"http://{stack.envoy.address}"
 
     async def check(gateway: httpx.AsyncClient) -> None:
         asked = {"requestId": str(uuid4()), "key": "shop", "kind": "SOURCE_KIND_SERVER"}
@@ -58,7 +58,7 @@ def test_what_an_sdk_sent_is_there_once_and_its_orders_are_orders(
             await check(gateway)
 
     loop.run_until_complete(run())
-    assert httpx.get(f"{edge}/readyz").json() == {"ready": True}
+    assert httpx.get(f"http://127.0.0.1:{stack.ports.edge}/readyz").json() == {"ready": True}
     said = httpx.get(f"http://127.0.0.1:{stack.ports.metrics['tracking']}/metrics").text
     assert 'scrm_http_seconds_count{route="/v1/batch",status="200"}' in said
     assert "jane@example.org" not in stack.log_of("tracking").read_text()
