@@ -108,7 +108,7 @@ def upsert_staff(command: UpsertStaff, work: UnitOfWork, vault: Vault) -> Upsert
     if not command.rehire:
         staff.require_active("row.code")
     version = staff.version
-    is_known = vault.matches(work, id, NAME, staff.name, command.name)
+    is_known = vault.matches(work, (id, NAME), staff.name, command.name)
     staff.change(None if is_known else vault.seal(work, id, NAME, command.name), command.duties, placement, now)
     return Upserted(staff, Effect.UNCHANGED if staff.version == version else Effect.UPDATED)
 
