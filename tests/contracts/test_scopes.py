@@ -12,7 +12,7 @@ from tests.contracts import contracts
 
 READS = ("Get", "List", "Search", "BatchGet", "Lookup", "Count", "Estimate", "Explain", "Preview")
 
-SPECIAL = {"identity.merge"}
+SPECIAL = {"identity.merge", "identity.configure"}
 """Changes that only some of those may make who may write: saying who is one person is a data steward's."""
 
 RPCS = contracts.rpcs()

@@ -68,7 +68,9 @@ def of_org(recorded: Recorded) -> Sequence[Message] | None:
 def org_key(recorded: Recorded) -> UUID | None:
     """The node whose guide changed, so that it stays in order with the rest of the customer; None for other events."""
     match recorded.event:
-        case Relationship.Assigned(node=node) | Relationship.Transferred(node=node) | Relationship.Unassigned(node=node):
+        case (
+            Relationship.Assigned(node=node) | Relationship.Transferred(node=node) | Relationship.Unassigned(node=node)
+        ):
             return node
     return None
 

@@ -73,9 +73,7 @@ def _stays(guide: UUID, work: UnitOfWork) -> bool:
     return is_active and settings_of(work).assignment is AssignmentRule.ASSIGN_FIRST
 
 
-def _choose(
-    command: RouteCustomer, work: UnitOfWork, staff: Mapping[UUID, Staff]
-) -> tuple[UUID, RouteOutcome]:
+def _choose(command: RouteCustomer, work: UnitOfWork, staff: Mapping[UUID, Staff]) -> tuple[UUID, RouteOutcome]:
     tenant, day = work.context.tenant, settings_of(work).local_day(work.now)
     intakes = work.find_all(Intake, [intake_id(tenant, it, day) for it in command.staff])
 

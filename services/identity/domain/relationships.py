@@ -164,9 +164,7 @@ class Relationship(Aggregate):
     ) -> None:
         former = self.words[-1].guidance
         claimed_at = former.claimed_at if former else transferred_at
-        self.words.append(
-            Word(transferred_at, Guidance(staff, AssignmentSource.TRANSFER, transferred_at, claimed_at))
-        )
+        self.words.append(Word(transferred_at, Guidance(staff, AssignmentSource.TRANSFER, transferred_at, claimed_at)))
 
     @event(Unassigned)
     def _unassigned(

@@ -162,8 +162,9 @@ class _Changes:
     def take(self, recorded: Recorded) -> None:
         tenant = recorded.tenant
         match recorded.event:
-            case Store.Opened(originator_id=id, code=code, facts=it) | Store.Changed(
-                originator_id=id, code=code, facts=it
+            case (
+                Store.Opened(originator_id=id, code=code, facts=it)
+                | Store.Changed(originator_id=id, code=code, facts=it)
             ):
                 self.stores[tenant, code] = id, it.title, json.dumps(it.region_path), it.status
             case Staff.Registered() | Staff.Changed() as event:
