@@ -12,17 +12,22 @@ from chassis.kit import Kit
 from chassis.service import Service
 from chassis.settings import InvalidSettingsError
 from scrm.identity.v1.identity_service_pb2_grpc import add_IdentityServiceServicer_to_server
+from scrm.identity.v1.org_service_pb2_grpc import add_OrgServiceServicer_to_server
 from scrm.identity.v1.privacy_service_pb2_grpc import add_PrivacyServiceServicer_to_server
 from services.identity.adapters.grpc_servicer import IdentityServicer
 from services.identity.adapters.key_table import SqlKeyTable, rewrap
+from services.identity.adapters.org_servicer import OrgServicer
 from services.identity.adapters.privacy_servicer import PrivacyServicer
+from services.identity.adapters.unsealing import Unsealer
 from services.identity.application.handlers import handlers
 from services.identity.application.published_events import PRIVATE, partition_key, publish
+from services.identity.application.transfer_commands import TRANSFER_DUE, transfer_due
 from services.identity.application.vault import KeyWrap, Vault
 from services.identity.domain.identifiers import IdentifierReader
 from services.identity.read_models.customer_directory import CustomerDirectoryProjection
 from services.identity.read_models.identity_statistics import IdentityStatisticsProjection
 from services.identity.read_models.merge_history import MergeHistoryProjection
+from services.identity.read_models.organisation import OrganisationProjection
 from services.identity.settings import Settings
 
 _log = structlog.get_logger(__name__)
@@ -44,11 +49,18 @@ def service(settings: Settings) -> Service:
         servicers=lambda kit: [
             (add_IdentityServiceServicer_to_server, servicer(kit)),
             (add_PrivacyServiceServicer_to_server, PrivacyServicer(kit.bus)),
+            (add_OrgServiceServicer_to_server, OrgServicer(kit.bus, kit.read_models, kit.clock, Unsealer(wrap))),
         ],
         publish=publish,
         partition_key=partition_key,
         private=PRIVATE,
-        projections=[CustomerDirectoryProjection(), IdentityStatisticsProjection(), MergeHistoryProjection()],
+        projections=[
+            CustomerDirectoryProjection(),
+            IdentityStatisticsProjection(),
+            MergeHistoryProjection(),
+            OrganisationProjection(),
+        ],
+        timers={TRANSFER_DUE: transfer_due},
         one_shots={"rewrap": partial(rewrap_keys, wrap)},
     )
 

@@ -100,6 +100,10 @@ class Staffing:
             done = self.brand.do(AdvanceTransfer(transfer))
         return done
 
+    def told(self, name: str) -> list[Any]:
+        """The messages of that name which other services were told."""
+        return list(self.brand.published(name))
+
     def bound_to(self, *stores: str) -> Context:
         """Somebody whose token is bound to these stores."""
         return Context(self.brand.tenant, "guide", stores=frozenset(self.store(it) for it in stores))

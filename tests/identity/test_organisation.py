@@ -159,9 +159,9 @@ def test_others_are_told_of_stores_and_staff_without_names(staffing: Staffing) -
     staffing.brand.do(row("G1", capacity=3, name="Li Wei"))
     staffing.brand.do(SetStaffLeft(id))
 
-    stores = [(it.store_id, it.code, list(it.region_path)) for it in staffing.brand.published("StoreUpserted")]
+    stores = [(it.store_id, it.code, list(it.region_path)) for it in staffing.told("StoreUpserted")]
     assert stores == [(str(store), "S1", ["East"]), (str(store), "S1", [])]
-    hired, changed = staffing.brand.published("StaffUpserted")
+    hired, changed = staffing.told("StaffUpserted")
     assert (hired.staff_id, hired.code, hired.store_id, hired.capacity) == (str(id), "G1", str(store), 10)
     assert (changed.store_id, changed.HasField("effective_time"), changed.capacity) == ("", False, 3)
-    assert [it.code for it in staffing.brand.published("StaffLeft")] == ["G1"]
+    assert [it.code for it in staffing.told("StaffLeft")] == ["G1"]

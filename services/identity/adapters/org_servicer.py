@@ -15,8 +15,8 @@ from chassis.read_models import ReadModels
 from chassis.validation import RequestValidator
 from scrm.identity.v1 import org_pb2
 from scrm.identity.v1 import org_service_pb2 as pb
-from scrm.identity.v1.org_service_pb2_grpc import OrgServiceServicer
 from services.identity.adapters import org_wire as wire
+from services.identity.adapters.guide_methods import GuideMethods
 from services.identity.adapters.unsealing import Unsealer
 from services.identity.adapters.wire import given_instant
 from services.identity.application.org_commands import NAME, SetStaffLeft, SetStaffShift, Upserted
@@ -29,13 +29,12 @@ BY_CODE: Final = Keyset(str)
 SEES_NAMES: Final = "identity.pii"
 
 
-class OrgServicer(OrgServiceServicer):
+class OrgServicer(GuideMethods):
     """One method per RPC; refusals are raised, and answered by the steps around."""
 
     def __init__(self, bus: CommandBus, read_models: ReadModels, clock: Clock, unsealer: Unsealer) -> None:
-        self._bus = bus
+        super().__init__(bus, clock)
         self._read_models = read_models
-        self._clock = clock
         self._unsealer = unsealer
         self._validator = RequestValidator()
 

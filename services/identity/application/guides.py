@@ -20,10 +20,11 @@ from services.identity.domain.staff import Staff
 
 @dataclass(frozen=True, slots=True)
 class Guided:
-    """A customer with the guide, if there is one; `changed` if the command made it so."""
+    """A customer with the guide, if there is one, and the guide's store; `changed` if the command made it so."""
 
     customer: UUID
     guidance: Guidance | None
+    store: UUID | None
     changed: bool
 
 
@@ -31,13 +32,20 @@ def assign(work: UnitOfWork, customer: Customer, node: UUID, staff: Staff, sourc
     """Have `staff` look after the customer, unless somebody else does and stays."""
     guidance = guide_of(work, customer)
     if guidance is not None and (guidance.staff == staff.id or not _overrides(work, source)):
-        return Guided(customer.id, guidance, changed=False)
+        return guided(work, customer, changed=False)
     relationship = relationship_of(work, node)
     leave_portfolio(work, relationship)
     relationship.assign(staff.id, staff.store_at(work.now), source, work.now)
     portfolio_of(work, staff.id, node).add(node)
     intake_today(work, staff.id).take(node)
-    return Guided(customer.id, guide_of(work, customer), changed=True)
+    return guided(work, customer, changed=True)
+
+
+def guided(work: UnitOfWork, customer: Customer, *, changed: bool) -> Guided:
+    """The customer with the guide of now."""
+    guidance = guide_of(work, customer)
+    staff = work.find(Staff, guidance.staff) if guidance else None
+    return Guided(customer.id, guidance, staff.store_at(work.now) if staff else None, changed)
 
 
 def guide_of(work: UnitOfWork, customer: Customer) -> Guidance | None:

@@ -1,14 +1,35 @@
-"""What identity can be asked about one store or member of staff, answered from the event store, as the caller may see it."""
+"""What identity can be asked about stores, staff and guides, answered from the event store, as the caller may see it."""
 
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
+from typing import TypeVar
 from uuid import UUID
 
+from chassis.aggregate import Aggregate
 from chassis.commands import CommandBus
 from chassis.context import current
 from chassis.errors import AggregateNotFound
-from services.identity.domain.errors import StaffNotFound, StoreNotFound
+from chassis.unit_of_work import replay
+from services.identity.application.queries import get_customer
+from services.identity.domain.customer import Customer
+from services.identity.domain.errors import CustomerNotFound, StaffNotFound, StoreNotFound, TransferNotFound
+from services.identity.domain.org_settings import OrgSettings, settings_id
+from services.identity.domain.relationships import Guidance, Relationship, guide_at, relationship_id
 from services.identity.domain.staff import Staff
 from services.identity.domain.stores import Store
+from services.identity.domain.transfers import Transfer
+
+A = TypeVar("A", bound=Aggregate)
+
+
+@dataclass(frozen=True, slots=True)
+class Guide:
+    """Who looks after a customer, and the store where that one works."""
+
+    guidance: Guidance
+    store: UUID | None
 
 
 async def get_store(bus: CommandBus, id: UUID) -> Store:
@@ -29,3 +50,49 @@ async def get_staff(bus: CommandBus, id: UUID, at: datetime) -> Staff:
         raise StaffNotFound(field="staff_id") from None
     current().require_store(staff.store_at(at))
     return staff
+
+
+async def get_settings(bus: CommandBus) -> OrgSettings:
+    """The decisions of the brand, or what holds without any."""
+    tenant = current().tenant
+    try:
+        return await bus.load(OrgSettings, settings_id(tenant))
+    except AggregateNotFound:
+        return OrgSettings.of_tenant(tenant)
+
+
+async def get_transfer(bus: CommandBus, id: UUID, at: datetime) -> Transfer:
+    """A transfer from somebody whose store the caller may see. Raises StoreScope and TransferNotFound."""
+    try:
+        transfer = await bus.load(Transfer, id)
+    except AggregateNotFound:
+        current().require_store(None)
+        raise TransferNotFound(field="transfer_id") from None
+    await get_staff(bus, transfer.from_staff, at)
+    return transfer
+
+
+async def get_guide(bus: CommandBus, node: UUID, at: datetime) -> tuple[Customer, Guide | None]:
+    """The customer of the node with the guide of `at`. Raises StoreScope and CustomerNotFound."""
+    try:
+        customer = (await get_customer(bus, node)).customer
+    except CustomerNotFound:
+        current().require_store(None)
+        raise
+    guide = await guide_of(bus, customer, at)
+    current().require_store(guide.store if guide else None)
+    return customer, guide
+
+
+async def guide_of(bus: CommandBus, customer: Customer, at: datetime) -> Guide | None:
+    """Who looks after the customer at `at`, whether the caller may see that or not."""
+    found = await _all(bus, Relationship, [relationship_id(customer.tenant, it) for it in customer.nodes])
+    guidance = guide_at(found, at)
+    if guidance is None:
+        return None
+    return Guide(guidance, (await bus.load(Staff, guidance.staff)).store_at(at))
+
+
+async def _all(bus: CommandBus, kind: type[A], ids: Sequence[UUID]) -> list[A]:
+    streams = await asyncio.to_thread(bus.store.load, ids)
+    return [it for it in map(replay, streams.values()) if isinstance(it, kind)]

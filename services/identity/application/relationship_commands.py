@@ -7,7 +7,7 @@ from uuid import UUID
 
 from chassis.commands import Handlers, UnitOfWork, handler
 from services.identity.application.credit_commands import credit_late_touch
-from services.identity.application.guides import Guided, assign, guide_of, leave_portfolio, relationship_of
+from services.identity.application.guides import Guided, assign, guide_of, guided, leave_portfolio, relationship_of
 from services.identity.application.org_commands import known_staff
 from services.identity.application.owners import owner_of, require_past
 from services.identity.domain.customer import Customer
@@ -77,12 +77,12 @@ def unassign_customer(command: UnassignCustomer, work: UnitOfWork) -> Guided:
     _require_own(work, customer)
     guidance = guide_of(work, customer)
     if guidance is None:
-        return Guided(customer.id, None, changed=False)
+        return guided(work, customer, changed=False)
     relationship = relationship_of(work, command.node)
     leave_portfolio(work, relationship)
     beside = frozenset(customer.nodes) - {command.node}
     relationship.unassign(guidance.staff, beside, command.reason, work.now)
-    return Guided(customer.id, None, changed=True)
+    return guided(work, customer, changed=True)
 
 
 def record_guide_touch(command: RecordGuideTouch, work: UnitOfWork) -> Guided:
@@ -94,7 +94,7 @@ def record_guide_touch(command: RecordGuideTouch, work: UnitOfWork) -> Guided:
         credit_late_touch(work, customer, touch)
     if command.kind is TouchKind.SCAN:
         return assign(work, customer, command.node, staff, AssignmentSource.SCAN)
-    return Guided(customer.id, guide_of(work, customer), changed=False)
+    return guided(work, customer, changed=False)
 
 
 def _guide(work: UnitOfWork, id: UUID) -> Staff:
@@ -108,10 +108,9 @@ def _guide(work: UnitOfWork, id: UUID) -> Staff:
 
 def _require_own(work: UnitOfWork, customer: Customer) -> None:
     """Raises StoreScope for a customer whose guide works elsewhere than the caller may see."""
-    guidance = guide_of(work, customer)
-    if guidance is not None:
-        staff = work.find(Staff, guidance.staff)
-        work.context.require_store(staff.store_at(work.now) if staff else None)
+    found = guided(work, customer, changed=False)
+    if found.guidance is not None:
+        work.context.require_store(found.store)
 
 
 RELATIONSHIP_HANDLERS: Final[Handlers] = (

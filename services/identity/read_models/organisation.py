@@ -129,7 +129,7 @@ def list_staff(rows: sa.Connection, wanted: StaffFilter, after: str | None, limi
         ever = sa.select(placements.c.staff).where(placements.c.store.in_(wanted.stores))
         query = query.where(staff.c.staff.in_(ever), store.in_(wanted.stores))
     if wanted.active is not None:
-        query = query.where(staff.c.left_at.is_(None) == wanted.active)
+        query = query.where(staff.c.left_at.is_(None) if wanted.active else staff.c.left_at.is_not(None))
     if after is not None:
         query = query.where(staff.c.code > after)
     return [StaffRow(**{**it, "role": Role(it["role"])}) for it in rows.execute(query).mappings()]
