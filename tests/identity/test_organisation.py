@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from chassis.errors import BadFormat
+from chassis.errors import BadFormat, StoreScope
 from services.identity.application.org_commands import (
     NAME,
     Effect,
@@ -13,10 +13,14 @@ from services.identity.application.org_commands import (
     SetStaffLeft,
     SetStaffShift,
     Upserted,
+    UpsertStore,
 )
+from services.identity.application.relationship_commands import SetOrgSettings
+from services.identity.application.transfer_commands import TransferCustomers
 from services.identity.domain.errors import FutureTimestamp, StaffInactive, StaffNotFound, StoreNotFound
+from services.identity.domain.org_settings import AssignmentRule
 from services.identity.domain.staff import Duties, Role, Staff
-from services.identity.domain.stores import Store, StoreStatus
+from services.identity.domain.stores import Store, StoreFacts, StoreStatus
 from tests.identity.brand import NOON, Brand, refused
 from tests.identity.staffing import Staffing, row
 
@@ -165,3 +169,20 @@ def test_others_are_told_of_stores_and_staff_without_names(staffing: Staffing) -
     assert (hired.staff_id, hired.code, hired.store_id, hired.capacity) == (str(id), "G1", str(store), 10)
     assert (changed.store_id, changed.HasField("effective_time"), changed.capacity) == ("", False, 3)
     assert [it.code for it in staffing.told("StaffLeft")] == ["G1"]
+
+
+def test_who_is_bound_to_a_store_changes_nothing_elsewhere(staffing: Staffing) -> None:
+    here, there = staffing.hire("G1", "S1"), staffing.hire("G2", "S2")
+    bound = staffing.bound_to("S1")
+
+    def do(command: Any) -> Any:
+        return staffing.brand.bus.execute_now(command, bound)
+
+    store = UpsertStore("S2", StoreFacts("Ours now", (), StoreStatus.CLOSED))
+    elsewhere = [store, row("G3", "S2"), row("G2", "S1"), SetStaffLeft(there), SetStaffShift(there, False)]
+    elsewhere += [SetStaffLeft(staffing.store("S9")), TransferCustomers(here, there, None, "LEFT")]
+    elsewhere += [SetOrgSettings(AssignmentRule.ASSIGN_LAST, "UTC")]
+    for command in elsewhere:
+        refused(staffing.brand, StoreScope, lambda command=command: do(command))  # type: ignore[misc]
+    assert [it.reason for it in do(ImportStaff((row("G3", "S2"),)))] == ["STORE_SCOPE"]
+    assert do(row("G3", "S1")).effect is Effect.CREATED

@@ -2,10 +2,12 @@
 
 from collections import Counter
 from datetime import timedelta
+from typing import Any
 from uuid import UUID
 
 import pytest
 
+from chassis.errors import DomainError, StoreScope
 from services.identity.application.org_commands import SetStaffLeft, SetStaffShift
 from services.identity.application.routing_commands import RouteCustomer, Routed, RouteOutcome
 from services.identity.domain.errors import CustomerNotFound, NoStaffAvailable, StaffNotFound
@@ -31,6 +33,11 @@ class Code(Staffing):
     def route(self, node: UUID | None = None, *, key: str = "c", fallback: UUID | None = None) -> Routed:
         done: Routed = self.brand.do(RouteCustomer(key, node or self.node(), self.sharers, fallback))
         return done
+
+    def refuses(self, error: type[DomainError], **details: Any) -> None:
+        """A new customer is refused."""
+        node = self.node()
+        refused(self.brand, error, lambda: self.route(node, **details))
 
 
 @pytest.fixture
@@ -67,7 +74,7 @@ def test_who_is_full_for_today_is_passed_over_until_tomorrow(brand: Brand) -> No
     code.scan(code.node(), direct)  # counts too, though it did not come by this code
 
     assert Counter(code.route().staff for _ in range(5)) == {direct: 1, code.sharers[1]: 2, code.sharers[2]: 2}
-    refused(brand, NoStaffAvailable, code.route)
+    code.refuses(NoStaffAvailable)
     fallback = code.hire("G9", capacity=0)
     last = code.route(fallback=fallback)
     assert (last.staff, last.outcome, last.assigned) == (fallback, RouteOutcome.FALLBACK, True)
@@ -82,7 +89,7 @@ def test_the_day_is_that_of_the_brand(brand: Brand) -> None:
     for _ in range(3):
         code.route()
     brand.clock.set(NOON + timedelta(hours=3))
-    refused(brand, NoStaffAvailable, code.route)
+    code.refuses(NoStaffAvailable)
     brand.clock.set(NOON + timedelta(hours=4))  # midnight in Shanghai
     assert code.route().outcome is RouteOutcome.TURN
 
@@ -94,8 +101,8 @@ def test_nobody_is_led_to_who_is_away_or_has_left(code: Code) -> None:
     assert {code.route().staff for _ in range(4)} == {there}
 
     code.brand.do(SetStaffLeft(there))
-    refused(code.brand, NoStaffAvailable, code.route)
-    refused(code.brand, NoStaffAvailable, lambda: code.route(fallback=left))
+    code.refuses(NoStaffAvailable)
+    code.refuses(NoStaffAvailable, fallback=left)
 
 
 def test_who_has_a_guide_is_led_there_unless_the_last_scan_counts(code: Code) -> None:
@@ -124,5 +131,21 @@ def test_a_customer_of_who_left_is_led_to_a_colleague_and_stays_to_be_transferre
 def test_codes_of_unknown_staff_and_unknown_customers_are_refused(code: Code) -> None:
     store = code.store("S1")
     refused(code.brand, CustomerNotFound, lambda: code.route(store))
-    refused(code.brand, StaffNotFound, lambda: code.route(fallback=store))
+    code.refuses(StaffNotFound, fallback=store)
     assert code.brand.events(Rota.Turned) == []
+
+
+def test_who_is_bound_to_a_store_neither_routes_elsewhere_nor_learns_who_looks_after_others(code: Code) -> None:
+    there = code.hire("G9", "S2")
+    theirs, free = code.node(), code.node()
+    code.scan(theirs, there)
+
+    def route(node: UUID, *staff: UUID) -> Routed:
+        command = RouteCustomer("c", node, staff)
+        done: Routed = code.brand.bus.execute_now(command, code.bound_to("S1"))
+        return done
+
+    here = code.sharers[0]
+    for node, staff in ((free, (here, there)), (free, (here, free)), (theirs, (here,))):
+        refused(code.brand, StoreScope, lambda node=node, staff=staff: route(node, *staff))  # type: ignore[misc]
+    assert route(free, here).staff == here

@@ -53,6 +53,13 @@ def guide_of(work: UnitOfWork, customer: Customer) -> Guidance | None:
     return guide_at(relationships_of(work, customer), work.now)
 
 
+def require_own(work: UnitOfWork, customer: Customer) -> None:
+    """Raises StoreScope for a customer whose guide works elsewhere than the caller may see."""
+    found = guided(work, customer, changed=False)
+    if found.guidance is not None:
+        work.context.require_store(found.store)
+
+
 def relationships_of(work: UnitOfWork, customer: Customer) -> Iterable[Relationship]:
     """Those of all nodes of the customer, as far as there are any."""
     tenant = work.context.tenant

@@ -82,7 +82,9 @@ class Upserted:
 
 
 def upsert_store(command: UpsertStore, work: UnitOfWork) -> Store:
+    """Raises StoreScope."""
     tenant = work.context.tenant
+    work.context.require_store(store_id(tenant, command.code))
     store = work.find(Store, store_id(tenant, command.code))
     if store is None:
         store = Store(store_id(tenant, command.code), tenant, command.code, command.facts, work.now)
@@ -92,8 +94,9 @@ def upsert_store(command: UpsertStore, work: UnitOfWork) -> Store:
 
 
 def upsert_staff(command: UpsertStaff, work: UnitOfWork, vault: Vault) -> Upserted:
-    """Raises StoreNotFound, and StaffInactive for somebody who left and is not taken back."""
+    """Raises StoreScope, StoreNotFound, and StaffInactive for somebody who left and is not taken back."""
     tenant, now = work.context.tenant, work.now
+    work.context.require_store(store_id(tenant, command.store_code))
     store = work.find(Store, store_id(tenant, command.store_code))
     if store is None:
         raise StoreNotFound(field="row.store_code")
@@ -105,6 +108,7 @@ def upsert_staff(command: UpsertStaff, work: UnitOfWork, vault: Vault) -> Upsert
         staff = Staff(id, tenant, command.code, name, command.duties, placement, now)
         work.add(staff)
         return Upserted(staff, Effect.CREATED)
+    work.context.require_store(staff.store_at(now))
     if not command.rehire:
         staff.require_active("row.code")
     version = staff.version
@@ -125,8 +129,8 @@ def import_staff(command: ImportStaff, work: UnitOfWork, vault: Vault) -> Sequen
 
 
 def set_staff_left(command: SetStaffLeft, work: UnitOfWork) -> Staff:
-    """Raises StaffNotFound and FutureTimestamp."""
-    staff = known_staff(work, command.staff, "staff_id")
+    """Raises StoreScope, StaffNotFound and FutureTimestamp."""
+    staff = visible_staff(work, command.staff, "staff_id")
     staff.leave(require_past(command.left_at, work, "leave_time"))
     return staff
 
@@ -138,19 +142,13 @@ def set_staff_shift(command: SetStaffShift, work: UnitOfWork) -> Staff:
     return staff
 
 
-def known_staff(work: UnitOfWork, id: UUID, field: str) -> Staff:
-    """Raises StaffNotFound for `field` of the request."""
+def visible_staff(work: UnitOfWork, id: UUID, field: str) -> Staff:
+    """Somebody of a store that the caller may see. Raises StoreScope, and StaffNotFound for `field` of the request."""
     staff = work.find(Staff, id)
+    work.context.require_store(staff.store_at(work.now) if staff else None)
     if staff is None:
         raise StaffNotFound(field=field)
     return staff
-
-
-def visible_staff(work: UnitOfWork, id: UUID, field: str) -> Staff:
-    """`known_staff` of a store that the caller may see. Raises StoreScope too."""
-    found = work.find(Staff, id)
-    work.context.require_store(found.store_at(work.now) if found else None)
-    return known_staff(work, id, field)
 
 
 def org_handlers(vault: Vault) -> Handlers:

@@ -7,10 +7,17 @@ from uuid import UUID
 
 from chassis.commands import Handlers, UnitOfWork, handler
 from services.identity.application.credit_commands import credit_late_touch
-from services.identity.application.guides import Guided, assign, guide_of, guided, leave_portfolio, relationship_of
-from services.identity.application.org_commands import known_staff
+from services.identity.application.guides import (
+    Guided,
+    assign,
+    guide_of,
+    guided,
+    leave_portfolio,
+    relationship_of,
+    require_own,
+)
+from services.identity.application.org_commands import visible_staff
 from services.identity.application.owners import owner_of, require_past
-from services.identity.domain.customer import Customer
 from services.identity.domain.org_settings import AssignmentRule, OrgSettings, settings_id
 from services.identity.domain.relationships import AssignmentSource, Touch, TouchKind
 from services.identity.domain.staff import Staff
@@ -53,7 +60,8 @@ class RecordGuideTouch:
 
 
 def set_org_settings(command: SetOrgSettings, work: UnitOfWork) -> OrgSettings:
-    """Raises UnknownTimeZone."""
+    """Raises StoreScope and UnknownTimeZone."""
+    work.context.require_store(None)
     tenant = work.context.tenant
     settings = work.find(OrgSettings, settings_id(tenant))
     if settings is None:
@@ -67,14 +75,14 @@ def assign_customer(command: AssignCustomer, work: UnitOfWork) -> Guided:
     """Raises StoreScope, StaffNotFound, StaffInactive and CustomerNotFound."""
     staff = _guide(work, command.staff)
     customer = owner_of(work, command.node, "customer_id")
-    _require_own(work, customer)
+    require_own(work, customer)
     return assign(work, customer, command.node, staff, command.source)
 
 
 def unassign_customer(command: UnassignCustomer, work: UnitOfWork) -> Guided:
     """Also of a customer without a guide. Raises StoreScope and CustomerNotFound."""
     customer = owner_of(work, command.node, "customer_id")
-    _require_own(work, customer)
+    require_own(work, customer)
     guidance = guide_of(work, customer)
     if guidance is None:
         return guided(work, customer, changed=False)
@@ -99,18 +107,9 @@ def record_guide_touch(command: RecordGuideTouch, work: UnitOfWork) -> Guided:
 
 def _guide(work: UnitOfWork, id: UUID) -> Staff:
     """Somebody to whom the caller may assign customers."""
-    found = work.find(Staff, id)
-    work.context.require_store(found.store_at(work.now) if found else None)
-    staff = known_staff(work, id, "staff_id")
+    staff = visible_staff(work, id, "staff_id")
     staff.require_active("staff_id")
     return staff
-
-
-def _require_own(work: UnitOfWork, customer: Customer) -> None:
-    """Raises StoreScope for a customer whose guide works elsewhere than the caller may see."""
-    found = guided(work, customer, changed=False)
-    if found.guidance is not None:
-        work.context.require_store(found.store)
 
 
 RELATIONSHIP_HANDLERS: Final[Handlers] = (

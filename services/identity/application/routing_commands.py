@@ -7,7 +7,7 @@ from typing import Final
 from uuid import UUID
 
 from chassis.commands import Handlers, UnitOfWork, handler
-from services.identity.application.guides import assign, guide_of, settings_of
+from services.identity.application.guides import assign, guide_of, require_own, settings_of
 from services.identity.application.owners import owner_of
 from services.identity.domain.errors import NoStaffAvailable, StaffNotFound
 from services.identity.domain.org_settings import AssignmentRule
@@ -46,9 +46,10 @@ class Routed:
 
 
 def route_customer(command: RouteCustomer, work: UnitOfWork) -> Routed:
-    """Raises CustomerNotFound, StaffNotFound and NoStaffAvailable."""
-    customer = owner_of(work, command.node, "customer_id")
+    """Raises StoreScope, CustomerNotFound, StaffNotFound and NoStaffAvailable."""
     staff = _staff_of(command, work)
+    customer = owner_of(work, command.node, "customer_id")
+    require_own(work, customer)
     guidance = guide_of(work, customer)
     if guidance is not None and _stays(guidance.staff, work):
         return Routed(customer.id, guidance.staff, RouteOutcome.KEPT, assigned=False)
@@ -61,6 +62,8 @@ def _staff_of(command: RouteCustomer, work: UnitOfWork) -> Mapping[UUID, Staff]:
     """Everybody of the code, who must be known, though not at work."""
     ids = [*command.staff, *([command.fallback] if command.fallback else [])]
     found = work.find_all(Staff, ids)
+    for it in ids:
+        work.context.require_store(found[it].store_at(work.now) if it in found else None)
     if len(found) < len(set(ids)):
         raise StaffNotFound(field="staff_ids")
     return found

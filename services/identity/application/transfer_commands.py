@@ -9,7 +9,7 @@ from uuid import UUID
 from chassis.commands import Handlers, UnitOfWork, handler
 from chassis.due_times import Timer
 from services.identity.application.guides import portfolio_of
-from services.identity.application.org_commands import known_staff
+from services.identity.application.org_commands import visible_staff
 from services.identity.application.owners import canonical, fetch_owners
 from services.identity.domain.errors import SameStaff
 from services.identity.domain.portfolios import PARTS, Portfolio, portfolio_id
@@ -40,11 +40,11 @@ class AdvanceTransfer:
 
 
 def transfer_customers(command: TransferCustomers, work: UnitOfWork) -> Transfer:
-    """Raises SameStaff, StaffNotFound and StaffInactive (for the colleague)."""
+    """Raises SameStaff, StoreScope, StaffNotFound and StaffInactive (for the colleague)."""
     if command.from_staff == command.to_staff:
         raise SameStaff(field="to_staff_id")
-    known_staff(work, command.from_staff, "from_staff_id")
-    known_staff(work, command.to_staff, "to_staff_id").require_active("to_staff_id")
+    visible_staff(work, command.from_staff, "from_staff_id")
+    visible_staff(work, command.to_staff, "to_staff_id").require_active("to_staff_id")
     at = max(work.now, command.effective_at or work.now)
     transfer = Transfer(
         work.new_id(),
