@@ -7,6 +7,7 @@ from functools import partial
 
 import structlog
 
+from chassis.consumer import Subscription
 from chassis.event_store import PostgresEventStore
 from chassis.kit import Kit
 from chassis.service import Service
@@ -20,11 +21,13 @@ from services.identity.adapters.org_servicer import OrgServicer
 from services.identity.adapters.privacy_servicer import PrivacyServicer
 from services.identity.adapters.unsealing import Unsealer
 from services.identity.application.handlers import handlers
+from services.identity.application.policies import CONCERNS, react
 from services.identity.application.published_events import PRIVATE, partition_key, publish
 from services.identity.application.transfer_commands import TRANSFER_DUE, transfer_due
 from services.identity.application.vault import KeyWrap, Vault
 from services.identity.domain.identifiers import IdentifierReader
 from services.identity.read_models.customer_directory import CustomerDirectoryProjection
+from services.identity.read_models.guide_boards import GuideBoardsProjection
 from services.identity.read_models.identity_statistics import IdentityStatisticsProjection
 from services.identity.read_models.merge_history import MergeHistoryProjection
 from services.identity.read_models.organisation import OrganisationProjection
@@ -59,7 +62,9 @@ def service(settings: Settings) -> Service:
             IdentityStatisticsProjection(),
             MergeHistoryProjection(),
             OrganisationProjection(),
+            GuideBoardsProjection(),
         ],
+        subscriptions=lambda kit: [Subscription("identity", ["tracking"], react, events=CONCERNS)],
         timers={TRANSFER_DUE: transfer_due},
         one_shots={"rewrap": partial(rewrap_keys, wrap)},
     )

@@ -9,6 +9,8 @@ from uuid import UUID, uuid4
 
 import grpc
 import pytest
+from google.type.date_pb2 import Date
+from google.type.money_pb2 import Money
 
 from chassis.clock import ReplayClock
 from chassis.commands import CommandBus
@@ -30,6 +32,7 @@ from scrm.identity.v1.org_service_pb2_grpc import OrgServiceStub, add_OrgService
 from services.identity.adapters.key_table import SqlKeyTable
 from services.identity.adapters.org_servicer import OrgServicer
 from services.identity.adapters.unsealing import Unsealer
+from services.identity.application.credit_commands import CreditOrder
 from services.identity.application.handlers import handlers
 from services.identity.application.resolving import ResolveIdentity
 from services.identity.application.transfer_commands import TRANSFER_DUE, transfer_due
@@ -37,6 +40,7 @@ from services.identity.application.vault import KeyWrap, Vault
 from services.identity.domain.identifiers import GivenIdentifier, IdentifierReader
 from services.identity.domain.staff import staff_id
 from services.identity.domain.stores import store_id
+from services.identity.read_models.guide_boards import GuideBoardsProjection
 from services.identity.read_models.organisation import OrganisationProjection
 from tests.conftest import DatabaseFactory
 from tests.identity.brand import MIGRATIONS, NOON, ROOT_KEY, SECRET
@@ -53,7 +57,7 @@ class Caller:
     def __init__(self, channel: grpc.aio.Channel, credentials: Credentials, bus: CommandBus) -> None:
         self._credentials = credentials
         self._stub: Any = OrgServiceStub(channel)
-        self._bus = bus
+        self.bus = bus
         self._position = "0"
 
     async def call(
@@ -82,7 +86,7 @@ class Caller:
     async def customer(self, number: int) -> str:
         reading = IdentifierReader(SECRET).read("acme", [GivenIdentifier("phone", f"+86138{number:08}")])
         with entered(Context("acme", "test")):
-            made = await self._bus.execute(ResolveIdentity(reading))
+            made = await self.bus.execute(ResolveIdentity(reading))
         return str(made.customer_id)
 
 
@@ -100,7 +104,7 @@ def serve(database: DatabaseFactory, credentials: Credentials, loop: asyncio.Abs
         store, clock, wrap = PostgresEventStore(made.writer_dsn), ReplayClock(NOON), KeyWrap(ROOT_KEY)
         bus, read_models = CommandBus(store, clock, handlers(Vault(wrap, SqlKeyTable))), ReadModels(made.reader_dsn)
         loops: list[Loop] = [
-            Projector([OrganisationProjection()], store.engine, store),
+            Projector([OrganisationProjection(), GuideBoardsProjection()], store.engine, store),
             TimerLoop(bus, {TRANSFER_DUE: transfer_due}, store.engine, clock),
         ]
         running = [asyncio.create_task(it.run()) for it in loops]
@@ -279,6 +283,66 @@ def test_a_transfer_is_carried_out_by_its_timers(serve: Serve) -> None:
     serve(check)
 
 
+def test_boards_are_shown_day_by_day_for_at_most_92_days(serve: Serve) -> None:
+    async def check(caller: Caller) -> None:
+        await caller.furnish()
+        customer = await caller.customer(1)
+        scan = pb.RecordGuideTouchRequest(
+            request_id=str(uuid4()), customer_id=customer, staff_id=str(G1), kind=org_pb2.TOUCH_KIND_SCAN
+        )
+        scanned = await caller.call("RecordGuideTouch", scan)
+        assert (scanned.changed, scanned.guidance.staff_id) == (True, str(G1))
+        paid = CreditOrder(UUID(customer), uuid4(), "", "", 99_50, "CNY", NOON)
+        with entered(Context("acme", "test")):
+            await caller.bus.execute(paid)
+
+        may = {"first_day": Date(year=2026, month=5, day=1), "last_day": Date(year=2026, month=7, day=31)}
+        of_guide = pb.GetGuideBoardRequest(staff_id=str(G1), **may)
+        of_store = pb.GetStoreBoardRequest(store_id=str(S1), **may)
+        for name, request in (("GetGuideBoard", of_guide), ("GetStoreBoard", of_store)):
+            (day,) = await board(caller, name, request)
+            assert (day.day, day.new_customers, day.scans, day.clicks) == (may["first_day"], 1, 1, 0)
+            money = Money(currency_code="CNY", units=99, nanos=500_000_000)
+            assert [(it.orders, it.net) for it in day.revenues] == [(1, money)]
+            assert (await caller.refused(name, request, scopes=GUIDE, stores=[S2])).reason == "STORE_SCOPE"
+            request.last_day.CopyFrom(Date(year=2026, month=8, day=1))
+            assert (await caller.refused(name, request)).reason == "OUT_OF_RANGE"
+            request.last_day.CopyFrom(Date(year=2026, month=2, day=30))
+            assert (await caller.refused(name, request)).reason == "BAD_FORMAT"
+
+    serve(check)
+
+
+def test_a_code_of_several_staff_leads_to_one_of_them(serve: Serve) -> None:
+    async def check(caller: Caller) -> None:
+        await caller.furnish()
+        customers = [await caller.customer(it) for it in range(2)]
+        routed = [await caller.call("RouteCustomer", route(it)) for it in customers]
+        assert {it.staff_id for it in routed} == {str(G1), str(G2)}
+        assert {(it.outcome, it.assigned) for it in routed} == {(org_pb2.ROUTE_OUTCOME_TURN, True)}
+        again = await caller.call("RouteCustomer", route(customers[0]))
+        assert (again.staff_id, again.outcome) == (routed[0].staff_id, org_pb2.ROUTE_OUTCOME_KEPT)
+
+        for it in (G1, G2):
+            off = pb.SetStaffShiftRequest(request_id=str(uuid4()), staff_id=str(it), on_shift=False)
+            assert not (await caller.call("SetStaffShift", off)).staff.on_shift
+        third = await caller.customer(3)
+        assert (await caller.refused("RouteCustomer", route(third))).reason == "NO_STAFF_AVAILABLE"
+
+    serve(check)
+
+
+async def board(caller: Caller, name: str, request: Any) -> list[org_pb2.BoardDay]:
+    """The board once it shows revenue, which was not written over gRPC."""
+    deadline = monotonic() + 20
+    while True:
+        days: list[org_pb2.BoardDay] = list((await caller.call(name, request)).days)
+        if any(it.revenues for it in days):
+            return days
+        assert monotonic() < deadline, "the board does not show the order"
+        await asyncio.sleep(0.01)
+
+
 async def transferred(caller: Caller, transfer: str) -> org_pb2.Transfer:
     """The transfer once it has ended."""
     deadline = monotonic() + 20
@@ -288,6 +352,12 @@ async def transferred(caller: Caller, transfer: str) -> org_pb2.Transfer:
             return found  # type: ignore[no-any-return]
         assert monotonic() < deadline, "the timers of the transfer do not go off"
         await asyncio.sleep(0.01)
+
+
+def route(customer: str) -> pb.RouteCustomerRequest:
+    return pb.RouteCustomerRequest(
+        request_id=str(uuid4()), customer_id=customer, code_key="c", staff_ids=[str(G1), str(G2)]
+    )
 
 
 def assignment(customer: str, staff: UUID) -> pb.AssignCustomerRequest:

@@ -16,6 +16,7 @@ from chassis.validation import RequestValidator
 from scrm.identity.v1 import org_pb2
 from scrm.identity.v1 import org_service_pb2 as pb
 from services.identity.adapters import org_wire as wire
+from services.identity.adapters.board_methods import BoardMethods
 from services.identity.adapters.guide_methods import GuideMethods
 from services.identity.adapters.unsealing import Unsealer
 from services.identity.adapters.wire import given_instant
@@ -29,12 +30,12 @@ BY_CODE: Final = Keyset(str)
 SEES_NAMES: Final = "identity.pii"
 
 
-class OrgServicer(GuideMethods):
+class OrgServicer(GuideMethods, BoardMethods):
     """One method per RPC; refusals are raised, and answered by the steps around."""
 
     def __init__(self, bus: CommandBus, read_models: ReadModels, clock: Clock, unsealer: Unsealer) -> None:
-        super().__init__(bus, clock)
-        self._read_models = read_models
+        GuideMethods.__init__(self, bus, clock)
+        BoardMethods.__init__(self, bus, read_models, clock)
         self._unsealer = unsealer
         self._validator = RequestValidator()
 

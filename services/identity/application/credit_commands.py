@@ -1,6 +1,6 @@
 """Orders are credited to guides as tracking reports them, and anew when a scan or click is heard of late."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 from uuid import UUID
@@ -17,7 +17,8 @@ from services.identity.domain.stores import Store, store_id
 
 @dataclass(frozen=True, slots=True)
 class CreditOrder:
-    """An order of `node` was paid; the codes of guide and store are those on the order, empty for none."""
+    """An order of `node` was paid, or paid otherwise than reported before; the codes of guide and store are those on the order, empty
+    for none."""
 
     node: UUID
     order: UUID
@@ -25,16 +26,6 @@ class CreditOrder:
     store_code: str
     net: int
     currency: str
-    paid_at: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class ReviseCredit:
-    """An order was paid otherwise than reported before."""
-
-    node: UUID
-    order: UUID
-    net: int
     paid_at: datetime
 
 
@@ -64,14 +55,6 @@ def credit_order(command: CreditOrder, work: UnitOfWork) -> None:
         command.paid_at,
     )
     _decide(work, customer, _sales(work, command.node), sale)
-
-
-def revise_credit(command: ReviseCredit, work: UnitOfWork) -> None:
-    """Nothing happens for an order that was never credited."""
-    customer, sales = canonical(work, command.node), work.find(Sales, sales_id(work.context.tenant, command.node))
-    if customer is not None and sales is not None and command.order in sales.sales:
-        sale = replace(sales.sales[command.order], net=command.net, paid_at=command.paid_at)
-        _decide(work, customer, sales, sale)
 
 
 def reduce_credit(command: ReduceCredit, work: UnitOfWork) -> None:
@@ -108,6 +91,5 @@ def _sales(work: UnitOfWork, node: UUID) -> Sales:
 
 CREDIT_HANDLERS: Final[Handlers] = (
     handler(CreditOrder, credit_order, loads=lambda command: (command.node,)),
-    handler(ReviseCredit, revise_credit, loads=lambda command: (command.node,)),
     handler(ReduceCredit, reduce_credit, loads=lambda command: (command.node,)),
 )
