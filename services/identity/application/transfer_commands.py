@@ -41,9 +41,9 @@ class AdvanceTransfer:
 
 def transfer_customers(command: TransferCustomers, work: UnitOfWork) -> Transfer:
     """Raises SameStaff, StoreScope, StaffNotFound and StaffInactive (for the colleague)."""
+    visible_staff(work, command.from_staff, "from_staff_id")
     if command.from_staff == command.to_staff:
         raise SameStaff(field="to_staff_id")
-    visible_staff(work, command.from_staff, "from_staff_id")
     visible_staff(work, command.to_staff, "to_staff_id").require_active("to_staff_id")
     at = max(work.now, command.effective_at or work.now)
     transfer = Transfer(
