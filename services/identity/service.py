@@ -4,6 +4,7 @@ import asyncio
 import sys
 from collections.abc import Sequence
 from functools import partial
+from uuid import UUID
 
 import structlog
 
@@ -20,12 +21,15 @@ from services.identity.adapters.key_table import SqlKeyTable, rewrap
 from services.identity.adapters.org_servicer import OrgServicer
 from services.identity.adapters.privacy_servicer import PrivacyServicer
 from services.identity.adapters.unsealing import Unsealer
+from services.identity.application.attribute_commands import EndMinority
+from services.identity.application.attribute_upsert import COMING_OF_AGE
 from services.identity.application.handlers import handlers
 from services.identity.application.policies import CONCERNS, react
 from services.identity.application.published_events import PRIVATE, partition_key, publish
 from services.identity.application.transfer_commands import TRANSFER_DUE, transfer_due
 from services.identity.application.vault import KeyWrap, Vault
 from services.identity.domain.identifiers import IdentifierReader
+from services.identity.read_models.attribute_values import AttributeValuesProjection
 from services.identity.read_models.customer_directory import CustomerDirectoryProjection
 from services.identity.read_models.guide_boards import GuideBoardsProjection
 from services.identity.read_models.identity_statistics import IdentityStatisticsProjection
@@ -41,7 +45,7 @@ def service(settings: Settings) -> Service:
     reader = IdentifierReader(settings.hash_key, region=settings.region, regions=settings.regions)
 
     def servicer(kit: Kit) -> IdentityServicer:
-        return IdentityServicer(kit.bus, kit.read_models, reader, kit.clock)
+        return IdentityServicer(kit.bus, kit.read_models, reader, kit.clock, Unsealer(wrap))
 
     wrap = KeyWrap(settings.keys)
 
@@ -61,11 +65,12 @@ def service(settings: Settings) -> Service:
             CustomerDirectoryProjection(),
             IdentityStatisticsProjection(),
             MergeHistoryProjection(),
+            AttributeValuesProjection(),
             OrganisationProjection(),
             GuideBoardsProjection(),
         ],
         subscriptions=lambda kit: [Subscription("identity", ["tracking"], react, events=CONCERNS)],
-        timers={TRANSFER_DUE: transfer_due},
+        timers={COMING_OF_AGE: lambda timer: EndMinority(UUID(timer.key)), TRANSFER_DUE: transfer_due},
         one_shots={"rewrap": partial(rewrap_keys, wrap)},
     )
 

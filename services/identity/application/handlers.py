@@ -1,6 +1,7 @@
 """Every command of identity with its handler."""
 
 from chassis.commands import Handlers, handler
+from services.identity.application.attribute_commands import attribute_handlers
 from services.identity.application.commands import resolve_handlers
 from services.identity.application.consent_commands import (
     RecordConsent,
@@ -29,6 +30,7 @@ from services.identity.application.merge_commands import (
     unmerge_customer,
 )
 from services.identity.application.org_commands import org_handlers
+from services.identity.application.pii_views import PII_HANDLERS
 from services.identity.application.relationship_commands import RELATIONSHIP_HANDLERS
 from services.identity.application.routing_commands import ROUTING_HANDLERS
 from services.identity.application.transfer_commands import TRANSFER_HANDLERS
@@ -41,7 +43,9 @@ def handlers(vault: Vault) -> Handlers:
         *resolve_handlers(vault),
         *_link_handlers(vault),
         *_merge_handlers(vault),
-        *_CONSENT,
+        *_consent_handlers(vault),
+        *attribute_handlers(vault),
+        *PII_HANDLERS,
         *org_handlers(vault),
         *RELATIONSHIP_HANDLERS,
         *TRANSFER_HANDLERS,
@@ -70,8 +74,13 @@ def _merge_handlers(vault: Vault) -> Handlers:
     ]
 
 
-_CONSENT: Handlers = [
-    handler(RecordConsent, record_consent, loads=lambda command: (command.node,)),
-    handler(WithdrawConsent, withdraw_consent, loads=lambda command: (command.node,)),
-    handler(SetChannelReachability, set_channel_reachability, loads=lambda command: (command.node,)),
-]
+def _consent_handlers(vault: Vault) -> Handlers:
+    return [
+        handler(RecordConsent, record_consent, loads=lambda command: (command.node,)),
+        handler(WithdrawConsent, withdraw_consent, loads=lambda command: (command.node,)),
+        handler(
+            SetChannelReachability,
+            lambda command, work: set_channel_reachability(command, work, vault),
+            loads=lambda command: (command.node,),
+        ),
+    ]

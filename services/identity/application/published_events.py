@@ -11,6 +11,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from chassis.log import Recorded
 from scrm.identity.v1 import consent_pb2, customer_pb2
 from scrm.identity.v1 import events_pb2 as pb
+from services.identity.application.published_attributes import PRIVATE_ATTRIBUTES, attribute_key, of_attributes
 from services.identity.application.published_org import PRIVATE_OF_ORG, of_org, org_key
 from services.identity.domain.claim import IdentifierClaim
 from services.identity.domain.consent import Permissions, Reachability, Statement
@@ -31,15 +32,22 @@ PRIVATE: Final = frozenset[type](
         Merge.Made,
         Permissions.Opened,
         Merge.Undone,
+        *PRIVATE_ATTRIBUTES,
+        *PRIVATE_OF_ORG,
     }
-    | PRIVATE_OF_ORG
 )
 """Domain events that nobody else is ever told of: the customer's side of the same change is, or it concerns identity alone."""
 
 
 def publish(recorded: Recorded) -> Sequence[Message] | None:
     """The messages for an event; None for a private one."""
-    return _of_customer(recorded) or _of_claim(recorded) or _of_permissions(recorded) or of_org(recorded)
+    return (
+        _of_customer(recorded)
+        or _of_claim(recorded)
+        or _of_permissions(recorded)
+        or of_attributes(recorded)
+        or of_org(recorded)
+    )
 
 
 def _of_customer(recorded: Recorded) -> Sequence[Message] | None:
@@ -116,7 +124,7 @@ def partition_key(recorded: Recorded) -> UUID:
             return node
         case IdentifierClaim.Reassigned(customer=customer):
             return customer
-    return org_key(recorded) or recorded.event.originator_id
+    return attribute_key(recorded) or org_key(recorded) or recorded.event.originator_id
 
 
 def _created(event: Customer.Registered) -> Iterator[Message]:
