@@ -7,14 +7,22 @@ from uuid import UUID
 from chassis.aggregate import Aggregate
 from chassis.context import Context
 from chassis.unit_of_work import replay
+from services.identity.application.credit_commands import CreditOrder, ReduceCredit
 from services.identity.application.guides import Guided
-from services.identity.application.org_commands import Upserted, UpsertStaff, UpsertStore
+from services.identity.application.org_commands import (
+    SetStaffLeft,
+    SetStaffShift,
+    Upserted,
+    UpsertStaff,
+    UpsertStore,
+)
 from services.identity.application.relationship_commands import (
     AssignCustomer,
     RecordGuideTouch,
     SetOrgSettings,
     UnassignCustomer,
 )
+from services.identity.application.routing_commands import RouteCustomer
 from services.identity.application.transfer_commands import AdvanceTransfer, TransferCustomers
 from services.identity.domain.org_settings import AssignmentRule
 from services.identity.domain.relationships import (
@@ -113,3 +121,21 @@ class Staffing:
         found = replay(stream) if stream else None
         assert found is None or isinstance(found, kind)
         return found
+
+
+def everything_organised(brand: Brand, node: UUID) -> None:
+    """Everything that can happen to stores, staff and guides happens once; the name of a guide is Mei Lan."""
+    staffing = Staffing(brand)
+    one, other = staffing.hire("G1", "S1", name="Mei Lan"), staffing.hire("G2", "S2")
+    staffing.open_store("S1", "East")
+    brand.do(row("G1", "S2", name="Mei Lan"))
+    staffing.decide(AssignmentRule.ASSIGN_LAST)
+    staffing.scan(node, one)
+    brand.do(RouteCustomer("c", node, (other,)))
+    order = UUID(int=7)
+    brand.do(CreditOrder(node, order, "", "", 100, "CNY", brand.clock.now()))
+    brand.do(ReduceCredit(node, order, 40))
+    staffing.carry_out(staffing.transfer(other, one))
+    staffing.unassign(node)
+    brand.do(SetStaffShift(other, False))
+    brand.do(SetStaffLeft(one))

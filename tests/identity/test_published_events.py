@@ -18,6 +18,7 @@ from services.identity.domain.consent import Purpose
 from services.identity.domain.customer import Customer
 from tests.identity.brand import Brand
 from tests.identity.people import everything_told
+from tests.identity.staffing import everything_organised
 
 SECRETS = (
     "13800000001",
@@ -29,6 +30,7 @@ SECRETS = (
     "Ann Lee",
     "2015-01-0",
     "Leo",
+    "Mei Lan",
 )
 
 
@@ -57,6 +59,7 @@ def eventful() -> Brand:
     brand.do(WithdrawConsent(one, Purpose.MARKETING, "SMS", "SMS_REPLY"))
     brand.do(SetChannelReachability(one, "OA", True, "FOLLOWED"))
     everything_told(brand, one)
+    everything_organised(brand, one)
     return brand
 
 
