@@ -31,6 +31,7 @@ from services.identity.application.vault import KeyWrap, Vault
 from services.identity.domain.identifiers import IdentifierReader
 from services.identity.read_models.attribute_values import AttributeValuesProjection
 from services.identity.read_models.customer_directory import CustomerDirectoryProjection
+from services.identity.read_models.customer_guides import CustomerGuidesProjection
 from services.identity.read_models.guide_boards import GuideBoardsProjection
 from services.identity.read_models.identity_statistics import IdentityStatisticsProjection
 from services.identity.read_models.merge_history import MergeHistoryProjection
@@ -68,6 +69,7 @@ def service(settings: Settings) -> Service:
             AttributeValuesProjection(),
             OrganisationProjection(),
             GuideBoardsProjection(),
+            CustomerGuidesProjection(),
         ],
         subscriptions=lambda kit: [Subscription("identity", ["tracking"], react, events=CONCERNS)],
         timers={COMING_OF_AGE: lambda timer: EndMinority(UUID(timer.key)), TRANSFER_DUE: transfer_due},

@@ -26,9 +26,12 @@ from chassis.status import Refusal, refusal
 from chassis.telemetry import Metrics, Tracing
 from chassis.timers import TimerLoop
 from deploy.local.credentials import Credentials
-from scrm.identity.v1 import org_pb2
+from scrm.identity.v1 import customer_pb2, org_pb2
+from scrm.identity.v1 import identity_service_pb2 as identity_pb
 from scrm.identity.v1 import org_service_pb2 as pb
+from scrm.identity.v1.identity_service_pb2_grpc import IdentityServiceStub, add_IdentityServiceServicer_to_server
 from scrm.identity.v1.org_service_pb2_grpc import OrgServiceStub, add_OrgServiceServicer_to_server
+from services.identity.adapters.grpc_servicer import IdentityServicer
 from services.identity.adapters.key_table import SqlKeyTable
 from services.identity.adapters.org_servicer import OrgServicer
 from services.identity.adapters.unsealing import Unsealer
@@ -40,7 +43,11 @@ from services.identity.application.vault import KeyWrap, Vault
 from services.identity.domain.identifiers import GivenIdentifier, IdentifierReader
 from services.identity.domain.staff import staff_id
 from services.identity.domain.stores import store_id
+from services.identity.read_models.attribute_values import AttributeValuesProjection
+from services.identity.read_models.customer_directory import CustomerDirectoryProjection
+from services.identity.read_models.customer_guides import CustomerGuidesProjection
 from services.identity.read_models.guide_boards import GuideBoardsProjection
+from services.identity.read_models.merge_history import MergeHistoryProjection
 from services.identity.read_models.organisation import OrganisationProjection
 from tests.conftest import DatabaseFactory
 from tests.identity.brand import MIGRATIONS, NOON, ROOT_KEY, SECRET
@@ -51,12 +58,22 @@ S1, S2 = (store_id("acme", it) for it in ("S1", "S2"))
 G1, G2 = (staff_id("acme", it) for it in ("G1", "G2"))
 
 
+PROJECTIONS = (
+    CustomerDirectoryProjection(),
+    OrganisationProjection(),
+    GuideBoardsProjection(),
+    CustomerGuidesProjection(),
+    MergeHistoryProjection(),
+    AttributeValuesProjection(),
+)
+
+
 class Caller:
     """Calls the organisation of acme; `stores` are those that the token is bound to."""
 
     def __init__(self, channel: grpc.aio.Channel, credentials: Credentials, bus: CommandBus) -> None:
         self._credentials = credentials
-        self._stub: Any = OrgServiceStub(channel)
+        self._stubs = OrgServiceStub(channel), IdentityServiceStub(channel)
         self.bus = bus
         self._position = "0"
 
@@ -66,7 +83,8 @@ class Caller:
         """Reads wait for what was written before."""
         token = self._credentials.mint("acme", scopes, stores=stores)
         headers = (("authorization", f"Bearer {token}"), ("scrm-position", self._position))
-        calling = getattr(self._stub, name)(request, metadata=headers, timeout=20)
+        stub = next(it for it in self._stubs if hasattr(it, name))
+        calling = getattr(stub, name)(request, metadata=headers, timeout=20)
         answer = await calling
         self._position = dict(await calling.trailing_metadata()).get("scrm-position", self._position)
         return answer
@@ -104,14 +122,21 @@ def serve(database: DatabaseFactory, credentials: Credentials, loop: asyncio.Abs
         store, clock, wrap = PostgresEventStore(made.writer_dsn), ReplayClock(NOON), KeyWrap(ROOT_KEY)
         bus, read_models = CommandBus(store, clock, handlers(Vault(wrap, SqlKeyTable))), ReadModels(made.reader_dsn)
         loops: list[Loop] = [
-            Projector([OrganisationProjection(), GuideBoardsProjection()], store.engine, store),
+            Projector(PROJECTIONS, store.engine, store),
             TimerLoop(bus, {TRANSFER_DUE: transfer_due}, store.engine, clock),
         ]
         running = [asyncio.create_task(it.run()) for it in loops]
         verifier = Verifier(await KeySet.opened(str(credentials.jwks)), "scrm-local")
         gate = Gate("identity", verifier, Metrics(), Tracing(), wait_for=read_models.wait_for)
-        servicer = OrgServicer(bus, read_models, clock, Unsealer(wrap))
-        server = GrpcServer(gate, [(add_OrgServiceServicer_to_server, servicer)])
+        unsealer = Unsealer(wrap)
+        identity = IdentityServicer(bus, read_models, IdentifierReader(SECRET), clock, unsealer)
+        server = GrpcServer(
+            gate,
+            [
+                (add_OrgServiceServicer_to_server, OrgServicer(bus, read_models, clock, unsealer)),
+                (add_IdentityServiceServicer_to_server, identity),
+            ],
+        )
         bus.start()
         port = await server.start("127.0.0.1:0")
         async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
@@ -228,6 +253,42 @@ def test_who_is_bound_to_a_store_sees_that_store_only(serve: Serve) -> None:
         assert (found.guidance.staff_id, found.guidance.store_id) == (str(G1), str(S1))
 
     serve(check)
+
+
+def test_who_is_bound_to_a_store_sees_the_customers_of_its_guides_only(serve: Serve) -> None:
+    async def check(caller: Caller) -> None:
+        await caller.furnish()
+        bound: Any = {"scopes": GUIDE, "stores": [S1]}
+        mine, theirs, free = [await caller.customer(it) for it in range(3)]
+        await caller.call("AssignCustomer", assignment(mine, G1))
+        await caller.call("AssignCustomer", assignment(theirs, G2))
+
+        everybody = await caller.call("ListCustomers", identity_pb.ListCustomersRequest())
+        listed = await caller.call("ListCustomers", identity_pb.ListCustomersRequest(), **bound)
+        assert {it.customer_id for it in everybody.customers} == {mine, theirs, free}
+        assert [it.customer_id for it in listed.customers] == [mine]
+        for name in ("GetCustomer", "GetMergeHistory", "GetAttributes"):
+            request = getattr(identity_pb, f"{name}Request")
+            await caller.call(name, request(customer_id=mine), **bound)
+            for it in (theirs, free, str(uuid4())):
+                assert (await caller.refused(name, request(customer_id=it), **bound)).reason == "STORE_SCOPE"
+
+        found = [identity_pb.LookupCustomerRequest(identifier=phone(it)) for it in (0, 1, 2, 9)]
+        assert (await caller.call("LookupCustomer", found[0], **bound)).customer.customer_id == mine
+        for lookup in found[1:]:
+            assert (await caller.refused("LookupCustomer", lookup, **bound)).reason == "STORE_SCOPE"
+        assert (await caller.refused("LookupCustomer", found[3])).reason == "CUSTOMER_NOT_FOUND"
+        one, other = identity_pb.Trace(customer_id=mine), identity_pb.Trace(customer_id=theirs)
+        explaining = identity_pb.ExplainIdentityRequest(one=one, other=other)
+        previewing = identity_pb.PreviewMergeRequest(survivor_id=mine, loser_id=theirs)
+        for name, request in (("ExplainIdentity", explaining), ("PreviewMerge", previewing)):
+            assert (await caller.refused(name, request, **bound)).reason == "STORE_SCOPE"
+
+    serve(check)
+
+
+def phone(number: int) -> customer_pb2.Identifier:
+    return customer_pb2.Identifier(namespace="phone", value=f"+86138{number:08}")
 
 
 def test_unknown_things_are_not_found_by_who_is_bound_to_no_store(serve: Serve) -> None:

@@ -84,6 +84,13 @@ async def get_guide(bus: CommandBus, node: UUID, at: datetime) -> tuple[Customer
     return customer, guide
 
 
+async def require_own_customer(bus: CommandBus, node: UUID, at: datetime) -> None:
+    """Raises StoreScope unless the caller may see the customer of the node: whoever is bound to stores sees the customers of the
+    guides there, and does not learn whether there are others."""
+    if current().stores is not None:
+        await get_guide(bus, node, at)
+
+
 async def guide_of(bus: CommandBus, customer: Customer, at: datetime) -> Guide | None:
     """Who looks after the customer at `at`, whether the caller may see that or not."""
     found = await _all(bus, Relationship, [relationship_id(customer.tenant, it) for it in customer.nodes])
