@@ -29,11 +29,14 @@ from deploy.local.credentials import Credentials
 from scrm.identity.v1 import customer_pb2, org_pb2
 from scrm.identity.v1 import identity_service_pb2 as identity_pb
 from scrm.identity.v1 import org_service_pb2 as pb
+from scrm.identity.v1 import privacy_service_pb2 as privacy_pb
 from scrm.identity.v1.identity_service_pb2_grpc import IdentityServiceStub, add_IdentityServiceServicer_to_server
 from scrm.identity.v1.org_service_pb2_grpc import OrgServiceStub, add_OrgServiceServicer_to_server
+from scrm.identity.v1.privacy_service_pb2_grpc import PrivacyServiceStub, add_PrivacyServiceServicer_to_server
 from services.identity.adapters.grpc_servicer import IdentityServicer
 from services.identity.adapters.key_table import SqlKeyTable
 from services.identity.adapters.org_servicer import OrgServicer
+from services.identity.adapters.privacy_servicer import PrivacyServicer
 from services.identity.adapters.unsealing import Unsealer
 from services.identity.application.credit_commands import CreditOrder
 from services.identity.application.handlers import handlers
@@ -73,7 +76,7 @@ class Caller:
 
     def __init__(self, channel: grpc.aio.Channel, credentials: Credentials, bus: CommandBus) -> None:
         self._credentials = credentials
-        self._stubs = OrgServiceStub(channel), IdentityServiceStub(channel)
+        self._stubs = OrgServiceStub(channel), IdentityServiceStub(channel), PrivacyServiceStub(channel)
         self.bus = bus
         self._position = "0"
 
@@ -135,6 +138,7 @@ def serve(database: DatabaseFactory, credentials: Credentials, loop: asyncio.Abs
             [
                 (add_OrgServiceServicer_to_server, OrgServicer(bus, read_models, clock, unsealer)),
                 (add_IdentityServiceServicer_to_server, identity),
+                (add_PrivacyServiceServicer_to_server, PrivacyServicer(bus)),
             ],
         )
         bus.start()
@@ -267,8 +271,8 @@ def test_who_is_bound_to_a_store_sees_the_customers_of_its_guides_only(serve: Se
         listed = await caller.call("ListCustomers", identity_pb.ListCustomersRequest(), **bound)
         assert {it.customer_id for it in everybody.customers} == {mine, theirs, free}
         assert [it.customer_id for it in listed.customers] == [mine]
-        for name in ("GetCustomer", "GetMergeHistory", "GetAttributes"):
-            request = getattr(identity_pb, f"{name}Request")
+        for name in ("GetCustomer", "GetMergeHistory", "GetAttributes", "GetPermissions"):
+            request = getattr(privacy_pb if name == "GetPermissions" else identity_pb, f"{name}Request")
             await caller.call(name, request(customer_id=mine), **bound)
             for it in (theirs, free, str(uuid4())):
                 assert (await caller.refused(name, request(customer_id=it), **bound)).reason == "STORE_SCOPE"
