@@ -13,7 +13,7 @@ from chassis.context import Context
 from chassis.envelope import Incoming, event_name
 from scrm.tracking.v1 import events_pb2 as tracking
 from services.identity.application.credit_commands import CreditOrder, ReduceCredit
-from services.identity.application.policies import CONCERNS, POLICIES, react
+from services.identity.application.credit_policies import CONCERNS, POLICIES, react
 from services.identity.application.relationship_commands import RecordGuideTouch
 from services.identity.domain.relationships import Touch, TouchKind
 from services.identity.domain.sales import Credit, CreditRule, Sale, Sales, credit
@@ -190,7 +190,7 @@ CREDITED = CreditOrder(NODE, ORDER, "G1", "S1", 9990, "CNY", NOON)
     ],
 )
 def test_what_tracking_reports_of_orders_becomes_commands(message: Message, commands: tuple[object, ...]) -> None:
-    context, kind = Context.system("acme", "consume/identity"), message.DESCRIPTOR.full_name
+    context, kind = Context.system("acme", "consume/identity_credits"), message.DESCRIPTOR.full_name
     content = message.SerializeToString()
     incoming = Incoming("s", 1, 1, 0, 1, "acme", kind, str(NODE), 0, "s/1/1", NOON, context, content)
     assert tuple(react(incoming)) == commands

@@ -17,6 +17,7 @@ from services.identity.domain import errors
 from services.identity.domain.consent import Purpose
 from services.identity.domain.customer import Customer
 from tests.identity.brand import Brand
+from tests.identity.engagements import engage
 from tests.identity.people import everything_told
 from tests.identity.staffing import everything_organised
 
@@ -59,6 +60,7 @@ def eventful() -> Brand:
     brand.do(WithdrawConsent(one, Purpose.MARKETING, "SMS", "SMS_REPLY"))
     brand.do(SetChannelReachability(one, "OA", True, "FOLLOWED"))
     everything_told(brand, one)
+    engage(brand, one, words="13800000001 jane@x.com")
     everything_organised(brand, one)
     return brand
 
