@@ -7,6 +7,7 @@ from uuid import UUID
 from chassis.aggregate import Aggregate
 from chassis.context import Context
 from chassis.unit_of_work import replay
+from services.identity.application.contact_commands import RecordFollowUp
 from services.identity.application.credit_commands import CreditOrder, ReduceCredit
 from services.identity.application.guides import Guided
 from services.identity.application.org_commands import (
@@ -24,6 +25,7 @@ from services.identity.application.relationship_commands import (
 )
 from services.identity.application.routing_commands import RouteCustomer
 from services.identity.application.transfer_commands import AdvanceTransfer, TransferCustomers
+from services.identity.domain.follow_up import FollowUpType
 from services.identity.domain.org_settings import AssignmentRule
 from services.identity.domain.relationships import (
     AssignmentSource,
@@ -136,6 +138,7 @@ def everything_organised(brand: Brand, node: UUID) -> None:
     brand.do(CreditOrder(node, order, "", "", 100, "CNY", brand.clock.now()))
     brand.do(ReduceCredit(node, order, 40))
     staffing.carry_out(staffing.transfer(other, one))
+    brand.do(RecordFollowUp(node, FollowUpType.CALL, staff=one))
     staffing.unassign(node)
     brand.do(SetStaffShift(other, False))
     brand.do(SetStaffLeft(one))

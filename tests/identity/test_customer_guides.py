@@ -12,6 +12,8 @@ from chassis.event_store import PostgresEventStore
 from chassis.migrations import migrate_now
 from chassis.projection import Projector
 from chassis.read_models import ReadModels
+from services.identity.application.contact_commands import RecordFollowUp
+from services.identity.domain.follow_up import FollowUpType
 from services.identity.read_models.customer_directory import CustomerDirectoryProjection, customers, list_customers
 from services.identity.read_models.customer_guides import CustomerGuidesProjection, within
 from services.identity.read_models.organisation import OrganisationProjection
@@ -90,7 +92,7 @@ def test_whatever_happens_lists_and_domain_agree_and_a_rebuild_too(lists: Lists,
     for step in range(60):
         lists.brand.clock.set(NOON + timedelta(hours=step // 2))
         node, other = random.sample(nodes, 2)
-        match random.randrange(7):
+        match random.randrange(9):
             case 0 | 1:
                 lists.assign(node, random.choice(staff))
             case 2:
@@ -105,6 +107,9 @@ def test_whatever_happens_lists_and_domain_agree_and_a_rebuild_too(lists: Lists,
                 merges.append(lists.brand.merge(node, other))
             case 6 if merges:
                 lists.brand.unmerge(merges.pop())
+            case 7 | 8:
+                at = lists.brand.clock.now() - timedelta(hours=random.randrange(3))
+                lists.brand.do(RecordFollowUp(node, FollowUpType.CALL, staff=random.choice(staff), occurred_at=at))
 
     hashes = lists.projected()
 

@@ -12,8 +12,10 @@ from chassis.migrations import migrate_now
 from chassis.projection import Projector
 from chassis.read_models import ReadModels
 from deploy.local.postgres import Database
+from services.identity.application.contact_commands import RecordFollowUp
 from services.identity.application.org_commands import SetStaffLeft, SetStaffShift
 from services.identity.application.relationship_commands import RecordGuideTouch
+from services.identity.domain.follow_up import FollowUpType
 from services.identity.domain.relationships import TouchKind
 from services.identity.read_models.guide_boards import BoardOf, Day, GuideBoardsProjection, board
 from services.identity.read_models.organisation import OrganisationProjection, StaffFilter, list_staff
@@ -82,25 +84,28 @@ def test_ac_11_the_boards_show_each_order_at_one_guide_and_one_store(boards: Boa
     assert boards.revenue(store="S2") == {"06-01": 61}
 
 
-def test_new_customers_scans_and_clicks_are_counted_by_day_where_the_guide_was(boards: Boards) -> None:
+def test_new_customers_scans_clicks_and_follow_ups_are_counted_by_day_where_the_guide_was(boards: Boards) -> None:
     g1 = boards.hire("G1", "S1")
     boards.open_store("S2")
     boards.at(may(1)).scan(boards.node, g1)
     boards.at(may(3)).brand.do(row("G1", "S2"))
     boards.click("G1")
+    wrong = boards.brand.do(RecordFollowUp(boards.node, FollowUpType.CALL, staff=g1)).id
+    boards.brand.do(RecordFollowUp(boards.node, FollowUpType.VISIT, staff=g1, supersedes=wrong))
+    boards.brand.do(RecordFollowUp(boards.node, FollowUpType.NOTE))
     boards.scan(boards.brand.resolve(phone(2)).node_id, g1)
     boards.scan(boards.brand.resolve(phone(2)).node_id, g1)
     other = boards.hire("G2", "S2")
     boards.at(may(4)).carry_out(boards.transfer(g1, other))
     boards.projected()
 
-    def counts(**of: str) -> dict[int, tuple[int, int, int]]:
+    def counts(**of: str) -> dict[int, tuple[int, ...]]:
         found = ((it.day, day.activity) for it, day in boards.days(**of).items())
-        return {day: (it.new_customers, it.scans, it.clicks) for day, it in found}
+        return {day: (it.new_customers, it.scans, it.clicks, it.follow_ups) for day, it in found}
 
-    assert counts(guide="G1") == {1: (1, 1, 0), 3: (1, 1, 1)}
-    assert counts(store="S1") == {1: (1, 1, 0)}
-    assert counts(store="S2") == {3: (1, 1, 1)}
+    assert counts(guide="G1") == {1: (1, 1, 0, 0), 3: (1, 1, 1, 1)}
+    assert counts(store="S1") == {1: (1, 1, 0, 0)}
+    assert counts(store="S2") == {3: (1, 1, 1, 1)}
     assert counts(guide="G2") == {}
 
 

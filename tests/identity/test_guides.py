@@ -6,10 +6,12 @@ from uuid import UUID
 import pytest
 
 from chassis.errors import StoreScope
+from services.identity.application.contact_commands import RecordFollowUp
 from services.identity.application.org_commands import SetStaffLeft
 from services.identity.application.relationship_commands import AssignCustomer
 from services.identity.domain import transfers
 from services.identity.domain.errors import CustomerNotFound, SameStaff, StaffInactive, StaffNotFound
+from services.identity.domain.follow_up import FollowUpType
 from services.identity.domain.org_settings import AssignmentRule
 from services.identity.domain.relationships import AssignmentSource, Relationship
 from services.identity.domain.transfers import TransferState
@@ -132,6 +134,44 @@ def test_a_merge_decides_whose_the_customer_is_and_its_undoing_restores_both(
     staffing.brand.unmerge(merge)
     assert [staffing.guide(it) for it in (survivor, loser)] == before
     assert len(staffing.brand.events(Relationship.Assigned)) == events
+
+
+@pytest.mark.parametrize("merged_first", [True, False])
+def test_of_two_guides_who_followed_up_last_counts_and_who_did_before_who_did_not(
+    staffing: Staffing, merged_first: bool
+) -> None:
+    brand = staffing.brand
+    survivor, loser = two_persons(staffing, guides=("G1", "G2"))
+    one, other = (staffing.staff(it).id for it in ("G1", "G2"))
+
+    def follow_up(node: UUID, staff: UUID, days: int) -> None:
+        brand.do(RecordFollowUp(node, FollowUpType.CALL, staff=staff, occurred_at=NOON + days * DAY))
+
+    merge = brand.merge(survivor, loser) if merged_first else None
+    brand.clock.set(NOON + 9 * DAY)
+    follow_up(survivor, one, 3)
+    merge = merge or brand.merge(survivor, loser)
+    assert staffing.guide(survivor) == one
+
+    follow_up(survivor, other, 5)
+    follow_up(survivor, one, 4)
+    assert staffing.guide(survivor) == other
+    assert staffing.guide(survivor, NOON + 2 * DAY) == other
+
+    brand.unmerge(merge)
+    assert [staffing.guide(it) for it in (survivor, loser)] == [one, other]
+
+
+def test_who_is_assigned_to_a_merged_customer_counts_whoever_followed_up_before(staffing: Staffing) -> None:
+    survivor, loser = two_persons(staffing, guides=("G1", "G2"))
+    merge = staffing.brand.merge(survivor, loser)
+    staffing.brand.do(RecordFollowUp(loser, FollowUpType.CALL, staff=staffing.staff("G2").id))
+    chosen = staffing.hire("G3")
+    staffing.assign(survivor, chosen)
+    assert staffing.guide(loser) == chosen
+
+    staffing.brand.unmerge(merge)
+    assert [staffing.guide(it) for it in (survivor, loser)] == [chosen, staffing.staff("G2").id]
 
 
 def test_taking_the_guide_away_counts_for_all_nodes_of_a_customer_until_they_part(staffing: Staffing) -> None:

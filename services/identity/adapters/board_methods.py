@@ -71,6 +71,7 @@ def _day(it: Day) -> org_pb2.BoardDay:
         new_customers=it.activity.new_customers,
         scans=it.activity.scans,
         clicks=it.activity.clicks,
+        follow_ups=it.activity.follow_ups,
         revenues=[_revenue(one) for one in it.revenues],
     )
 

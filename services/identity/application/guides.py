@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 
 from chassis.commands import UnitOfWork
@@ -35,7 +36,7 @@ def assign(work: UnitOfWork, customer: Customer, node: UUID, staff: Staff, sourc
         return guided(work, customer, changed=False)
     relationship = relationship_of(work, node)
     leave_portfolio(work, relationship)
-    relationship.assign(staff.id, staff.store_at(work.now), source, work.now)
+    relationship.assign(staff, source, frozenset(customer.nodes) - {node}, work.now)
     portfolio_of(work, staff.id, node).add(node)
     intake_today(work, staff.id).take(node)
     return guided(work, customer, changed=True)
@@ -51,6 +52,13 @@ def guided(work: UnitOfWork, customer: Customer, *, changed: bool) -> Guided:
 def guide_of(work: UnitOfWork, customer: Customer) -> Guidance | None:
     """Who looks after the customer now."""
     return guide_at(relationships_of(work, customer), work.now)
+
+
+def note_follow_up(work: UnitOfWork, customer: Customer, staff: UUID, at: datetime) -> None:
+    """Of several guides of one customer the one who followed up last counts."""
+    for it in relationships_of(work, customer):
+        if it.guide == staff:
+            it.follow_up(at, work.now)
 
 
 def require_own(work: UnitOfWork, customer: Customer) -> None:

@@ -27,6 +27,7 @@ PRIVATE_OF_ORG: Final = frozenset[type](
         OrgSettings.Changed,
         Relationship.Opened,
         Relationship.Touched,
+        Relationship.FollowedUp,
         Portfolio.Opened,
         Portfolio.Added,
         Portfolio.Removed,
@@ -84,6 +85,7 @@ def _of_relationship(recorded: Recorded) -> Sequence[Message] | None:
                     staff_id=str(event.staff),
                     store_id=_optional(event.store),
                     source=SOURCES[event.source],
+                    beside_node_ids=sorted(map(str, event.beside)),
                     assign_time=_timestamp(event.assigned_at),
                 )
             ]

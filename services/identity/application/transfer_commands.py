@@ -121,7 +121,7 @@ def _hand_over(work: UnitOfWork, transfer: Transfer, staff: Staff, nodes: Collec
     theirs = [it for it in work.find_all(Relationship, ids).values() if it.guide == transfer.from_staff]
     for it in theirs:
         portfolio_of(work, transfer.from_staff, it.node).remove(it.node)
-        it.transfer(staff.id, staff.store_at(work.now), transfer.reason, work.now)
+        it.transfer(staff, transfer.reason, work.now)
         portfolio_of(work, staff.id, it.node).add(it.node)
     return len(theirs)
 

@@ -4,7 +4,7 @@ The guide of a customer follows from all nodes, as `relationships.guide_at` says
 """
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
@@ -26,8 +26,8 @@ guides: Final = sa.Table(
     sa.Column("tenant", sa.Text, primary_key=True),
     sa.Column("node", sa.Uuid, primary_key=True),
     sa.Column("staff", sa.Uuid),
-    sa.Column("claimed_at", sa.DateTime(timezone=True)),
-    sa.Column("said_at", sa.DateTime(timezone=True), nullable=False),
+    sa.Column("decided_at", sa.DateTime(timezone=True), nullable=False),
+    sa.Column("followed_at", sa.DateTime(timezone=True)),
     sa.Column("beside", ARRAY(sa.Uuid), nullable=False),
     sa.Index("customer_guides_by_staff", "tenant", "staff"),
 )
@@ -46,9 +46,9 @@ class CustomerGuidesProjection:
         for it in items:
             _take(it, said)
         if said:
-            found = [(*key, it.staff, it.claimed_at, it.said_at, it.besides) for key, it in said.items()]
-            columns = zip(*found, strict=True)
-            rows.execute(_WRITE, {chr(ord("a") + number): list(column) for number, column in enumerate(columns)})
+            _write(rows, _DECIDE, [(*key, it.staff, it.at, it.besides) for key, it in said.items() if it.at])
+            _write(rows, _HAND_OVER, [(*key, it.staff) for key, it in said.items() if it.staff and not it.at])
+            _write(rows, _FOLLOW_UP, [(*key, it.followed_at) for key, it in said.items() if it.followed_at])
 
 
 def within(customer: sa.ColumnElement[UUID], stores: Collection[UUID], at: datetime) -> sa.ColumnElement[bool]:
@@ -61,23 +61,22 @@ def within(customer: sa.ColumnElement[UUID], stores: Collection[UUID], at: datet
 
 
 def _guide_of(customer: sa.ColumnElement[UUID]) -> sa.ScalarSelect[UUID | None]:
-    """Of the nodes whose guide nobody took away since, that of the one assigned last."""
-    own, other, taken = nodes.alias("own"), nodes.alias("other"), guides.alias("taken")
-    withdrawn = (
+    """Of those in whose place nothing was said since, the one who followed up last, or while nobody did, was assigned last."""
+    own, other, later = nodes.alias("own"), nodes.alias("other"), guides.alias("later")
+    overruled = (
         sa.select(sa.literal(1))
-        .select_from(other.join(taken, _same(other, taken)))
+        .select_from(other.join(later, _same(other, later)))
         .where(
             other.c.customer == own.c.customer,
-            taken.c.staff.is_(None),
-            guides.c.node == sa.any_(taken.c.beside),
-            taken.c.said_at >= guides.c.claimed_at,
+            guides.c.node == sa.any_(later.c.beside),
+            later.c.decided_at >= guides.c.decided_at,
         )
     )
     return (
         sa.select(guides.c.staff)
         .select_from(own.join(guides, _same(own, guides)))
-        .where(own.c.customer == customer, guides.c.staff.is_not(None), ~sa.exists(withdrawn))
-        .order_by(guides.c.claimed_at.desc(), guides.c.node.desc())
+        .where(own.c.customer == customer, guides.c.staff.is_not(None), ~sa.exists(overruled))
+        .order_by(guides.c.followed_at.desc().nulls_last(), guides.c.decided_at.desc(), guides.c.node.desc())
         .limit(1)
         .scalar_subquery()
     )
@@ -87,14 +86,14 @@ def _same(one: sa.FromClause, other: sa.FromClause) -> sa.ColumnElement[bool]:
     return sa.and_(one.c.tenant == other.c.tenant, one.c.node == other.c.node)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Said:
-    """The last word of a stretch of the log; of a transfer `claimed_at` is None where it is that of before."""
+    """What a stretch of the log says of a node: with `at` a decision, and else only that a colleague took over or somebody followed up."""
 
-    staff: UUID | None
-    claimed_at: datetime | None
-    said_at: datetime
+    staff: UUID | None = None
+    at: datetime | None = None
     beside: frozenset[UUID] = frozenset()
+    followed_at: datetime | None = None
 
     @property
     def besides(self) -> str:
@@ -102,22 +101,40 @@ class _Said:
         return "{" + ",".join(sorted(map(str, self.beside))) + "}"
 
 
-def _take(recorded: Recorded, said: dict[tuple[str, UUID], Any]) -> None:
+def _take(recorded: Recorded, said: dict[tuple[str, UUID], _Said]) -> None:
     match recorded.event:
-        case Relationship.Assigned(node=node, staff=staff, assigned_at=at):
-            said[recorded.tenant, node] = _Said(staff, at, at)
-        case Relationship.Transferred(node=node, staff=staff, transferred_at=at):
-            before = said.get((recorded.tenant, node), _Said(staff, None, at))
-            said[recorded.tenant, node] = replace(before, staff=staff, said_at=at)
+        case Relationship.Assigned(node=node, staff=staff, beside=beside, assigned_at=at):
+            said[recorded.tenant, node] = _Said(staff, at, beside)
         case Relationship.Unassigned(node=node, beside=beside, unassigned_at=at):
-            said[recorded.tenant, node] = _Said(None, None, at, beside)
+            said[recorded.tenant, node] = _Said(None, at, beside)
+        case Relationship.Transferred(node=node, staff=staff):
+            said.setdefault((recorded.tenant, node), _Said()).staff = staff
+        case Relationship.FollowedUp(node=node, followed_at=at):
+            said.setdefault((recorded.tenant, node), _Said()).followed_at = at
 
 
-_WRITE: Final = sa.text(
-    "INSERT INTO customer_guides AS g (tenant, node, staff, claimed_at, said_at, beside)"
-    " SELECT v.tenant, v.node, v.staff, v.claimed_at, v.said_at, CAST(v.beside AS uuid[])"
-    " FROM unnest(CAST(:a AS text[]), CAST(:b AS uuid[]), CAST(:c AS uuid[]), CAST(:d AS timestamptz[]),"
-    " CAST(:e AS timestamptz[]), CAST(:f AS text[])) AS v(tenant, node, staff, claimed_at, said_at, beside)"
-    " ON CONFLICT (tenant, node) DO UPDATE SET staff = excluded.staff, said_at = excluded.said_at, beside = excluded.beside,"
-    " claimed_at = CASE WHEN excluded.staff IS NULL THEN NULL ELSE coalesce(excluded.claimed_at, g.claimed_at) END"
+def _write(rows: sa.Connection, statement: sa.TextClause, values: Sequence[tuple[Any, ...]]) -> None:
+    """Rows as the arrays `a`, `b`, `c`… of their columns."""
+    if values:
+        columns = zip(*values, strict=True)
+        rows.execute(statement, {chr(ord("a") + number): list(column) for number, column in enumerate(columns)})
+
+
+_DECIDE: Final = sa.text(
+    "INSERT INTO customer_guides (tenant, node, staff, decided_at, beside)"
+    " SELECT v.tenant, v.node, v.staff, v.decided_at, CAST(v.beside AS uuid[])"
+    " FROM unnest(CAST(:a AS text[]), CAST(:b AS uuid[]), CAST(:c AS uuid[]), CAST(:d AS timestamptz[]), CAST(:e AS text[]))"
+    " AS v(tenant, node, staff, decided_at, beside)"
+    " ON CONFLICT (tenant, node) DO UPDATE SET staff = excluded.staff, decided_at = excluded.decided_at,"
+    " beside = excluded.beside, followed_at = NULL"
+)
+_HAND_OVER: Final = sa.text(
+    "UPDATE customer_guides g SET staff = v.staff"
+    " FROM unnest(CAST(:a AS text[]), CAST(:b AS uuid[]), CAST(:c AS uuid[])) AS v(tenant, node, staff)"
+    " WHERE (g.tenant, g.node) = (v.tenant, v.node)"
+)
+_FOLLOW_UP: Final = sa.text(
+    "UPDATE customer_guides g SET followed_at = v.at"
+    " FROM unnest(CAST(:a AS text[]), CAST(:b AS uuid[]), CAST(:c AS timestamptz[])) AS v(tenant, node, at)"
+    " WHERE (g.tenant, g.node) = (v.tenant, v.node)"
 )

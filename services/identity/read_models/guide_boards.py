@@ -1,4 +1,5 @@
-"""GuideBoards: what came of the work of guides, by guide or store and local day: new customers, scans, clicks, credited orders.
+"""GuideBoards: what came of the work of guides, by guide or store and local day: new customers, scans, clicks,
+follow-ups, credited orders.
 
 The rows are what happened; days are cut out of them when a board is asked for, in the zone of the brand. In which store something
 happened follows from where the guide worked at that time (`staff_placements` of the organisation), unless an order names its store.
@@ -14,6 +15,7 @@ import sqlalchemy as sa
 
 from chassis.log import Recorded
 from chassis.projection import Source
+from services.identity.domain.follow_up import FollowUp
 from services.identity.domain.relationships import Relationship
 from services.identity.domain.sales import Sales
 
@@ -28,7 +30,7 @@ activities: Final = sa.Table(
     sa.Column("position", sa.BigInteger, primary_key=True),
     sa.Column("kind", sa.Text, nullable=False),
 )
-"""NEW (a customer was assigned), SCAN and CLICK; `position` is that of the event."""
+"""NEW (a customer was assigned), SCAN, CLICK and FOLLOW_UP; `position` is that of the event."""
 
 credits_: Final = sa.Table(
     "order_credits",
@@ -89,6 +91,7 @@ class Activity:
     new_customers: int = 0
     scans: int = 0
     clicks: int = 0
+    follow_ups: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +118,7 @@ def board(rows: sa.Connection, of: BoardOf) -> list[Day]:
     sold: dict[date, list[Revenue]] = {}
     given = {"first": of.first, "last": of.last, "zone": of.zone, "staff": of.staff, "store": of.store}
     for it in rows.execute(_ACTIVITY_OF_STAFF if of.staff else _ACTIVITY_OF_STORE, given):
-        done[it.day] = Activity(it.new_customers, it.scans, it.clicks)
+        done[it.day] = Activity(it.new_customers, it.scans, it.clicks, it.follow_ups)
     for it in rows.execute(_ORDERS_OF_STAFF if of.staff else _ORDERS_OF_STORE, given):
         sold.setdefault(it.day, []).append(Revenue(it.currency, it.orders, it.net))
     return [Day(it, done.get(it, Activity()), tuple(sold.get(it, ()))) for it in sorted(done.keys() | sold.keys())]
@@ -127,6 +130,8 @@ def _activity(recorded: Recorded) -> dict[str, Any] | None:
             kind = "NEW"
         case Relationship.Touched(touch=touch):
             staff, at, kind = touch.staff, touch.at, touch.kind.value
+        case FollowUp.Recorded(staff=UUID() as staff, supersedes=None, occurred_at=at):  # a correction is no other one
+            kind = "FOLLOW_UP"
         case _:
             return None
     return {"tenant": recorded.tenant, "staff": staff, "at": at, "position": recorded.position, "kind": kind}
@@ -192,7 +197,8 @@ _DONE: Final = """
 SELECT CAST(a.at AT TIME ZONE :zone AS date) AS day,
   count(*) FILTER (WHERE kind = 'NEW') AS new_customers,
   count(*) FILTER (WHERE kind = 'SCAN') AS scans,
-  count(*) FILTER (WHERE kind = 'CLICK') AS clicks"""
+  count(*) FILTER (WHERE kind = 'CLICK') AS clicks,
+  count(*) FILTER (WHERE kind = 'FOLLOW_UP') AS follow_ups"""
 _SOLD: Final = """
 SELECT CAST(c.paid_at AT TIME ZONE :zone AS date) AS day, c.currency, count(*) AS orders, CAST(sum(c.net) AS bigint) AS net"""
 
