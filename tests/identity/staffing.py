@@ -88,10 +88,14 @@ class Staffing:
         return done
 
     def guidance(self, node: UUID, at: datetime | None = None) -> Guidance | None:
-        """Who looks after the customer of the node, read from the log."""
+        """Who looks after the customer of the node."""
+        return guide_at(self.relationships(node), at or self.brand.clock.now())
+
+    def relationships(self, node: UUID) -> list[Relationship]:
+        """Those of all nodes of the customer of the node, read from the log."""
         tenant, nodes = self.brand.tenant, self.brand.customer(node).nodes
         found = [self._stored(Relationship, relationship_id(tenant, it)) for it in nodes]
-        return guide_at([it for it in found if it is not None], at or self.brand.clock.now())
+        return [it for it in found if it is not None]
 
     def guide(self, node: UUID, at: datetime | None = None) -> UUID | None:
         found = self.guidance(node, at)

@@ -8,12 +8,12 @@ import pytest
 from chassis.errors import StoreScope
 from services.identity.application.contact_commands import RecordFollowUp
 from services.identity.application.org_commands import SetStaffLeft
-from services.identity.application.relationship_commands import AssignCustomer
+from services.identity.application.relationship_commands import AssignCustomer, RecordGuideTouch
 from services.identity.domain import transfers
 from services.identity.domain.errors import CustomerNotFound, SameStaff, StaffInactive, StaffNotFound
 from services.identity.domain.follow_up import FollowUpType
 from services.identity.domain.org_settings import AssignmentRule
-from services.identity.domain.relationships import AssignmentSource, Relationship
+from services.identity.domain.relationships import AssignmentSource, Relationship, TouchKind, connected
 from services.identity.domain.transfers import TransferState
 from tests.identity.brand import NOON, Brand, phone, refused
 from tests.identity.staffing import Staffing
@@ -34,6 +34,19 @@ def test_the_first_scan_gives_a_guide_and_later_ones_do_not_change_it(staffing: 
     assert not staffing.scan(node, other).changed
     assert not staffing.assign(node, other, AssignmentSource.ORDER).changed
     assert staffing.guide(node) == one
+
+
+def test_a_customer_is_connected_to_everybody_whose_code_was_scanned(staffing: Staffing) -> None:
+    one, other, clicked = (staffing.hire(it) for it in ("G1", "G2", "G3"))
+    node, merged = (staffing.brand.resolve(phone(it)).node_id for it in (1, 2))
+    staffing.scan(node, one)
+    staffing.brand.do(RecordGuideTouch(node, clicked, TouchKind.CLICK))
+    staffing.brand.clock.set(NOON + DAY)
+    staffing.scan(merged, other)
+    staffing.scan(merged, one, NOON + DAY / 2)
+    staffing.brand.merge(node, merged)
+
+    assert connected(staffing.relationships(node)) == [other, one]
 
 
 def test_where_the_last_scan_counts_it_changes_the_guide(staffing: Staffing) -> None:

@@ -357,6 +357,8 @@ def test_boards_are_shown_day_by_day_for_at_most_92_days(serve: Serve) -> None:
         )
         scanned = await caller.call("RecordGuideTouch", scan)
         assert (scanned.changed, scanned.guidance.staff_id) == (True, str(G1))
+        found = await caller.call("GetGuide", pb.GetGuideRequest(customer_id=customer))
+        assert (found.guidance, list(found.connected_staff_ids)) == (scanned.guidance, [str(G1)])
         paid = CreditOrder(UUID(customer), uuid4(), "", "", 99_50, "CNY", NOON)
         with entered(Context("acme", "test")):
             await caller.bus.execute(paid)

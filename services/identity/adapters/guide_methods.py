@@ -55,8 +55,12 @@ class GuideMethods(OrgServiceServicer):
         return answer
 
     async def GetGuide(self, request: pb.GetGuideRequest, context: ServicerContext) -> pb.GetGuideResponse:
-        customer, guide = await get_guide(self._bus, UUID(request.customer_id), self._clock.now())
-        return pb.GetGuideResponse(customer_id=str(customer.id), guidance=_guide(guide))
+        found = await get_guide(self._bus, UUID(request.customer_id), self._clock.now())
+        return pb.GetGuideResponse(
+            customer_id=str(found.customer.id),
+            guidance=_guide(found.guide),
+            connected_staff_ids=[str(it) for it in found.connected],
+        )
 
     async def AssignCustomer(
         self, request: pb.AssignCustomerRequest, context: ServicerContext

@@ -16,7 +16,7 @@ from services.identity.application.queries import get_customer
 from services.identity.domain.customer import Customer
 from services.identity.domain.errors import CustomerNotFound, StaffNotFound, StoreNotFound, TransferNotFound
 from services.identity.domain.org_settings import OrgSettings, settings_id
-from services.identity.domain.relationships import Guidance, Relationship, guide_at, relationship_id
+from services.identity.domain.relationships import Guidance, Relationship, connected, guide_at, relationship_id
 from services.identity.domain.staff import Staff
 from services.identity.domain.stores import Store
 from services.identity.domain.transfers import Transfer
@@ -30,6 +30,15 @@ class Guide:
 
     guidance: Guidance
     store: UUID | None
+
+
+@dataclass(frozen=True, slots=True)
+class Guides:
+    """A customer with the guide, if there is one, and all staff whose codes were scanned, the last one first."""
+
+    customer: Customer
+    guide: Guide | None
+    connected: Sequence[UUID]
 
 
 async def get_store(bus: CommandBus, id: UUID) -> Store:
@@ -72,16 +81,17 @@ async def get_transfer(bus: CommandBus, id: UUID, at: datetime) -> Transfer:
     return transfer
 
 
-async def get_guide(bus: CommandBus, node: UUID, at: datetime) -> tuple[Customer, Guide | None]:
+async def get_guide(bus: CommandBus, node: UUID, at: datetime) -> Guides:
     """The customer of the node with the guide of `at`. Raises StoreScope and CustomerNotFound."""
     try:
         customer = (await get_customer(bus, node)).customer
     except CustomerNotFound:
         current().require_store(None)
         raise
-    guide = await guide_of(bus, customer, at)
+    found = await _relationships(bus, customer)
+    guide = await _guide(bus, found, at)
     current().require_store(guide.store if guide else None)
-    return customer, guide
+    return Guides(customer, guide, connected(found))
 
 
 async def require_own_customer(bus: CommandBus, node: UUID, at: datetime) -> None:
@@ -93,8 +103,15 @@ async def require_own_customer(bus: CommandBus, node: UUID, at: datetime) -> Non
 
 async def guide_of(bus: CommandBus, customer: Customer, at: datetime) -> Guide | None:
     """Who looks after the customer at `at`, whether the caller may see that or not."""
-    found = await _all(bus, Relationship, [relationship_id(customer.tenant, it) for it in customer.nodes])
-    guidance = guide_at(found, at)
+    return await _guide(bus, await _relationships(bus, customer), at)
+
+
+async def _relationships(bus: CommandBus, customer: Customer) -> list[Relationship]:
+    return await _all(bus, Relationship, [relationship_id(customer.tenant, it) for it in customer.nodes])
+
+
+async def _guide(bus: CommandBus, of_nodes: Sequence[Relationship], at: datetime) -> Guide | None:
+    guidance = guide_at(of_nodes, at)
     if guidance is None:
         return None
     return Guide(guidance, (await bus.load(Staff, guidance.staff)).store_at(at))

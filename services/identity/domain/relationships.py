@@ -237,6 +237,14 @@ def guide_at(of_nodes: Iterable[Relationship], at: datetime) -> Guidance | None:
     return max(standing, key=lambda it: it[:2])[2] if standing else None
 
 
+def connected(of_nodes: Iterable[Relationship]) -> list[UUID]:
+    """All staff whose codes the customer of these nodes scanned, the last one first."""
+    last: dict[UUID, datetime] = {}
+    for touch in (touch for it in of_nodes for touch in it.touches if touch.kind is TouchKind.SCAN):
+        last[touch.staff] = max(touch.at, last.get(touch.staff, touch.at))
+    return sorted(last, key=lambda it: (last[it], it), reverse=True)
+
+
 def _is_overruled(node: UUID, word: Word, said: Sequence[tuple[UUID, Word]]) -> bool:
     """Whether something else was said later for this node among others."""
     return any(node in it.beside and it.decided_at >= word.decided_at for _, it in said)
