@@ -35,6 +35,7 @@ from scrm.identity.v1.org_service_pb2_grpc import OrgServiceStub, add_OrgService
 from scrm.identity.v1.privacy_service_pb2_grpc import PrivacyServiceStub, add_PrivacyServiceServicer_to_server
 from services.identity.adapters.grpc_servicer import IdentityServicer
 from services.identity.adapters.key_table import SqlKeyTable
+from services.identity.adapters.matching_servicer import MatchingParts
 from services.identity.adapters.org_servicer import OrgServicer
 from services.identity.adapters.privacy_servicer import PrivacyServicer
 from services.identity.adapters.unsealing import Unsealer
@@ -132,7 +133,9 @@ def serve(database: DatabaseFactory, credentials: Credentials, loop: asyncio.Abs
         verifier = Verifier(await KeySet.opened(str(credentials.jwks)), "scrm-local")
         gate = Gate("identity", verifier, Metrics(), Tracing(), wait_for=read_models.wait_for)
         unsealer = Unsealer(wrap)
-        identity = IdentityServicer(bus, read_models, IdentifierReader(SECRET), clock, unsealer)
+        identity = IdentityServicer(
+            bus, read_models, IdentifierReader(SECRET), clock, MatchingParts.on(store, read_models, wrap, SECRET)
+        )
         server = GrpcServer(
             gate,
             [
