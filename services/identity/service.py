@@ -15,6 +15,7 @@ from chassis.service import Service
 from chassis.settings import InvalidSettingsError
 from scrm.identity.v1.engagement_service_pb2_grpc import add_EngagementServiceServicer_to_server
 from scrm.identity.v1.identity_service_pb2_grpc import add_IdentityServiceServicer_to_server
+from scrm.identity.v1.org_service_pb2_grpc import add_OrgServiceServicer_to_server
 from scrm.identity.v1.privacy_service_pb2_grpc import add_PrivacyServiceServicer_to_server
 from services.identity.adapters.awaited_orders import SqlAwaitedOrders
 from services.identity.adapters.engagement_servicer import EngagementServicer
@@ -22,24 +23,29 @@ from services.identity.adapters.grpc_servicer import IdentityServicer
 from services.identity.adapters.key_table import SqlKeyTable, rewrap
 from services.identity.adapters.matcher import Matcher
 from services.identity.adapters.matching_servicer import MatchingParts
+from services.identity.adapters.org_servicer import OrgServicer
 from services.identity.adapters.privacy_servicer import PrivacyServicer
 from services.identity.adapters.unsealing import Unsealer
-from services.identity.application import contact_policies, lead_policies
+from services.identity.application import contact_policies, credit_policies, lead_policies
 from services.identity.application.attribute_commands import EndMinority
 from services.identity.application.attribute_upsert import COMING_OF_AGE
 from services.identity.application.handlers import handlers
 from services.identity.application.published_events import PRIVATE, partition_key, publish
+from services.identity.application.transfer_commands import TRANSFER_DUE, transfer_due
 from services.identity.application.vault import KeyWrap, Vault
 from services.identity.application.work_order_commands import SLA_TIMER, BreachWorkOrderSla
 from services.identity.domain.identifiers import IdentifierReader
 from services.identity.read_models.attribute_values import AttributeValuesProjection
 from services.identity.read_models.contact_history import ContactHistoryProjection
 from services.identity.read_models.customer_directory import CustomerDirectoryProjection
+from services.identity.read_models.customer_guides import CustomerGuidesProjection
 from services.identity.read_models.device_use import DeviceUseProjection
+from services.identity.read_models.guide_boards import GuideBoardsProjection
 from services.identity.read_models.identity_statistics import IdentityStatisticsProjection
 from services.identity.read_models.issue_board import IssueBoardProjection
 from services.identity.read_models.leads import LeadsProjection
 from services.identity.read_models.merge_history import MergeHistoryProjection
+from services.identity.read_models.organisation import OrganisationProjection
 from services.identity.read_models.sent_messages import SentMessagesProjection
 from services.identity.read_models.steward_queue import StewardQueueProjection
 from services.identity.read_models.work_order_queue import WorkOrderQueueProjection
@@ -75,6 +81,7 @@ def service(settings: Settings) -> Service:
                 add_EngagementServiceServicer_to_server,
                 EngagementServicer(kit.bus, kit.read_models, Unsealer(wrap)),
             ),
+            (add_OrgServiceServicer_to_server, OrgServicer(kit.bus, kit.read_models, kit.clock, Unsealer(wrap))),
         ],
         publish=publish,
         partition_key=partition_key,
@@ -91,8 +98,12 @@ def service(settings: Settings) -> Service:
             IssueBoardProjection(),
             StewardQueueProjection(),
             DeviceUseProjection(),
+            OrganisationProjection(),
+            GuideBoardsProjection(),
+            CustomerGuidesProjection(),
         ],
         subscriptions=lambda kit: [
+            Subscription("identity_credits", ["tracking"], credit_policies.react, events=credit_policies.CONCERNS),
             Subscription(
                 "identity",
                 ["tracking"],
@@ -110,6 +121,7 @@ def service(settings: Settings) -> Service:
         timers={
             COMING_OF_AGE: lambda timer: EndMinority(UUID(timer.key)),
             SLA_TIMER: lambda timer: BreachWorkOrderSla(UUID(timer.key)),
+            TRANSFER_DUE: transfer_due,
         },
         loops={"match": matcher},
         one_shots={"rewrap": partial(rewrap_keys, wrap)},

@@ -32,6 +32,7 @@ from services.identity.domain.match_run import Tally
 from tests.identity.brand import Brand
 from tests.identity.engagements import engage
 from tests.identity.people import everything_told
+from tests.identity.staffing import everything_organised
 
 SECRETS = (
     "13800000001",
@@ -43,6 +44,7 @@ SECRETS = (
     "Ann Lee",
     "2015-01-0",
     "Leo",
+    "Mei Lan",
 )
 
 
@@ -73,6 +75,7 @@ def eventful() -> Brand:
     everything_told(brand, one)
     engage(brand, one, words="13800000001 jane@x.com")
     matched(brand)
+    everything_organised(brand, one)
     return brand
 
 

@@ -84,13 +84,20 @@ class CustomerRow:
 
 
 def list_customers(
-    rows: sa.Connection, state: CustomerState | None, after: UUID | None, limit: int
+    rows: sa.Connection,
+    state: CustomerState | None,
+    after: UUID | None,
+    limit: int,
+    *,
+    only: sa.ColumnElement[bool] | None = None,
 ) -> list[CustomerRow]:
-    """Up to `limit` customers behind `after` by their ids: those in `state`, or all that are not merged."""
+    """Up to `limit` customers behind `after` by their ids: those in `state`, or all that are not merged; of them `only` those."""
     wanted = [state] if state else [CustomerState.ANONYMOUS, CustomerState.KNOWN]
     query = sa.select(customers).where(customers.c.state.in_(wanted)).order_by(customers.c.customer).limit(limit)
     if after is not None:
         query = query.where(customers.c.customer > after)
+    if only is not None:
+        query = query.where(only)
     page = rows.execute(query).all()
     nodes_of = _nodes_of(rows, [it.customer for it in page])
     counts_of = _counts_of(rows, [node for found in nodes_of.values() for node in found])

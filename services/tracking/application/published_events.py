@@ -78,6 +78,8 @@ def _paid(event: Order.Paid) -> pb.OrderPaid:
         paid=money(payment.currency, payment.paid),
         pay_time=timestamp(payment.paid_at),
         place_time=timestamp(event.placed_at),
+        guide_code=payment.guide_code,
+        store_code=payment.store_code,
     )
 
 
@@ -92,6 +94,8 @@ def _payment_revised(event: Order.PaymentRevised) -> pb.OrderPaymentRevised:
         net=money(payment.currency, event.net),
         paid=money(payment.currency, payment.paid),
         pay_time=timestamp(payment.paid_at),
+        guide_code=payment.guide_code,
+        store_code=payment.store_code,
     )
 
 
