@@ -40,7 +40,7 @@ from services.identity.read_models.merge_history import MergeHistoryProjection
 from tests.conftest import DatabaseFactory
 from tests.identity.brand import NOON, SECRET
 
-SCOPES = ("identity.read", "identity.write", "identity.merge")
+SCOPES = ("identity.read", "identity.write", "identity.merge", "identity.configure")
 
 
 class Caller:

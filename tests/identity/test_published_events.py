@@ -17,6 +17,7 @@ from services.identity.domain import errors
 from services.identity.domain.consent import Purpose
 from services.identity.domain.customer import Customer
 from tests.identity.brand import Brand
+from tests.identity.settings import block, config, configure, unblock
 
 SECRETS = ("13800000001", "13800000002", "jane@x.com", "visitor-1", "tablet-1", "unionid-00")
 
@@ -45,6 +46,8 @@ def eventful() -> Brand:
     brand.allow_reunion(one, another)
     brand.do(WithdrawConsent(one, Purpose.MARKETING, "SMS", "SMS_REPLY"))
     brand.do(SetChannelReachability(one, "OA", True, "FOLLOWED"))
+    configure(brand, config("phone", limit=3))
+    unblock(brand, block(brand, "email", "jane@x.com").block_id)
     return brand
 
 

@@ -14,9 +14,9 @@ from chassis.paging import Keyset
 from chassis.read_models import ReadModels
 from scrm.identity.v1 import customer_pb2
 from scrm.identity.v1 import identity_service_pb2 as pb
-from scrm.identity.v1.identity_service_pb2_grpc import IdentityServiceServicer
 from services.identity.adapters import wire
 from services.identity.adapters.explanation import explained
+from services.identity.adapters.namespace_methods import NamespaceMethods
 from services.identity.application.explaining import Trace, explain
 from services.identity.application.link_commands import LinkIdentifier, UnlinkIdentifier
 from services.identity.application.merge_commands import (
@@ -36,14 +36,13 @@ from services.identity.read_models.merge_history import MergeRow, merge_history
 BY_ID: Final = Keyset(UUID)
 
 
-class IdentityServicer(IdentityServiceServicer):
+class IdentityServicer(NamespaceMethods):
     """One method per RPC; refusals are raised, and answered by the steps around."""
 
     def __init__(self, bus: CommandBus, read_models: ReadModels, reader: IdentifierReader, clock: Clock) -> None:
-        self._bus = bus
+        NamespaceMethods.__init__(self, bus, reader)
         self._clock = clock
         self._read_models = read_models
-        self._reader = reader
 
     async def GetCustomer(self, request: pb.GetCustomerRequest, context: ServicerContext) -> pb.GetCustomerResponse:
         found = await get_customer(self._bus, UUID(request.customer_id))
@@ -63,17 +62,20 @@ class IdentityServicer(IdentityServiceServicer):
     async def LookupCustomer(
         self, request: pb.LookupCustomerRequest, context: ServicerContext
     ) -> pb.LookupCustomerResponse:
+        await self._rules.refresh()
         identifier = self._read_one(request.identifier, "identifier")
         return wire.found_customer(await lookup_customer(self._bus, identifier))
 
     async def ResolveIdentity(
         self, request: pb.ResolveIdentityRequest, context: ServicerContext
     ) -> pb.ResolveIdentityResponse:
+        await self._rules.refresh()
         command = wire.resolve_command(request, self._read)
         answer: pb.ResolveIdentityResponse = await self._bus.execute(command, reply=wire.resolved)
         return answer
 
     async def BatchResolve(self, request: pb.BatchResolveRequest, context: ServicerContext) -> pb.BatchResolveResponse:
+        await self._rules.refresh()
         command = wire.batch_command(request, self._read)
         answer: pb.BatchResolveResponse = await self._bus.execute(command, reply=wire.batch_resolved)
         return answer
@@ -81,6 +83,7 @@ class IdentityServicer(IdentityServiceServicer):
     async def LinkIdentifier(
         self, request: pb.LinkIdentifierRequest, context: ServicerContext
     ) -> pb.LinkIdentifierResponse:
+        await self._rules.refresh()
         command = LinkIdentifier(UUID(request.customer_id), self._read_one(request.identifier, "identifier"))
         answer: pb.LinkIdentifierResponse = await self._bus.execute(command, reply=wire.linked)
         return answer
@@ -88,6 +91,7 @@ class IdentityServicer(IdentityServiceServicer):
     async def UnlinkIdentifier(
         self, request: pb.UnlinkIdentifierRequest, context: ServicerContext
     ) -> pb.UnlinkIdentifierResponse:
+        await self._rules.refresh()
         command = UnlinkIdentifier(UUID(request.customer_id), self._read_one(request.identifier, "identifier"))
         answer: pb.UnlinkIdentifierResponse = await self._bus.execute(command, reply=wire.unlinked)
         return answer
@@ -114,6 +118,7 @@ class IdentityServicer(IdentityServiceServicer):
     async def UnmergeCustomer(
         self, request: pb.UnmergeCustomerRequest, context: ServicerContext
     ) -> pb.UnmergeCustomerResponse:
+        await self._rules.refresh()
         dispositions = tuple(
             Disposition(
                 self._read_one(it.identifier, f"identifier_dispositions[{position}].identifier"), wire.side(it.side)
@@ -143,6 +148,7 @@ class IdentityServicer(IdentityServiceServicer):
     async def ExplainIdentity(
         self, request: pb.ExplainIdentityRequest, context: ServicerContext
     ) -> pb.ExplainIdentityResponse:
+        await self._rules.refresh()
         one, other = self._trace(request.one, "one"), self._trace(request.other, "other")
         return explained(await explain(self._bus, one, other))
 

@@ -31,6 +31,7 @@ from services.identity.application.merge_commands import (
     set_never_merge,
     unmerge_customer,
 )
+from services.identity.application.namespace_commands import NAMESPACE_HANDLERS
 from services.identity.application.owners import fetch_owners
 from services.identity.application.resolving import Resolution, ResolveIdentity, Resolving
 from services.identity.domain.claim import IdentifierClaim
@@ -55,7 +56,7 @@ def resolve_identity(command: ResolveIdentity, work: UnitOfWork) -> Resolution:
 def batch_resolve(command: BatchResolve, work: UnitOfWork) -> Sequence[Resolution | DomainError]:
     """The resolution of each item, or why it was refused; a refused one changes nothing."""
     readable = [it for it in command.items if isinstance(it, ResolveIdentity)]
-    claims = work.find_all(IdentifierClaim, list(_claims(readable)))
+    claims = work.find_all(IdentifierClaim, list(_needed(readable)))
     fetch_owners(work, [it.node for it in claims.values()] + [it.customer_id for it in readable if it.customer_id])
     return work.each(command.items, lambda item: _resolve_item(item, work))
 
@@ -66,8 +67,8 @@ def _resolve_item(item: ResolveIdentity | DomainError, work: UnitOfWork) -> Reso
     return resolve_identity(item, work)
 
 
-def _claims(commands: Sequence[ResolveIdentity]) -> Iterator[UUID]:
-    return (identifier.claim_id for command in commands for identifier in command.reading.identifiers)
+def _needed(commands: Sequence[ResolveIdentity]) -> Iterator[UUID]:
+    return (id for command in commands for id in command.reading.needed)
 
 
 HANDLERS: Handlers = [
@@ -80,10 +81,11 @@ HANDLERS: Handlers = [
     handler(UnmergeCustomer, unmerge_customer, loads=lambda command: (command.merge_id,)),
     handler(SetNeverMerge, set_never_merge, loads=lambda command: (command.customer_id, command.other_id)),
     handler(RevokeNeverMerge, revoke_never_merge, loads=lambda command: (command.customer_id, command.other_id)),
-    handler(ResolveIdentity, resolve_identity, loads=lambda command: _claims([command])),
+    *NAMESPACE_HANDLERS,
+    handler(ResolveIdentity, resolve_identity, loads=lambda command: command.reading.needed),
     handler(
         BatchResolve,
         batch_resolve,
-        loads=lambda command: _claims([it for it in command.items if isinstance(it, ResolveIdentity)]),
+        loads=lambda command: _needed([it for it in command.items if isinstance(it, ResolveIdentity)]),
     ),
 ]

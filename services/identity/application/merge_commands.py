@@ -5,13 +5,12 @@ from enum import StrEnum
 from uuid import UUID
 
 from chassis.commands import UnitOfWork
-from services.identity.application.owners import merge, owner_of
+from services.identity.application.owners import merge, owner_of, rules_of
 from services.identity.domain.claim import IdentifierClaim
 from services.identity.domain.customer import Customer, IdentifierMove
 from services.identity.domain.errors import IdentifierLimit, IdentifierNotFound, MergeNotFound, SameCustomer
 from services.identity.domain.identifiers import Identifier, IdentifierKey, LinkedIdentifier
-from services.identity.domain.merging import Evidence, Merge, exceeded, refusal
-from services.identity.domain.resolution import count
+from services.identity.domain.merging import Evidence, Merge, exceeded_limits, refusal
 
 
 class Side(StrEnum):
@@ -110,6 +109,7 @@ def unmerge_customer(command: UnmergeCustomer, work: UnitOfWork) -> Unmerged:
     for customer in above:
         customer.let_go(restored, found.id, moves, work.now)
     restored.restore(found.id, belongings, moves, command.reason, work.now)
+    restored.recognise(belongings.identifiers, work.now, rules_of(work).namespaces)
     for it in moves:
         came_to, left = (restored, holder) if it.node in restored.nodes else (holder, restored)
         _require_room(it.identifier, came_to, work)
@@ -162,7 +162,6 @@ def _moves(
 
 def _require_room(identifier: LinkedIdentifier, customer: Customer, work: UnitOfWork) -> None:
     """Raises IdentifierLimit for one that its new customer has no room for."""
-    counts = count((*customer.identifiers.values(), *customer.lost.values()), work.now)
-    for it in exceeded(counts):
+    for it in exceeded_limits([customer], work.now, rules_of(work).namespaces):
         if it.namespace == identifier.namespace and it.scope in ("", identifier.scope):
             raise IdentifierLimit(field="identifier_dispositions", ns=it.namespace, limit=it.limit)

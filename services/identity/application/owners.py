@@ -11,8 +11,16 @@ from services.identity.domain.customer import Customer, UnlinkReason
 from services.identity.domain.errors import CustomerNotFound, FutureTimestamp
 from services.identity.domain.identifiers import Identifier, LinkedIdentifier
 from services.identity.domain.merging import Evidence, Merge
+from services.identity.domain.namespace_settings import NamespaceSettings
+from services.identity.domain.rules import PRESET, IdentityRules, settings_id
 
 CLOCK_TOLERANCE: Final = timedelta(minutes=5)
+
+
+def rules_of(work: UnitOfWork) -> IdentityRules:
+    """The rules of the tenant as of the last write: what is decided by them is decided again if they change meanwhile."""
+    settings = work.find(NamespaceSettings, settings_id(work.context.tenant))
+    return PRESET if settings is None else settings.rules
 
 
 def canonical(work: UnitOfWork, node: UUID) -> Customer | None:
@@ -79,7 +87,9 @@ def release(
     work: UnitOfWork, customer: Customer, identifiers: Sequence[LinkedIdentifier], reason: UnlinkReason, at: datetime
 ) -> None:
     """Take these identifiers from the customer; they are nobody's afterwards."""
-    customer.unlink([it.key for it in identifiers], reason, at)
+    if not identifiers:
+        return
+    customer.unlink([it.key for it in identifiers], reason, at, rules_of(work).namespaces)
     for it in identifiers:
         work.get(IdentifierClaim, it.claim_id(customer.tenant)).release(at)
 

@@ -11,6 +11,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from chassis.log import Recorded
 from scrm.identity.v1 import consent_pb2, customer_pb2
 from scrm.identity.v1 import events_pb2 as pb
+from services.identity.application import published_namespaces
 from services.identity.domain.claim import IdentifierClaim
 from services.identity.domain.consent import Permissions, Reachability, Statement
 from services.identity.domain.customer import Customer, CustomerState
@@ -31,13 +32,19 @@ PRIVATE: Final = frozenset[type](
         Permissions.Opened,
         Merge.Undone,
     }
+    | published_namespaces.PRIVATE
 )
 """Domain events that nobody else is ever told of: the customer's side of the same change is, or it concerns identity alone."""
 
 
 def publish(recorded: Recorded) -> Sequence[Message] | None:
     """The messages for an event; None for a private one."""
-    return _of_customer(recorded) or _of_claim(recorded) or _of_permissions(recorded)
+    return (
+        _of_customer(recorded)
+        or _of_claim(recorded)
+        or _of_permissions(recorded)
+        or published_namespaces.of_namespaces(recorded)
+    )
 
 
 def _of_customer(recorded: Recorded) -> Sequence[Message] | None:
@@ -127,8 +134,7 @@ def _created(event: Customer.Registered) -> Iterator[Message]:
         create_time=_timestamp(event.registered_at),
     )
     if event.state is CustomerState.KNOWN:
-        via = next(it.namespace for it in event.identifiers if it.rules.strong)
-        yield _became_known(event.originator_id, via, event.assignment_key, event.registered_at)
+        yield _became_known(event.originator_id, event.via_namespace or "", event.assignment_key, event.registered_at)
 
 
 def _became_known(id: UUID, via: str, assignment_key: str, at: datetime) -> Message:

@@ -1,6 +1,6 @@
 """Carrying out a resolution: finds what the identifiers of a call lead to, has it decided, and records the decision."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -9,7 +9,15 @@ from uuid import UUID
 from chassis.aggregate import Aggregate
 from chassis.commands import UnitOfWork
 from chassis.errors import AggregateExists
-from services.identity.application.owners import canonical, claim_all, fetch_owners, merge, release, require_past
+from services.identity.application.owners import (
+    canonical,
+    claim_all,
+    fetch_owners,
+    merge,
+    release,
+    require_past,
+    rules_of,
+)
 from services.identity.domain.claim import ClaimState, IdentifierClaim
 from services.identity.domain.customer import (
     RESOLUTION,
@@ -21,8 +29,16 @@ from services.identity.domain.customer import (
     default_assignment_key,
 )
 from services.identity.domain.errors import CustomerIdTaken, CustomerNotFound, NoUsableIdentifier
-from services.identity.domain.identifiers import Dropped, DropReason, Identifier, LinkedIdentifier, Reading
+from services.identity.domain.identifiers import (
+    Dropped,
+    DropReason,
+    Identifier,
+    LinkedIdentifier,
+    Reading,
+    best_first,
+)
 from services.identity.domain.resolution import Decision, Demotion, Encounter, Outcome, Sight, decide
+from services.identity.domain.rules import PRESET
 
 _DROPPED_BY_STATE: Final = {ClaimState.SHARED: DropReason.SHARED, ClaimState.BLOCKED: DropReason.BLOCKED}
 _DROPPED_BY_RULE: Final = {
@@ -69,6 +85,7 @@ class Resolving:
         self._command = command
         self._work = work
         self._at = work.now
+        self._rules = rules_of(work)
         self._claims: dict[UUID, IdentifierClaim] = {}
         self._dropped: list[Dropped] = list(command.reading.dropped)
 
@@ -87,7 +104,9 @@ class Resolving:
     def _encounter(self) -> Encounter:
         """The identifiers that still tell something, with their owners."""
         command, work = self._command, self._work
-        identifiers = command.reading.identifiers
+        identifiers: Sequence[Identifier] = command.reading.identifiers
+        if self._rules is not PRESET:  # it may have been read by rules that have changed since
+            identifiers = self._current(identifiers)
         self._claims = work.find_all(IdentifierClaim, [it.claim_id for it in identifiers])
         customer = canonical(work, command.customer_id) if command.customer_id else None
         if command.customer_id and customer is None:
@@ -99,10 +118,20 @@ class Resolving:
                 self._dropped.append(_drop(it, _DROPPED_BY_STATE[claim.state]))
             else:
                 owner = canonical(work, claim.node) if claim is not None and claim.is_claimed else None
-                sights.append(Sight(it, owner))
+                sights.append(Sight(it, owner, self._rules.namespaces[it.namespace]))
         if not sights and customer is None:
             raise NoUsableIdentifier(field="identifiers")
-        return Encounter(sights, customer, command.authenticated, self._at)
+        return Encounter(sights, customer, command.authenticated, self._at, self._rules.namespaces)
+
+    def _current(self, identifiers: Iterable[Identifier]) -> list[Identifier]:
+        """Those that are not blocked, best first."""
+        usable: list[Identifier] = []
+        for it in best_first(identifiers, self._rules.namespaces):
+            if it.key in self._rules.blocked:
+                self._dropped.append(_drop(it, DropReason.BLOCKED))
+            else:
+                usable.append(it)
+        return usable
 
     def _register(self, decision: Decision) -> Customer:
         """A new customer with everything the call brings."""
@@ -113,13 +142,14 @@ class Resolving:
         if command.new_customer_id and work.find(Aggregate, id) is not None:
             raise CustomerIdTaken(field="new_customer_id")
         linked = self._gained(decision, id)
-        is_known = any(it.rules.strong for it in linked)
+        via = next((it.namespace for it in linked if self._rules.namespaces[it.namespace].strong), None)
         customer = Customer(
             id=id,
             tenant=work.context.tenant,
-            state=CustomerState.KNOWN if is_known else CustomerState.ANONYMOUS,
+            state=CustomerState.KNOWN if via else CustomerState.ANONYMOUS,
             assignment_key=command.assignment_key or default_assignment_key(id),
             identifiers=linked,
+            via_namespace=via,
             registered_at=self._at,
         )
         try:
@@ -136,10 +166,16 @@ class Resolving:
         for loser in losers:
             met_by = [it for it in shown if it.key in survivor.identifiers or it.key in loser.identifiers]
             merge(self._work, survivor, loser, RESOLUTION, self._at, met_by)
-        survivor.link(self._gained(decision, survivor.id), self._at, self._command.assignment_key)
+        self._learn(survivor, shown, self._gained(decision, survivor.id))
         self._claim(decision.kept, survivor.id)
         release(self._work, survivor, decision.evicted, UnlinkReason.LIMIT_FIFO, self._at)
         return survivor
+
+    def _learn(self, customer: Customer, shown: Sequence[LinkedIdentifier], gained: Sequence[LinkedIdentifier]) -> None:
+        """A customer may have had what is strong since its namespace changed."""
+        namespaces, assignment_key = self._rules.namespaces, self._command.assignment_key
+        customer.link(gained, self._at, namespaces, assignment_key)
+        customer.recognise(shown, self._at, namespaces, assignment_key)
 
     def _gained(self, decision: Decision, node: UUID) -> tuple[LinkedIdentifier, ...]:
         new = [it.identifier for it in decision.kept if it.owner is None]
@@ -160,9 +196,9 @@ class Resolving:
             return
         claim = self._claims[identifier.claim_id]
         if demotion.reassign:
-            owner.unlink([identifier.key], UnlinkReason.REASSIGNED, self._at)
-            claim.reassign(owner.id, customer.id, self._at)
-        if not identifier.rules.strong and customer.is_known:
+            owner.unlink([identifier.key], UnlinkReason.REASSIGNED, self._at, self._rules.namespaces)
+            claim.reassign(owner.id, customer.id, self._at, strong=demotion.sight.rules.strong)
+        if not demotion.sight.rules.strong and customer.is_known:
             claim.see(customer.id, self._at)
             claim.share_if_common(self._known_users(claim), self._at)
 

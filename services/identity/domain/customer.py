@@ -9,11 +9,12 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 from chassis.aggregate import Aggregate, Event, InitialEvent, event
 from services.identity.domain.identifiers import IdentifierKey, LinkedIdentifier
+from services.identity.domain.namespaces import Namespaces
 
 
 class CustomerState(StrEnum):
@@ -26,6 +27,9 @@ class CustomerState(StrEnum):
 
 RESOLUTION: Final = "RESOLUTION"
 """The reason of a merge that the rules of identity made; whoever asks for one gives a code of their own."""
+
+_WEAK_BY_PRESET: Final = frozenset({"device_id", "anonymous_id"})
+_EVER_BY_PRESET: Final = frozenset({"member_no", "wechat_unionid"})
 
 
 class UnlinkReason(StrEnum):
@@ -95,11 +99,19 @@ class Customer(Aggregate):
         """A person was seen for the first time."""
 
         TOPIC = "identity.CustomerRegistered"
+        class_version = 2
         tenant: str
         state: CustomerState
         assignment_key: str
         identifiers: tuple[LinkedIdentifier, ...]
+        via_namespace: str | None
         registered_at: datetime
+
+        @staticmethod
+        def upcast_v1_v2(fields: dict[str, Any]) -> None:
+            """Of the first version: what made the person known was the first of the identifiers that is strong by preset."""
+            strong = (it["namespace"] for it in fields["identifiers"] if it["namespace"] not in _WEAK_BY_PRESET)
+            fields["via_namespace"] = next(strong, None) if fields["state"] == CustomerState.KNOWN else None
 
     class IdentifiersLinked(Event):
         """More ways to reach this person were learnt."""
@@ -109,12 +121,19 @@ class Customer(Aggregate):
         linked_at: datetime
 
     class IdentifiersUnlinked(Event):
-        """Some identifiers are no longer this person's."""
+        """Some identifiers are no longer this person's; those `remembered` count against the limits all the same."""
 
         TOPIC = "identity.IdentifiersUnlinked"
+        class_version = 2
         identifiers: tuple[LinkedIdentifier, ...]
+        remembered: tuple[LinkedIdentifier, ...]
         reason: UnlinkReason
         unlinked_at: datetime
+
+        @staticmethod
+        def upcast_v1_v2(fields: dict[str, Any]) -> None:
+            """Of the first version: kinds of which one person has only one ever, by preset."""
+            fields["remembered"] = [it for it in fields["identifiers"] if it["namespace"] in _EVER_BY_PRESET]
 
     class BecameKnown(Event):
         """An anonymous person got the first strong identifier."""
@@ -201,6 +220,7 @@ class Customer(Aggregate):
         state: CustomerState,
         assignment_key: str,
         identifiers: tuple[LinkedIdentifier, ...],
+        via_namespace: str | None,
         registered_at: datetime,
     ) -> None:
         self.tenant = tenant
@@ -230,21 +250,44 @@ class Customer(Aggregate):
         is_member = any(it.namespace == "member_no" for it in self.identifiers.values())
         return not is_member, not self.is_known, self.registered_at, self.id
 
-    def link(self, identifiers: Sequence[LinkedIdentifier], at: datetime, assignment_key: str | None = None) -> None:
-        """Accept more ways to reach this person; a strong one makes an anonymous person known.
+    def link(
+        self,
+        identifiers: Sequence[LinkedIdentifier],
+        at: datetime,
+        namespaces: Namespaces,
+        assignment_key: str | None = None,
+    ) -> None:
+        """Accept more ways to reach this person, and `recognise` by them."""
+        if identifiers:
+            self._identifiers_linked(identifiers=tuple(identifiers), linked_at=at)
+            self.recognise(identifiers, at, namespaces, assignment_key)
+
+    def recognise(
+        self,
+        shown: Iterable[LinkedIdentifier],
+        at: datetime,
+        namespaces: Namespaces,
+        assignment_key: str | None = None,
+    ) -> None:
+        """An anonymous person is known from the first strong identifier on.
 
         Whoever becomes known takes over `assignment_key`, unless one was chosen before.
         """
-        if not identifiers:
+        if self.state is not CustomerState.ANONYMOUS:
             return
-        self._identifiers_linked(identifiers=tuple(identifiers), linked_at=at)
-        self._notice_strong(identifiers, at, assignment_key)
+        via = next((it.namespace for it in shown if namespaces[it.namespace].strong), None)
+        if via is not None:
+            adopted = assignment_key if assignment_key and not self.has_own_assignment_key else self.assignment_key
+            self._became_known(via_namespace=via, assignment_key=adopted, became_known_at=at)
 
-    def unlink(self, keys: Collection[IdentifierKey], reason: UnlinkReason, at: datetime) -> None:
+    def unlink(
+        self, keys: Collection[IdentifierKey], reason: UnlinkReason, at: datetime, namespaces: Namespaces
+    ) -> None:
         """Let go of those of `keys` that this person has."""
         leaving = tuple(self.identifiers[key] for key in keys if key in self.identifiers)
         if leaving:
-            self._identifiers_unlinked(identifiers=leaving, reason=reason, unlinked_at=at)
+            remembered = tuple(it for it in leaving if namespaces[it.namespace].limit.ever)
+            self._identifiers_unlinked(identifiers=leaving, remembered=remembered, reason=reason, unlinked_at=at)
 
     def absorb(
         self, loser: "Customer", merge_id: UUID, reason: str, at: datetime, met_by: Sequence[LinkedIdentifier] = ()
@@ -298,7 +341,6 @@ class Customer(Aggregate):
             reason=reason,
             restored_at=at,
         )
-        self._notice_strong(belongings.identifiers, at)
 
     def keep_apart(self, node: UUID, other: UUID, at: datetime) -> None:
         """`node`, which is this customer's, and `other` are two persons."""
@@ -336,15 +378,6 @@ class Customer(Aggregate):
                 detected_at=at,
             )
 
-    def _notice_strong(
-        self, identifiers: Iterable[LinkedIdentifier], at: datetime, assignment_key: str | None = None
-    ) -> None:
-        """An anonymous person is known from the first strong identifier on."""
-        strong = next((it.namespace for it in identifiers if it.rules.strong), None)
-        if strong is not None and self.state is CustomerState.ANONYMOUS:
-            adopted = assignment_key if assignment_key and not self.has_own_assignment_key else self.assignment_key
-            self._became_known(via_namespace=strong, assignment_key=adopted, became_known_at=at)
-
     @event(IdentifiersLinked)
     def _identifiers_linked(self, identifiers: tuple[LinkedIdentifier, ...], linked_at: datetime) -> None:
         for it in identifiers:
@@ -353,12 +386,15 @@ class Customer(Aggregate):
 
     @event(IdentifiersUnlinked)
     def _identifiers_unlinked(
-        self, identifiers: tuple[LinkedIdentifier, ...], reason: UnlinkReason, unlinked_at: datetime
+        self,
+        identifiers: tuple[LinkedIdentifier, ...],
+        remembered: tuple[LinkedIdentifier, ...],
+        reason: UnlinkReason,
+        unlinked_at: datetime,
     ) -> None:
         for it in identifiers:
             self.identifiers.pop(it.key, None)
-            if it.rules.limit.ever:
-                self.lost[it.key] = it
+        self.lost.update((it.key, it) for it in remembered)
 
     @event(BecameKnown)
     def _became_known(self, via_namespace: str, assignment_key: str, became_known_at: datetime) -> None:
