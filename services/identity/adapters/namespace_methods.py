@@ -12,11 +12,14 @@ from scrm.identity.v1.identity_service_pb2_grpc import IdentityServiceServicer
 from services.identity.adapters import namespace_wire as wire
 from services.identity.application.namespace_commands import UnblockIdentifierValue
 from services.identity.application.queries import settings_of_tenant
+from services.identity.application.rehearsing import Rehearsals
 from services.identity.application.tenant_rules import TenantRules
 from services.identity.domain.identifiers import IdentifierReader
 
 BY_PRIORITY: Final = Keyset(int, str)
 BY_ID: Final = Keyset(UUID)
+MOST_EVENTS: Final = 20_000
+SAMPLES: Final = 10
 
 
 class NamespaceMethods(IdentityServiceServicer):
@@ -26,6 +29,7 @@ class NamespaceMethods(IdentityServiceServicer):
         self._bus = bus
         self._reader = reader
         self._rules = TenantRules(bus, reader)
+        self._rehearsals = Rehearsals(bus)
 
     async def SetNamespaceConfig(
         self, request: pb.SetNamespaceConfigRequest, context: ServicerContext
@@ -50,6 +54,12 @@ class NamespaceMethods(IdentityServiceServicer):
         behind = [it for it in rows if page.after is None or (it.priority, it.namespace) > page.after]
         shown, token = BY_PRIORITY.cut(request, behind[: page.limit], lambda it: [it.priority, it.namespace])
         return pb.ListNamespacesResponse(namespaces=shown, next_page_token=token)
+
+    async def PreviewNamespaceConfig(
+        self, request: pb.PreviewNamespaceConfigRequest, context: ServicerContext
+    ) -> pb.PreviewNamespaceConfigResponse:
+        most_events, samples = request.max_events or MOST_EVENTS, request.sample_size or SAMPLES
+        return wire.rehearsed(await self._rehearsals.preview(wire.config(request.config), most_events, samples))
 
     async def BlockIdentifierValue(
         self, request: pb.BlockIdentifierValueRequest, context: ServicerContext

@@ -9,12 +9,14 @@ from chassis.errors import BadFormat
 from scrm.identity.v1 import namespace_pb2 as pb
 from services.identity.application.namespace_commands import BlockIdentifierValue, SetNamespaceConfig
 from services.identity.application.published_namespaces import namespace
+from services.identity.application.rehearsing import Rehearsed
 from services.identity.domain.blocking import is_pattern
 from services.identity.domain.errors import UnknownNamespace
 from services.identity.domain.forms import FormName
 from services.identity.domain.identifiers import GivenIdentifier, IdentifierReader
 from services.identity.domain.namespace_settings import BlockedValue, NamespaceConfig, NamespaceSettings
 from services.identity.domain.namespaces import NAMESPACES, Namespace
+from services.identity.domain.rehearsal_report import Finding
 
 _FORMS: Final = {pb.IdentifierForm.Value(f"IDENTIFIER_FORM_{it}"): it for it in FormName}
 
@@ -59,6 +61,19 @@ def listed(settings: NamespaceSettings | None) -> Sequence[pb.Namespace]:
     return [_shown(settings, it) for it in sorted(namespaces, key=lambda it: (it.priority, it.name))]
 
 
+def rehearsed(it: Rehearsed) -> pb.PreviewNamespaceConfigResponse:
+    report = it.report
+    return pb.PreviewNamespaceConfigResponse(
+        customers=report.customers,
+        merging=_finding(report.merging),
+        splitting=_finding(report.splitting),
+        changing=_finding(report.changing),
+        unexplained=report.unexplained,
+        events=it.events,
+        complete=it.complete,
+    )
+
+
 def block_command(
     request: pb.BlockIdentifierValueRequest, reader: IdentifierReader, tenant: str
 ) -> BlockIdentifierValue:
@@ -81,6 +96,10 @@ def blocked(it: BlockedValue) -> pb.BlockedIdentifierValue:
         pattern=it.pattern or "",
         create_time=create_time,
     )
+
+
+def _finding(it: Finding) -> pb.RehearsedCustomers:
+    return pb.RehearsedCustomers(count=it.count, sample_customer_ids=[str(id) for id in it.samples])
 
 
 def _shown(settings: NamespaceSettings | None, it: Namespace) -> pb.Namespace:
