@@ -1,6 +1,7 @@
 """The identity service: put together, and run in the roles that the command line names."""
 
 import sys
+from uuid import UUID
 
 from chassis.kit import Kit
 from chassis.service import Service
@@ -9,6 +10,8 @@ from scrm.identity.v1.privacy_service_pb2_grpc import add_PrivacyServiceServicer
 from services.identity.adapters.grpc_servicer import IdentityServicer
 from services.identity.adapters.privacy_servicer import PrivacyServicer
 from services.identity.application.commands import HANDLERS
+from services.identity.application.expiry_commands import ExpireAnonymous
+from services.identity.application.owners import EXPIRY_TIMER
 from services.identity.application.published_events import PRIVATE, partition_key, publish
 from services.identity.domain.identifiers import IdentifierReader
 from services.identity.read_models.customer_directory import CustomerDirectoryProjection
@@ -32,6 +35,7 @@ def service(settings: Settings) -> Service:
             (add_IdentityServiceServicer_to_server, servicer(kit)),
             (add_PrivacyServiceServicer_to_server, PrivacyServicer(kit.bus)),
         ],
+        timers={EXPIRY_TIMER: lambda timer: ExpireAnonymous(UUID(timer.key))},
         publish=publish,
         partition_key=partition_key,
         private=PRIVATE,

@@ -1,5 +1,6 @@
 """What leaves identity (contract) and what never does: every event is accounted for, and no message tells a value."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -12,6 +13,8 @@ from chassis.log import Recorded, StoredContext
 from chassis.testing import recorded
 from scrm.identity.v1 import error_reason_pb2, events_pb2
 from services.identity.application.consent_commands import SetChannelReachability, WithdrawConsent
+from services.identity.application.expiry_commands import ExpireAnonymous
+from services.identity.application.namespace_commands import SetAnonymousLifetime
 from services.identity.application.published_events import PRIVATE, partition_key, publish
 from services.identity.domain import errors
 from services.identity.domain.consent import Purpose
@@ -47,6 +50,12 @@ def eventful() -> Brand:
     brand.do(WithdrawConsent(one, Purpose.MARKETING, "SMS", "SMS_REPLY"))
     brand.do(SetChannelReachability(one, "OA", True, "FOLLOWED"))
     configure(brand, config("phone", limit=3))
+    brand.do(SetAnonymousLifetime(30))
+    visitor = brand.resolve(("anonymous_id", "visitor-3"))
+    brand.clock.set(brand.clock.now() + timedelta(days=2))
+    brand.resolve(("anonymous_id", "visitor-3"))
+    brand.clock.set(brand.clock.now() + timedelta(days=30))
+    brand.do(ExpireAnonymous(visitor.customer_id))
     unblock(brand, block(brand, "email", "jane@x.com").block_id)
     return brand
 

@@ -10,8 +10,8 @@ from chassis.paging import Keyset
 from scrm.identity.v1 import namespace_pb2 as pb
 from scrm.identity.v1.identity_service_pb2_grpc import IdentityServiceServicer
 from services.identity.adapters import namespace_wire as wire
-from services.identity.application.namespace_commands import UnblockIdentifierValue
-from services.identity.application.queries import settings_of_tenant
+from services.identity.application.namespace_commands import SetAnonymousLifetime, UnblockIdentifierValue
+from services.identity.application.queries import rules_of_tenant, settings_of_tenant
 from services.identity.application.rehearsing import Rehearsals
 from services.identity.application.tenant_rules import TenantRules
 from services.identity.domain.identifiers import IdentifierReader
@@ -60,6 +60,21 @@ class NamespaceMethods(IdentityServiceServicer):
     ) -> pb.PreviewNamespaceConfigResponse:
         most_events, samples = request.max_events or MOST_EVENTS, request.sample_size or SAMPLES
         return wire.rehearsed(await self._rehearsals.preview(wire.config(request.config), most_events, samples))
+
+    async def SetAnonymousLifetime(
+        self, request: pb.SetAnonymousLifetimeRequest, context: ServicerContext
+    ) -> pb.SetAnonymousLifetimeResponse:
+        answer: pb.SetAnonymousLifetimeResponse = await self._bus.execute(
+            SetAnonymousLifetime(request.days),
+            reply=lambda it: pb.SetAnonymousLifetimeResponse(days=it.anonymous_lifetime.days),
+        )
+        return answer
+
+    async def GetAnonymousLifetime(
+        self, request: pb.GetAnonymousLifetimeRequest, context: ServicerContext
+    ) -> pb.GetAnonymousLifetimeResponse:
+        rules = await rules_of_tenant(self._bus)
+        return pb.GetAnonymousLifetimeResponse(days=rules.anonymous_lifetime.days)
 
     async def BlockIdentifierValue(
         self, request: pb.BlockIdentifierValueRequest, context: ServicerContext

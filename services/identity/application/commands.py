@@ -14,6 +14,7 @@ from services.identity.application.consent_commands import (
     set_channel_reachability,
     withdraw_consent,
 )
+from services.identity.application.expiry_commands import EXPIRY_HANDLERS
 from services.identity.application.link_commands import (
     LinkIdentifier,
     UnlinkIdentifier,
@@ -82,6 +83,7 @@ HANDLERS: Handlers = [
     handler(SetNeverMerge, set_never_merge, loads=lambda command: (command.customer_id, command.other_id)),
     handler(RevokeNeverMerge, revoke_never_merge, loads=lambda command: (command.customer_id, command.other_id)),
     *NAMESPACE_HANDLERS,
+    *EXPIRY_HANDLERS,
     handler(ResolveIdentity, resolve_identity, loads=lambda command: command.reading.needed),
     handler(
         BatchResolve,

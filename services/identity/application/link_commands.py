@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from chassis.commands import UnitOfWork
-from services.identity.application.owners import claim_all, owner_of, release, rules_of
+from services.identity.application.owners import claim_all, keep, owner_of, release, rules_of
 from services.identity.domain.claim import ClaimState, IdentifierClaim
 from services.identity.domain.customer import Customer, UnlinkReason
 from services.identity.domain.errors import (
@@ -59,6 +59,7 @@ def link_identifier(command: LinkIdentifier, work: UnitOfWork) -> Customer:
     customer.link([_linked(identifier, customer.id, work)], work.now, rules.namespaces)
     claim_all(work, [identifier], {claim.id: claim} if claim else {}, customer.id, work.now)
     release(work, customer, decision.evicted, UnlinkReason.LIMIT_FIFO, work.now)
+    keep(work, customer)
     return customer
 
 

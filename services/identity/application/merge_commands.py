@@ -5,7 +5,7 @@ from enum import StrEnum
 from uuid import UUID
 
 from chassis.commands import UnitOfWork
-from services.identity.application.owners import merge, owner_of, rules_of
+from services.identity.application.owners import await_expiry, keep, merge, owner_of, rules_of
 from services.identity.domain.claim import IdentifierClaim
 from services.identity.domain.customer import Customer, IdentifierMove
 from services.identity.domain.errors import IdentifierLimit, IdentifierNotFound, MergeNotFound, SameCustomer
@@ -87,6 +87,7 @@ def merge_customers(command: MergeCustomers, work: UnitOfWork) -> Merged:
     if refused is not None:
         raise refused
     merge_id = merge(work, survivor, loser, command.reason, work.now, evidence=command.evidence)
+    keep(work, survivor)
     return Merged(merge_id, survivor)
 
 
@@ -110,6 +111,8 @@ def unmerge_customer(command: UnmergeCustomer, work: UnitOfWork) -> Unmerged:
         customer.let_go(restored, found.id, moves, work.now)
     restored.restore(found.id, belongings, moves, command.reason, work.now)
     restored.recognise(belongings.identifiers, work.now, rules_of(work).namespaces)
+    if not restored.is_known:
+        await_expiry(work, restored.id)
     for it in moves:
         came_to, left = (restored, holder) if it.node in restored.nodes else (holder, restored)
         _require_room(it.identifier, came_to, work)

@@ -24,6 +24,7 @@ PRIVATE: Final = frozenset[type](
         IdentifierClaim.Reclaimed,
         IdentifierClaim.Released,
         IdentifierClaim.SeenWith,
+        Customer.Seen,
         Customer.MergedInto,
         Customer.PartLeft,
         Customer.KeptApart,
@@ -58,6 +59,10 @@ def _of_customer(recorded: Recorded) -> Sequence[Message] | None:
         case Customer.BecameKnown() as event:
             return [
                 _became_known(event.originator_id, event.via_namespace, event.assignment_key, event.became_known_at)
+            ]
+        case Customer.Expired(originator_id=id, last_seen_at=seen, expired_at=at):
+            return [
+                pb.AnonymousExpired(customer_id=str(id), last_seen_time=_timestamp(seen), expire_time=_timestamp(at))
             ]
         case Customer.Merged() as event:
             return [_merged(event)]

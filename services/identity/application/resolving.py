@@ -10,9 +10,11 @@ from chassis.aggregate import Aggregate
 from chassis.commands import UnitOfWork
 from chassis.errors import AggregateExists
 from services.identity.application.owners import (
+    await_expiry,
     canonical,
     claim_all,
     fetch_owners,
+    keep,
     merge,
     release,
     require_past,
@@ -95,6 +97,7 @@ class Resolving:
         encounter = self._encounter()
         decision = decide(encounter)
         customer = self._merge(decision) if decision.owners else self._register(decision)
+        keep(self._work, customer)
         for demotion in decision.demoted:
             self._put_aside(demotion, customer)
         self._dropped += [_drop(it.identifier, DropReason.CONFLICT) for it in decision.left_out]
@@ -157,6 +160,8 @@ class Resolving:
         except AggregateExists:
             raise CustomerIdTaken(field="new_customer_id") from None
         self._claim(decision.kept, id)
+        if via is None:
+            await_expiry(work, id)
         return customer
 
     def _merge(self, decision: Decision) -> Customer:

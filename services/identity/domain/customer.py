@@ -7,7 +7,7 @@ taken back by moving exactly these nodes.
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Final
 from uuid import UUID
@@ -28,6 +28,9 @@ class CustomerState(StrEnum):
 RESOLUTION: Final = "RESOLUTION"
 """The reason of a merge that the rules of identity made; whoever asks for one gives a code of their own."""
 
+NOTED_FOR: Final = timedelta(days=1)
+"""For so long the sight of an anonymous customer need not be noted again."""
+
 _WEAK_BY_PRESET: Final = frozenset({"device_id", "anonymous_id"})
 _EVER_BY_PRESET: Final = frozenset({"member_no", "wechat_unionid"})
 
@@ -38,6 +41,7 @@ class UnlinkReason(StrEnum):
     REASSIGNED = "REASSIGNED"
     LIMIT_FIFO = "LIMIT_FIFO"
     REQUESTED = "REQUESTED"
+    EXPIRED = "EXPIRED"
 
 
 class ConflictRule(StrEnum):
@@ -143,6 +147,19 @@ class Customer(Aggregate):
         assignment_key: str
         became_known_at: datetime
 
+    class Seen(Event):
+        """An anonymous person was seen again, at least a day after the last time that was noted."""
+
+        TOPIC = "identity.AnonymousSeen"
+        seen_at: datetime
+
+    class Expired(Event):
+        """An anonymous person was not seen for so long that their identifiers are nobody's."""
+
+        TOPIC = "identity.AnonymousExpired"
+        last_seen_at: datetime
+        expired_at: datetime
+
     class Merged(Event):
         """Another customer turned out to be this person; `met_by` are the identifiers of both that one call showed."""
 
@@ -227,6 +244,8 @@ class Customer(Aggregate):
         self.state = state
         self.assignment_key = assignment_key
         self.registered_at = registered_at
+        self.last_seen_at = registered_at
+        self.has_expired = False
         self.nodes: dict[UUID, None] = {id: None}
         self.identifiers: dict[IdentifierKey, LinkedIdentifier] = {it.key: it for it in identifiers}
         self.lost: dict[IdentifierKey, LinkedIdentifier] = {}
@@ -288,6 +307,17 @@ class Customer(Aggregate):
         if leaving:
             remembered = tuple(it for it in leaving if namespaces[it.namespace].limit.ever)
             self._identifiers_unlinked(identifiers=leaving, remembered=remembered, reason=reason, unlinked_at=at)
+
+    def see(self, at: datetime) -> bool:
+        """Note that this person, who is anonymous, was seen at `at`; False if that was noted within the last day."""
+        if self.state is not CustomerState.ANONYMOUS or (at - self.last_seen_at < NOTED_FOR and not self.has_expired):
+            return False
+        self._seen(seen_at=at)
+        return True
+
+    def expire(self, at: datetime) -> None:
+        """Nobody has seen this person, who is anonymous, for long; what was counted stays counted."""
+        self._expired(last_seen_at=self.last_seen_at, expired_at=at)
 
     def absorb(
         self, loser: "Customer", merge_id: UUID, reason: str, at: datetime, met_by: Sequence[LinkedIdentifier] = ()
@@ -400,6 +430,15 @@ class Customer(Aggregate):
     def _became_known(self, via_namespace: str, assignment_key: str, became_known_at: datetime) -> None:
         self.state = CustomerState.KNOWN
         self.assignment_key = assignment_key
+
+    @event(Seen)
+    def _seen(self, seen_at: datetime) -> None:
+        self.last_seen_at = seen_at
+        self.has_expired = False
+
+    @event(Expired)
+    def _expired(self, last_seen_at: datetime, expired_at: datetime) -> None:
+        self.has_expired = True
 
     @event(Merged)
     def _merged(
