@@ -80,6 +80,14 @@ class IdentityServicer(NamespaceMethods):
         answer: pb.BatchResolveResponse = await self._bus.execute(command, reply=wire.batch_resolved)
         return answer
 
+    async def ImportCustomers(
+        self, request: pb.ImportCustomersRequest, context: ServicerContext
+    ) -> pb.ImportCustomersResponse:
+        await self._rules.refresh()
+        command = wire.import_command(request, self._read)
+        answer: pb.ImportCustomersResponse = await self._bus.execute(command, reply=wire.imported)
+        return answer
+
     async def LinkIdentifier(
         self, request: pb.LinkIdentifierRequest, context: ServicerContext
     ) -> pb.LinkIdentifierResponse:

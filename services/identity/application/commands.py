@@ -1,8 +1,7 @@
 """What identity can be told to do: say who a call, or each of up to 500 calls, is about, and learn from it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from uuid import UUID
 
 from chassis.commands import Handlers, UnitOfWork, handler
 from chassis.errors import DomainError
@@ -15,6 +14,7 @@ from services.identity.application.consent_commands import (
     withdraw_consent,
 )
 from services.identity.application.expiry_commands import EXPIRY_HANDLERS
+from services.identity.application.import_commands import IMPORT_HANDLERS
 from services.identity.application.link_commands import (
     LinkIdentifier,
     UnlinkIdentifier,
@@ -33,9 +33,13 @@ from services.identity.application.merge_commands import (
     unmerge_customer,
 )
 from services.identity.application.namespace_commands import NAMESPACE_HANDLERS
-from services.identity.application.owners import fetch_owners
-from services.identity.application.resolving import Resolution, ResolveIdentity, Resolving
-from services.identity.domain.claim import IdentifierClaim
+from services.identity.application.resolving import (
+    Resolution,
+    ResolveIdentity,
+    Resolving,
+    bring_to_hand,
+    needed,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +60,7 @@ def resolve_identity(command: ResolveIdentity, work: UnitOfWork) -> Resolution:
 
 def batch_resolve(command: BatchResolve, work: UnitOfWork) -> Sequence[Resolution | DomainError]:
     """The resolution of each item, or why it was refused; a refused one changes nothing."""
-    readable = [it for it in command.items if isinstance(it, ResolveIdentity)]
-    claims = work.find_all(IdentifierClaim, list(_needed(readable)))
-    fetch_owners(work, [it.node for it in claims.values()] + [it.customer_id for it in readable if it.customer_id])
+    bring_to_hand(_readable(command), work)
     return work.each(command.items, lambda item: _resolve_item(item, work))
 
 
@@ -68,8 +70,8 @@ def _resolve_item(item: ResolveIdentity | DomainError, work: UnitOfWork) -> Reso
     return resolve_identity(item, work)
 
 
-def _needed(commands: Sequence[ResolveIdentity]) -> Iterator[UUID]:
-    return (id for command in commands for id in command.reading.needed)
+def _readable(command: BatchResolve) -> list[ResolveIdentity]:
+    return [it for it in command.items if isinstance(it, ResolveIdentity)]
 
 
 HANDLERS: Handlers = [
@@ -84,10 +86,11 @@ HANDLERS: Handlers = [
     handler(RevokeNeverMerge, revoke_never_merge, loads=lambda command: (command.customer_id, command.other_id)),
     *NAMESPACE_HANDLERS,
     *EXPIRY_HANDLERS,
+    *IMPORT_HANDLERS,
     handler(ResolveIdentity, resolve_identity, loads=lambda command: command.reading.needed),
     handler(
         BatchResolve,
         batch_resolve,
-        loads=lambda command: _needed([it for it in command.items if isinstance(it, ResolveIdentity)]),
+        loads=lambda command: needed(_readable(command)),
     ),
 ]

@@ -1,6 +1,6 @@
 """Carrying out a resolution: finds what the identifiers of a call lead to, has it decided, and records the decision."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -78,6 +78,18 @@ class Resolution:
     state: CustomerState
     outcome: Outcome
     dropped: tuple[Dropped, ...]
+
+
+def needed(commands: Iterable[ResolveIdentity]) -> Iterator[UUID]:
+    """The aggregates that resolving these calls is sure to need."""
+    return (id for command in commands for id in command.reading.needed)
+
+
+def bring_to_hand(commands: Sequence[ResolveIdentity], work: UnitOfWork) -> None:
+    """Claims and their owners for all of these calls: a query each, and one for each further step of a chain of merges."""
+    claims = work.find_all(IdentifierClaim, list(needed(commands)))
+    named = [it.customer_id for it in commands if it.customer_id]
+    fetch_owners(work, [it.node for it in claims.values()] + named)
 
 
 class Resolving:

@@ -95,5 +95,9 @@ class BlockedValueNotFound(NotFound):
     """The brand blocks no such value."""
 
 
+class CustomerIdMismatch(FailedPrecondition):
+    """The identifiers of the row are those of another customer than the one it names."""
+
+
 class RehearsalRunning(ResourceExhausted):
     """Another rehearsal is under way; one runs at a time."""
