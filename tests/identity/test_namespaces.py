@@ -1,5 +1,7 @@
 """A brand has rules of its own for its identifiers (ID-1 `cfg`), which hold from the next decision on and change no history."""
 
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
@@ -7,6 +9,8 @@ import pytest
 
 from chassis.errors import DomainError, ValueOutOfRange, VersionConflict
 from chassis.event_store import MemoryEventStore
+from chassis.log import EventStore
+from services.identity.application.namespace_commands import SetNamespaceConfig
 from services.identity.domain.customer import Customer, CustomerState
 from services.identity.domain.errors import (
     NamespaceFixed,
@@ -148,6 +152,47 @@ def test_decisions_are_by_the_rules_as_of_the_last_write_whoever_read_the_call(b
 
     assert drops(found) == []
     assert brand.customer(found.customer_id).identifiers.keys() >= {brand.claim(*phone(3)).key}
+
+
+def test_a_replica_that_knows_the_rules_notices_that_they_changed(brand: Brand) -> None:
+    replica = Brand(brand.bus.store)
+    configure(replica, config("phone", limit=3))
+    brand.resolve(unionid(1), phone(1), phone(2), phone(3))
+    configure(replica, config("phone", limit=4))
+
+    assert drops(brand.resolve(unionid(1), phone(4))) == []
+
+
+def test_rules_change_between_calls_however_many_decide_at_once(store: EventStore) -> None:
+    """Each thread has a bus of its own, as each replica has; nobody ends up with more than some rules allowed."""
+    replicas = [Brand(store) for _ in range(3)]
+    replicas[0].resolve(unionid(1))
+
+    def calls(replica: Brand, first: int) -> None:
+        for number in range(first, first + 8):
+            until_won(lambda it=number: replica.resolve(unionid(1), email(f"e{it}")))  # type: ignore[misc]
+
+    def changes() -> None:
+        for limit in (4, 5, 6, 5):
+            until_won(lambda it=limit: replicas[2].do(SetNamespaceConfig(config("email", limit=it))))  # type: ignore[misc]
+
+    with ThreadPoolExecutor(3) as pool:
+        running = [pool.submit(calls, replicas[0], 0), pool.submit(calls, replicas[1], 20), pool.submit(changes)]
+        for it in running:
+            it.result()
+
+    (customer,) = replicas[0].customers()
+    assert 3 <= sum(it.namespace == "email" for it in customer.identifiers.values()) <= 6
+
+
+def until_won(attempt: Callable[[], object]) -> None:
+    """Again whenever others were first five times in a row, as callers do."""
+    while True:
+        try:
+            attempt()
+        except VersionConflict:
+            continue
+        return
 
 
 def test_the_same_rules_again_are_no_change(brand: Brand) -> None:
