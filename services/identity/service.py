@@ -1,23 +1,38 @@
 """The identity service: put together, and run in the roles that the command line names."""
 
+import asyncio
 import sys
+from collections.abc import Sequence
+from functools import partial
 from uuid import UUID
 
+import structlog
+
+from chassis.event_store import PostgresEventStore
 from chassis.kit import Kit
 from chassis.service import Service
+from chassis.settings import InvalidSettingsError
 from scrm.identity.v1.identity_service_pb2_grpc import add_IdentityServiceServicer_to_server
 from scrm.identity.v1.privacy_service_pb2_grpc import add_PrivacyServiceServicer_to_server
 from services.identity.adapters.grpc_servicer import IdentityServicer
+from services.identity.adapters.key_table import SqlKeyTable, rewrap
 from services.identity.adapters.privacy_servicer import PrivacyServicer
-from services.identity.application.commands import HANDLERS
+from services.identity.adapters.unsealing import Unsealer
+from services.identity.application.attribute_commands import EndMinority
+from services.identity.application.attribute_upsert import COMING_OF_AGE
 from services.identity.application.expiry_commands import ExpireAnonymous
+from services.identity.application.handlers import handlers
 from services.identity.application.owners import EXPIRY_TIMER
 from services.identity.application.published_events import PRIVATE, partition_key, publish
+from services.identity.application.vault import KeyWrap, Vault
 from services.identity.domain.identifiers import IdentifierReader
+from services.identity.read_models.attribute_values import AttributeValuesProjection
 from services.identity.read_models.customer_directory import CustomerDirectoryProjection
 from services.identity.read_models.identity_statistics import IdentityStatisticsProjection
 from services.identity.read_models.merge_history import MergeHistoryProjection
 from services.identity.settings import Settings
+
+_log = structlog.get_logger(__name__)
 
 
 def service(settings: Settings) -> Service:
@@ -25,22 +40,44 @@ def service(settings: Settings) -> Service:
     reader = IdentifierReader(settings.hash_key, region=settings.region, regions=settings.regions)
 
     def servicer(kit: Kit) -> IdentityServicer:
-        return IdentityServicer(kit.bus, kit.read_models, reader, kit.clock)
+        return IdentityServicer(kit.bus, kit.read_models, reader, kit.clock, Unsealer(wrap))
+
+    wrap = KeyWrap(settings.keys)
 
     return Service(
         name="identity",
         settings=settings.chassis,
-        handlers=HANDLERS,
+        handlers=handlers(Vault(wrap, SqlKeyTable)),
         servicers=lambda kit: [
             (add_IdentityServiceServicer_to_server, servicer(kit)),
             (add_PrivacyServiceServicer_to_server, PrivacyServicer(kit.bus)),
         ],
-        timers={EXPIRY_TIMER: lambda timer: ExpireAnonymous(UUID(timer.key))},
         publish=publish,
         partition_key=partition_key,
         private=PRIVATE,
-        projections=[CustomerDirectoryProjection(), IdentityStatisticsProjection(), MergeHistoryProjection()],
+        projections=[
+            CustomerDirectoryProjection(),
+            IdentityStatisticsProjection(),
+            MergeHistoryProjection(),
+            AttributeValuesProjection(),
+        ],
+        timers={
+            COMING_OF_AGE: lambda timer: EndMinority(UUID(timer.key)),
+            EXPIRY_TIMER: lambda timer: ExpireAnonymous(UUID(timer.key)),
+        },
+        one_shots={"rewrap": partial(rewrap_keys, wrap)},
     )
+
+
+async def rewrap_keys(wrap: KeyWrap, service: Service, arguments: Sequence[str]) -> None:
+    """The role `rewrap`: wrap every data key by the newest key of its tenant, so that older ones are no longer needed."""
+    if arguments:
+        raise InvalidSettingsError("usage: rewrap")
+    store = PostgresEventStore(service.settings.database_url)
+    try:
+        _log.info("identity.rewrapped", keys=await asyncio.to_thread(rewrap, store.engine, wrap))
+    finally:
+        store.close()
 
 
 def main() -> None:

@@ -7,7 +7,7 @@ from uuid import UUID
 import pytest
 
 from chassis.event_store import MemoryEventStore, PostgresEventStore
-from chassis.schema import create
+from chassis.migrations import migrate_now
 from chassis.timers import TimerLoop
 from services.identity.application.expiry_commands import ExpireAnonymous
 from services.identity.application.namespace_commands import SetAnonymousLifetime
@@ -16,7 +16,7 @@ from services.identity.domain.claim import ClaimState
 from services.identity.domain.customer import Customer, CustomerState, UnlinkReason
 from tests.chassis.streams import running, settled, until
 from tests.conftest import DatabaseFactory
-from tests.identity.brand import Brand, anonymous, device, phone
+from tests.identity.brand import MIGRATIONS, Brand, anonymous, device, phone
 
 DAY = timedelta(days=1)
 
@@ -157,7 +157,7 @@ def test_another_brand_s_visitor_is_nobody(known_there: bool) -> None:
 
 def test_timers_fire_from_their_rows(database: DatabaseFactory, loop: asyncio.AbstractEventLoop) -> None:
     made = database("expiry")
-    create(made.owner_dsn)
+    migrate_now(made.owner_dsn, MIGRATIONS)
     store = PostgresEventStore(made.writer_dsn)
     brand = Brand(store)
     visitors = [brand.resolve(anonymous(f"a{number}")).customer_id for number in range(20)]

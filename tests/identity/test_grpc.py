@@ -1,7 +1,7 @@
 """Identity as its callers meet it: over gRPC, on PostgreSQL, with tokens."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 from uuid import uuid4
@@ -16,9 +16,9 @@ from chassis.commands import CommandBus
 from chassis.credentials import KeySet, Verifier
 from chassis.event_store import PostgresEventStore
 from chassis.grpc_server import Gate, GrpcServer
+from chassis.migrations import migrate_now
 from chassis.projection import Projector
 from chassis.read_models import ReadModels
-from chassis.schema import create
 from chassis.status import Refusal, refusal
 from chassis.telemetry import Metrics, Tracing
 from deploy.local.credentials import Credentials
@@ -31,14 +31,17 @@ from scrm.identity.v1.identity_service_pb2_grpc import (
 )
 from scrm.identity.v1.privacy_service_pb2_grpc import PrivacyServiceStub, add_PrivacyServiceServicer_to_server
 from services.identity.adapters.grpc_servicer import IdentityServicer
+from services.identity.adapters.key_table import SqlKeyTable
 from services.identity.adapters.privacy_servicer import PrivacyServicer
-from services.identity.application.commands import HANDLERS
+from services.identity.adapters.unsealing import Unsealer
+from services.identity.application.handlers import handlers
+from services.identity.application.vault import KeyWrap, Vault
 from services.identity.domain.identifiers import IdentifierReader
 from services.identity.read_models.customer_directory import CustomerDirectoryProjection
 from services.identity.read_models.identity_statistics import IdentityStatisticsProjection
 from services.identity.read_models.merge_history import MergeHistoryProjection
 from tests.conftest import DatabaseFactory
-from tests.identity.brand import NOON, SECRET
+from tests.identity.brand import MIGRATIONS, NOON, ROOT_KEY, SECRET
 
 SCOPES = ("identity.read", "identity.write", "identity.merge", "identity.configure")
 
@@ -51,8 +54,10 @@ class Caller:
         self._stubs = IdentityServiceStub(channel), PrivacyServiceStub(channel)
         self.position = ""
 
-    async def call(self, name: str, request: Any, tenant: str = "acme", **metadata: str) -> Any:
-        headers = {"authorization": f"Bearer {self._credentials.mint(tenant, SCOPES)}"}
+    async def call(
+        self, name: str, request: Any, tenant: str = "acme", scopes: Sequence[str] = SCOPES, **metadata: str
+    ) -> Any:
+        headers = {"authorization": f"Bearer {self._credentials.mint(tenant, scopes)}"}
         headers |= {key.replace("_", "-"): value for key, value in metadata.items()}
         stub = next(it for it in self._stubs if hasattr(it, name))
         calling = getattr(stub, name)(request, metadata=tuple(headers.items()), timeout=20)
@@ -73,18 +78,18 @@ Serve = Callable[[Callable[[Caller], Coroutine[Any, Any, None]]], None]
 def serve(database: DatabaseFactory, credentials: Credentials, loop: asyncio.AbstractEventLoop) -> Serve:
     """`serve(check)` awaits `check(caller)` with a server and its projections running."""
     made = database("identity")
-    create(made.owner_dsn)
+    migrate_now(made.owner_dsn, MIGRATIONS)
 
     @asynccontextmanager
     async def serving() -> AsyncIterator[Caller]:
         store = PostgresEventStore(made.writer_dsn)
         clock = ReplayClock(NOON)
-        bus = CommandBus(store, clock, HANDLERS)
+        bus = CommandBus(store, clock, handlers(Vault(KeyWrap(ROOT_KEY), SqlKeyTable)))
         read_models = ReadModels(made.reader_dsn)
         projections = (CustomerDirectoryProjection(), IdentityStatisticsProjection(), MergeHistoryProjection())
         projecting = asyncio.create_task(Projector(projections, store.engine, store).run())
         verifier = Verifier(await KeySet.opened(str(credentials.jwks)), "scrm-local")
-        servicer = IdentityServicer(bus, read_models, IdentifierReader(SECRET), clock)
+        servicer = IdentityServicer(bus, read_models, IdentifierReader(SECRET), clock, Unsealer(KeyWrap(ROOT_KEY)))
         server = GrpcServer(
             Gate("identity", verifier, Metrics(), Tracing(), wait_for=read_models.wait_for),
             [

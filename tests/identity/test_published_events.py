@@ -20,9 +20,20 @@ from services.identity.domain import errors
 from services.identity.domain.consent import Purpose
 from services.identity.domain.customer import Customer
 from tests.identity.brand import Brand
+from tests.identity.people import everything_told
 from tests.identity.settings import block, config, configure, unblock
 
-SECRETS = ("13800000001", "13800000002", "jane@x.com", "visitor-1", "tablet-1", "unionid-00")
+SECRETS = (
+    "13800000001",
+    "13800000002",
+    "jane@x.com",
+    "visitor-1",
+    "tablet-1",
+    "unionid-00",
+    "Ann Lee",
+    "2015-01-0",
+    "Leo",
+)
 
 
 @pytest.fixture
@@ -57,6 +68,7 @@ def eventful() -> Brand:
     brand.clock.set(brand.clock.now() + timedelta(days=30))
     brand.do(ExpireAnonymous(visitor.customer_id))
     unblock(brand, block(brand, "email", "jane@x.com").block_id)
+    everything_told(brand, one)
     return brand
 
 

@@ -5,34 +5,6 @@ from dataclasses import dataclass
 
 from chassis.commands import Handlers, UnitOfWork, handler
 from chassis.errors import DomainError
-from services.identity.application.consent_commands import (
-    RecordConsent,
-    SetChannelReachability,
-    WithdrawConsent,
-    record_consent,
-    set_channel_reachability,
-    withdraw_consent,
-)
-from services.identity.application.expiry_commands import EXPIRY_HANDLERS
-from services.identity.application.import_commands import IMPORT_HANDLERS
-from services.identity.application.link_commands import (
-    LinkIdentifier,
-    UnlinkIdentifier,
-    link_identifier,
-    named,
-    unlink_identifier,
-)
-from services.identity.application.merge_commands import (
-    MergeCustomers,
-    RevokeNeverMerge,
-    SetNeverMerge,
-    UnmergeCustomer,
-    merge_customers,
-    revoke_never_merge,
-    set_never_merge,
-    unmerge_customer,
-)
-from services.identity.application.namespace_commands import NAMESPACE_HANDLERS
 from services.identity.application.resolving import (
     Resolution,
     ResolveIdentity,
@@ -40,6 +12,7 @@ from services.identity.application.resolving import (
     bring_to_hand,
     needed,
 )
+from services.identity.application.vault import Vault
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,48 +22,41 @@ class BatchResolve:
     items: tuple[ResolveIdentity | DomainError, ...]
 
 
-def resolve_identity(command: ResolveIdentity, work: UnitOfWork) -> Resolution:
+def resolve_identity(command: ResolveIdentity, work: UnitOfWork, vault: Vault) -> Resolution:
     """Who the call is about, after everything it tells is recorded.
 
     Raises NoUsableIdentifier, CustomerNotFound (for `customer_id`, or when nobody is found and nobody may be created),
     CustomerIdTaken and FutureTimestamp.
     """
-    return Resolving(command, work).resolve()
+    return Resolving(command, work, vault).resolve()
 
 
-def batch_resolve(command: BatchResolve, work: UnitOfWork) -> Sequence[Resolution | DomainError]:
+def batch_resolve(command: BatchResolve, work: UnitOfWork, vault: Vault) -> Sequence[Resolution | DomainError]:
     """The resolution of each item, or why it was refused; a refused one changes nothing."""
-    bring_to_hand(_readable(command), work)
-    return work.each(command.items, lambda item: _resolve_item(item, work))
+    bring_to_hand(_readable(command), work, vault)
+    return work.each(command.items, lambda item: _resolve_item(item, work, vault))
 
 
-def _resolve_item(item: ResolveIdentity | DomainError, work: UnitOfWork) -> Resolution:
+def resolve_handlers(vault: Vault) -> Handlers:
+    return [
+        handler(
+            ResolveIdentity,
+            lambda command, work: resolve_identity(command, work, vault),
+            loads=lambda command: command.reading.needed,
+        ),
+        handler(
+            BatchResolve,
+            lambda command, work: batch_resolve(command, work, vault),
+            loads=lambda command: needed(_readable(command)),
+        ),
+    ]
+
+
+def _resolve_item(item: ResolveIdentity | DomainError, work: UnitOfWork, vault: Vault) -> Resolution:
     if isinstance(item, DomainError):
         raise item
-    return resolve_identity(item, work)
+    return resolve_identity(item, work, vault)
 
 
 def _readable(command: BatchResolve) -> list[ResolveIdentity]:
     return [it for it in command.items if isinstance(it, ResolveIdentity)]
-
-
-HANDLERS: Handlers = [
-    handler(RecordConsent, record_consent, loads=lambda command: (command.node,)),
-    handler(WithdrawConsent, withdraw_consent, loads=lambda command: (command.node,)),
-    handler(SetChannelReachability, set_channel_reachability, loads=lambda command: (command.node,)),
-    handler(LinkIdentifier, link_identifier, loads=named),
-    handler(UnlinkIdentifier, unlink_identifier, loads=named),
-    handler(MergeCustomers, merge_customers, loads=lambda command: (command.survivor_id, command.loser_id)),
-    handler(UnmergeCustomer, unmerge_customer, loads=lambda command: (command.merge_id,)),
-    handler(SetNeverMerge, set_never_merge, loads=lambda command: (command.customer_id, command.other_id)),
-    handler(RevokeNeverMerge, revoke_never_merge, loads=lambda command: (command.customer_id, command.other_id)),
-    *NAMESPACE_HANDLERS,
-    *EXPIRY_HANDLERS,
-    *IMPORT_HANDLERS,
-    handler(ResolveIdentity, resolve_identity, loads=lambda command: command.reading.needed),
-    handler(
-        BatchResolve,
-        batch_resolve,
-        loads=lambda command: needed(_readable(command)),
-    ),
-]

@@ -1,11 +1,12 @@
 """What staff and other systems say of one identifier: it is this customer's, or it is not."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from uuid import UUID
 
 from chassis.commands import UnitOfWork
 from services.identity.application.owners import claim_all, keep, owner_of, release, rules_of
+from services.identity.application.vault import Vault
 from services.identity.domain.claim import ClaimState, IdentifierClaim
 from services.identity.domain.customer import Customer, UnlinkReason
 from services.identity.domain.errors import (
@@ -14,7 +15,7 @@ from services.identity.domain.errors import (
     IdentifierTaken,
     IdentifierUnusable,
 )
-from services.identity.domain.identifiers import Identifier, LinkedIdentifier
+from services.identity.domain.identifiers import Identifier
 from services.identity.domain.resolution import Encounter, Sight, decide
 
 
@@ -34,7 +35,7 @@ class UnlinkIdentifier:
     identifier: Identifier | None
 
 
-def link_identifier(command: LinkIdentifier, work: UnitOfWork) -> Customer:
+def link_identifier(command: LinkIdentifier, work: UnitOfWork, vault: Vault) -> Customer:
     """The customer with the identifier; one who has it already stays as they are.
 
     Raises CustomerNotFound, IdentifierUnusable, IdentifierTaken and IdentifierLimit.
@@ -56,7 +57,9 @@ def link_identifier(command: LinkIdentifier, work: UnitOfWork) -> Customer:
     decision = decide(Encounter([sight], customer, authenticated=False, at=work.now, namespaces=rules.namespaces))
     if decision.demoted:
         raise IdentifierLimit(field="identifier", ns=identifier.namespace, limit=sight.rules.limit.count)
-    customer.link([_linked(identifier, customer.id, work)], work.now, rules.namespaces)
+    linked = identifier.linked(customer.id, work.now)
+    sealed = vault.seal(work, customer.id, linked.sealed_as, identifier.spelling)
+    customer.link([replace(linked, sealed=sealed)], work.now, rules.namespaces)
     claim_all(work, [identifier], {claim.id: claim} if claim else {}, customer.id, work.now)
     release(work, customer, decision.evicted, UnlinkReason.LIMIT_FIFO, work.now)
     keep(work, customer)
@@ -78,7 +81,3 @@ def named(command: LinkIdentifier | UnlinkIdentifier) -> Iterator[UUID]:
     yield command.customer_id
     if command.identifier is not None:
         yield command.identifier.claim_id
-
-
-def _linked(it: Identifier, node: UUID, work: UnitOfWork) -> LinkedIdentifier:
-    return LinkedIdentifier(it.namespace, it.scope, it.value_hmac, node, it.verified, work.now)

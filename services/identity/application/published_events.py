@@ -12,6 +12,7 @@ from chassis.log import Recorded
 from scrm.identity.v1 import consent_pb2, customer_pb2
 from scrm.identity.v1 import events_pb2 as pb
 from services.identity.application import published_namespaces
+from services.identity.application.published_attributes import PRIVATE_ATTRIBUTES, attribute_key, of_attributes
 from services.identity.domain.claim import IdentifierClaim
 from services.identity.domain.consent import Permissions, Reachability, Statement
 from services.identity.domain.customer import Customer, CustomerState
@@ -32,6 +33,7 @@ PRIVATE: Final = frozenset[type](
         Merge.Made,
         Permissions.Opened,
         Merge.Undone,
+        *PRIVATE_ATTRIBUTES,
     }
     | published_namespaces.PRIVATE
 )
@@ -44,6 +46,7 @@ def publish(recorded: Recorded) -> Sequence[Message] | None:
         _of_customer(recorded)
         or _of_claim(recorded)
         or _of_permissions(recorded)
+        or of_attributes(recorded)
         or published_namespaces.of_namespaces(recorded)
     )
 
@@ -126,7 +129,7 @@ def partition_key(recorded: Recorded) -> UUID:
             return node
         case IdentifierClaim.Reassigned(customer=customer):
             return customer
-    return recorded.event.originator_id
+    return attribute_key(recorded) or recorded.event.originator_id
 
 
 def _created(event: Customer.Registered) -> Iterator[Message]:

@@ -1,7 +1,7 @@
 """Carrying out a resolution: finds what the identifiers of a call lead to, has it decided, and records the decision."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 from uuid import UUID
@@ -20,6 +20,7 @@ from services.identity.application.owners import (
     require_past,
     rules_of,
 )
+from services.identity.application.vault import Seal, Vault
 from services.identity.domain.claim import ClaimState, IdentifierClaim
 from services.identity.domain.customer import (
     RESOLUTION,
@@ -85,19 +86,31 @@ def needed(commands: Iterable[ResolveIdentity]) -> Iterator[UUID]:
     return (id for command in commands for id in command.reading.needed)
 
 
-def bring_to_hand(commands: Sequence[ResolveIdentity], work: UnitOfWork) -> None:
-    """Claims and their owners for all of these calls: a query each, and one for each further step of a chain of merges."""
+def bring_to_hand(commands: Sequence[ResolveIdentity], work: UnitOfWork, vault: Vault) -> None:
+    """Claims, their owners and their data keys for all of these calls: a query each, and one for each further step of a chain
+    of merges."""
     claims = work.find_all(IdentifierClaim, list(needed(commands)))
     named = [it.customer_id for it in commands if it.customer_id]
     fetch_owners(work, [it.node for it in claims.values()] + named)
+    vault.prepare(work, {node for it in commands for node in _gaining(it, claims, work)})
+
+
+def _gaining(item: ResolveIdentity, claims: Mapping[UUID, IdentifierClaim], work: UnitOfWork) -> set[UUID]:
+    """Customers there are already who may get an identifier by the call."""
+    ids = [it.claim_id for it in item.reading.identifiers]
+    known = {claims[id].node for id in ids if id in claims} | ({item.customer_id} if item.customer_id else set())
+    if not known or all(id in claims for id in ids):
+        return set()
+    return {it.id for it in (canonical(work, node) for node in known) if it is not None}
 
 
 class Resolving:
     """One resolution under way."""
 
-    def __init__(self, command: ResolveIdentity, work: UnitOfWork) -> None:
+    def __init__(self, command: ResolveIdentity, work: UnitOfWork, vault: Vault) -> None:
         self._command = command
         self._work = work
+        self._vault = vault
         self._at = work.now
         self._rules = rules_of(work)
         self._claims: dict[UUID, IdentifierClaim] = {}
@@ -156,7 +169,7 @@ class Resolving:
         id = command.new_customer_id or work.new_id()
         if command.new_customer_id and work.find(Aggregate, id) is not None:
             raise CustomerIdTaken(field="new_customer_id")
-        linked = self._gained(decision, id)
+        linked = self._gained(decision, id, self._vault.seal_new)
         via = next((it.namespace for it in linked if self._rules.namespaces[it.namespace].strong), None)
         customer = Customer(
             id=id,
@@ -183,7 +196,7 @@ class Resolving:
         for loser in losers:
             met_by = [it for it in shown if it.key in survivor.identifiers or it.key in loser.identifiers]
             merge(self._work, survivor, loser, RESOLUTION, self._at, met_by)
-        self._learn(survivor, shown, self._gained(decision, survivor.id))
+        self._learn(survivor, shown, self._gained(decision, survivor.id, self._vault.seal))
         self._claim(decision.kept, survivor.id)
         release(self._work, survivor, decision.evicted, UnlinkReason.LIMIT_FIFO, self._at)
         return survivor
@@ -194,10 +207,11 @@ class Resolving:
         customer.link(gained, self._at, namespaces, assignment_key)
         customer.recognise(shown, self._at, namespaces, assignment_key)
 
-    def _gained(self, decision: Decision, node: UUID) -> tuple[LinkedIdentifier, ...]:
+    def _gained(self, decision: Decision, node: UUID, seal: Seal) -> tuple[LinkedIdentifier, ...]:
         new = [it.identifier for it in decision.kept if it.owner is None]
         new += [it.sight.identifier for it in decision.demoted if it.reassign]
-        return tuple(LinkedIdentifier(it.namespace, it.scope, it.value_hmac, node, it.verified, self._at) for it in new)
+        linked = ((it, it.linked(node, self._at)) for it in new)
+        return tuple(replace(to, sealed=seal(self._work, node, to.sealed_as, it.spelling)) for it, to in linked)
 
     def _claim(self, sights: Iterable[Sight], node: UUID) -> None:
         claim_all(self._work, (it.identifier for it in sights if it.owner is None), self._claims, node, self._at)

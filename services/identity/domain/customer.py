@@ -6,7 +6,7 @@ taken back by moving exactly these nodes.
 """
 
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Final
@@ -15,6 +15,7 @@ from uuid import UUID
 from chassis.aggregate import Aggregate, Event, InitialEvent, event
 from services.identity.domain.identifiers import IdentifierKey, LinkedIdentifier
 from services.identity.domain.namespaces import Namespaces
+from services.identity.domain.sealing import Sealed
 
 
 class CustomerState(StrEnum):
@@ -75,14 +76,15 @@ class Separation:
 
 @dataclass(frozen=True, slots=True)
 class IdentifierMove:
-    """An identifier that belongs to `node` from now on."""
+    """An identifier that belongs to `node` from now on, with its value sealed for that."""
 
     identifier: LinkedIdentifier
     node: UUID
+    sealed: Sealed = field(default=b"", repr=False)
 
     @property
     def moved(self) -> LinkedIdentifier:
-        return replace(self.identifier, node=self.node)
+        return replace(self.identifier, node=self.node, sealed=self.sealed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +96,10 @@ class Belongings:
     apart: tuple[Separation, ...] = ()
 
 
+def no_values(fields: dict[str, Any]) -> None:
+    """Version 1 of an event had identifiers without their sealed values, which is what the default of the field says."""
+
+
 class Customer(Aggregate):
     """One person as one brand knows them, whatever channel they came through."""
 
@@ -103,7 +109,8 @@ class Customer(Aggregate):
         """A person was seen for the first time."""
 
         TOPIC = "identity.CustomerRegistered"
-        class_version = 2
+        class_version = 3
+        upcast_v1_v2 = staticmethod(no_values)
         tenant: str
         state: CustomerState
         assignment_key: str
@@ -112,8 +119,8 @@ class Customer(Aggregate):
         registered_at: datetime
 
         @staticmethod
-        def upcast_v1_v2(fields: dict[str, Any]) -> None:
-            """Of the first version: what made the person known was the first of the identifiers that is strong by preset."""
+        def upcast_v2_v3(fields: dict[str, Any]) -> None:
+            """Before rules could change: what made the person known was the first of the identifiers that is strong by preset."""
             strong = (it["namespace"] for it in fields["identifiers"] if it["namespace"] not in _WEAK_BY_PRESET)
             fields["via_namespace"] = next(strong, None) if fields["state"] == CustomerState.KNOWN else None
 
@@ -121,6 +128,8 @@ class Customer(Aggregate):
         """More ways to reach this person were learnt."""
 
         TOPIC = "identity.IdentifiersLinked"
+        class_version = 2
+        upcast_v1_v2 = staticmethod(no_values)
         identifiers: tuple[LinkedIdentifier, ...]
         linked_at: datetime
 
@@ -128,15 +137,16 @@ class Customer(Aggregate):
         """Some identifiers are no longer this person's; those `remembered` count against the limits all the same."""
 
         TOPIC = "identity.IdentifiersUnlinked"
-        class_version = 2
+        class_version = 3
+        upcast_v1_v2 = staticmethod(no_values)
         identifiers: tuple[LinkedIdentifier, ...]
         remembered: tuple[LinkedIdentifier, ...]
         reason: UnlinkReason
         unlinked_at: datetime
 
         @staticmethod
-        def upcast_v1_v2(fields: dict[str, Any]) -> None:
-            """Of the first version: kinds of which one person has only one ever, by preset."""
+        def upcast_v2_v3(fields: dict[str, Any]) -> None:
+            """Before rules could change: kinds of which one person has only one ever, by preset."""
             fields["remembered"] = [it for it in fields["identifiers"] if it["namespace"] in _EVER_BY_PRESET]
 
     class BecameKnown(Event):
@@ -164,6 +174,8 @@ class Customer(Aggregate):
         """Another customer turned out to be this person; `met_by` are the identifiers of both that one call showed."""
 
         TOPIC = "identity.CustomersMerged"
+        class_version = 2
+        upcast_v1_v2 = staticmethod(no_values)
         merge_id: UUID
         loser_id: UUID
         node_ids: tuple[UUID, ...]
@@ -185,6 +197,8 @@ class Customer(Aggregate):
         """Some nodes of this customer are somebody of their own again, with all that is theirs after `moves`."""
 
         TOPIC = "identity.CustomerPartLeft"
+        class_version = 2
+        upcast_v1_v2 = staticmethod(no_values)
         merge_id: UUID
         node_ids: tuple[UUID, ...]
         moves: tuple[IdentifierMove, ...]
@@ -194,6 +208,8 @@ class Customer(Aggregate):
         """The merge in which this customer became part of another is taken back."""
 
         TOPIC = "identity.CustomerRestored"
+        class_version = 2
+        upcast_v1_v2 = staticmethod(no_values)
         merge_id: UUID
         survivor_id: UUID
         node_ids: tuple[UUID, ...]

@@ -67,6 +67,10 @@ class MergeNotFound(NotFound):
     """There is no such merge."""
 
 
+class CustomerErased(FailedPrecondition):
+    """What was known of the person is erased, or about to be."""
+
+
 class AlreadyUnmerged(FailedPrecondition):
     """The merge was taken back before."""
 
@@ -101,3 +105,27 @@ class CustomerIdMismatch(FailedPrecondition):
 
 class RehearsalRunning(ResourceExhausted):
     """Another rehearsal is under way; one runs at a time."""
+
+
+class UnknownAttribute(InvalidArgument):
+    """There is no attribute of this key."""
+
+
+class TypeMismatch(InvalidArgument):
+    """The value is not of the type of its attribute."""
+
+
+class BirthdateChangeLimit(FailedPrecondition):
+    """The customer changed the birthdate less than 365 days ago."""
+
+
+class AttributeKeyTaken(AlreadyExists):
+    """There is another attribute of this key."""
+
+
+class AttributeLimit(FailedPrecondition):
+    """The tenant has as many attributes as anybody may have."""
+
+
+class ConsentMissing(FailedPrecondition):
+    """The customer did not consent to what this needs."""

@@ -1,8 +1,8 @@
-"""Identifiers as identity keeps them: a namespace, a scope and a keyed hash of the value, never the value itself.
+"""Identifiers as identity keeps them: a namespace, a scope and a keyed hash of the value, by which it is found.
 
 The hash is HMAC-SHA256 under a key of the tenant, which is derived from a secret of the service. Whoever holds the
-events or the database but not the secret cannot find out values, nor match them between tenants. Raw values are not
-stored anywhere: they live in the call that brings them.
+events or the database but not the secret cannot find out values, nor match them between tenants. The value itself is stored
+only sealed, under the data key of its node.
 """
 
 import hmac
@@ -19,6 +19,7 @@ from services.identity.domain import forms
 from services.identity.domain.errors import BadIdentifier, TooManyIdentifiers, UnknownNamespace
 from services.identity.domain.namespaces import Namespace, Namespaces
 from services.identity.domain.rules import PRESET, IdentityRules, settings_id
+from services.identity.domain.sealing import Sealed
 
 MOST_IDENTIFIERS: Final = 20
 SHORTEST_SECRET: Final = 32
@@ -51,7 +52,7 @@ class GivenIdentifier:
 
 @dataclass(frozen=True, slots=True)
 class Identifier:
-    """An identifier of a call under its keyed hash; `position` is its place in the call."""
+    """An identifier of a call under its keyed hash; `position` is its place in the call, `spelling` what was hashed."""
 
     namespace: str
     scope: str
@@ -59,15 +60,23 @@ class Identifier:
     verified: bool
     position: int
     claim_id: UUID
+    spelling: str = field(repr=False)
 
     @property
     def key(self) -> IdentifierKey:
         return self.namespace, self.scope, self.value_hmac
 
+    def linked(self, node: UUID, at: datetime) -> "LinkedIdentifier":
+        """The identifier as one of `node`, its value not sealed yet."""
+        return LinkedIdentifier(self.namespace, self.scope, self.value_hmac, node, self.verified, at)
+
 
 @dataclass(frozen=True, slots=True)
 class LinkedIdentifier:
-    """An identifier as a customer has it; `node` is the origin it came to and stays with."""
+    """An identifier as a customer has it; `node` is the origin it came to and stays with.
+
+    `sealed` is its value under the data key of the node; empty for what was linked before values were kept.
+    """
 
     namespace: str
     scope: str
@@ -75,10 +84,16 @@ class LinkedIdentifier:
     node: UUID
     verified: bool
     linked_at: datetime
+    sealed: Sealed = field(default=b"", repr=False)
 
     @property
     def key(self) -> IdentifierKey:
         return self.namespace, self.scope, self.value_hmac
+
+    @property
+    def sealed_as(self) -> str:
+        """The field as which the value is sealed."""
+        return f"identifier/{self.namespace}/{self.scope}"
 
     def claim_id(self, tenant: str) -> UUID:
         """The claim that says whose it is."""
@@ -182,7 +197,7 @@ class IdentifierReader:
         key = self._key(tenant, given, spelling)
         if key in rules.blocked or rules.blocks(given.namespace, spelling):
             return Dropped(position, given.namespace, given.scope, DropReason.BLOCKED)
-        return Identifier(*key, given.verified, position, claim_id(tenant, key))
+        return Identifier(*key, given.verified, position, claim_id(tenant, key), spelling)
 
     def _spelling(self, tenant: str, namespace: Namespace, value: str) -> str:
         region = self._regions.get(tenant, self._region)

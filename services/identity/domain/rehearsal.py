@@ -141,7 +141,7 @@ class Rehearsal:
 
     def _sights(self, shown: Iterable[LinkedIdentifier]) -> list[Sight]:
         identifiers = [
-            Identifier(it.namespace, it.scope, it.value_hmac, it.verified, position, _NOBODYS)
+            Identifier(it.namespace, it.scope, it.value_hmac, it.verified, position, _NOBODYS, "")
             for position, it in enumerate(shown)
         ]
         return [
