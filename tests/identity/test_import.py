@@ -1,17 +1,24 @@
 """Customers that another system knows are brought in row by row: each creates one or finds the one it is about."""
 
 from collections.abc import Sequence
+from typing import Any
 from uuid import UUID, uuid4
 
+import pytest
+import sqlalchemy as sa
+
 from chassis.errors import DomainError
+from chassis.event_store import PostgresEventStore, PostgresTransaction
+from scrm.identity.v1 import attribute_pb2
 from scrm.identity.v1 import identity_service_pb2 as pb
-from services.identity.application.import_commands import ImportCustomers
+from services.identity.application.import_commands import ImportCustomers, ImportRow
 from services.identity.application.resolving import Resolution
 from services.identity.domain.customer import CustomerState
-from services.identity.domain.errors import CustomerIdMismatch, CustomerIdTaken, NoUsableIdentifier
+from services.identity.domain.errors import CustomerIdMismatch, CustomerIdTaken, NoUsableIdentifier, UnknownAttribute
 from services.identity.domain.identifiers import DropReason
 from tests.identity import test_grpc
 from tests.identity.brand import Brand, Given, anonymous, drops, email, phone, unionid, verified
+from tests.identity.people import IMPORT, says, value
 from tests.identity.test_grpc import Caller, Serve, identifier
 
 serve = test_grpc.serve
@@ -22,7 +29,7 @@ Row = tuple[UUID | None, Sequence[Given]]
 
 
 def bring_in(brand: Brand, *rows: Row) -> Sequence[Resolution | DomainError]:
-    commands = tuple(brand.call(*given, customer_id=id) for id, given in rows)
+    commands = tuple(ImportRow(brand.call(*given, customer_id=id)) for id, given in rows)
     found: Sequence[Resolution | DomainError] = brand.do(ImportCustomers(commands))
     return found
 
@@ -99,12 +106,67 @@ def test_a_refused_row_spoils_no_other(brand: Brand) -> None:
     assert {it.id for it in brand.customers()} == {ONE, OTHER}
 
 
+def test_what_the_other_system_knows_comes_along(brand: Brand) -> None:
+    known = brand.resolve(phone(1)).customer_id
+    rows = (
+        ImportRow(brand.call(phone(1)), (says("city", "Suzhou", IMPORT),)),
+        ImportRow(brand.call(phone(2), customer_id=ONE), (says("name", "Ann", IMPORT), says("city", "Wuxi", IMPORT))),
+        ImportRow(brand.call(phone(3))),
+    )
+
+    assert [it[0] for it in gist(brand.do(ImportCustomers(rows)))] == ["MATCHED", "CREATED", "CREATED"]  # type: ignore[index]
+
+    assert value(brand, known, "city") == "Suzhou"
+    assert (value(brand, ONE, "name"), value(brand, ONE, "city")) == ("Ann", "Wuxi")
+
+
+def test_a_row_with_something_that_cannot_be_known_is_refused_as_a_whole(brand: Brand) -> None:
+    head = brand.bus.store.head()
+    row = ImportRow(brand.call(phone(1)), (says("city", "Suzhou", IMPORT), says("shoe", "42", IMPORT)))
+
+    assert gist(brand.do(ImportCustomers((row,)))) == [UnknownAttribute]
+    assert brand.bus.store.head() == head
+
+
+def test_many_rows_take_as_many_queries_as_one(postgres_brand: Brand, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = postgres_brand.bus.store
+    assert isinstance(store, PostgresEventStore)
+    asked: list[str] = []
+    ask = PostgresTransaction._ask
+
+    def noted(self: PostgresTransaction, query: Any, of: Any) -> Any:
+        asked.append(query)
+        return ask(self, query, of)
+
+    monkeypatch.setattr(PostgresTransaction, "_ask", noted)
+    sa.event.listen(store.engine, "before_cursor_execute", lambda *it: asked.append(it[2]))
+
+    def batch(*numbers: int) -> list[str]:
+        brand = Brand(store)  # one that remembers nothing
+        rows = [
+            row
+            for it in numbers
+            for row in (
+                ImportRow(brand.call(phone(it)), (says("name", "Ann", IMPORT), says("city", "Wuxi", IMPORT))),
+                ImportRow(brand.call(phone(it + 100), customer_id=UUID(int=it)), (says("city", "Wuxi", IMPORT),)),
+                ImportRow(brand.call(phone(it + 200), anonymous(f"a{it}"))),
+            )
+        ]
+        asked.clear()
+        assert not any(isinstance(it, DomainError) for it in brand.do(ImportCustomers(tuple(rows))))
+        return list(asked)
+
+    assert batch(1) == batch(*range(2, 40))
+
+
 def test_a_thousand_rows_have_a_status_each(serve: Serve) -> None:
     async def check(caller: Caller) -> None:
         rows = [
             pb.ImportRow(identifiers=[test_grpc.phone(number)], assignment_key=f"old:{number}") for number in range(999)
         ]
         rows.insert(500, pb.ImportRow(identifiers=[identifier("phone", "12")]))
+        said = attribute_pb2.AttributeValue(text="Suzhou")
+        rows[0].values.add(key="city", source=attribute_pb2.ATTRIBUTE_SOURCE_IMPORT, value=said)
         request = pb.ImportCustomersRequest(request_id=str(uuid4()), rows=rows)
 
         answer = await caller.call("ImportCustomers", request)
@@ -115,6 +177,8 @@ def test_a_thousand_rows_have_a_status_each(serve: Serve) -> None:
         named = answer.results[-1].customer_id
         got = await caller.call("GetCustomer", pb.GetCustomerRequest(customer_id=named))
         assert got.customer.assignment_key == "old:998"
+        asked = pb.GetAttributesRequest(customer_id=answer.results[0].customer_id)
+        assert [it.key for it in (await caller.call("GetAttributes", asked)).attributes] == ["city"]
         request.request_id = str(uuid4())
         request.rows.append(rows[0])
         assert (await caller.refused("ImportCustomers", request)).code == "INVALID_ARGUMENT"

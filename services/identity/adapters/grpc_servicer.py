@@ -14,7 +14,7 @@ from chassis.paging import Keyset
 from chassis.read_models import ReadModels
 from scrm.identity.v1 import customer_pb2
 from scrm.identity.v1 import identity_service_pb2 as pb
-from services.identity.adapters import attribute_wire, wire
+from services.identity.adapters import attribute_wire, import_wire, wire
 from services.identity.adapters.attribute_reading import opened, rows_of, shown
 from services.identity.adapters.explanation import explained
 from services.identity.adapters.namespace_methods import NamespaceMethods
@@ -95,8 +95,8 @@ class IdentityServicer(NamespaceMethods):
         self, request: pb.ImportCustomersRequest, context: ServicerContext
     ) -> pb.ImportCustomersResponse:
         await self._rules.refresh()
-        command = wire.import_command(request, self._read)
-        answer: pb.ImportCustomersResponse = await self._bus.execute(command, reply=wire.imported)
+        command = import_wire.command(request, self._read)
+        answer: pb.ImportCustomersResponse = await self._bus.execute(command, reply=import_wire.imported)
         return answer
 
     async def LinkIdentifier(

@@ -15,7 +15,6 @@ from scrm.identity.v1 import customer_pb2
 from scrm.identity.v1 import identity_service_pb2 as pb
 from services.identity.adapters.explanation import linked_identifier
 from services.identity.application.commands import BatchResolve
-from services.identity.application.import_commands import ImportCustomers
 from services.identity.application.merge_commands import Merged, Side, Unmerged
 from services.identity.application.queries import Found, Preview
 from services.identity.application.resolving import Resolution, ResolveIdentity
@@ -66,20 +65,6 @@ def batch_command(request: pb.BatchResolveRequest, read: Read) -> BatchResolve:
     return BatchResolve(tuple(item(it) for it in request.items))
 
 
-def import_command(request: pb.ImportCustomersRequest, read: Read) -> ImportCustomers:
-    """A row that cannot be read stands among the others as the error it is."""
-
-    def row(it: pb.ImportRow) -> ResolveIdentity | DomainError:
-        try:
-            reading = read([given(one) for one in it.identifiers])
-        except DomainError as refusal:
-            return refusal
-        customer_id = UUID(it.customer_id) if it.customer_id else None
-        return ResolveIdentity(reading, customer_id=customer_id, assignment_key=it.assignment_key or None)
-
-    return ImportCustomers(tuple(row(it) for it in request.rows))
-
-
 def given(identifier: customer_pb2.Identifier) -> GivenIdentifier:
     return GivenIdentifier(identifier.namespace, identifier.value, identifier.scope, identifier.verified)
 
@@ -95,11 +80,7 @@ def resolved(resolution: Resolution) -> pb.ResolveIdentityResponse:
 
 
 def batch_resolved(results: Sequence[Resolution | DomainError]) -> pb.BatchResolveResponse:
-    return pb.BatchResolveResponse(results=[_result(it) for it in results])
-
-
-def imported(results: Sequence[Resolution | DomainError]) -> pb.ImportCustomersResponse:
-    return pb.ImportCustomersResponse(results=[_result(it) for it in results])
+    return pb.BatchResolveResponse(results=[result(it) for it in results])
 
 
 def found_customer(found: Found) -> pb.LookupCustomerResponse:
@@ -203,16 +184,16 @@ def state(number: int) -> CustomerState | None:
     return _FROM_STATE.get(number)
 
 
-def _result(result: Resolution | DomainError) -> pb.ResolveResult:
-    if isinstance(result, DomainError):
-        return pb.ResolveResult(status=to_status(result, "identity"))
+def result(it: Resolution | DomainError) -> pb.ResolveResult:
+    if isinstance(it, DomainError):
+        return pb.ResolveResult(status=to_status(it, "identity"))
     return pb.ResolveResult(
         status=_OK,
-        customer_id=str(result.customer_id),
-        node_id=str(result.node_id),
-        state=_STATES[result.state],
-        outcome=_OUTCOMES[result.outcome],
-        dropped=_dropped(result.dropped),
+        customer_id=str(it.customer_id),
+        node_id=str(it.node_id),
+        state=_STATES[it.state],
+        outcome=_OUTCOMES[it.outcome],
+        dropped=_dropped(it.dropped),
     )
 
 
