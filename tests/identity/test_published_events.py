@@ -20,6 +20,7 @@ from services.identity.domain import errors
 from services.identity.domain.consent import Purpose
 from services.identity.domain.customer import Customer
 from tests.identity.brand import Brand
+from tests.identity.engagements import engage
 from tests.identity.people import everything_told
 from tests.identity.settings import block, config, configure, unblock
 
@@ -69,6 +70,7 @@ def eventful() -> Brand:
     brand.do(ExpireAnonymous(visitor.customer_id))
     unblock(brand, block(brand, "email", "jane@x.com").block_id)
     everything_told(brand, one)
+    engage(brand, one, words="13800000001 jane@x.com")
     return brand
 
 
