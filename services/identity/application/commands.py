@@ -42,7 +42,7 @@ def resolve_handlers(vault: Vault) -> Handlers:
         handler(
             ResolveIdentity,
             lambda command, work: resolve_identity(command, work, vault),
-            loads=lambda command: command.reading.needed,
+            loads=lambda command: needed([command]),
         ),
         handler(
             BatchResolve,

@@ -82,8 +82,14 @@ class Resolution:
 
 
 def needed(commands: Iterable[ResolveIdentity]) -> Iterator[UUID]:
-    """The aggregates that resolving these calls is sure to need."""
-    return (id for command in commands for id in command.reading.needed)
+    """The aggregates that resolving these calls of one tenant is sure to need."""
+    settings = None
+    for command in commands:
+        if settings is None and command.reading.settings is not None:
+            settings = command.reading.settings
+            yield settings
+        for it in command.reading.identifiers:
+            yield it.claim_id
 
 
 def bring_to_hand(commands: Sequence[ResolveIdentity], work: UnitOfWork, vault: Vault) -> None:

@@ -6,7 +6,7 @@ only sealed, under the data key of its node.
 """
 
 import hmac
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -121,13 +121,6 @@ class Reading:
     dropped: tuple[Dropped, ...] = ()
     settings: UUID | None = None
 
-    @property
-    def needed(self) -> Iterator[UUID]:
-        """The aggregates that whoever decides is sure to need."""
-        if self.settings is not None:
-            yield self.settings
-        yield from (it.claim_id for it in self.identifiers)
-
 
 class IdentifierReader:
     """Turns the identifiers that callers give into those identity works with.
@@ -185,7 +178,7 @@ class IdentifierReader:
     def _identifier(
         self, tenant: str, rules: IdentityRules, position: int, given: GivenIdentifier, field: str
     ) -> Identifier | Dropped:
-        if forms.is_blocked(given.value) or rules.blocks(given.namespace, given.value.strip()):
+        if forms.is_blocked(given.value) or (rules.patterns and rules.blocks(given.namespace, given.value.strip())):
             return Dropped(position, given.namespace, given.scope, DropReason.BLOCKED)
         namespace = _namespace(rules, given, f"{field}.")
         try:
@@ -195,7 +188,7 @@ class IdentifierReader:
                 raise BadIdentifier(field=f"{field}.value", ns=namespace.name) from None
             return Dropped(position, given.namespace, given.scope, DropReason.MALFORMED)
         key = self._key(tenant, given, spelling)
-        if key in rules.blocked or rules.blocks(given.namespace, spelling):
+        if key in rules.blocked or (rules.patterns and rules.blocks(given.namespace, spelling)):
             return Dropped(position, given.namespace, given.scope, DropReason.BLOCKED)
         return Identifier(*key, given.verified, position, claim_id(tenant, key), spelling)
 

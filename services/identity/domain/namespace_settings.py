@@ -24,7 +24,7 @@ from services.identity.domain.errors import (
 )
 from services.identity.domain.forms import FormName
 from services.identity.domain.identifiers import IdentifierKey
-from services.identity.domain.namespaces import NAMESPACES, Limit, Namespace, Namespaces
+from services.identity.domain.namespaces import NAMESPACES, Limit, Namespace, Namespaces, changed
 from services.identity.domain.rules import ANONYMOUS_LIFETIME, IdentityRules
 
 MOST_NAMESPACES: Final = 50
@@ -176,7 +176,7 @@ class NamespaceSettings(Aggregate):
 
     @event(ConfigChanged)
     def _config_changed(self, config: NamespaceConfig, version: int, changed_at: datetime) -> None:
-        self.namespaces = self.namespaces.changed(config.namespace)
+        self.namespaces = changed(self.namespaces, config.namespace)
         self.revision = version
         self.versions[config.name] = version
         self._rules = None
@@ -213,7 +213,7 @@ def reconfigured(namespaces: Namespaces, config: NamespaceConfig) -> Namespaces:
     for other in namespaces.values():
         if other.name != namespace.name and _clash(namespace, other):
             raise NamespacePriorityClash(field="priority", ns=other.name, priority=other.priority)
-    return namespaces.changed(namespace)
+    return changed(namespaces, namespace)
 
 
 def _require_nothing_fixed(namespace: Namespace, known: Namespace | None) -> None:

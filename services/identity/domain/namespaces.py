@@ -4,10 +4,11 @@ A namespace that every brand has goes here: one line in `_TABLE` with its `prior
 form out of `forms.py`. Namespaces of one priority are equals. What a brand makes of them is in `namespace_settings.py`.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Final
+from types import MappingProxyType
+from typing import Final, TypeAlias
 
 from services.identity.domain.forms import FormName
 
@@ -44,27 +45,18 @@ class Namespace:
     scoped: bool = False
 
 
-class Namespaces(Mapping[str, Namespace]):
-    """The namespaces of one brand by their names, best first; the same object stands for the same rules."""
+Namespaces: TypeAlias = Mapping[str, Namespace]
+"""The namespaces of one brand by their names, best first; never changed, so that the same object stands for the same rules."""
 
-    def __init__(self, namespaces: Iterable[Namespace]) -> None:
-        self._by_name = {it.name: it for it in sorted(namespaces, key=lambda it: it.priority)}
 
-    def __getitem__(self, name: str) -> Namespace:
-        return self._by_name[name]
+def by_name(namespaces: Iterable[Namespace]) -> Namespaces:
+    """These by their names."""
+    return MappingProxyType({it.name: it for it in sorted(namespaces, key=lambda it: it.priority)})
 
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._by_name)
 
-    def __len__(self) -> int:
-        return len(self._by_name)
-
-    def __hash__(self) -> int:
-        return hash(tuple(self._by_name.values()))
-
-    def changed(self, namespace: Namespace) -> "Namespaces":
-        """These, with `namespace` in place of the one of its name, or besides."""
-        return Namespaces((self._by_name | {namespace.name: namespace}).values())
+def changed(namespaces: Namespaces, namespace: Namespace) -> Namespaces:
+    """These, with `namespace` in place of the one of its name, or besides."""
+    return by_name({**namespaces, namespace.name: namespace}.values())
 
 
 _ONE_PER_SCOPE: Final = Limit(1, per_scope=True)
@@ -84,5 +76,5 @@ _TABLE: Final = (
     Namespace("anonymous_id", 9, FormName.SHORT, Limit(20, window=timedelta(days=30)), strong=False, transferable=True),
 )
 
-NAMESPACES: Final = Namespaces(_TABLE)
+NAMESPACES: Final = by_name(_TABLE)
 """The preset ones, which every brand begins with."""

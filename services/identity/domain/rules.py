@@ -25,7 +25,7 @@ class IdentityRules:
     An anonymous customer whom nobody has seen for `anonymous_lifetime` expires.
     """
 
-    namespaces: Namespaces = NAMESPACES
+    namespaces: Namespaces = field(default_factory=lambda: NAMESPACES)
     blocked: frozenset[tuple[str, str, bytes]] = frozenset()
     patterns: Mapping[str, tuple[Pattern, ...]] = field(default_factory=lambda: MappingProxyType({}))
     anonymous_lifetime: timedelta = ANONYMOUS_LIFETIME
