@@ -9,11 +9,11 @@ from services.identity.application.namespace_commands import (
     SetNamespaceConfig,
     UnblockIdentifierValue,
 )
-from services.identity.domain.blocking import is_pattern
 from services.identity.domain.forms import FormName
 from services.identity.domain.identifiers import GivenIdentifier
 from services.identity.domain.namespace_settings import BlockedValue, NamespaceConfig, NamespaceSettings
 from services.identity.domain.namespaces import NAMESPACES
+from services.identity.domain.patterns import is_pattern
 from services.identity.domain.rules import PRESET, IdentityRules, settings_id
 from tests.identity.brand import Brand
 

@@ -10,12 +10,12 @@ from scrm.identity.v1 import namespace_pb2 as pb
 from services.identity.application.namespace_commands import BlockIdentifierValue, SetNamespaceConfig
 from services.identity.application.published_namespaces import namespace
 from services.identity.application.rehearsing import Rehearsed
-from services.identity.domain.blocking import is_pattern
 from services.identity.domain.errors import UnknownNamespace
 from services.identity.domain.forms import FormName
 from services.identity.domain.identifiers import GivenIdentifier, IdentifierReader
 from services.identity.domain.namespace_settings import BlockedValue, NamespaceConfig, NamespaceSettings
 from services.identity.domain.namespaces import NAMESPACES, Namespace
+from services.identity.domain.patterns import is_pattern
 from services.identity.domain.rehearsal_report import Finding
 
 _FORMS: Final = {pb.IdentifierForm.Value(f"IDENTIFIER_FORM_{it}"): it for it in FormName}

@@ -13,7 +13,6 @@ from uuid import UUID
 
 from chassis.aggregate import Aggregate, Event, InitialEvent, event
 from chassis.errors import ValueOutOfRange
-from services.identity.domain.blocking import Pattern
 from services.identity.domain.errors import (
     BlockedValueNotFound,
     BlockPatternTooBroad,
@@ -25,6 +24,7 @@ from services.identity.domain.errors import (
 from services.identity.domain.forms import FormName
 from services.identity.domain.identifiers import IdentifierKey
 from services.identity.domain.namespaces import NAMESPACES, Limit, Namespace, Namespaces, changed
+from services.identity.domain.patterns import Pattern
 from services.identity.domain.rules import ANONYMOUS_LIFETIME, IdentityRules
 
 MOST_NAMESPACES: Final = 50

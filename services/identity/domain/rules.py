@@ -12,8 +12,8 @@ from typing import Final
 from uuid import UUID
 
 from chassis.aggregate import natural_id
-from services.identity.domain.blocking import Pattern
 from services.identity.domain.namespaces import NAMESPACES, Namespaces
+from services.identity.domain.patterns import Pattern
 
 ANONYMOUS_LIFETIME: Final = timedelta(days=180)
 

@@ -5,7 +5,6 @@ from time import perf_counter
 import pytest
 
 from chassis.event_store import MemoryEventStore
-from services.identity.domain.blocking import Pattern
 from services.identity.domain.errors import (
     BadIdentifier,
     BlockedValueNotFound,
@@ -17,6 +16,7 @@ from services.identity.domain.errors import (
 )
 from services.identity.domain.identifiers import DropReason
 from services.identity.domain.namespace_settings import MOST_BLOCKED, NamespaceSettings
+from services.identity.domain.patterns import Pattern
 from tests.identity.brand import Brand, device, drops, email, phone, refused, unionid
 from tests.identity.settings import block, rules, unblock
 
