@@ -17,8 +17,8 @@ from scrm.identity.v1 import identity_service_pb2 as pb
 from services.identity.adapters import attribute_wire, import_wire, wire
 from services.identity.adapters.attribute_reading import opened, rows_of, shown
 from services.identity.adapters.explanation import explained
+from services.identity.adapters.matching_servicer import MatchingParts, MatchingServicer
 from services.identity.adapters.namespace_methods import NamespaceMethods
-from services.identity.adapters.unsealing import Unsealer
 from services.identity.application.attribute_queries import attribute_definitions, get_attributes
 from services.identity.application.attribute_upsert import sealed_as
 from services.identity.application.explaining import Trace, explain
@@ -44,16 +44,22 @@ BY_ID: Final = Keyset(UUID)
 BY_KEY: Final = Keyset(str)
 
 
-class IdentityServicer(NamespaceMethods):
+class IdentityServicer(MatchingServicer, NamespaceMethods):
     """One method per RPC; refusals are raised, and answered by the steps around."""
 
     def __init__(
-        self, bus: CommandBus, read_models: ReadModels, reader: IdentifierReader, clock: Clock, unsealer: Unsealer
+        self,
+        bus: CommandBus,
+        read_models: ReadModels,
+        reader: IdentifierReader,
+        clock: Clock,
+        matching: MatchingParts,
     ) -> None:
+        MatchingServicer.__init__(self, bus, matching)
         NamespaceMethods.__init__(self, bus, reader)
         self._clock = clock
         self._read_models = read_models
-        self._unsealer = unsealer
+        self._unsealer = matching.unsealer
 
     async def GetCustomer(self, request: pb.GetCustomerRequest, context: ServicerContext) -> pb.GetCustomerResponse:
         found = await get_customer(self._bus, UUID(request.customer_id))

@@ -21,6 +21,7 @@ from services.identity.application.link_commands import (
     named,
     unlink_identifier,
 )
+from services.identity.application.matching_commands import matching_handlers
 from services.identity.application.merge_commands import (
     MergeCustomers,
     RevokeNeverMerge,
@@ -49,6 +50,7 @@ def handlers(vault: Vault) -> Handlers:
         *EXPIRY_HANDLERS,
         *import_handlers(vault),
         *engagement_commands.handlers(vault),
+        *matching_handlers(vault),
     ]
 
 

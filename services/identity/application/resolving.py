@@ -9,6 +9,7 @@ from uuid import UUID
 from chassis.aggregate import Aggregate
 from chassis.commands import UnitOfWork
 from chassis.errors import AggregateExists
+from services.identity.application.candidates import propose
 from services.identity.application.owners import (
     await_expiry,
     canonical,
@@ -40,6 +41,7 @@ from services.identity.domain.identifiers import (
     Reading,
     best_first,
 )
+from services.identity.domain.match_candidate import SHOWN_TOGETHER
 from services.identity.domain.resolution import Decision, Demotion, Encounter, Outcome, Sight, decide
 from services.identity.domain.rules import PRESET
 
@@ -131,6 +133,7 @@ class Resolving:
         keep(self._work, customer)
         for demotion in decision.demoted:
             self._put_aside(demotion, customer)
+        self._ask_about(decision.unproven)
         self._dropped += [_drop(it.identifier, DropReason.CONFLICT) for it in decision.left_out]
         dropped = tuple(sorted(self._dropped, key=lambda it: it.position))
         return Resolution(customer.id, self._node(decision, customer), customer.state, decision.outcome, dropped)
@@ -238,6 +241,11 @@ class Resolving:
         if not demotion.sight.rules.strong and customer.is_known:
             claim.see(customer.id, self._at)
             claim.share_if_common(self._known_users(claim), self._at)
+
+    def _ask_about(self, unproven: Sequence[Customer]) -> None:
+        """Let a steward say whether they are one person, each with the first of them."""
+        for other in unproven[1:]:
+            propose(self._work, unproven[0], other, SHOWN_TOGETHER)
 
     def _known_users(self, claim: IdentifierClaim) -> set[UUID]:
         seen = claim.seen_within_window(self._at)

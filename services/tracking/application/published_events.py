@@ -9,6 +9,7 @@ from chassis.log import Recorded
 from scrm.tracking.v1 import events_pb2 as pb
 from services.tracking.application.wire_values import money, order_line, timestamp
 from services.tracking.domain.order import Order
+from services.tracking.domain.source import IngestSource
 
 PUBLISHED: Final = (
     "order_placed",
@@ -21,7 +22,9 @@ PUBLISHED: Final = (
 )
 """Events of the log "tracking", in snake_case; behaviours have a log of their own."""
 
-PRIVATE: Final = frozenset[type]()
+PRIVATE: Final = frozenset[type](
+    {IngestSource.Registered, IngestSource.Updated, IngestSource.WriteKeyReplaced}  # who may report is our own business
+)
 """Domain events that nobody else is ever told of."""
 
 
