@@ -29,7 +29,9 @@ from services.identity.adapters.unsealing import Unsealer
 from services.identity.application import contact_policies, credit_policies, lead_policies
 from services.identity.application.attribute_commands import EndMinority
 from services.identity.application.attribute_upsert import COMING_OF_AGE
+from services.identity.application.expiry_commands import ExpireAnonymous
 from services.identity.application.handlers import handlers
+from services.identity.application.owners import EXPIRY_TIMER
 from services.identity.application.published_events import PRIVATE, partition_key, publish
 from services.identity.application.transfer_commands import TRANSFER_DUE, transfer_due
 from services.identity.application.vault import KeyWrap, Vault
@@ -122,6 +124,7 @@ def service(settings: Settings) -> Service:
             COMING_OF_AGE: lambda timer: EndMinority(UUID(timer.key)),
             SLA_TIMER: lambda timer: BreachWorkOrderSla(UUID(timer.key)),
             TRANSFER_DUE: transfer_due,
+            EXPIRY_TIMER: lambda timer: ExpireAnonymous(UUID(timer.key)),
         },
         loops={"match": matcher},
         one_shots={"rewrap": partial(rewrap_keys, wrap)},

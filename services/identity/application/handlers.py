@@ -13,6 +13,8 @@ from services.identity.application.consent_commands import (
     withdraw_consent,
 )
 from services.identity.application.credit_commands import CREDIT_HANDLERS
+from services.identity.application.expiry_commands import EXPIRY_HANDLERS
+from services.identity.application.import_commands import import_handlers
 from services.identity.application.link_commands import (
     LinkIdentifier,
     UnlinkIdentifier,
@@ -31,6 +33,7 @@ from services.identity.application.merge_commands import (
     set_never_merge,
     unmerge_customer,
 )
+from services.identity.application.namespace_commands import NAMESPACE_HANDLERS
 from services.identity.application.org_commands import org_handlers
 from services.identity.application.pii_views import PII_HANDLERS
 from services.identity.application.relationship_commands import RELATIONSHIP_HANDLERS
@@ -48,6 +51,9 @@ def handlers(vault: Vault) -> Handlers:
         *_consent_handlers(vault),
         *attribute_handlers(vault),
         *PII_HANDLERS,
+        *NAMESPACE_HANDLERS,
+        *EXPIRY_HANDLERS,
+        *import_handlers(vault),
         *engagement_commands.handlers(vault),
         *matching_handlers(vault),
         *org_handlers(vault),

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
+from chassis import context as contexts
 from chassis.commands import CommandBus
 from chassis.errors import AggregateNotFound, DomainError
 from chassis.unit_of_work import replay
@@ -15,6 +16,8 @@ from services.identity.domain.customer import Customer
 from services.identity.domain.errors import CustomerNotFound
 from services.identity.domain.identifiers import Identifier
 from services.identity.domain.merging import Evidence, ExceededLimit, exceeded_limits, refusal
+from services.identity.domain.namespace_settings import NamespaceSettings
+from services.identity.domain.rules import PRESET, IdentityRules, settings_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +50,8 @@ async def preview_merge(
     survivor = await _found(bus, survivor_id, "survivor_id")
     loser = await _found(bus, loser_id, "loser_id")
     refused = refusal(survivor, loser, evidence)
-    return Preview(survivor, loser, exceeded_limits(survivor, loser, at), refused)
+    namespaces = (await rules_of_tenant(bus)).namespaces
+    return Preview(survivor, loser, exceeded_limits([survivor, loser], at, namespaces), refused)
 
 
 async def get_permissions(bus: CommandBus, node_id: UUID) -> tuple[Customer, list[Permissions]]:
@@ -75,6 +79,20 @@ async def lookup_claim(bus: CommandBus, identifier: Identifier | None, field: st
     if claim.state is not ClaimState.CLAIMED:
         raise CustomerNotFound(field=field)
     return claim
+
+
+async def settings_of_tenant(bus: CommandBus) -> NamespaceSettings | None:
+    """The settings of the tenant as of the last write; None for a brand that has changed nothing."""
+    try:
+        return await bus.load(NamespaceSettings, settings_id(contexts.current().tenant))
+    except AggregateNotFound:
+        return None
+
+
+async def rules_of_tenant(bus: CommandBus) -> IdentityRules:
+    """The rules of the tenant as of the last write."""
+    settings = await settings_of_tenant(bus)
+    return PRESET if settings is None else settings.rules
 
 
 async def _found(bus: CommandBus, node_id: UUID, field: str) -> Customer:

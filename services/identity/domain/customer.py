@@ -7,13 +7,14 @@ taken back by moving exactly these nodes.
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Final
 from uuid import UUID
 
 from chassis.aggregate import Aggregate, Event, InitialEvent, event
 from services.identity.domain.identifiers import IdentifierKey, LinkedIdentifier
+from services.identity.domain.namespaces import Namespaces
 from services.identity.domain.sealing import Sealed
 
 
@@ -28,6 +29,12 @@ class CustomerState(StrEnum):
 RESOLUTION: Final = "RESOLUTION"
 """The reason of a merge that the rules of identity made; whoever asks for one gives a code of their own."""
 
+NOTED_FOR: Final = timedelta(days=1)
+"""For so long the sight of an anonymous customer need not be noted again."""
+
+_WEAK_BY_PRESET: Final = frozenset({"device_id", "anonymous_id"})
+_EVER_BY_PRESET: Final = frozenset({"member_no", "wechat_unionid"})
+
 
 class UnlinkReason(StrEnum):
     """Why an identifier left a customer."""
@@ -35,6 +42,7 @@ class UnlinkReason(StrEnum):
     REASSIGNED = "REASSIGNED"
     LIMIT_FIFO = "LIMIT_FIFO"
     REQUESTED = "REQUESTED"
+    EXPIRED = "EXPIRED"
 
 
 class ConflictRule(StrEnum):
@@ -101,13 +109,20 @@ class Customer(Aggregate):
         """A person was seen for the first time."""
 
         TOPIC = "identity.CustomerRegistered"
-        class_version = 2
+        class_version = 3
         upcast_v1_v2 = staticmethod(no_values)
         tenant: str
         state: CustomerState
         assignment_key: str
         identifiers: tuple[LinkedIdentifier, ...]
+        via_namespace: str | None
         registered_at: datetime
+
+        @staticmethod
+        def upcast_v2_v3(fields: dict[str, Any]) -> None:
+            """Before rules could change: what made the person known was the first of the identifiers that is strong by preset."""
+            strong = (it["namespace"] for it in fields["identifiers"] if it["namespace"] not in _WEAK_BY_PRESET)
+            fields["via_namespace"] = next(strong, None) if fields["state"] == CustomerState.KNOWN else None
 
     class IdentifiersLinked(Event):
         """More ways to reach this person were learnt."""
@@ -119,14 +134,20 @@ class Customer(Aggregate):
         linked_at: datetime
 
     class IdentifiersUnlinked(Event):
-        """Some identifiers are no longer this person's."""
+        """Some identifiers are no longer this person's; those `remembered` count against the limits all the same."""
 
         TOPIC = "identity.IdentifiersUnlinked"
-        class_version = 2
+        class_version = 3
         upcast_v1_v2 = staticmethod(no_values)
         identifiers: tuple[LinkedIdentifier, ...]
+        remembered: tuple[LinkedIdentifier, ...]
         reason: UnlinkReason
         unlinked_at: datetime
+
+        @staticmethod
+        def upcast_v2_v3(fields: dict[str, Any]) -> None:
+            """Before rules could change: kinds of which one person has only one ever, by preset."""
+            fields["remembered"] = [it for it in fields["identifiers"] if it["namespace"] in _EVER_BY_PRESET]
 
     class BecameKnown(Event):
         """An anonymous person got the first strong identifier."""
@@ -135,6 +156,19 @@ class Customer(Aggregate):
         via_namespace: str
         assignment_key: str
         became_known_at: datetime
+
+    class Seen(Event):
+        """An anonymous person was seen again, at least a day after the last time that was noted."""
+
+        TOPIC = "identity.AnonymousSeen"
+        seen_at: datetime
+
+    class Expired(Event):
+        """An anonymous person was not seen for so long that their identifiers are nobody's."""
+
+        TOPIC = "identity.AnonymousExpired"
+        last_seen_at: datetime
+        expired_at: datetime
 
     class Merged(Event):
         """Another customer turned out to be this person; `met_by` are the identifiers of both that one call showed."""
@@ -219,12 +253,15 @@ class Customer(Aggregate):
         state: CustomerState,
         assignment_key: str,
         identifiers: tuple[LinkedIdentifier, ...],
+        via_namespace: str | None,
         registered_at: datetime,
     ) -> None:
         self.tenant = tenant
         self.state = state
         self.assignment_key = assignment_key
         self.registered_at = registered_at
+        self.last_seen_at = registered_at
+        self.has_expired = False
         self.nodes: dict[UUID, None] = {id: None}
         self.identifiers: dict[IdentifierKey, LinkedIdentifier] = {it.key: it for it in identifiers}
         self.lost: dict[IdentifierKey, LinkedIdentifier] = {}
@@ -248,21 +285,55 @@ class Customer(Aggregate):
         is_member = any(it.namespace == "member_no" for it in self.identifiers.values())
         return not is_member, not self.is_known, self.registered_at, self.id
 
-    def link(self, identifiers: Sequence[LinkedIdentifier], at: datetime, assignment_key: str | None = None) -> None:
-        """Accept more ways to reach this person; a strong one makes an anonymous person known.
+    def link(
+        self,
+        identifiers: Sequence[LinkedIdentifier],
+        at: datetime,
+        namespaces: Namespaces,
+        assignment_key: str | None = None,
+    ) -> None:
+        """Accept more ways to reach this person, and `recognise` by them."""
+        if identifiers:
+            self._identifiers_linked(identifiers=tuple(identifiers), linked_at=at)
+            self.recognise(identifiers, at, namespaces, assignment_key)
+
+    def recognise(
+        self,
+        shown: Iterable[LinkedIdentifier],
+        at: datetime,
+        namespaces: Namespaces,
+        assignment_key: str | None = None,
+    ) -> None:
+        """An anonymous person is known from the first strong identifier on.
 
         Whoever becomes known takes over `assignment_key`, unless one was chosen before.
         """
-        if not identifiers:
+        if self.state is not CustomerState.ANONYMOUS:
             return
-        self._identifiers_linked(identifiers=tuple(identifiers), linked_at=at)
-        self._notice_strong(identifiers, at, assignment_key)
+        via = next((it.namespace for it in shown if namespaces[it.namespace].strong), None)
+        if via is not None:
+            adopted = assignment_key if assignment_key and not self.has_own_assignment_key else self.assignment_key
+            self._became_known(via_namespace=via, assignment_key=adopted, became_known_at=at)
 
-    def unlink(self, keys: Collection[IdentifierKey], reason: UnlinkReason, at: datetime) -> None:
+    def unlink(
+        self, keys: Collection[IdentifierKey], reason: UnlinkReason, at: datetime, namespaces: Namespaces
+    ) -> None:
         """Let go of those of `keys` that this person has."""
         leaving = tuple(self.identifiers[key] for key in keys if key in self.identifiers)
         if leaving:
-            self._identifiers_unlinked(identifiers=leaving, reason=reason, unlinked_at=at)
+            remembered = tuple(it for it in leaving if namespaces[it.namespace].limit.ever)
+            self._identifiers_unlinked(identifiers=leaving, remembered=remembered, reason=reason, unlinked_at=at)
+
+    def see(self, at: datetime) -> bool:
+        """Note that this person, who is anonymous, was seen at `at`; False if that was noted within the last day."""
+        if self.state is not CustomerState.ANONYMOUS or (at - self.last_seen_at < NOTED_FOR and not self.has_expired):
+            return False
+        self._seen(seen_at=at)
+        return True
+
+    def expire(self, at: datetime) -> None:
+        """Nobody has seen this person, who is anonymous, for long; what was counted stays counted."""
+        self._expired(last_seen_at=self.last_seen_at, expired_at=at)
 
     def absorb(
         self, loser: "Customer", merge_id: UUID, reason: str, at: datetime, met_by: Sequence[LinkedIdentifier] = ()
@@ -316,7 +387,6 @@ class Customer(Aggregate):
             reason=reason,
             restored_at=at,
         )
-        self._notice_strong(belongings.identifiers, at)
 
     def keep_apart(self, node: UUID, other: UUID, at: datetime) -> None:
         """`node`, which is this customer's, and `other` are two persons."""
@@ -354,15 +424,6 @@ class Customer(Aggregate):
                 detected_at=at,
             )
 
-    def _notice_strong(
-        self, identifiers: Iterable[LinkedIdentifier], at: datetime, assignment_key: str | None = None
-    ) -> None:
-        """An anonymous person is known from the first strong identifier on."""
-        strong = next((it.namespace for it in identifiers if it.rules.strong), None)
-        if strong is not None and self.state is CustomerState.ANONYMOUS:
-            adopted = assignment_key if assignment_key and not self.has_own_assignment_key else self.assignment_key
-            self._became_known(via_namespace=strong, assignment_key=adopted, became_known_at=at)
-
     @event(IdentifiersLinked)
     def _identifiers_linked(self, identifiers: tuple[LinkedIdentifier, ...], linked_at: datetime) -> None:
         for it in identifiers:
@@ -371,17 +432,29 @@ class Customer(Aggregate):
 
     @event(IdentifiersUnlinked)
     def _identifiers_unlinked(
-        self, identifiers: tuple[LinkedIdentifier, ...], reason: UnlinkReason, unlinked_at: datetime
+        self,
+        identifiers: tuple[LinkedIdentifier, ...],
+        remembered: tuple[LinkedIdentifier, ...],
+        reason: UnlinkReason,
+        unlinked_at: datetime,
     ) -> None:
         for it in identifiers:
             self.identifiers.pop(it.key, None)
-            if it.rules.limit.ever:
-                self.lost[it.key] = it
+        self.lost.update((it.key, it) for it in remembered)
 
     @event(BecameKnown)
     def _became_known(self, via_namespace: str, assignment_key: str, became_known_at: datetime) -> None:
         self.state = CustomerState.KNOWN
         self.assignment_key = assignment_key
+
+    @event(Seen)
+    def _seen(self, seen_at: datetime) -> None:
+        self.last_seen_at = seen_at
+        self.has_expired = False
+
+    @event(Expired)
+    def _expired(self, last_seen_at: datetime, expired_at: datetime) -> None:
+        self.has_expired = True
 
     @event(Merged)
     def _merged(

@@ -1,6 +1,6 @@
 """What identity refuses, and why: the reasons a caller can meet."""
 
-from chassis.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound
+from chassis.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound, ResourceExhausted
 
 
 class BadIdentifier(InvalidArgument):
@@ -101,6 +101,38 @@ class TransferNotFound(NotFound):
 
 class UnknownTimeZone(InvalidArgument):
     """There is no such IANA time zone."""
+
+
+class NamespaceFixed(FailedPrecondition):
+    """This rule of the namespace is for ever."""
+
+
+class NamespacePriorityClash(FailedPrecondition):
+    """A weak namespace would tell as much as a strong one, or more."""
+
+
+class TooManyNamespaces(FailedPrecondition):
+    """The brand has as many namespaces of its own as it can have."""
+
+
+class TooManyBlockedValues(FailedPrecondition):
+    """The brand blocks as many values and patterns as it can."""
+
+
+class BlockPatternTooBroad(InvalidArgument):
+    """The pattern says too little to tell values apart: it needs three characters that stand for themselves."""
+
+
+class BlockedValueNotFound(NotFound):
+    """The brand blocks no such value."""
+
+
+class CustomerIdMismatch(FailedPrecondition):
+    """The identifiers of the row are those of another customer than the one it names."""
+
+
+class RehearsalRunning(ResourceExhausted):
+    """Another rehearsal is under way; one runs at a time."""
 
 
 class IllegalTransition(FailedPrecondition):
