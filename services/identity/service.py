@@ -2,18 +2,26 @@
 
 import sys
 
+from chassis.consumer import Subscription
 from chassis.kit import Kit
 from chassis.service import Service
 from scrm.identity.v1.identity_service_pb2_grpc import add_IdentityServiceServicer_to_server
 from scrm.identity.v1.privacy_service_pb2_grpc import add_PrivacyServiceServicer_to_server
+from scrm.identity.v1.profile_service_pb2_grpc import add_ProfileServiceServicer_to_server
 from services.identity.adapters.grpc_servicer import IdentityServicer
 from services.identity.adapters.privacy_servicer import PrivacyServicer
+from services.identity.adapters.profile_servicer import ProfileServicer
+from services.identity.adapters.source_watch import SourceWatch
 from services.identity.application.commands import HANDLERS
+from services.identity.application.policies import CONSUMER, SERVICE_OF, events_of, keep_what_is_told
 from services.identity.application.published_events import PRIVATE, partition_key, publish
 from services.identity.domain.identifiers import IdentifierReader
+from services.identity.read_models.assignment_keys import AssignmentKeysProjection
 from services.identity.read_models.customer_directory import CustomerDirectoryProjection
 from services.identity.read_models.identity_statistics import IdentityStatisticsProjection
 from services.identity.read_models.merge_history import MergeHistoryProjection
+from services.identity.read_models.profile.projection import ProfileProjection
+from services.identity.read_models.profile.told import MESSAGES
 from services.identity.settings import Settings
 
 
@@ -24,6 +32,10 @@ def service(settings: Settings) -> Service:
     def servicer(kit: Kit) -> IdentityServicer:
         return IdentityServicer(kit.bus, kit.read_models, reader, kit.clock)
 
+    def profiles(kit: Kit) -> ProfileServicer:
+        watch = SourceWatch(kit.engine, kit.broker, kit.channel, kit.clock, shards=kit.settings.shard_count)
+        return ProfileServicer(kit.bus, kit.read_models, reader, kit.clock, watch, settings.zone_of)
+
     return Service(
         name="identity",
         settings=settings.chassis,
@@ -31,11 +43,21 @@ def service(settings: Settings) -> Service:
         servicers=lambda kit: [
             (add_IdentityServiceServicer_to_server, servicer(kit)),
             (add_PrivacyServiceServicer_to_server, PrivacyServicer(kit.bus)),
+            (add_ProfileServiceServicer_to_server, profiles(kit)),
         ],
         publish=publish,
         partition_key=partition_key,
         private=PRIVATE,
-        projections=[CustomerDirectoryProjection(), IdentityStatisticsProjection(), MergeHistoryProjection()],
+        projections=[
+            CustomerDirectoryProjection(),
+            IdentityStatisticsProjection(),
+            MergeHistoryProjection(),
+            AssignmentKeysProjection(),
+            ProfileProjection(),
+        ],
+        subscriptions=lambda kit: [
+            Subscription(CONSUMER, list(SERVICE_OF), keep_what_is_told, keep=True, events=events_of(list(MESSAGES)))
+        ],
     )
 
 

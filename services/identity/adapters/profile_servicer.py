@@ -1,0 +1,174 @@
+"""Profiles over gRPC: who is meant, what is known of them section by section, and what happened to them."""
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+import sqlalchemy as sa
+
+from chassis.clock import Clock
+from chassis.commands import CommandBus
+from chassis.context import current
+from chassis.grpc_server import ServicerContext
+from chassis.paging import Keyset
+from chassis.read_models import ReadModels
+from scrm.identity.v1 import profile_pb2
+from scrm.identity.v1 import profile_service_pb2 as pb
+from scrm.identity.v1.profile_service_pb2_grpc import ProfileServiceServicer
+from services.identity.adapters import wire
+from services.identity.adapters.profile_sections.registry import SECTIONS
+from services.identity.adapters.profile_sections.section import Asked, Section, facts_of, timestamp
+from services.identity.adapters.source_watch import SourceWatch
+from services.identity.application.queries import get_customer, lookup_customer, permissions_of
+from services.identity.application.searching import Match, exact_matches
+from services.identity.domain.availability import SourceStates, Status, availability
+from services.identity.domain.customer import Customer
+from services.identity.domain.identifiers import IdentifierReader
+from services.identity.read_models.assignment_keys import keys_with_prefix
+from services.identity.read_models.customer_directory import CustomerRow, canonical, customers_with_ids
+from services.identity.read_models.profile.sources import told_until
+from services.identity.read_models.profile.timeline import Place, Wanted, page_of
+
+BY_PLACE: Final = Keyset(datetime, str)
+BY_MATCH: Final = Keyset(int, str, UUID)
+ASSIGNMENT_KEY: Final = "assignment_key"
+
+ZoneOf = Callable[[str], ZoneInfo]
+"""The time zone of a tenant."""
+
+_KINDS: Final = {number: name.removeprefix("TIMELINE_KIND_") for name, number in profile_pb2.TimelineKind.items()}
+_NUMBERS: Final = {name: number for number, name in _KINDS.items()}
+_Place = tuple[int, str, UUID]
+_Found = tuple[_Place, profile_pb2.SearchHit | None]
+
+
+class ProfileServicer(ProfileServiceServicer):
+    """One method per RPC; refusals are raised, and answered by the steps around."""
+
+    def __init__(
+        self,
+        bus: CommandBus,
+        read_models: ReadModels,
+        reader: IdentifierReader,
+        clock: Clock,
+        watch: SourceWatch,
+        zone_of: ZoneOf,
+    ) -> None:
+        self._bus = bus
+        self._read_models = read_models
+        self._reader = reader
+        self._clock = clock
+        self._watch = watch
+        self._zone_of = zone_of
+
+    async def GetProfile360(
+        self, request: pb.GetProfile360Request, context: ServicerContext
+    ) -> pb.GetProfile360Response:
+        customer = await self._meant(request)
+        sections = [it for kind, it in SECTIONS.items() if not request.sections or kind in request.sections]
+        wants_permissions = any(it.field == "permissions" for it in sections)
+        permissions = await permissions_of(self._bus, customer) if wants_permissions else []
+        states = await self._watch.states()
+        asked = Asked(customer, permissions, self._clock.now(), self._zone_of(current().tenant))
+        found = await self._read_models.query(lambda rows: _read(rows, asked, sections, states))
+        return pb.GetProfile360Response(customer_id=str(customer.id), sections=found)
+
+    async def GetTimeline(self, request: pb.GetTimelineRequest, context: ServicerContext) -> pb.GetTimelineResponse:
+        page, wanted = BY_PLACE.page(request), _wanted(request)
+        after: Place | None = (page.after[0], page.after[1]) if page.after else None
+        customer = (await get_customer(self._bus, UUID(request.customer_id))).customer
+        nodes = list(customer.nodes)
+        rows = await self._read_models.query(lambda rows: page_of(rows, nodes, wanted, after, page.limit))
+        shown, token = BY_PLACE.cut(request, rows, lambda it: [it.occurred_at, it.event_id])
+        return pb.GetTimelineResponse(
+            customer_id=str(customer.id), entries=[_entry(it) for it in shown], next_page_token=token
+        )
+
+    async def SearchCustomers(
+        self, request: pb.SearchCustomersRequest, context: ServicerContext
+    ) -> pb.SearchCustomersResponse:
+        page, query = BY_MATCH.page(request), request.query.strip()
+        after = (page.after[0], page.after[1], page.after[2]) if page.after else None
+        exact = await exact_matches(self._bus, self._reader, current().tenant, query)
+        found = await self._read_models.query(lambda rows: _search(rows, query, exact, after, page.limit))
+        shown, token = BY_MATCH.cut(request, found, lambda it: [it[0][0], it[0][1], str(it[0][2])])
+        return pb.SearchCustomersResponse(hits=[hit for _, hit in shown if hit], next_page_token=token)
+
+    async def _meant(self, request: pb.GetProfile360Request) -> Customer:
+        if request.HasField("customer_id"):
+            return (await get_customer(self._bus, UUID(request.customer_id))).customer
+        identifier = self._reader.read_one(current().tenant, wire.given(request.identifier))
+        return (await lookup_customer(self._bus, identifier)).customer
+
+
+def _read(
+    rows: sa.Connection, asked: Asked, sections: Sequence[Section], states: SourceStates
+) -> list[profile_pb2.ProfileSection]:
+    """All sections as of one moment; those that cannot be relied on are not even read."""
+    told = told_until(rows)
+    return [_section(rows, asked, it, states, told) for it in sections]
+
+
+def _section(
+    rows: sa.Connection, asked: Asked, section: Section, states: SourceStates, told: Mapping[str, datetime]
+) -> profile_pb2.ProfileSection:
+    found = availability(section.streams, states, told, asked.at)
+    answer = profile_pb2.ProfileSection(
+        kind=section.kind,
+        status=profile_pb2.SectionStatus.Value(f"SECTION_STATUS_{found.status}"),
+        cause=profile_pb2.SectionCause.Value(f"SECTION_CAUSE_{found.cause or 'UNSPECIFIED'}"),
+        as_of_time=timestamp(found.as_of),
+    )
+    if found.status is not Status.UNAVAILABLE:
+        getattr(answer, section.field).CopyFrom(section.read(rows, asked))
+        getattr(answer, section.field).SetInParent()
+    return answer
+
+
+def _wanted(request: pb.GetTimelineRequest) -> Wanted:
+    return Wanted(
+        kinds=[_KINDS[it] for it in request.kinds],
+        types=list(request.types),
+        start=wire.given_instant(request, "start_time"),
+        end=wire.given_instant(request, "end_time"),
+    )
+
+
+def _entry(row: Any) -> profile_pb2.TimelineEntry:
+    return profile_pb2.TimelineEntry(
+        event_id=row.event_id,
+        kind=_NUMBERS[row.kind],
+        type=row.type,
+        service=row.service,
+        occur_time=timestamp(row.occurred_at),
+        node_id=str(row.node),
+        ref=row.ref,
+        facts={key: _text(it) for key, it in facts_of(row).items()},
+    )
+
+
+def _text(fact: Any) -> str:
+    return ",".join(map(str, fact)) if isinstance(fact, list) else str(fact)
+
+
+def _search(rows: sa.Connection, query: str, exact: Sequence[Match], after: _Place | None, limit: int) -> list[_Found]:
+    """Up to `limit` places behind `after`, exact matches first, then by assignment key, with the hit where the customer is known."""
+    places = [(0, it.matched, it.node) for it in exact]
+    places = [it for it in places if after is None or it > after][:limit]
+    begun = (after[1], after[2]) if after and after[0] == 1 else None
+    more = keys_with_prefix(rows, query, begun, limit - len(places)) if len(places) < limit else ()
+    places += [(1, it.key, it.node) for it in more]
+    customer_of = canonical(rows, [node for *_, node in places])
+    summaries = customers_with_ids(rows, set(customer_of.values()))
+    return [(it, _hit(it, summaries.get(customer_of.get(it[2], it[2])))) for it in places]
+
+
+def _hit(place: _Place, row: CustomerRow | None) -> profile_pb2.SearchHit | None:
+    if row is None:
+        return None
+    stage, key, node = place
+    return profile_pb2.SearchHit(
+        customer=wire.summary(row), matched=ASSIGNMENT_KEY if stage else key, node_id=str(node)
+    )

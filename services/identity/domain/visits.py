@@ -1,0 +1,91 @@
+"""What somebody's behaviours come to: contents opened, attention to them, touchpoints and hours of the day.
+
+Opens and dwell are counted as in the trail of tracking (spec TR-3).
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Final
+
+VIEWED: Final = "content_viewed"
+RELOAD: Final = timedelta(seconds=10)
+BUCKET_SECONDS: Final = 10
+FIRST_BUCKET_SECONDS: Final = 5
+HOURS: Final = 24
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """One behaviour. `buckets` are ten-second stretches of attention: how many from the start, or which ones."""
+
+    type: str
+    at: datetime
+    channel: str
+    content: str
+    page_view: str
+    buckets: int | tuple[int, ...] = ()
+    wall_ms: int | None = None
+
+
+@dataclass(slots=True)
+class Visits:
+    """The sum over behaviours; `channels` has the last use of each touchpoint, `hours` how many fall into each hour."""
+
+    behaviours: int = 0
+    opens: int = 0
+    dwell_seconds: int = 0
+    first: datetime | None = None
+    last: datetime | None = None
+    channels: dict[str, datetime] = field(default_factory=dict)
+    hours: list[int] = field(default_factory=lambda: [0] * HOURS)
+
+
+@dataclass(slots=True)
+class _PageView:
+    opened: bool = False
+    from_start: int = 0
+    buckets: set[int] = field(default_factory=set)
+    wall_ms: int | None = None
+
+    def take(self, seen: Seen) -> None:
+        if isinstance(seen.buckets, int):
+            self.from_start = max(self.from_start, seen.buckets)
+        else:
+            self.buckets.update(seen.buckets)
+        if seen.wall_ms is not None:
+            self.wall_ms = max(seen.wall_ms, self.wall_ms or 0)
+
+    @property
+    def dwell_seconds(self) -> int:
+        """10 s for each distinct bucket but the first, which counts 5 s; never longer than the page was open."""
+        distinct = self.from_start + sum(1 for it in self.buckets if it >= self.from_start)
+        if distinct == 0:
+            return 0
+        active = BUCKET_SECONDS * (distinct - 1) + FIRST_BUCKET_SECONDS
+        return active if self.wall_ms is None else min(active, self.wall_ms // 1000)
+
+
+def visits(behaviours: Iterable[Seen], hour_of: Callable[[datetime], int]) -> Visits:
+    """The sum over behaviours in the order in which they occurred; `hour_of` tells the local hour of an instant."""
+    found = Visits()
+    pages: dict[str, _PageView] = {}
+    last_open: dict[str, datetime] = {}
+    for it in behaviours:
+        found.behaviours += 1
+        found.first = found.first or it.at
+        found.last = it.at
+        found.hours[hour_of(it.at)] += 1
+        if it.channel:
+            found.channels[it.channel] = it.at
+        if not it.page_view:
+            continue
+        page = pages.setdefault(it.page_view, _PageView())
+        page.take(it)
+        if it.type == VIEWED and not page.opened:
+            page.opened = True
+            if it.content not in last_open or it.at - last_open[it.content] > RELOAD:
+                found.opens += 1
+                last_open[it.content] = it.at
+    found.dwell_seconds = sum(it.dwell_seconds for it in pages.values())
+    return found
