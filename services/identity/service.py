@@ -1,20 +1,30 @@
 """The identity service: put together, and run in the roles that the command line names."""
 
+import asyncio
 import sys
+from collections.abc import Sequence
+from functools import partial
+
+import structlog
 
 from chassis.consumer import Subscription
+from chassis.event_store import PostgresEventStore
 from chassis.kit import Kit
 from chassis.service import Service
+from chassis.settings import InvalidSettingsError
 from scrm.identity.v1.identity_service_pb2_grpc import add_IdentityServiceServicer_to_server
 from scrm.identity.v1.privacy_service_pb2_grpc import add_PrivacyServiceServicer_to_server
 from scrm.identity.v1.profile_service_pb2_grpc import add_ProfileServiceServicer_to_server
 from services.identity.adapters.grpc_servicer import IdentityServicer
+from services.identity.adapters.key_table import SqlKeyTable, rewrap
 from services.identity.adapters.privacy_servicer import PrivacyServicer
 from services.identity.adapters.profile_servicer import ProfileServicer
 from services.identity.adapters.source_watch import SourceWatch
-from services.identity.application.commands import HANDLERS
+from services.identity.adapters.unsealing import Unsealer
+from services.identity.application.handlers import handlers
 from services.identity.application.policies import CONSUMER, SERVICE_OF, events_of, keep_what_is_told
 from services.identity.application.published_events import PRIVATE, partition_key, publish
+from services.identity.application.vault import KeyWrap, Vault
 from services.identity.domain.identifiers import IdentifierReader
 from services.identity.read_models.assignment_keys import AssignmentKeysProjection
 from services.identity.read_models.customer_directory import CustomerDirectoryProjection
@@ -24,6 +34,8 @@ from services.identity.read_models.profile.projection import ProfileProjection
 from services.identity.read_models.profile.told import MESSAGES
 from services.identity.settings import Settings
 
+_log = structlog.get_logger(__name__)
+
 
 def service(settings: Settings) -> Service:
     """Identity with `settings`."""
@@ -32,14 +44,17 @@ def service(settings: Settings) -> Service:
     def servicer(kit: Kit) -> IdentityServicer:
         return IdentityServicer(kit.bus, kit.read_models, reader, kit.clock)
 
+    wrap = KeyWrap(settings.keys)
+
     def profiles(kit: Kit) -> ProfileServicer:
         watch = SourceWatch(kit.engine, kit.broker, kit.channel, kit.clock, shards=kit.settings.shard_count)
-        return ProfileServicer(kit.bus, kit.read_models, reader, kit.clock, watch, settings.zone_of)
+        unsealer = Unsealer(wrap)
+        return ProfileServicer(kit.bus, kit.read_models, reader, kit.clock, watch, settings.zone_of, unsealer)
 
     return Service(
         name="identity",
         settings=settings.chassis,
-        handlers=HANDLERS,
+        handlers=handlers(Vault(wrap, SqlKeyTable)),
         servicers=lambda kit: [
             (add_IdentityServiceServicer_to_server, servicer(kit)),
             (add_PrivacyServiceServicer_to_server, PrivacyServicer(kit.bus)),
@@ -58,7 +73,19 @@ def service(settings: Settings) -> Service:
         subscriptions=lambda kit: [
             Subscription(CONSUMER, list(SERVICE_OF), keep_what_is_told, keep=True, events=events_of(list(MESSAGES)))
         ],
+        one_shots={"rewrap": partial(rewrap_keys, wrap)},
     )
+
+
+async def rewrap_keys(wrap: KeyWrap, service: Service, arguments: Sequence[str]) -> None:
+    """The role `rewrap`: wrap every data key by the newest key of its tenant, so that older ones are no longer needed."""
+    if arguments:
+        raise InvalidSettingsError("usage: rewrap")
+    store = PostgresEventStore(service.settings.database_url)
+    try:
+        _log.info("identity.rewrapped", keys=await asyncio.to_thread(rewrap, store.engine, wrap))
+    finally:
+        store.close()
 
 
 def main() -> None:

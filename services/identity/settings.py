@@ -3,12 +3,13 @@
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from chassis.settings import ChassisSettings, InvalidSettingsError, Variables
-from services.identity.domain.identifiers import SHORTEST_SECRET
+from chassis.settings import SHORTEST_SECRET, ChassisSettings, InvalidSettingsError, Variables
+from services.identity.adapters.key_file import KeyFile
 
 UTC: Final = ZoneInfo("UTC")
 
@@ -17,7 +18,8 @@ UTC: Final = ZoneInfo("UTC")
 class Settings:
     """`hash_key` (SCRM_IDENTITY_HASH_KEY, at least 32 characters) is the secret behind all keyed hashes of identifiers.
 
-    It must stay the same for ever: with another one nobody is recognised. `region` (SCRM_IDENTITY_REGION) is the country
+    It must stay the same for ever: with another one nobody is recognised. `keys` (SCRM_IDENTITY_KEYS, the path of a key file)
+    are behind the keys that personal values are sealed with. `region` (SCRM_IDENTITY_REGION) is the country
     whose phone numbers need no country code, `regions` (SCRM_IDENTITY_REGIONS, such as `acme=US,globex=DE`) the same
     for single tenants. `zone` (SCRM_IDENTITY_ZONE, an IANA name) is the time zone whose days and hours profiles speak of, `zones`
     (SCRM_IDENTITY_ZONES, such as `acme=America/New_York,globex=Europe/Berlin`) the same for single tenants.
@@ -25,6 +27,7 @@ class Settings:
 
     chassis: ChassisSettings
     hash_key: bytes = field(repr=False)
+    keys: KeyFile = field(repr=False)
     region: str
     regions: Mapping[str, str]
     zone: ZoneInfo = UTC
@@ -44,6 +47,7 @@ class Settings:
         return cls(
             chassis=ChassisSettings.from_environment("identity", environment),
             hash_key=hash_key,
+            keys=KeyFile.read(Path(read.text("SCRM_IDENTITY_KEYS"))),
             region=_region(read.text("SCRM_IDENTITY_REGION", "CN"), "SCRM_IDENTITY_REGION"),
             regions=_regions(read.text("SCRM_IDENTITY_REGIONS", "")),
             zone=_zone(read.text("SCRM_IDENTITY_ZONE", UTC.key), "SCRM_IDENTITY_ZONE"),

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -16,7 +17,9 @@ from chassis.errors import DomainError
 from chassis.log import EventStore, Recorded
 from chassis.testing import recorded
 from chassis.unit_of_work import replay
-from services.identity.application.commands import HANDLERS, BatchResolve
+from services.identity.adapters.key_file import KeyFile
+from services.identity.application.commands import BatchResolve
+from services.identity.application.handlers import handlers
 from services.identity.application.link_commands import LinkIdentifier, UnlinkIdentifier
 from services.identity.application.merge_commands import (
     Disposition,
@@ -29,11 +32,17 @@ from services.identity.application.merge_commands import (
 )
 from services.identity.application.published_events import publish
 from services.identity.application.resolving import Resolution, ResolveIdentity
+from services.identity.application.vault import KeyWrap, Vault
 from services.identity.domain.claim import IdentifierClaim
 from services.identity.domain.customer import Customer
 from services.identity.domain.identifiers import DropReason, GivenIdentifier, Identifier, IdentifierReader
 from services.identity.domain.merging import Evidence
+from services.identity.domain.sealing import DataKey, Place, Sealed
+from tests.identity.keys import key_tables, stored_keys
 
+MIGRATIONS = Path(__file__).parents[2] / "services" / "identity" / "migrations"
+ROOT = b"a root key of 32 bytes for tests"
+ROOT_KEY = KeyFile("1", {"1": ROOT})
 NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
 SECRET = b"a secret of 32 bytes for tests.."
 
@@ -48,7 +57,9 @@ class Brand:
     def __init__(self, store: EventStore, tenant: str = "acme") -> None:
         self.tenant = tenant
         self.clock = ReplayClock(NOON)
-        self.bus = CommandBus(store, self.clock, HANDLERS)
+        self.wrap = KeyWrap(ROOT_KEY)
+        self.vault = Vault(self.wrap, key_tables(store))
+        self.bus = CommandBus(store, self.clock, handlers(self.vault))
         self.reader = IdentifierReader(SECRET)
 
     def call(self, *identifiers: Given, **details: Any) -> ResolveIdentity:
@@ -88,6 +99,16 @@ class Brand:
 
     def allow_reunion(self, one: UUID, other: UUID) -> None:
         self.do(RevokeNeverMerge(one, other))
+
+    def opened(self, node: UUID, field: str, sealed: Sealed) -> str | None:
+        """What was sealed as `field` of `node`; None if that is erased."""
+        key = self.data_key(node)
+        return DataKey(key).open(sealed, Place(self.tenant, node, field)) if key else None
+
+    def data_key(self, node: UUID) -> bytes | None:
+        """The key behind everything sealed for `node`, as it is stored now; None if there is none, or none any more."""
+        stored = stored_keys(self.bus.store, self.tenant, [node]).get(node)
+        return self.wrap.unwrap(self.tenant, node, stored) if stored else None
 
     def do(self, command: Any) -> Any:
         return self.bus.execute_now(command, self.context())

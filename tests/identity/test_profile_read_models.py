@@ -12,9 +12,9 @@ import pytest
 import sqlalchemy as sa
 
 from chassis.event_store import PostgresEventStore
+from chassis.migrations import migrate_now
 from chassis.projection import Projector
 from chassis.read_models import ReadModels
-from chassis.schema import create
 from scrm.membership.v1 import events_pb2 as membership
 from services.identity.read_models.assignment_keys import AssignmentKeysProjection, keys_with_prefix, prefix_query
 from services.identity.read_models.profile.conversions import conversions_of
@@ -27,7 +27,7 @@ from services.identity.read_models.profile.tags import tags_of
 from services.identity.read_models.profile.timeline import Place, Wanted, page_of, page_query
 from tests.chassis.streams import running, settled, until
 from tests.conftest import DatabaseFactory
-from tests.identity.brand import NOON, Brand, phone
+from tests.identity.brand import MIGRATIONS, NOON, Brand, phone
 from tests.identity.telling import (
     DAY,
     Inbox,
@@ -116,7 +116,7 @@ class Reading:
 @pytest.fixture
 def reading(database: DatabaseFactory, loop: asyncio.AbstractEventLoop) -> Iterator[Reading]:
     made = database("identity")
-    create(made.owner_dsn)
+    migrate_now(made.owner_dsn, MIGRATIONS)
     store = PostgresEventStore(made.writer_dsn)
     found = Reading(store, made.reader_dsn, loop)
     yield found

@@ -1,6 +1,7 @@
 """Profiles over gRPC: who is meant, what is known of them section by section, and what happened to them."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextvars import copy_context
 from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
@@ -21,6 +22,7 @@ from services.identity.adapters import wire
 from services.identity.adapters.profile_sections.registry import SECTIONS
 from services.identity.adapters.profile_sections.section import Asked, Section, facts_of, timestamp
 from services.identity.adapters.source_watch import SourceWatch
+from services.identity.adapters.unsealing import Unsealer
 from services.identity.application.queries import get_customer, lookup_customer, permissions_of
 from services.identity.application.searching import Match, exact_matches
 from services.identity.domain.availability import SourceStates, Status, availability
@@ -55,6 +57,7 @@ class ProfileServicer(ProfileServiceServicer):
         clock: Clock,
         watch: SourceWatch,
         zone_of: ZoneOf,
+        unsealer: Unsealer,
     ) -> None:
         self._bus = bus
         self._read_models = read_models
@@ -62,6 +65,7 @@ class ProfileServicer(ProfileServiceServicer):
         self._clock = clock
         self._watch = watch
         self._zone_of = zone_of
+        self._unsealer = unsealer
 
     async def GetProfile360(
         self, request: pb.GetProfile360Request, context: ServicerContext
@@ -71,8 +75,10 @@ class ProfileServicer(ProfileServiceServicer):
         wants_permissions = any(it.field == "permissions" for it in sections)
         permissions = await permissions_of(self._bus, customer) if wants_permissions else []
         states = await self._watch.states()
-        asked = Asked(customer, permissions, self._clock.now(), self._zone_of(current().tenant))
-        found = await self._read_models.query(lambda rows: _read(rows, asked, sections, states))
+        zone = self._zone_of(current().tenant)
+        asked = Asked(customer, permissions, self._clock.now(), zone, self._unsealer.open)
+        here = copy_context()  # queries run in threads of their own, which know of no call
+        found = await self._read_models.query(lambda rows: here.run(_read, rows, asked, sections, states))
         return pb.GetProfile360Response(customer_id=str(customer.id), sections=found)
 
     async def GetTimeline(self, request: pb.GetTimelineRequest, context: ServicerContext) -> pb.GetTimelineResponse:

@@ -1,4 +1,4 @@
-"""How the customer is recognised: every identifier of every node. Values are not told."""
+"""How the customer is recognised: every identifier of every node, with what may be seen of its value."""
 
 from typing import Final
 
@@ -7,10 +7,25 @@ import sqlalchemy as sa
 from scrm.identity.v1 import profile_pb2 as pb
 from services.identity.adapters.explanation import linked_identifier
 from services.identity.adapters.profile_sections.section import Asked, Section
+from services.identity.domain.identifier_masking import masked_identifier
+from services.identity.domain.identifiers import LinkedIdentifier
+from services.identity.domain.sealing import SealedValue
 
 
 def read(rows: sa.Connection, asked: Asked) -> pb.IdentifiersSection:
-    return pb.IdentifiersSection(identifiers=[linked_identifier(it) for it in asked.customer.identifiers.values()])
+    linked = list(asked.customer.identifiers.values())
+    kept = [it for it in linked if it.sealed]
+    opened = asked.unseal(rows, [SealedValue(it.node, it.sealed_as, it.sealed) for it in kept])
+    values = dict(zip((it.key for it in kept), opened, strict=True))
+    return pb.IdentifiersSection(identifiers=[_look(it, values.get(it.key)) for it in linked])
+
+
+def _look(it: LinkedIdentifier, value: str | None) -> pb.IdentifierLook:
+    if value is None:
+        return pb.IdentifierLook(identifier=linked_identifier(it))
+    return pb.IdentifierLook(
+        identifier=linked_identifier(it), value=masked_identifier(it.namespace, value), masked=True
+    )
 
 
 SECTION: Final = Section(pb.PROFILE_SECTION_KIND_IDENTIFIERS, "identifiers", (), read)

@@ -15,6 +15,10 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from scrm.identity.v1 import profile_pb2 as pb
 from services.identity.domain.consent import Permissions
 from services.identity.domain.customer import Customer
+from services.identity.domain.sealing import SealedValue
+
+Unseal = Callable[[sa.Connection, Sequence[SealedValue]], list[str | None]]
+"""Opens what is sealed; None for what is erased."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +29,7 @@ class Asked:
     permissions: Sequence[Permissions]
     at: datetime
     zone: ZoneInfo
+    unseal: Unseal
 
     @property
     def nodes(self) -> list[UUID]:
