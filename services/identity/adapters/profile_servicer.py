@@ -113,7 +113,8 @@ def _read(
     rows: sa.Connection, asked: Asked, sections: Sequence[Section], states: SourceStates
 ) -> list[profile_pb2.ProfileSection]:
     """All sections as of one moment; those that cannot be relied on are not even read."""
-    told = told_until(rows)
+    has_read = any(it.is_read for it in states.streams.values())  # before that there may be no table to ask
+    told = told_until(rows) if has_read else {}
     return [_section(rows, asked, it, states, told) for it in sections]
 
 

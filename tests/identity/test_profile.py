@@ -1,0 +1,598 @@
+"""Profiles as callers meet them: over gRPC, made of messages that came over the broker, with every service up or one down."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from itertools import count
+from typing import Any
+from uuid import UUID, uuid4
+from zoneinfo import ZoneInfo
+
+import grpc
+import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from chassis.broker import Broker, StreamSpec
+from chassis.clock import ReplayClock
+from chassis.consumer import Consumer, Subscription
+from chassis.context import entered
+from chassis.credentials import KeySet, Verifier
+from chassis.envelope import Address, Offset, Outgoing, event_name, seal
+from chassis.event_store import PostgresEventStore
+from chassis.grpc_server import Gate, GrpcServer
+from chassis.migrations import migrate_now
+from chassis.projection import Projector
+from chassis.read_models import ReadModels
+from chassis.settings import InvalidSettingsError
+from chassis.status import Refusal, refusal
+from chassis.telemetry import Metrics, Tracing
+from deploy.local.broker import NatsServer
+from deploy.local.credentials import Credentials
+from deploy.local.postgres import Database
+from scrm.identity.v1 import customer_pb2
+from scrm.identity.v1 import profile_pb2 as pb
+from scrm.identity.v1 import profile_service_pb2 as rpc
+from scrm.identity.v1.profile_service_pb2_grpc import ProfileServiceStub, add_ProfileServiceServicer_to_server
+from scrm.membership.v1 import events_pb2 as membership
+from services.identity.adapters.profile_servicer import ProfileServicer
+from services.identity.adapters.source_watch import SourceWatch
+from services.identity.adapters.unsealing import Unsealer
+from services.identity.application.consent_commands import RecordConsent
+from services.identity.application.merge_commands import MergeCustomers, UnmergeCustomer
+from services.identity.application.policies import CONSUMER, SERVICE_OF, events_of, keep_what_is_told
+from services.identity.domain.consent import ConsentState, Purpose
+from services.identity.domain.merging import Evidence
+from services.identity.read_models.assignment_keys import AssignmentKeysProjection
+from services.identity.read_models.customer_directory import CustomerDirectoryProjection
+from services.identity.read_models.merge_history import MergeHistoryProjection
+from services.identity.read_models.profile.projection import ProfileProjection
+from services.identity.read_models.profile.told import MESSAGES
+from tests.chassis.streams import connected, running, settled, until
+from tests.conftest import DatabaseFactory
+from tests.identity.brand import MIGRATIONS, NOON, Brand, email, phone
+from tests.identity.telling import (
+    DAY,
+    Telling,
+    behaviour,
+    converted,
+    delivered,
+    granted,
+    joined,
+    paid,
+    placed,
+    refunded,
+    tagged,
+)
+from tests.membership import cdnow
+
+NEW_YORK = ZoneInfo("America/New_York")
+PROJECTIONS = (
+    CustomerDirectoryProjection(),
+    MergeHistoryProjection(),
+    AssignmentKeysProjection(),
+    ProfileProjection(),
+)
+SUBSCRIPTION = Subscription(CONSUMER, list(SERVICE_OF), keep_what_is_told, keep=True, events=events_of(list(MESSAGES)))
+OWN = (
+    pb.PROFILE_SECTION_KIND_IDENTITY,
+    pb.PROFILE_SECTION_KIND_IDENTIFIERS,
+    pb.PROFILE_SECTION_KIND_PERMISSIONS,
+    pb.PROFILE_SECTION_KIND_MERGES,
+)
+
+
+class Neighbours:
+    """The other services, of which only their health is known here."""
+
+    def __init__(self, gate: Gate) -> None:
+        self._gate = gate
+        self._servers: dict[str, GrpcServer] = {}
+        self._channels: dict[str, grpc.aio.Channel] = {}
+
+    async def start(self, *services: str) -> None:
+        for it in services:
+            self._servers[it] = GrpcServer(self._gate, [])
+            port = await self._servers[it].start("127.0.0.1:0")
+            self._channels[it] = grpc.aio.insecure_channel(f"127.0.0.1:{port}")
+
+    async def stop(self, service: str) -> None:
+        await self._servers.pop(service).stop(0)
+
+    async def close(self) -> None:
+        for channel in self._channels.values():
+            await channel.close()
+        for server in self._servers.values():
+            await server.stop(0)
+
+    def channel(self, service: str) -> grpc.aio.Channel:
+        if service not in self._channels:
+            raise InvalidSettingsError(f"{service} has no address")
+        return self._channels[service]
+
+
+@dataclass(slots=True)
+class World:
+    """Identity with a brand, the broker it reads from, and somebody who calls it."""
+
+    brand: Brand
+    clock: ReplayClock
+    broker: Broker
+    watched: Broker
+    neighbours: Neighbours
+    stub: Any
+    mint: Callable[..., str]
+    consumer: Consumer
+    projector: Projector
+    consuming: asyncio.Task[None]
+    positions: dict[str, Any] = field(default_factory=dict)
+
+    async def do(self, command: Any) -> Any:
+        with entered(self.brand.context()):
+            return await self.brand.bus.execute(command)
+
+    async def person(self, *identifiers: tuple[str, str], **details: Any) -> UUID:
+        """A customer with these identifiers."""
+        found: UUID = (await self.do(self.brand.call(*identifiers, **details))).customer_id
+        return found
+
+    async def merge(self, survivor: UUID, loser: UUID) -> UUID:
+        found: UUID = (await self.do(MergeCustomers(survivor, loser, "SAME_PERSON", Evidence.UNSPECIFIED))).merge_id
+        return found
+
+    async def pause(self) -> None:
+        """Read no further."""
+        self.consuming.cancel()
+        await asyncio.wait([self.consuming])
+
+    async def publish(self, *tellings: Telling) -> None:
+        for stream, service in SERVICE_OF.items():
+            mine = [it for it in tellings if it.stream == stream]
+            names = {event_name(it.rpartition(".")[2]) for it in MESSAGES if f".{service}." in it}
+            names = {it for it in names if (it == "behaviour_tracked") == (stream == "tracking_behaviours")}
+            wanted = [f"scrm.*.{service}.v1.{it}.*" for it in sorted(names)]
+            info = await self.broker.ensure_stream(StreamSpec(stream, wanted))
+            last = info.last_sequence
+            for start in range(0, len(mine), 500):
+                parcels = [seal(self._outgoing(it), self._address(it)) for it in mine[start : start + 500]]
+                last = await self.broker.publish_batch(parcels, last)
+
+    async def tell(self, *tellings: Telling) -> None:
+        """Publish, and wait until all is taken in."""
+        await self.publish(*tellings)
+        await until(lambda: settled(self.consumer, self.projector), "what was told is taken in")
+
+    async def read(self) -> None:
+        await self.tell()
+
+    async def profile(
+        self, customer: UUID, *sections: "pb.ProfileSectionKind.ValueType"
+    ) -> dict[int, pb.ProfileSection]:
+        asked = rpc.GetProfile360Request(customer_id=str(customer), sections=sections)
+        answer = await self.call("GetProfile360", asked)
+        return {it.kind: it for it in answer.sections}
+
+    async def call(self, name: str, request: Any, tenant: str = "acme") -> Any:
+        metadata = (("authorization", f"Bearer {self.mint(tenant, ('identity.read',))}"),)
+        return await getattr(self.stub, name)(request, metadata=metadata, timeout=20)
+
+    async def refused(self, name: str, request: Any, tenant: str = "acme") -> Refusal:
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await self.call(name, request, tenant)
+        return refusal(caught.value)
+
+    async def timeline(self, customer: UUID, size: int = 50, **wanted: Any) -> list[pb.TimelineEntry]:
+        """All entries, page by page."""
+        found: list[pb.TimelineEntry] = []
+        request = rpc.GetTimelineRequest(customer_id=str(customer), page_size=size, **wanted)
+        while True:
+            page = await self.call("GetTimeline", request)
+            found += page.entries
+            if not page.next_page_token:
+                return found
+            request.page_token = page.next_page_token
+
+    async def search(self, query: str, size: int = 50, tenant: str = "acme") -> list[tuple[str, UUID]]:
+        found = []
+        request = rpc.SearchCustomersRequest(query=query, page_size=size)
+        while True:
+            page = await self.call("SearchCustomers", request, tenant)
+            found += [(it.matched, UUID(it.customer.customer_id)) for it in page.hits]
+            if not page.next_page_token:
+                return found
+            request.page_token = page.next_page_token
+
+    def _address(self, it: Telling) -> Address:
+        return Address(it.stream, 1, Offset(next(self.positions.setdefault(it.stream, count(1)))))
+
+    @staticmethod
+    def _outgoing(it: Telling) -> Outgoing:
+        kind = it.message.DESCRIPTOR
+        return Outgoing(
+            0, it.tenant, event_name(kind.name), it.key, it.message.SerializeToString(), it.at, kind.full_name
+        )
+
+
+Check = Callable[[World], Coroutine[Any, Any, None]]
+Serve = Callable[..., None]
+
+
+@pytest.fixture
+def serve(
+    database: DatabaseFactory, credentials: Credentials, nats_server: NatsServer, loop: asyncio.AbstractEventLoop
+) -> Serve:
+    """`serve(check, now)` awaits `check(world)` with everything running, as of `now`."""
+    made = database("identity")
+    migrate_now(made.owner_dsn, MIGRATIONS)
+
+    def run(check: Check, now: datetime = NOON) -> None:
+        async def served() -> None:
+            async with opened(made, credentials, nats_server, ReplayClock(now)) as world:
+                await check(world)
+
+        loop.run_until_complete(served())
+
+    return run
+
+
+@asynccontextmanager
+async def opened(
+    made: Database, credentials: Credentials, nats: NatsServer, clock: ReplayClock
+) -> AsyncIterator[World]:
+    async with AsyncExitStack() as closing:
+        store = PostgresEventStore(made.writer_dsn)
+        closing.callback(store.close)
+        read_models = ReadModels(made.reader_dsn)
+        closing.callback(read_models.close)
+        broker = await closing.enter_async_context(connected(nats))
+        watched = Broker(nats.url, monitor_url=nats.monitor_url)
+        await watched.connect()
+        closing.push_async_callback(watched.close)
+        brand = Brand(store)
+        brand.bus.start()
+        closing.callback(brand.bus.stop)
+        verifier = Verifier(await KeySet.opened(str(credentials.jwks)), "scrm-local")
+        gate = Gate("identity", verifier, Metrics(), Tracing(), wait_for=read_models.wait_for)
+        neighbours = Neighbours(gate)
+        closing.push_async_callback(neighbours.close)
+        await neighbours.start(*sorted(set(SERVICE_OF.values())))
+        watch = SourceWatch(store.engine, watched, neighbours.channel, clock)
+        servicer = ProfileServicer(
+            brand.bus, read_models, brand.reader, clock, watch, lambda _: NEW_YORK, Unsealer(brand.wrap)
+        )
+        server = GrpcServer(gate, [(add_ProfileServiceServicer_to_server, servicer)])
+        port = await server.start("127.0.0.1:0")
+        closing.push_async_callback(server.stop, 0)
+        channel = await closing.enter_async_context(grpc.aio.insecure_channel(f"127.0.0.1:{port}"))
+        consumer = Consumer(SUBSCRIPTION, store.engine, broker, brand.bus)
+        projector = Projector(PROJECTIONS, store.engine, store)
+        await closing.enter_async_context(running(projector))
+        await until(lambda: settled(projector), "the read models are there")
+        consuming = asyncio.create_task(consumer.run())
+        closing.callback(consuming.cancel)
+        stub = ProfileServiceStub(channel)
+        yield World(brand, clock, broker, watched, neighbours, stub, credentials.mint, consumer, projector, consuming)
+
+
+def at(year: int, month: int, day: int, hour: int = 12) -> datetime:
+    return datetime(year, month, day, hour, tzinfo=NEW_YORK).astimezone(UTC)
+
+
+def cents(amount: Any) -> int:
+    return int(amount.units * 100 + amount.nanos // 10_000_000)
+
+
+def day(date: Any) -> str:
+    return f"{date.year}-{date.month:02}-{date.day:02}"
+
+
+# What a profile says.
+
+
+def test_ac_13_the_profile_of_a_cdnow_customer(serve: Serve) -> None:
+    """The file says 156.46 where the specification has 156.48. RFM and the pyramid are tagging's, which tells nobody the result for
+    one customer: the profile says so."""
+    orders = [it for it in cdnow.rows() if it.customer == UUID(int=3)]
+
+    async def check(world: World) -> None:
+        customer = await world.person(phone(3), assignment_key="cdnow:00003")
+        told = [
+            it
+            for row in orders
+            for it in (
+                placed(customer, f"cdnow-{row.number}", row.paid_at),
+                paid(customer, f"cdnow-{row.number}", row.paid_at, f"{row.net / 100:.2f}"),
+            )
+        ]
+        await world.tell(*told)
+
+        found = await world.profile(customer)
+
+        section = found[pb.PROFILE_SECTION_KIND_ORDERS]
+        assert section.status == pb.SECTION_STATUS_AVAILABLE
+        assert section.orders.occasions == 6
+        assert [cents(it) for it in section.orders.net] == [156_46]
+        assert list(section.orders.intervals) == [87, 3, 227, 10, 184]
+        assert section.orders.cycle_days == 87
+        assert day(section.orders.last_date) == "1998-05-28"
+        assert day(section.orders.next_expected_date) == "1998-08-23"
+        value = found[pb.PROFILE_SECTION_KIND_VALUE].value
+        assert [cents(it) for it in value.net_per_occasion] == [26_08]
+        assert list(value.missing_models) == ["RFM", "PYRAMID", "CLV"]
+
+    serve(check, at(1998, 7, 1))
+
+
+def test_a_profile_brings_together_what_all_services_told(serve: Serve) -> None:
+    async def check(world: World) -> None:
+        customer = await world.person(phone(1), assignment_key="shop:1")
+        await world.tell(
+            behaviour(customer, NOON - DAY, page_view_id="p1"),
+            behaviour(customer, NOON - DAY, "content_engaged", page_view_id="p1", properties={"active_buckets": 3}),
+            behaviour(customer, NOON - DAY / 2, channel="wechat", page_view_id="p2", content_id="H5-2"),
+            paid(customer, "1", NOON - 3 * DAY, "30.00"),
+            refunded(customer, "1", "10", "20", NOON - 2 * DAY),
+            paid(customer, "2", NOON - DAY, "5.50"),
+            tagged(customer, "night_owl", NOON - DAY),
+            joined(customer, "M-0001", NOON - DAY),
+            granted(customer, "lot", 25, NOON - DAY, NOON + DAY),
+            delivered(customer, "A", NOON - DAY),
+            converted(customer, "2", "5.50", NOON - DAY),
+        )
+        found = await world.profile(customer)
+        assert {it.status for it in found.values()} == {pb.SECTION_STATUS_AVAILABLE}
+        assert list(found) == sorted(it for it in pb.ProfileSectionKind.values() if it)
+
+        behaviours = found[pb.PROFILE_SECTION_KIND_BEHAVIOUR].behaviour
+        assert (behaviours.behaviours, behaviours.opens, behaviours.dwell_seconds) == (3, 2, 25)
+        assert [it.channel for it in behaviours.last_channels] == ["wechat", "h5"]
+        assert (behaviours.active_hours[8], behaviours.active_hours[20], sum(behaviours.active_hours)) == (2, 1, 3)
+        assert behaviours.time_zone == "America/New_York"
+
+        orders = found[pb.PROFILE_SECTION_KIND_ORDERS].orders
+        assert (orders.orders, orders.occasions, list(orders.intervals)) == (2, 2, [2])
+        assert ([cents(it) for it in orders.net], [cents(it) for it in orders.refunded]) == ([25_50], [10_00])
+        assert [(it.order_no, it.status) for it in orders.latest] == [("2", "PAID"), ("1", "PAID")]
+
+        assert [it.tag_key for it in found[pb.PROFILE_SECTION_KIND_TAGS].tags.tags] == ["night_owl"]
+        member = found[pb.PROFILE_SECTION_KIND_MEMBERSHIP].membership
+        assert (member.state, member.member_no, member.balance, member.next_expiring) == ("ACTIVE", "M-0001", 25, 25)
+        campaigns = found[pb.PROFILE_SECTION_KIND_CAMPAIGNS].campaigns
+        assert [it.arm for it in campaigns.deliveries] == ["A"]
+        assert [cents(it.net) for it in campaigns.conversions] == [5_50]
+
+        freshness = found[pb.PROFILE_SECTION_KIND_FRESHNESS].freshness
+        assert (freshness.last_event_time.ToDatetime(UTC), freshness.stale) == (NOON - DAY / 2, False)
+        world.clock.set(NOON + 90 * DAY)
+        found = await world.profile(customer, pb.PROFILE_SECTION_KIND_FRESHNESS)
+        assert found[pb.PROFILE_SECTION_KIND_FRESHNESS].freshness.stale
+
+    serve(check)
+
+
+def test_a_profile_of_merged_customers_shows_both_and_each_alone_after_the_merge_is_taken_back(serve: Serve) -> None:
+    async def check(world: World) -> None:
+        anne = await world.person(phone(1))
+        ben = await world.person(email("ben"))
+        await world.tell(paid(anne, "1", NOON - 3 * DAY), paid(ben, "2", NOON - DAY), behaviour(ben))
+
+        async def seen(customer: UUID) -> tuple[int, list[str]]:
+            found = await world.profile(customer, pb.PROFILE_SECTION_KIND_ORDERS)
+            types = [it.type for it in await world.timeline(customer, 1)]
+            return found[pb.PROFILE_SECTION_KIND_ORDERS].orders.occasions, types
+
+        before = await seen(anne), await seen(ben)
+        merge = await world.merge(anne, ben)
+        await world.read()
+        assert await seen(anne) == await seen(ben) == (2, ["content_viewed", "order_paid", "order_paid"])
+        merges = await world.profile(ben, pb.PROFILE_SECTION_KIND_MERGES, pb.PROFILE_SECTION_KIND_IDENTITY)
+        assert [it.merge_id for it in merges[pb.PROFILE_SECTION_KIND_MERGES].merges.merges] == [str(merge)]
+        assert list(merges[pb.PROFILE_SECTION_KIND_IDENTITY].identity.node_ids) == [str(anne), str(ben)]
+
+        await world.do(UnmergeCustomer(merge, (), "TWO_PERSONS"))
+        assert (await seen(anne), await seen(ben)) == before
+
+    serve(check)
+
+
+def test_a_profile_is_found_by_identifier_and_says_what_is_allowed(serve: Serve) -> None:
+    async def check(world: World) -> None:
+        customer = await world.person(phone(1), email("anne"))
+        consent = RecordConsent(customer, Purpose.MARKETING, "SMS", ConsentState.GRANTED, "v1", "FORM", NOON)
+        await world.do(consent)
+        by_phone = customer_pb2.Identifier(namespace="phone", value="138 0000 0001")
+        wanted = [pb.PROFILE_SECTION_KIND_IDENTIFIERS, pb.PROFILE_SECTION_KIND_PERMISSIONS]
+
+        found = await world.call("GetProfile360", rpc.GetProfile360Request(identifier=by_phone, sections=wanted))
+
+        assert found.customer_id == str(customer)
+        assert [it.kind for it in found.sections] == wanted
+        shown = [(it.identifier.namespace, it.value, it.masked) for it in found.sections[0].identifiers.identifiers]
+        assert shown == [("phone", "138****0001", True), ("email", "a***@example.com", True)]
+        assert [it.channel for it in found.sections[1].permissions.consents] == ["SMS"]
+
+    serve(check)
+
+
+def test_nobody_is_told_of_another_brands_customer(serve: Serve) -> None:
+    async def check(world: World) -> None:
+        customer = str(await world.person(phone(1)))
+        for name, request in (
+            ("GetProfile360", rpc.GetProfile360Request(customer_id=customer)),
+            ("GetTimeline", rpc.GetTimelineRequest(customer_id=customer)),
+            ("GetProfile360", rpc.GetProfile360Request(customer_id=str(uuid4()))),
+        ):
+            found = await world.refused(name, request, "globex")
+            assert (found.code, found.reason) == ("NOT_FOUND", "CUSTOMER_NOT_FOUND")
+        assert await world.search("+8613800000001", tenant="globex") == []
+
+    serve(check)
+
+
+# How far it can be relied on.
+
+
+def test_ac_100_membership_is_down_and_the_rest_is_answered_in_time(serve: Serve) -> None:
+    async def check(world: World) -> None:
+        customer = await world.person(phone(1))
+        await world.tell(joined(customer, "M-0001"), paid(customer, "1"), behaviour(customer))
+        up = await world.profile(customer)
+        assert up[pb.PROFILE_SECTION_KIND_MEMBERSHIP].membership.state == "ACTIVE"
+
+        await world.neighbours.stop("membership")
+        await until(lambda: says(world, customer, pb.SECTION_STATUS_UNAVAILABLE), "that membership is down")
+        began = time.perf_counter()
+        down = await world.profile(customer)
+        took = time.perf_counter() - began
+
+        section = down.pop(pb.PROFILE_SECTION_KIND_MEMBERSHIP)
+        assert (section.cause, section.WhichOneof("content")) == (pb.SECTION_CAUSE_SERVICE_DOWN, None)
+        assert {it.status for it in down.values()} == {pb.SECTION_STATUS_AVAILABLE}
+        assert took < 0.3
+        shown = down[pb.PROFILE_SECTION_KIND_IDENTIFIERS].identifiers.identifiers
+        assert [it.value for it in shown] == ["138****0001"]
+
+    serve(check)
+
+
+async def says(
+    world: World,
+    customer: UUID,
+    status: int,
+    kind: "pb.ProfileSectionKind.ValueType" = pb.PROFILE_SECTION_KIND_MEMBERSHIP,
+) -> bool:
+    return (await world.profile(customer, kind))[kind].status == status
+
+
+def test_the_first_look_at_a_service_that_is_down_does_not_take_longer(serve: Serve) -> None:
+    async def check(world: World) -> None:
+        customer = await world.person(phone(1))
+        await world.tell(joined(customer, "M-0001"))
+        await world.neighbours.stop("membership")
+        began = time.perf_counter()
+
+        assert await says(world, customer, pb.SECTION_STATUS_UNAVAILABLE)
+        assert time.perf_counter() - began < 0.3
+
+    serve(check)
+
+
+def test_a_section_whose_service_was_never_read_is_unavailable_and_identitys_own_are_not(serve: Serve) -> None:
+    async def check(world: World) -> None:
+        customer = await world.person(phone(1))
+
+        found = await world.profile(customer)
+
+        own = {kind: it.status for kind, it in found.items() if kind in OWN}
+        others = {(it.status, it.cause) for kind, it in found.items() if kind not in OWN}
+        assert set(own.values()) == {pb.SECTION_STATUS_AVAILABLE}
+        assert others == {(pb.SECTION_STATUS_UNAVAILABLE, pb.SECTION_CAUSE_NEVER_READ)}
+
+    serve(check)
+
+
+def test_a_section_of_which_more_was_told_than_read_is_stale_and_says_since_when(serve: Serve) -> None:
+    async def check(world: World) -> None:
+        customer = await world.person(phone(1))
+        await world.tell(joined(customer, "M-0001"), tagged(customer, "vip"))
+        await world.pause()
+        world.clock.set(NOON + timedelta(seconds=11))
+        await world.publish(Telling("membership", customer, membership.MemberRevoked(customer_id=str(customer))))
+
+        await until(lambda: says(world, customer, pb.SECTION_STATUS_STALE), "that a message waits")
+        found = await world.profile(customer)
+
+        section = found[pb.PROFILE_SECTION_KIND_MEMBERSHIP]
+        assert (section.cause, section.as_of_time.ToDatetime(UTC)) == (pb.SECTION_CAUSE_BEHIND, NOON)
+        assert section.membership.state == "ACTIVE"
+        assert found[pb.PROFILE_SECTION_KIND_TAGS].status == pb.SECTION_STATUS_AVAILABLE
+
+    serve(check)
+
+
+def test_without_the_broker_nobody_knows_what_was_told(serve: Serve) -> None:
+    async def check(world: World) -> None:
+        customer = await world.person(phone(1))
+        await world.tell(joined(customer, "M-0001"))
+        await world.watched.close()
+
+        await until(lambda: says(world, customer, pb.SECTION_STATUS_UNAVAILABLE), "that the broker is gone")
+        found = (await world.profile(customer))[pb.PROFILE_SECTION_KIND_MEMBERSHIP]
+        assert found.cause == pb.SECTION_CAUSE_STREAM_UNREADABLE
+        assert await says(world, customer, pb.SECTION_STATUS_AVAILABLE, pb.PROFILE_SECTION_KIND_IDENTITY)
+
+    serve(check)
+
+
+# The timeline.
+
+
+def test_a_timeline_is_read_page_by_page_while_more_is_told(serve: Serve) -> None:
+    async def check(world: World) -> None:
+        customer = await world.person(phone(1))
+        await world.tell(*(behaviour(customer, NOON - timedelta(minutes=it % 5)) for it in range(20)))
+        request = rpc.GetTimelineRequest(customer_id=str(customer), page_size=7)
+        seen: list[str] = []
+        while True:
+            page = await world.call("GetTimeline", request)
+            seen += [it.event_id for it in page.entries]
+            if not page.next_page_token:
+                break
+            request.page_token = page.next_page_token
+            await world.tell(behaviour(customer, NOON + timedelta(hours=len(seen))))
+
+        assert len(seen) == len(set(seen)) == 20
+
+    serve(check)
+
+
+def test_a_timeline_is_narrowed_and_its_tokens_belong_to_the_question(serve: Serve) -> None:
+    async def check(world: World) -> None:
+        customer = await world.person(phone(1))
+        await world.tell(behaviour(customer), behaviour(customer, NOON, "login"), paid(customer, "1", net="29.73"))
+
+        orders = await world.timeline(customer, kinds=[pb.TIMELINE_KIND_ORDER])
+        assert [(it.type, it.service, it.facts["net"], it.node_id) for it in orders] == [
+            ("order_paid", "tracking", "29.73 USD", str(customer))
+        ]
+        assert [it.type for it in await world.timeline(customer, types=["login"])] == ["login"]
+        late = Timestamp()
+        late.FromDatetime(NOON + timedelta(seconds=1))
+        assert await world.timeline(customer, start_time=late) == []
+        assert len(await world.timeline(customer, end_time=late)) == 3
+
+        request = rpc.GetTimelineRequest(customer_id=str(customer), page_size=1)
+        request.page_token = (await world.call("GetTimeline", request)).next_page_token
+        request.types.append("login")
+        assert (await world.refused("GetTimeline", request)).reason == "BAD_FORMAT"
+
+    serve(check)
+
+
+# The search.
+
+
+def test_customers_are_found_by_whatever_identifies_them(serve: Serve) -> None:
+    async def check(world: World) -> None:
+        anne = await world.person(phone(1), email("Anne"), assignment_key="shop:1")
+        ben = await world.person(("member_no", "GOLD-77"), assignment_key="shop:12")
+        cleo = await world.person(phone(3), assignment_key="else")
+        await world.read()
+
+        assert await world.search("138 0000 0001") == [("phone", anne)]
+        assert await world.search(" anne@EXAMPLE.com ") == [("email", anne)]
+        assert await world.search("gold-77") == [("member_no", ben)]
+        assert await world.search(str(cleo)) == [("customer_id", cleo)]
+        assert await world.search("shop:", size=1) == [("assignment_key", anne), ("assignment_key", ben)]
+        assert await world.search("nobody") == []
+        assert await world.search(str(uuid4())) == []
+
+        await world.merge(anne, ben)
+        await world.read()
+        assert await world.search("gold-77") == [("member_no", anne)]
+        assert await world.search("shop:12") == [("assignment_key", anne)]
+        assert await world.search(str(ben)) == [("customer_id", anne)]
+
+    serve(check)
