@@ -4,14 +4,10 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import MappingProxyType
-from typing import Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from chassis.settings import SHORTEST_SECRET, ChassisSettings, InvalidSettingsError, Variables
 from services.identity.adapters.key_file import KeyFile
-
-UTC: Final = ZoneInfo("UTC")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +26,8 @@ class Settings:
     keys: KeyFile = field(repr=False)
     region: str
     regions: Mapping[str, str]
-    zone: ZoneInfo = UTC
-    zones: Mapping[str, ZoneInfo] = MappingProxyType({})
+    zone: ZoneInfo
+    zones: Mapping[str, ZoneInfo]
 
     def zone_of(self, tenant: str) -> ZoneInfo:
         """The time zone of a tenant."""
@@ -50,7 +46,7 @@ class Settings:
             keys=KeyFile.read(Path(read.text("SCRM_IDENTITY_KEYS"))),
             region=_region(read.text("SCRM_IDENTITY_REGION", "CN"), "SCRM_IDENTITY_REGION"),
             regions=_regions(read.text("SCRM_IDENTITY_REGIONS", "")),
-            zone=_zone(read.text("SCRM_IDENTITY_ZONE", UTC.key), "SCRM_IDENTITY_ZONE"),
+            zone=_zone(read.text("SCRM_IDENTITY_ZONE", "UTC"), "SCRM_IDENTITY_ZONE"),
             zones={
                 tenant: _zone(zone, "SCRM_IDENTITY_ZONES")
                 for tenant, zone in _by_tenant(read.text("SCRM_IDENTITY_ZONES", ""))
