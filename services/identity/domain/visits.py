@@ -3,10 +3,10 @@
 Opens and dwell are counted as in the trail of tracking (spec TR-3).
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, NamedTuple
 
 VIEWED: Final = "content_viewed"
 RELOAD: Final = timedelta(seconds=10)
@@ -15,8 +15,7 @@ FIRST_BUCKET_SECONDS: Final = 5
 HOURS: Final = 24
 
 
-@dataclass(frozen=True, slots=True)
-class Seen:
+class Seen(NamedTuple):
     """One behaviour. `buckets` are ten-second stretches of attention: how many from the start, or which ones."""
 
     type: str
@@ -24,7 +23,7 @@ class Seen:
     channel: str
     content: str
     page_view: str
-    buckets: int | tuple[int, ...] = ()
+    buckets: int | Sequence[int] = ()
     wall_ms: int | None = None
 
 
@@ -80,8 +79,11 @@ def visits(behaviours: Iterable[Seen], hour_of: Callable[[datetime], int]) -> Vi
             found.channels[it.channel] = it.at
         if not it.page_view:
             continue
-        page = pages.setdefault(it.page_view, _PageView())
-        page.take(it)
+        page = pages.get(it.page_view)
+        if page is None:
+            page = pages[it.page_view] = _PageView()
+        if it.buckets or it.wall_ms is not None:
+            page.take(it)
         if it.type == VIEWED and not page.opened:
             page.opened = True
             if it.content not in last_open or it.at - last_open[it.content] > RELOAD:

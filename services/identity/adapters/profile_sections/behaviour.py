@@ -36,14 +36,13 @@ def read(rows: sa.Connection, asked: Asked) -> pb.BehaviourSection:
 def _seen(rows: Any) -> Iterator[Seen]:
     for kind, at, page_view, text in rows:
         facts = orjson.loads(text)
-        buckets = facts.get("active_buckets", ())
         yield Seen(
             kind,
             at,
             facts.get("channel", ""),
             facts.get("content_id", ""),
             page_view,
-            buckets if isinstance(buckets, int) else tuple(buckets),
+            facts.get("active_buckets", ()),
             facts.get("wall_ms"),
         )
 

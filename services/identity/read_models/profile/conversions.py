@@ -9,7 +9,7 @@ from uuid import UUID
 import sqlalchemy as sa
 
 from scrm.campaigns.v1 import events_pb2 as pb
-from services.identity.read_models.profile.told import amount, execute, instant, tables
+from services.identity.read_models.profile.told import amount, execute, instant, tables, uuid
 
 conversions: Final = sa.Table(
     "told_conversions",
@@ -38,10 +38,15 @@ class Conversions:
     def __init__(self) -> None:
         self._found: dict[tuple[str, UUID, UUID, UUID], tuple[str, Decimal, str, datetime]] = {}
 
-    def take(self, tenant: str, it: Any) -> None:
-        if isinstance(it, pb.ConversionRecorded):
-            key = tenant, UUID(it.node_id), UUID(it.broadcast_id), UUID(it.order_id)
-            self._found[key] = (it.variant, amount(it.net), it.net.currency_code, instant(it.pay_time))
+    def take(self, tenant: str, message: Any) -> None:
+        if isinstance(message, pb.ConversionRecorded):
+            key = tenant, uuid(message.node_id), uuid(message.broadcast_id), uuid(message.order_id)
+            self._found[key] = (
+                message.variant,
+                amount(message.net),
+                message.net.currency_code,
+                instant(message.pay_time),
+            )
 
     def write(self, rows: sa.Connection) -> None:
         execute(rows, _PUT, [(*key, *it) for key, it in self._found.items()])

@@ -17,7 +17,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from google.type.money_pb2 import Money
 
 from chassis.envelope import Incoming, event_name
-from services.identity.read_models.profile.told import amount, instant
+from services.identity.read_models.profile.told import amount, instant, uuid
 
 BEHAVIOUR: Final = "BEHAVIOUR"
 ORDER: Final = "ORDER"
@@ -93,7 +93,7 @@ def entry_of(told: Incoming, message: Any) -> Entry | None:
     facts = {key: text for key, path in line.facts.items() if (text := _text(_at(message, path)))}
     return Entry(
         told.tenant,
-        UUID(_at(message, line.node)),
+        uuid(_at(message, line.node)),
         instant(getattr(message, line.at)) if line.at else told.time,
         told.id,
         line.kind,
@@ -126,7 +126,7 @@ def _behaviour(told: Incoming, it: Any) -> Entry:
     occurred_at = instant(it.occur_time)
     return Entry(
         told.tenant,
-        UUID(it.node_id),
+        uuid(it.node_id),
         occurred_at,
         told.id,
         BEHAVIOUR,

@@ -7,7 +7,7 @@ from uuid import UUID
 import sqlalchemy as sa
 
 from scrm.membership.v1 import events_pb2 as pb
-from services.identity.read_models.profile.told import execute, instant, tables
+from services.identity.read_models.profile.told import execute, instant, tables, uuid
 
 members: Final = sa.Table(
     "told_members",
@@ -47,7 +47,7 @@ class Members:
 
     def take(self, tenant: str, message: Any) -> None:
         if isinstance(message, _READ):
-            self._told.append(((tenant, UUID(message.customer_id)), message))
+            self._told.append(((tenant, uuid(message.customer_id)), message))
 
     def write(self, rows: sa.Connection) -> None:
         if not self._told:

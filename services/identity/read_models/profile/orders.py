@@ -7,7 +7,7 @@ from uuid import UUID
 import sqlalchemy as sa
 
 from scrm.tracking.v1 import events_pb2 as pb
-from services.identity.read_models.profile.told import amount, execute, instant, tables
+from services.identity.read_models.profile.told import amount, execute, instant, tables, uuid
 
 orders: Final = sa.Table(
     "told_orders",
@@ -49,7 +49,7 @@ class Orders:
     def take(self, tenant: str, message: Any) -> None:
         said = dict(_said(message))
         if said:
-            self._found.setdefault((tenant, UUID(message.node_id), UUID(message.order_id)), {}).update(said)
+            self._found.setdefault((tenant, uuid(message.node_id), uuid(message.order_id)), {}).update(said)
 
     def write(self, rows: sa.Connection) -> None:
         execute(rows, _PUT, [(*key, *(it.get(name) for name in _FIELDS)) for key, it in self._found.items()])

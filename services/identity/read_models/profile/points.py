@@ -13,7 +13,7 @@ from uuid import UUID
 import sqlalchemy as sa
 
 from scrm.membership.v1 import events_pb2 as pb
-from services.identity.read_models.profile.told import execute, instant, tables
+from services.identity.read_models.profile.told import execute, instant, tables, uuid
 
 lots: Final = sa.Table(
     "told_lots",
@@ -74,29 +74,29 @@ class Points:
         self._lots: dict[tuple[str, UUID], _Lot] = {}
         self._debts: dict[tuple[str, UUID], int] = {}
 
-    def take(self, tenant: str, it: Any) -> None:
-        match it:
+    def take(self, tenant: str, message: Any) -> None:
+        match message:
             case pb.PointsGranted():
-                self._grant(tenant, [it.lot])
+                self._grant(tenant, [message.lot])
             case pb.PointsRestored():
-                self._spend(tenant, it.allocations, -1)
-                self._grant(tenant, it.new_lots)
+                self._spend(tenant, message.allocations, -1)
+                self._grant(tenant, message.new_lots)
             case pb.PointsBurned():
-                self._spend(tenant, it.allocations)
+                self._spend(tenant, message.allocations)
             case pb.PointsExpired():
-                self._lot(tenant, it.lot_id).change -= it.points
+                self._lot(tenant, message.lot_id).change -= message.points
             case pb.PointsReversed():
-                self._spend(tenant, it.allocations)
-                self._owe(tenant, it.customer_id, it.to_debt)
+                self._spend(tenant, message.allocations)
+                self._owe(tenant, message.customer_id, message.to_debt)
             case pb.PointsDebtOffset():
-                self._spend(tenant, it.allocations)
-                self._owe(tenant, it.customer_id, -sum(one.points for one in it.allocations))
+                self._spend(tenant, message.allocations)
+                self._owe(tenant, message.customer_id, -sum(one.points for one in message.allocations))
             case pb.PointsAccountsMerged():
-                self._owe(tenant, it.customer_id, it.debt)
-                self._owe(tenant, it.loser_id, -it.debt)
+                self._owe(tenant, message.customer_id, message.debt)
+                self._owe(tenant, message.loser_id, -message.debt)
             case pb.PointsAccountsSplit():
-                self._owe(tenant, it.customer_id, -it.debt)
-                self._owe(tenant, it.restored_id, it.debt)
+                self._owe(tenant, message.customer_id, -message.debt)
+                self._owe(tenant, message.restored_id, message.debt)
 
     def write(self, rows: sa.Connection) -> None:
         changed = [(*key, it.node, it.change, it.active_at, it.expire_at) for key, it in self._lots.items()]
@@ -106,7 +106,7 @@ class Points:
     def _grant(self, tenant: str, granted: Iterable[Any]) -> None:
         for it in granted:
             lot = self._lot(tenant, it.lot_id)
-            lot.node = UUID(it.node_id)
+            lot.node = uuid(it.node_id)
             lot.change += it.granted
             lot.active_at = instant(it.active_time)
             lot.expire_at = instant(it.expire_time) if it.HasField("expire_time") else None
@@ -117,11 +117,11 @@ class Points:
 
     def _owe(self, tenant: str, customer: str, points: int) -> None:
         if points:
-            key = tenant, UUID(customer)
+            key = tenant, uuid(customer)
             self._debts[key] = self._debts.get(key, 0) + points
 
     def _lot(self, tenant: str, id: str) -> _Lot:
-        return self._lots.setdefault((tenant, UUID(id)), _Lot())
+        return self._lots.setdefault((tenant, uuid(id)), _Lot())
 
 
 def balance_of(rows: sa.Connection, nodes: Sequence[UUID], at: datetime) -> Balance:

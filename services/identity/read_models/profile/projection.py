@@ -1,7 +1,7 @@
 """The projection behind all profiles: each batch of messages goes to every table in one statement."""
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final, Protocol
 
 import sqlalchemy as sa
 
@@ -30,7 +30,14 @@ class ProfileProjection:
 
     def apply(self, items: Sequence[Incoming], rows: sa.Connection) -> None:
         entries: list[Entry] = []
-        sources, folds = Sources(), (Orders(), Tags(), Members(), Points(), Conversions())
+        orders, tags, members, points, conversions = Orders(), Tags(), Members(), Points(), Conversions()
+        folds: dict[str, tuple[_Fold, ...]] = {
+            "tracking": (orders,),
+            "tagging": (tags,),
+            "membership": (members, points),
+            "campaigns": (conversions,),
+        }
+        sources = Sources()
         for it in items:
             kind = MESSAGES.get(it.type)
             if kind is None:
@@ -40,10 +47,15 @@ class ProfileProjection:
             entry = entry_of(it, message)
             if entry is not None:
                 entries.append(entry)
-            if it.type != TRACKED:
-                for fold in folds:
+            if it.type != TRACKED:  # of which there are the most, and which stand nowhere else
+                for fold in folds[it.type.split(".")[1]]:
                     fold.take(it.tenant, message)
         timeline.write(rows, entries)
-        for fold in folds:
-            fold.write(rows)
-        sources.write(rows)
+        for table in (orders, tags, members, points, conversions, sources):
+            table.write(rows)
+
+
+class _Fold(Protocol):
+    """What a batch says about one thing."""
+
+    def take(self, tenant: str, message: Any) -> None: ...

@@ -10,7 +10,7 @@ from uuid import UUID
 import sqlalchemy as sa
 
 from scrm.tagging.v1 import events_pb2 as pb
-from services.identity.read_models.profile.told import execute, instant, tables
+from services.identity.read_models.profile.told import execute, instant, tables, uuid
 
 tags: Final = sa.Table(
     "told_tags",
@@ -56,7 +56,7 @@ class Tags:
 
     @staticmethod
     def _key(tenant: str, message: Any) -> Key:
-        return tenant, UUID(message.customer_id), message.tag_key
+        return tenant, uuid(message.customer_id), message.tag_key
 
 
 def tags_of(rows: sa.Connection, nodes: Sequence[UUID]) -> Sequence[Any]:

@@ -110,11 +110,11 @@ def last_of(rows: sa.Connection, nodes: Sequence[UUID], kinds: Sequence[str]) ->
 
 def behaviours_since(rows: sa.Connection, nodes: Sequence[UUID], start: datetime) -> Sequence[Any]:
     """Type, instant, page view and facts of the behaviours from `start` on, in the order in which they occurred."""
-    return rows.execute(_BEHAVIOURS, {"nodes": list(nodes), "start": start}).all()
+    with driver_cursor(rows) as cursor:  # thousands of rows, of which the driver makes plain tuples
+        return cursor.execute(_BEHAVIOURS, (list(nodes), start)).fetchall()
 
 
-_BEHAVIOURS: Final = sa.text(
+_BEHAVIOURS: Final = (
     "SELECT type, occurred_at, ref, facts FROM timeline t WHERE tenant = current_setting('scrm.tenant')"  # noqa: S608
-    f" AND node = ANY(CAST(:nodes AS uuid[])) AND occurred_at >= :start AND kind = '{BEHAVIOUR}'"
-    " ORDER BY occurred_at, event_id"
+    f" AND node = ANY(%s::uuid[]) AND occurred_at >= %s AND kind = '{BEHAVIOUR}' ORDER BY occurred_at, event_id"
 )

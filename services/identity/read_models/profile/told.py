@@ -3,7 +3,9 @@
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any, Final
+from uuid import UUID
 
 import sqlalchemy as sa
 from google.protobuf.message import Message
@@ -55,6 +57,12 @@ MESSAGES: Final[Mapping[str, type[Message]]] = {it.DESCRIPTOR.full_name: it for 
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _NANOS: Final = 1_000_000_000
+
+
+@lru_cache(maxsize=16_384)
+def uuid(text: str) -> UUID:
+    """An id; those of customers come again and again."""
+    return UUID(text)
 
 
 def instant(stamp: Timestamp) -> datetime:
