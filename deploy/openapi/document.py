@@ -17,31 +17,13 @@ from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSe
 from google.rpc import error_details_pb2, status_pb2
 
 from deploy.openapi.comments import Comments
+from deploy.openapi.refusals import ANSWERS, reasons_of
 from deploy.openapi.schemas import WELL_KNOWN, Schema, Schemas, is_required
 from scrm.auth.v1 import scope_pb2
 
 VERSION: Final = "1"
 _VARIABLE: Final = re.compile(r"\{([a-z0-9_.]+)(?:=[^}]*)?\}")
 _VERBS: Final = ("get", "put", "post", "delete", "patch")
-
-ANSWERS: Final[Mapping[int, tuple[str, str]]] = {
-    400: (
-        "Malformed",
-        "The request breaks a rule of its contract (`BadRequest` names the field), or does not fit the state.",
-    ),
-    401: ("Unauthenticated", "The token is missing, expired or not for this system."),
-    403: ("Denied", "The token lacks the scope of the call, or the caller may not act here."),
-    404: ("Unknown", "There is nothing of that id for this tenant."),
-    409: ("Conflict", "Something else has the key, or another writer was faster: the latter may be tried again."),
-    429: ("TooMuch", "Too many calls at once; `RetryInfo` says when to come back."),
-    500: ("Internal", "A defect of ours; the id in the message finds it in the log."),
-    503: ("Unavailable", "The service or its database cannot be reached; a retry with the same request_id is safe."),
-    504: (
-        "TooLate",
-        "The deadline passed; what became of the call is unknown, a retry with the same request_id is safe.",
-    ),
-}
-"""By HTTP status; https://cloud.google.com/apis/design/errors maps the codes of gRPC to them."""
 
 
 def document(descriptors: Path) -> dict[str, Any]:
@@ -62,11 +44,18 @@ def document(descriptors: Path) -> dict[str, Any]:
         "info": {"title": "Social CRM", "version": VERSION, "description": _INTRODUCTION},
         "servers": [{"url": "/"}],
         "security": [{"token": []}],
-        "tags": [_tag(it, comments, files) for it in services],
+        "tags": [{"name": it.name, **comments.of(it.full_name)} for it in services],
         "paths": dict(sorted(paths.items())),
         "components": {
             "schemas": schemas.made,
-            "responses": {name: _refusal(text, schemas) for name, text in ANSWERS.values()},
+            "responses": {
+                **{name: _refusal(text, schemas) for name, text in ANSWERS.values()},
+                **{
+                    name: refusal
+                    for package in sorted({it.file.package for it in services})
+                    for name, refusal in _of_service(package, comments, schemas)
+                },
+            },
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}},
         },
     }
@@ -172,8 +161,15 @@ def _responses(method: MethodDescriptor, named: Sequence[str], schemas: Schemas)
         answer = {"type": "array", "items": answer}
     changes = "request_id" in method.input_type.fields_by_name
     possible = [400, 401, 403, *([404] if named else []), *([409] if changes else []), 429, 500, 503, 504]
-    refusals = {str(it): {"$ref": f"#/components/responses/{ANSWERS[it][0]}"} for it in possible}
+    own = reasons_of(method.containing_service.file.package)
+    refusals = {str(it): {"$ref": f"#/components/responses/{_name(own, method, it)}"} for it in possible}
     return {"200": {"description": "The answer.", "content": {"application/json": {"schema": answer}}}, **refusals}
+
+
+def _name(own: Mapping[int, Sequence[str]], method: MethodDescriptor, status: int) -> str:
+    """The component that describes the refusal: the service's if it has reasons of its own."""
+    shared = ANSWERS[status][0]
+    return f"{method.containing_service.file.package}.{shared}" if own.get(status) else shared
 
 
 def _refusal(text: str, schemas: Schemas) -> dict[str, Any]:
@@ -181,24 +177,14 @@ def _refusal(text: str, schemas: Schemas) -> dict[str, Any]:
     return {"description": text, "content": {"application/json": {"schema": schema}}}
 
 
-def _tag(service: ServiceDescriptor, comments: Comments, files: Sequence[FileDescriptorProto]) -> dict[str, str]:
-    """The service, with the reasons by which it refuses calls."""
-    said = comments.of(service.full_name).get("description", "")
-    package = service.file.package
-    reasons = [
-        (value.name.removeprefix("ERROR_REASON_"), comments.of(f"{package}.{value.name}").get("description", ""))
-        for file in files
-        if file.package == package
-        for enum in file.enum_type
-        if enum.name == "ErrorReason"
-        for value in enum.value
-        if value.number
-    ]
-    table = "\n".join(f"| `{name}` | {' '.join(text.split())} |" for name, text in reasons)
-    listed = (
-        f"\n\nReasons of refusals beside those all services share:\n\n| reason | what is the case |\n|---|---|\n{table}"
-    )
-    return {"name": service.name, "description": said + (listed if reasons else "")}
+def _of_service(package: str, comments: Comments, schemas: Schemas) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Refusals that the service has reasons of its own for."""
+    for status, reasons in reasons_of(package).items():
+        shared, text = ANSWERS[status]
+        said = [(it, comments.of(f"{package}.ERROR_REASON_{it}").get("description", "")) for it in reasons]
+        table = "\n".join(f"| `{reason}` | {' '.join(it.split())} |" for reason, it in said)
+        heading = "Reasons beside those all services share:\n\n| reason | what is the case |\n|---|---|"
+        yield f"{package}.{shared}", _refusal(f"{text}\n\n{heading}\n{table}", schemas)
 
 
 def _field_at(message: Descriptor, path: str) -> FieldDescriptor:

@@ -4,6 +4,7 @@ import asyncio
 import sys
 from collections.abc import Sequence
 from functools import partial
+from uuid import UUID
 
 import structlog
 
@@ -21,12 +22,15 @@ from services.identity.adapters.privacy_servicer import PrivacyServicer
 from services.identity.adapters.profile_servicer import ProfileServicer
 from services.identity.adapters.source_watch import SourceWatch
 from services.identity.adapters.unsealing import Unsealer
+from services.identity.application.attribute_commands import EndMinority
+from services.identity.application.attribute_upsert import COMING_OF_AGE
 from services.identity.application.handlers import handlers
 from services.identity.application.policies import CONSUMER, SERVICE_OF, events_of, keep_what_is_told
 from services.identity.application.published_events import PRIVATE, partition_key, publish
 from services.identity.application.vault import KeyWrap, Vault
 from services.identity.domain.identifiers import IdentifierReader
 from services.identity.read_models.assignment_keys import AssignmentKeysProjection
+from services.identity.read_models.attribute_values import AttributeValuesProjection
 from services.identity.read_models.customer_directory import CustomerDirectoryProjection
 from services.identity.read_models.identity_statistics import IdentityStatisticsProjection
 from services.identity.read_models.merge_history import MergeHistoryProjection
@@ -42,7 +46,7 @@ def service(settings: Settings) -> Service:
     reader = IdentifierReader(settings.hash_key, region=settings.region, regions=settings.regions)
 
     def servicer(kit: Kit) -> IdentityServicer:
-        return IdentityServicer(kit.bus, kit.read_models, reader, kit.clock)
+        return IdentityServicer(kit.bus, kit.read_models, reader, kit.clock, Unsealer(wrap))
 
     wrap = KeyWrap(settings.keys)
 
@@ -67,12 +71,14 @@ def service(settings: Settings) -> Service:
             CustomerDirectoryProjection(),
             IdentityStatisticsProjection(),
             MergeHistoryProjection(),
+            AttributeValuesProjection(),
             AssignmentKeysProjection(),
             ProfileProjection(),
         ],
         subscriptions=lambda kit: [
             Subscription(CONSUMER, list(SERVICE_OF), keep_what_is_told, keep=True, events=events_of(list(MESSAGES)))
         ],
+        timers={COMING_OF_AGE: lambda timer: EndMinority(UUID(timer.key))},
         one_shots={"rewrap": partial(rewrap_keys, wrap)},
     )
 

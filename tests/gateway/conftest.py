@@ -73,10 +73,11 @@ class Front:
 
 
 @asynccontextmanager
-async def fronting(credentials: Credentials, folder: Path) -> AsyncIterator[Front]:
+async def fronting(credentials: Credentials, folder: Path, **settings: Any) -> AsyncIterator[Front]:
+    """A gateway with `settings` of its own."""
     parrot = Parrot()
     verifier = Verifier(await KeySet.opened(str(credentials.jwks)), "scrm-local")
-    server = GrpcServer(Gate("contracts", verifier, Metrics(), Tracing()), parrot.registrations())
+    server = GrpcServer(Gate("contracts", verifier, Metrics(), Tracing()), parrot.registrations(), reflect=True)
     port = await server.start("127.0.0.1:0")
     gateway = Gateway(
         listen=("127.0.0.1", free_port()),
@@ -85,6 +86,7 @@ async def fronting(credentials: Credentials, folder: Path) -> AsyncIterator[Fron
         descriptors=DESCRIPTORS,
         jwks=credentials.jwks,
         pages=folder / "docs",
+        **settings,
     )
     envoy = Envoy(folder, gateway)
     try:

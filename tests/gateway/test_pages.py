@@ -53,9 +53,12 @@ def test_rules_of_the_contract_are_in_the_schemas() -> None:
     assert (items["minItems"], items["maxItems"]) == (1, 500)
 
 
-def test_the_reasons_of_refusals_are_listed() -> None:
-    (identity,) = [it for it in DOCUMENT["tags"] if it["name"] == "IdentityService"]
-    assert "| `IDENTIFIER_TAKEN` |" in identity["description"]
+def test_the_reasons_of_refusals_are_listed_with_the_status_they_have() -> None:
+    link = DOCUMENT["paths"]["/v1/identity/customers/{customerId}:linkIdentifier"]["post"]
+    refusal = link["responses"]["409"]["$ref"].rpartition("/")[2]
+    described = DOCUMENT["components"]["responses"][refusal]["description"]
+    assert "| `IDENTIFIER_TAKEN` |" in described
+    assert "CUSTOMER_NOT_FOUND" not in described
 
 
 @pytest.mark.parametrize(

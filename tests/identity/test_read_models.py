@@ -19,6 +19,7 @@ from chassis.testing import recorded
 from services.identity.domain.customer import CustomerState
 from services.identity.domain.errors import AlreadyUnmerged
 from services.identity.domain.merging import Merge
+from services.identity.read_models.attribute_values import AttributeValuesProjection
 from services.identity.read_models.customer_directory import (
     CustomerDirectoryProjection,
     CustomerRow,
@@ -34,7 +35,12 @@ from services.identity.read_models.merge_history import MergeHistoryProjection, 
 from tests.conftest import DatabaseFactory
 from tests.identity.brand import MIGRATIONS, Brand, phone
 
-PROJECTIONS = (CustomerDirectoryProjection(), IdentityStatisticsProjection(), MergeHistoryProjection())
+PROJECTIONS = (
+    CustomerDirectoryProjection(),
+    IdentityStatisticsProjection(),
+    MergeHistoryProjection(),
+    AttributeValuesProjection(),
+)
 
 
 class Reading:

@@ -11,6 +11,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from chassis.log import Recorded
 from scrm.identity.v1 import consent_pb2, customer_pb2
 from scrm.identity.v1 import events_pb2 as pb
+from services.identity.application.published_attributes import PRIVATE_ATTRIBUTES, attribute_key, of_attributes
 from services.identity.domain.claim import IdentifierClaim
 from services.identity.domain.consent import Permissions, Reachability, Statement
 from services.identity.domain.customer import Customer, CustomerState
@@ -30,6 +31,7 @@ PRIVATE: Final = frozenset[type](
         Merge.Made,
         Permissions.Opened,
         Merge.Undone,
+        *PRIVATE_ATTRIBUTES,
     }
 )
 """Domain events that nobody else is ever told of: the customer's side of the same change is, or it concerns identity alone."""
@@ -37,7 +39,7 @@ PRIVATE: Final = frozenset[type](
 
 def publish(recorded: Recorded) -> Sequence[Message] | None:
     """The messages for an event; None for a private one."""
-    return _of_customer(recorded) or _of_claim(recorded) or _of_permissions(recorded)
+    return _of_customer(recorded) or _of_claim(recorded) or _of_permissions(recorded) or of_attributes(recorded)
 
 
 def _of_customer(recorded: Recorded) -> Sequence[Message] | None:
@@ -114,7 +116,7 @@ def partition_key(recorded: Recorded) -> UUID:
             return node
         case IdentifierClaim.Reassigned(customer=customer):
             return customer
-    return recorded.event.originator_id
+    return attribute_key(recorded) or recorded.event.originator_id
 
 
 def _created(event: Customer.Registered) -> Iterator[Message]:
