@@ -40,12 +40,16 @@ from scrm.membership.v1 import events_pb2 as membership
 from services.identity.adapters.profile_servicer import ProfileServicer
 from services.identity.adapters.source_watch import SourceWatch
 from services.identity.adapters.unsealing import Unsealer
+from services.identity.application.attribute_upsert import Observation, UpsertAttributes
 from services.identity.application.consent_commands import RecordConsent
 from services.identity.application.merge_commands import MergeCustomers, UnmergeCustomer
 from services.identity.application.policies import CONSUMER, SERVICE_OF, events_of, keep_what_is_told
+from services.identity.domain.attributes import AttributeSource
 from services.identity.domain.consent import ConsentState, Purpose
 from services.identity.domain.merging import Evidence
+from services.identity.domain.pii_view import PiiView
 from services.identity.read_models.assignment_keys import AssignmentKeysProjection
+from services.identity.read_models.attribute_values import AttributeValuesProjection
 from services.identity.read_models.customer_directory import CustomerDirectoryProjection
 from services.identity.read_models.merge_history import MergeHistoryProjection
 from services.identity.read_models.profile.projection import ProfileProjection
@@ -69,7 +73,9 @@ from tests.identity.telling import (
 from tests.membership import cdnow
 
 NEW_YORK = ZoneInfo("America/New_York")
+DECLARED = AttributeSource.CUSTOMER_DECLARED
 PROJECTIONS = (
+    AttributeValuesProjection(),
     CustomerDirectoryProjection(),
     MergeHistoryProjection(),
     AssignmentKeysProjection(),
@@ -81,6 +87,7 @@ OWN = (
     pb.PROFILE_SECTION_KIND_IDENTIFIERS,
     pb.PROFILE_SECTION_KIND_PERMISSIONS,
     pb.PROFILE_SECTION_KIND_MERGES,
+    pb.PROFILE_SECTION_KIND_ATTRIBUTES,
 )
 
 
@@ -174,8 +181,8 @@ class World:
         answer = await self.call("GetProfile360", asked)
         return {it.kind: it for it in answer.sections}
 
-    async def call(self, name: str, request: Any, tenant: str = "acme") -> Any:
-        metadata = (("authorization", f"Bearer {self.mint(tenant, ('identity.read',))}"),)
+    async def call(self, name: str, request: Any, tenant: str = "acme", *scopes: str) -> Any:
+        metadata = (("authorization", f"Bearer {self.mint(tenant, ('identity.read', *scopes))}"),)
         return await getattr(self.stub, name)(request, metadata=metadata, timeout=20)
 
     async def refused(self, name: str, request: Any, tenant: str = "acme") -> Refusal:
@@ -348,6 +355,8 @@ def test_a_profile_brings_together_what_all_services_told(serve: Serve) -> None:
         behaviours = found[pb.PROFILE_SECTION_KIND_BEHAVIOUR].behaviour
         assert (behaviours.behaviours, behaviours.opens, behaviours.dwell_seconds) == (3, 2, 25)
         assert [it.channel for it in behaviours.last_channels] == ["wechat", "h5"]
+        contents = [(it.content_id, it.opens, it.dwell_seconds) for it in behaviours.contents]
+        assert contents == [("H5-1", 1, 25), ("H5-2", 1, 0)]
         assert (behaviours.active_hours[8], behaviours.active_hours[20], sum(behaviours.active_hours)) == (2, 1, 3)
         assert behaviours.time_zone == "America/New_York"
 
@@ -412,6 +421,35 @@ def test_a_profile_is_found_by_identifier_and_says_what_is_allowed(serve: Serve)
         shown = [(it.identifier.namespace, it.value, it.masked) for it in found.sections[0].identifiers.identifiers]
         assert shown == [("phone", "138****0001", True), ("email", "a***@example.com", True)]
         assert [it.channel for it in found.sections[1].permissions.consents] == ["SMS"]
+
+    serve(check)
+
+
+def test_personal_data_is_shown_to_those_who_may_see_it_and_say_what_for_and_that_is_recorded(serve: Serve) -> None:
+    wanted = [pb.PROFILE_SECTION_KIND_IDENTIFIERS, pb.PROFILE_SECTION_KIND_ATTRIBUTES]
+
+    async def check(world: World) -> None:
+        customer = await world.person(phone(1))
+        said = [Observation(*it) for it in (("name", DECLARED, "李伟"), ("city", DECLARED, "Shanghai"))]
+        await world.do(UpsertAttributes(customer, tuple(said)))
+        await world.read()
+
+        async def seen(purpose: str, *scopes: str) -> list[tuple[str, str, bool]]:
+            request = rpc.GetProfile360Request(customer_id=str(customer), sections=wanted, purpose=purpose)
+            found = (await world.call("GetProfile360", request, "acme", *scopes)).sections
+            shown = [(it.identifier.namespace, it.value, it.masked) for it in found[0].identifiers.identifiers]
+            return shown + [(it.key, it.value.text, it.masked) for it in found[1].attributes.attributes]
+
+        masked = [("phone", "138****0001", True), ("city", "Shanghai", False), ("name", "李***", True)]
+        assert await seen("SERVICE_CALL") == await seen("", "identity.pii") == masked
+        assert world.brand.events(PiiView.Viewed) == []
+
+        clear = [("phone", "+8613800000001", False), ("city", "Shanghai", False), ("name", "李伟", False)]
+        assert await seen("SERVICE_CALL", "identity.pii") == clear
+        viewed = world.brand.events(PiiView.Viewed)
+        assert [(it.customer_id, it.fields, it.purpose) for it in viewed] == [
+            (customer, ("attribute.name", "identifier/phone/"), "SERVICE_CALL")
+        ]
 
     serve(check)
 

@@ -93,10 +93,10 @@ def _noon(_: datetime) -> int:
     ("namespace", "value", "shown"),
     [
         ("phone", "+8613800000001", "138****0001"),
-        ("phone", "+14155550101", "****0101"),
+        ("phone", "+14155550101", "+141****0101"),
         ("email", "anne@example.com", "a***@example.com"),
-        ("member_no", "GOLD-77", "****"),
-        ("wechat_unionid", "o6_bmjrPTlm6_2sgVt7hMZOPfL2M", "****fL2M"),
+        ("member_no", "GOLD-77", "***"),
+        ("wechat_unionid", "o6_bmjrPTlm6_2sgVt7hMZOPfL2M", "***fL2M"),
     ],
 )
 def test_a_masked_identifier_shows_enough_to_recognise_it(namespace: str, value: str, shown: str) -> None:

@@ -23,6 +23,7 @@ from services.identity.adapters.profile_sections.registry import SECTIONS
 from services.identity.adapters.profile_sections.section import Asked, Section, facts_of, timestamp
 from services.identity.adapters.source_watch import SourceWatch
 from services.identity.adapters.unsealing import Unsealer
+from services.identity.application.pii_views import may_see, record_view
 from services.identity.application.queries import get_customer, lookup_customer, permissions_of
 from services.identity.application.searching import Match, exact_matches
 from services.identity.domain.availability import SourceStates, Status, availability
@@ -76,9 +77,11 @@ class ProfileServicer(ProfileServiceServicer):
         permissions = await permissions_of(self._bus, customer) if wants_permissions else []
         states = await self._watch.states()
         zone = self._zone_of(current().tenant)
-        asked = Asked(customer, permissions, self._clock.now(), zone, self._unsealer.open)
+        unmasked = may_see(request.purpose)
+        asked = Asked(customer, permissions, self._clock.now(), zone, self._unsealer, unmasked)
         here = copy_context()  # queries run in threads of their own, which know of no call
         found = await self._read_models.query(lambda rows: here.run(_read, rows, asked, sections, states))
+        await record_view(self._bus, customer.id, asked.viewed, request.purpose)
         return pb.GetProfile360Response(customer_id=str(customer.id), sections=found)
 
     async def GetTimeline(self, request: pb.GetTimelineRequest, context: ServicerContext) -> pb.GetTimelineResponse:

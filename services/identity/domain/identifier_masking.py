@@ -2,26 +2,19 @@
 
 from typing import Final
 
-import phonenumbers
+from services.identity.domain.masking import HIDDEN, masked_phone
 
-HIDDEN: Final = "****"
-_HEAD: Final = 3
 _TAIL: Final = 4
-_SHORTEST: Final = 2 * (_HEAD + _TAIL)
+_SHORTEST: Final = 12
+"""Of shorter ones the last four characters would tell too much."""
 
 
 def masked_identifier(namespace: str, spelling: str) -> str:
-    """138****0001 of a phone number (without its country code), a***@example.com of an address, the last four of a long one else."""
+    """138****0001 of a phone number, a***@example.com of an address, of any other the last four characters if it is long."""
     match namespace:
         case "phone":
-            return _phone(spelling)
+            return masked_phone(spelling)
         case "email":
             name, _, domain = spelling.partition("@")
-            return f"{name[:1]}***@{domain}"
+            return f"{name[:1]}{HIDDEN}@{domain}"
     return HIDDEN + spelling[-_TAIL:] if len(spelling) >= _SHORTEST else HIDDEN
-
-
-def _phone(e164: str) -> str:
-    national = str(phonenumbers.parse(e164).national_number)
-    shown = _HEAD if len(national) >= _HEAD + len(HIDDEN) + _TAIL else 0
-    return national[:shown] + HIDDEN + national[-_TAIL:]

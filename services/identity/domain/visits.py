@@ -28,20 +28,37 @@ class Seen(NamedTuple):
 
 
 @dataclass(slots=True)
+class Engagement:
+    """What somebody had to do with one content."""
+
+    opens: int = 0
+    dwell_seconds: int = 0
+    last_open: datetime | None = None
+
+
+@dataclass(slots=True)
 class Visits:
     """The sum over behaviours; `channels` has the last use of each touchpoint, `hours` how many fall into each hour."""
 
     behaviours: int = 0
-    opens: int = 0
-    dwell_seconds: int = 0
     first: datetime | None = None
     last: datetime | None = None
     channels: dict[str, datetime] = field(default_factory=dict)
     hours: list[int] = field(default_factory=lambda: [0] * HOURS)
+    contents: dict[str, Engagement] = field(default_factory=dict)
+
+    @property
+    def opens(self) -> int:
+        return sum(it.opens for it in self.contents.values())
+
+    @property
+    def dwell_seconds(self) -> int:
+        return sum(it.dwell_seconds for it in self.contents.values())
 
 
 @dataclass(slots=True)
 class _PageView:
+    content: str
     opened: bool = False
     from_start: int = 0
     buckets: set[int] = field(default_factory=set)
@@ -69,7 +86,6 @@ def visits(behaviours: Iterable[Seen], hour_of: Callable[[datetime], int]) -> Vi
     """The sum over behaviours in the order in which they occurred; `hour_of` tells the local hour of an instant."""
     found = Visits()
     pages: dict[str, _PageView] = {}
-    last_open: dict[str, datetime] = {}
     for it in behaviours:
         found.behaviours += 1
         found.first = found.first or it.at
@@ -81,13 +97,16 @@ def visits(behaviours: Iterable[Seen], hour_of: Callable[[datetime], int]) -> Vi
             continue
         page = pages.get(it.page_view)
         if page is None:
-            page = pages[it.page_view] = _PageView()
+            page = pages[it.page_view] = _PageView(it.content)
         if it.buckets or it.wall_ms is not None:
             page.take(it)
         if it.type == VIEWED and not page.opened:
-            page.opened = True
-            if it.content not in last_open or it.at - last_open[it.content] > RELOAD:
-                found.opens += 1
-                last_open[it.content] = it.at
-    found.dwell_seconds = sum(it.dwell_seconds for it in pages.values())
+            page.opened, page.content = True, it.content
+            content = found.contents.setdefault(it.content, Engagement())
+            if content.last_open is None or it.at - content.last_open > RELOAD:
+                content.opens += 1
+                content.last_open = it.at
+    for page in pages.values():
+        if seconds := page.dwell_seconds:
+            found.contents.setdefault(page.content, Engagement()).dwell_seconds += seconds
     return found

@@ -15,17 +15,19 @@ from services.identity.domain.sealing import SealedValue
 def read(rows: sa.Connection, asked: Asked) -> pb.IdentifiersSection:
     linked = list(asked.customer.identifiers.values())
     kept = [it for it in linked if it.sealed]
-    opened = asked.unseal(rows, [SealedValue(it.node, it.sealed_as, it.sealed) for it in kept])
+    opened = asked.unsealer.open(rows, [SealedValue(it.node, it.sealed_as, it.sealed) for it in kept])
     values = dict(zip((it.key for it in kept), opened, strict=True))
-    return pb.IdentifiersSection(identifiers=[_look(it, values.get(it.key)) for it in linked])
+    return pb.IdentifiersSection(identifiers=[_look(it, values.get(it.key), asked) for it in linked])
 
 
-def _look(it: LinkedIdentifier, value: str | None) -> pb.IdentifierLook:
-    if value is None:
-        return pb.IdentifierLook(identifier=linked_identifier(it))
-    return pb.IdentifierLook(
-        identifier=linked_identifier(it), value=masked_identifier(it.namespace, value), masked=True
-    )
+def _look(it: LinkedIdentifier, value: str | None, asked: Asked) -> pb.IdentifierLook:
+    look = pb.IdentifierLook(identifier=linked_identifier(it))
+    if value is not None and asked.unmasked:
+        asked.viewed.add(it.sealed_as)
+        look.value = value
+    elif value is not None:
+        look.value, look.masked = masked_identifier(it.namespace, value), True
+    return look
 
 
 SECTION: Final = Section(pb.PROFILE_SECTION_KIND_IDENTIFIERS, "identifiers", (), read)

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from services.identity.adapters.profile_sections import (
+    attributes,
     behaviour,
     campaigns,
     freshness,
@@ -32,6 +33,7 @@ SECTIONS: Final[Mapping[int, Section]] = {
         tags,
         membership,
         campaigns,
+        attributes,
     )
 }
 """By their kinds."""

@@ -1,7 +1,7 @@
 """What a section of a profile is, and what it is asked."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -13,23 +13,25 @@ from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from scrm.identity.v1 import profile_pb2 as pb
+from services.identity.adapters.unsealing import Unsealer
 from services.identity.domain.consent import Permissions
 from services.identity.domain.customer import Customer
-from services.identity.domain.sealing import SealedValue
-
-Unseal = Callable[[sa.Connection, Sequence[SealedValue]], list[str | None]]
-"""Opens what is sealed; None for what is erased."""
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """Whom a profile is about, as of the last write, and at which instant; days and hours are those of `zone`."""
+    """Whom a profile is about, as of the last write, and at which instant; days and hours are those of `zone`.
+
+    Whoever shows personal data in clear, which `unmasked` allows, notes the fields in `viewed`.
+    """
 
     customer: Customer
     permissions: Sequence[Permissions]
     at: datetime
     zone: ZoneInfo
-    unseal: Unseal
+    unsealer: Unsealer
+    unmasked: bool = False
+    viewed: set[str] = field(default_factory=set)
 
     @property
     def nodes(self) -> list[UUID]:
