@@ -25,7 +25,7 @@ from services.identity.adapters.unsealing import Unsealer
 from services.identity.application.attribute_commands import EndMinority
 from services.identity.application.attribute_upsert import COMING_OF_AGE
 from services.identity.application.handlers import handlers
-from services.identity.application.policies import CONSUMER, SERVICE_OF, events_of, keep_what_is_told
+from services.identity.application.profile_policies import CONSUMER, SERVICE_OF, events_of, keep_what_is_told
 from services.identity.application.published_events import PRIVATE, partition_key, publish
 from services.identity.application.vault import KeyWrap, Vault
 from services.identity.domain.identifiers import IdentifierReader

@@ -43,7 +43,7 @@ from services.identity.adapters.unsealing import Unsealer
 from services.identity.application.attribute_upsert import Observation, UpsertAttributes
 from services.identity.application.consent_commands import RecordConsent
 from services.identity.application.merge_commands import MergeCustomers, UnmergeCustomer
-from services.identity.application.policies import CONSUMER, SERVICE_OF, events_of, keep_what_is_told
+from services.identity.application.profile_policies import CONSUMER, SERVICE_OF, events_of, keep_what_is_told
 from services.identity.domain.attributes import AttributeSource
 from services.identity.domain.consent import ConsentState, Purpose
 from services.identity.domain.merging import Evidence

@@ -19,7 +19,7 @@ from chassis.clock import Clock
 from chassis.positions import Shard
 from chassis.quick_look import QuickLook
 from chassis.settings import InvalidSettingsError
-from services.identity.application.policies import CONSUMER, SERVICE_OF
+from services.identity.application.profile_policies import CONSUMER, SERVICE_OF
 from services.identity.domain.availability import SourceState, SourceStates
 from services.identity.read_models.profile.projection import NAME
 

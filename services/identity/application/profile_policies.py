@@ -1,4 +1,4 @@
-"""What identity does when another service reports something."""
+"""What identity does for its profiles when another service reports something."""
 
 from collections.abc import Mapping, Sequence
 from typing import Final
@@ -6,7 +6,7 @@ from typing import Final
 from chassis.commands import UnitOfWork
 from chassis.envelope import Incoming, event_name
 
-CONSUMER: Final = "identity"
+CONSUMER: Final = "identity_profiles"
 
 SERVICE_OF: Final[Mapping[str, str]] = {
     "tracking_behaviours": "tracking",
