@@ -19,21 +19,25 @@ from scrm.identity.v1.profile_service_pb2_grpc import add_ProfileServiceServicer
 from services.identity.adapters.grpc_servicer import IdentityServicer
 from services.identity.adapters.key_table import SqlKeyTable, rewrap
 from services.identity.adapters.privacy_servicer import PrivacyServicer
-from services.identity.adapters.profile_servicer import ProfileServicer
+from services.identity.adapters.profile_servicer import ProfileParts, ProfileServicer
 from services.identity.adapters.source_watch import SourceWatch
 from services.identity.adapters.unsealing import Unsealer
+from services.identity.application import name_indexing
 from services.identity.application.attribute_commands import EndMinority
 from services.identity.application.attribute_upsert import COMING_OF_AGE
 from services.identity.application.handlers import handlers
+from services.identity.application.name_indexing import NameIndexing
 from services.identity.application.profile_policies import CONSUMER, SERVICE_OF, events_of, keep_what_is_told
 from services.identity.application.published_events import PRIVATE, partition_key, publish
 from services.identity.application.vault import KeyWrap, Vault
 from services.identity.domain.identifiers import IdentifierReader
+from services.identity.domain.name_index import NameHashes
 from services.identity.read_models.assignment_keys import AssignmentKeysProjection
 from services.identity.read_models.attribute_values import AttributeValuesProjection
 from services.identity.read_models.customer_directory import CustomerDirectoryProjection
 from services.identity.read_models.identity_statistics import IdentityStatisticsProjection
 from services.identity.read_models.merge_history import MergeHistoryProjection
+from services.identity.read_models.names import NamesProjection
 from services.identity.read_models.profile.projection import ProfileProjection
 from services.identity.read_models.profile.told import MESSAGES
 from services.identity.settings import Settings
@@ -50,15 +54,18 @@ def service(settings: Settings) -> Service:
 
     wrap = KeyWrap(settings.keys)
 
+    hashes = NameHashes(settings.hash_key)
+    vault = Vault(wrap, SqlKeyTable)
+
     def profiles(kit: Kit) -> ProfileServicer:
         watch = SourceWatch(kit.engine, kit.broker, kit.channel, kit.clock, shards=kit.settings.shard_count)
-        unsealer = Unsealer(wrap)
-        return ProfileServicer(kit.bus, kit.read_models, reader, kit.clock, watch, settings.zone_of, unsealer)
+        parts = ProfileParts(reader, hashes, Unsealer(wrap), watch, settings.zone_of)
+        return ProfileServicer(kit.bus, kit.read_models, kit.clock, parts)
 
     return Service(
         name="identity",
         settings=settings.chassis,
-        handlers=handlers(Vault(wrap, SqlKeyTable)),
+        handlers=handlers(vault),
         servicers=lambda kit: [
             (add_IdentityServiceServicer_to_server, servicer(kit)),
             (add_PrivacyServiceServicer_to_server, PrivacyServicer(kit.bus)),
@@ -73,10 +80,17 @@ def service(settings: Settings) -> Service:
             MergeHistoryProjection(),
             AttributeValuesProjection(),
             AssignmentKeysProjection(),
+            NamesProjection(),
             ProfileProjection(),
         ],
         subscriptions=lambda kit: [
-            Subscription(CONSUMER, list(SERVICE_OF), keep_what_is_told, keep=True, events=events_of(list(MESSAGES)))
+            Subscription(CONSUMER, list(SERVICE_OF), keep_what_is_told, keep=True, events=events_of(list(MESSAGES))),
+            Subscription(
+                name_indexing.CONSUMER,
+                [name_indexing.STREAM],
+                NameIndexing(vault, hashes).follow,
+                events=name_indexing.EVENTS,
+            ),
         ],
         timers={COMING_OF_AGE: lambda timer: EndMinority(UUID(timer.key))},
         one_shots={"rewrap": partial(rewrap_keys, wrap)},

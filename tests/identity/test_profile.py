@@ -37,26 +37,29 @@ from scrm.identity.v1 import profile_pb2 as pb
 from scrm.identity.v1 import profile_service_pb2 as rpc
 from scrm.identity.v1.profile_service_pb2_grpc import ProfileServiceStub, add_ProfileServiceServicer_to_server
 from scrm.membership.v1 import events_pb2 as membership
-from services.identity.adapters.profile_servicer import ProfileServicer
+from services.identity.adapters.profile_servicer import ProfileParts, ProfileServicer
 from services.identity.adapters.source_watch import SourceWatch
 from services.identity.adapters.unsealing import Unsealer
 from services.identity.application.attribute_upsert import Observation, UpsertAttributes
 from services.identity.application.consent_commands import RecordConsent
 from services.identity.application.merge_commands import MergeCustomers, UnmergeCustomer
+from services.identity.application.name_indexing import NameIndexing
 from services.identity.application.profile_policies import CONSUMER, SERVICE_OF, events_of, keep_what_is_told
 from services.identity.domain.attributes import AttributeSource
 from services.identity.domain.consent import ConsentState, Purpose
 from services.identity.domain.merging import Evidence
+from services.identity.domain.name_index import NameHashes
 from services.identity.domain.pii_view import PiiView
 from services.identity.read_models.assignment_keys import AssignmentKeysProjection
 from services.identity.read_models.attribute_values import AttributeValuesProjection
 from services.identity.read_models.customer_directory import CustomerDirectoryProjection
 from services.identity.read_models.merge_history import MergeHistoryProjection
+from services.identity.read_models.names import NamesProjection
 from services.identity.read_models.profile.projection import ProfileProjection
 from services.identity.read_models.profile.told import MESSAGES
 from tests.chassis.streams import connected, running, settled, until
 from tests.conftest import DatabaseFactory
-from tests.identity.brand import MIGRATIONS, NOON, Brand, email, phone
+from tests.identity.brand import MIGRATIONS, NOON, SECRET, Brand, email, phone
 from tests.identity.telling import (
     DAY,
     Telling,
@@ -70,6 +73,7 @@ from tests.identity.telling import (
     refunded,
     tagged,
 )
+from tests.identity.test_name_index import heard
 from tests.membership import cdnow
 
 NEW_YORK = ZoneInfo("America/New_York")
@@ -78,6 +82,7 @@ PROJECTIONS = (
     AttributeValuesProjection(),
     CustomerDirectoryProjection(),
     MergeHistoryProjection(),
+    NamesProjection(),
     AssignmentKeysProjection(),
     ProfileProjection(),
 )
@@ -148,6 +153,14 @@ class World:
     async def merge(self, survivor: UUID, loser: UUID) -> UUID:
         found: UUID = (await self.do(MergeCustomers(survivor, loser, "SAME_PERSON", Evidence.UNSPECIFIED))).merge_id
         return found
+
+    async def name(self, customer: UUID, name: str) -> None:
+        """Say what somebody is called, and take it in."""
+        await self.do(UpsertAttributes(customer, (Observation("name", DECLARED, name),)))
+        told = [heard(self.brand, it) for it in self.brand.published("AttributesChanged")]
+        indexing = NameIndexing(self.brand.vault, NameHashes(SECRET))
+        await self.brand.bus.effect(lambda work: indexing.follow(told, work), self.brand.context())
+        await self.read()
 
     async def pause(self) -> None:
         """Read no further."""
@@ -266,9 +279,8 @@ async def opened(
         closing.push_async_callback(neighbours.close)
         await neighbours.start(*sorted(set(SERVICE_OF.values())))
         watch = SourceWatch(store.engine, watched, neighbours.channel, clock)
-        servicer = ProfileServicer(
-            brand.bus, read_models, brand.reader, clock, watch, lambda _: NEW_YORK, Unsealer(brand.wrap)
-        )
+        parts = ProfileParts(brand.reader, NameHashes(SECRET), Unsealer(brand.wrap), watch, lambda _: NEW_YORK)
+        servicer = ProfileServicer(brand.bus, read_models, clock, parts)
         server = GrpcServer(gate, [(add_ProfileServiceServicer_to_server, servicer)])
         port = await server.start("127.0.0.1:0")
         closing.push_async_callback(server.stop, 0)
@@ -625,6 +637,12 @@ def test_customers_are_found_by_whatever_identifies_them(serve: Serve) -> None:
         assert await world.search(str(cleo)) == [("customer_id", cleo)]
         assert await world.search("shop:", size=1) == [("assignment_key", anne), ("assignment_key", ben)]
         assert await world.search("nobody") == []
+
+        for customer, name in ((anne, "Li Wei"), (cleo, "李伟"), (ben, "Wei Wang")):
+            await world.name(customer, name)
+        assert await world.search("wei li", size=1) == [("name", it) for it in sorted([anne, cleo])]
+        assert await world.search("李伟") == [("name", cleo)]
+        assert await world.search("wei", tenant="globex") == []
         assert await world.search(str(uuid4())) == []
 
         await world.merge(anne, ben)

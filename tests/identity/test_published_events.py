@@ -18,6 +18,7 @@ from services.identity.domain.consent import Purpose
 from services.identity.domain.customer import Customer
 from tests.identity.brand import Brand
 from tests.identity.people import everything_told
+from tests.identity.test_name_index import index as index_names
 
 SECRETS = (
     "13800000001",
@@ -57,6 +58,7 @@ def eventful() -> Brand:
     brand.do(WithdrawConsent(one, Purpose.MARKETING, "SMS", "SMS_REPLY"))
     brand.do(SetChannelReachability(one, "OA", True, "FOLLOWED"))
     everything_told(brand, one)
+    index_names(brand)
     return brand
 
 

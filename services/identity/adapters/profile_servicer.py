@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import copy_context
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
@@ -19,54 +20,54 @@ from scrm.identity.v1 import profile_pb2
 from scrm.identity.v1 import profile_service_pb2 as pb
 from scrm.identity.v1.profile_service_pb2_grpc import ProfileServiceServicer
 from services.identity.adapters import wire
+from services.identity.adapters.profile_search import Question, search
 from services.identity.adapters.profile_sections.registry import SECTIONS
 from services.identity.adapters.profile_sections.section import Asked, Section, facts_of, timestamp
 from services.identity.adapters.source_watch import SourceWatch
 from services.identity.adapters.unsealing import Unsealer
 from services.identity.application.pii_views import may_see, record_view
 from services.identity.application.queries import get_customer, lookup_customer, permissions_of
-from services.identity.application.searching import Match, exact_matches
+from services.identity.application.searching import exact_matches
 from services.identity.domain.availability import SourceStates, Status, availability
 from services.identity.domain.customer import Customer
 from services.identity.domain.identifiers import IdentifierReader
-from services.identity.read_models.assignment_keys import keys_with_prefix
-from services.identity.read_models.customer_directory import CustomerRow, canonical, customers_with_ids
+from services.identity.domain.name_index import NameHashes, words_of
 from services.identity.read_models.profile.sources import told_until
 from services.identity.read_models.profile.timeline import Place, Wanted, page_of
 
 BY_PLACE: Final = Keyset(datetime, str)
 BY_MATCH: Final = Keyset(int, str, UUID)
-ASSIGNMENT_KEY: Final = "assignment_key"
 
 ZoneOf = Callable[[str], ZoneInfo]
 """The time zone of a tenant."""
 
 _KINDS: Final = {number: name.removeprefix("TIMELINE_KIND_") for name, number in profile_pb2.TimelineKind.items()}
 _NUMBERS: Final = {name: number for number, name in _KINDS.items()}
-_Place = tuple[int, str, UUID]
-_Found = tuple[_Place, profile_pb2.SearchHit | None]
+
+
+@dataclass(frozen=True, slots=True)
+class ProfileParts:
+    """What profiles are made with: what opens and hashes personal values, how far sources are, which days a tenant has."""
+
+    reader: IdentifierReader
+    hashes: NameHashes
+    unsealer: Unsealer
+    watch: SourceWatch
+    zone_of: ZoneOf
 
 
 class ProfileServicer(ProfileServiceServicer):
     """One method per RPC; refusals are raised, and answered by the steps around."""
 
-    def __init__(
-        self,
-        bus: CommandBus,
-        read_models: ReadModels,
-        reader: IdentifierReader,
-        clock: Clock,
-        watch: SourceWatch,
-        zone_of: ZoneOf,
-        unsealer: Unsealer,
-    ) -> None:
+    def __init__(self, bus: CommandBus, read_models: ReadModels, clock: Clock, parts: ProfileParts) -> None:
         self._bus = bus
         self._read_models = read_models
-        self._reader = reader
         self._clock = clock
-        self._watch = watch
-        self._zone_of = zone_of
-        self._unsealer = unsealer
+        self._reader = parts.reader
+        self._hashes = parts.hashes
+        self._unsealer = parts.unsealer
+        self._watch = parts.watch
+        self._zone_of = parts.zone_of
 
     async def GetProfile360(
         self, request: pb.GetProfile360Request, context: ServicerContext
@@ -100,8 +101,10 @@ class ProfileServicer(ProfileServiceServicer):
     ) -> pb.SearchCustomersResponse:
         page, query = BY_MATCH.page(request), request.query.strip()
         after = (page.after[0], page.after[1], page.after[2]) if page.after else None
-        exact = await exact_matches(self._bus, self._reader, current().tenant, query)
-        found = await self._read_models.query(lambda rows: _search(rows, query, exact, after, page.limit))
+        tenant = current().tenant
+        exact = await exact_matches(self._bus, self._reader, tenant, query)
+        question = Question(exact, self._hashes.of(tenant, words_of(query)), query)
+        found = await self._read_models.query(lambda rows: search(rows, question, after, page.limit))
         shown, token = BY_MATCH.cut(request, found, lambda it: [it[0][0], it[0][1], str(it[0][2])])
         return pb.SearchCustomersResponse(hits=[hit for _, hit in shown if hit], next_page_token=token)
 
@@ -161,24 +164,3 @@ def _entry(row: Any) -> profile_pb2.TimelineEntry:
 
 def _text(fact: Any) -> str:
     return ",".join(map(str, fact)) if isinstance(fact, list) else str(fact)
-
-
-def _search(rows: sa.Connection, query: str, exact: Sequence[Match], after: _Place | None, limit: int) -> list[_Found]:
-    """Up to `limit` places behind `after`, exact matches first, then by assignment key, with the hit where the customer is known."""
-    places = [(0, it.matched, it.node) for it in exact]
-    places = [it for it in places if after is None or it > after][:limit]
-    begun = (after[1], after[2]) if after and after[0] == 1 else None
-    more = keys_with_prefix(rows, query, begun, limit - len(places)) if len(places) < limit else ()
-    places += [(1, it.key, it.node) for it in more]
-    customer_of = canonical(rows, [node for *_, node in places])
-    summaries = customers_with_ids(rows, set(customer_of.values()))
-    return [(it, _hit(it, summaries.get(customer_of.get(it[2], it[2])))) for it in places]
-
-
-def _hit(place: _Place, row: CustomerRow | None) -> profile_pb2.SearchHit | None:
-    if row is None:
-        return None
-    stage, key, node = place
-    return profile_pb2.SearchHit(
-        customer=wire.summary(row), matched=ASSIGNMENT_KEY if stage else key, node_id=str(node)
-    )

@@ -17,6 +17,7 @@ from services.identity.domain.consent import Permissions, Reachability, Statemen
 from services.identity.domain.customer import Customer, CustomerState
 from services.identity.domain.identifiers import LinkedIdentifier
 from services.identity.domain.merging import Merge
+from services.identity.domain.name_index import NameIndex
 
 PRIVATE: Final = frozenset[type](
     {
@@ -32,6 +33,8 @@ PRIVATE: Final = frozenset[type](
         Permissions.Opened,
         Merge.Undone,
         *PRIVATE_ATTRIBUTES,
+        NameIndex.Opened,
+        NameIndex.Indexed,
     }
 )
 """Domain events that nobody else is ever told of: the customer's side of the same change is, or it concerns identity alone."""
