@@ -17,6 +17,7 @@ from chassis.projection import Projector
 from chassis.read_models import ReadModels
 from scrm.membership.v1 import events_pb2 as membership
 from services.identity.read_models.assignment_keys import AssignmentKeysProjection, keys_with_prefix, prefix_query
+from services.identity.read_models.names import NamesProjection, named_query, nodes_named
 from services.identity.read_models.profile.conversions import conversions_of
 from services.identity.read_models.profile.members import member_of
 from services.identity.read_models.profile.orders import orders_of, status_of
@@ -50,6 +51,7 @@ from tests.identity.telling import (
     taken,
     untagged,
 )
+from tests.identity.test_name_index import HASHES, say
 
 T = TypeVar("T")
 
@@ -64,7 +66,7 @@ class Reading:
         self.read_models = ReadModels(reader_dsn)
         self._inbox = Inbox(store.engine)
         self._loop = loop
-        self._projections = (ProfileProjection(), AssignmentKeysProjection())
+        self._projections = (ProfileProjection(), AssignmentKeysProjection(), NamesProjection())
 
     def tell(self, *tellings: Telling, batch_limit: int = 1000) -> None:
         """All of it, read in batches of that size."""
@@ -353,7 +355,10 @@ def everything() -> list[Telling]:
 
 
 def test_a_rebuild_gives_the_same_rows_in_whatever_batches_it_was_read(reading: Reading) -> None:
-    Brand(reading.store).resolve(phone(1), assignment_key="cdnow:1")
+    brand = Brand(reading.store)
+    brand.resolve(phone(1), assignment_key="cdnow:1")
+    for number, name in enumerate(("Li Wei", "Leo", "李伟")):
+        say(brand, brand.resolve(phone(number % 2)).customer_id, name)
     told = everything()
     reading.tell(*told[:40], batch_limit=3)
     reading.tell(*told[40:], batch_limit=11)
@@ -413,18 +418,55 @@ def test_keys_are_found_by_how_they_begin(reading: Reading) -> None:
     assert found("CD") == []
 
 
-def test_a_prefix_is_read_by_an_index(reading: Reading) -> None:
-    with reading.store.engine.begin() as rows:
-        reading.follow()
-        schema = rows.scalar(sa.text("SELECT schema FROM projections WHERE live AND name = 'assignment_keys'"))
-        rows.execute(sa.text(
-            f"INSERT INTO \"{schema}\".assignment_keys SELECT 'acme', gen_random_uuid(), 'k:' || n FROM generate_series(1, 9000) n"
-        ))  # fmt: skip
-    with reading.store.engine.begin() as rows:
-        rows.execute(sa.text(f'ANALYZE "{schema}".assignment_keys'))
-    query = prefix_query("k:12", ("k:121", ANNE), 50).compile()
+def test_names_are_found_by_all_their_words_page_by_page(reading: Reading) -> None:
+    brand = Brand(reading.store)
+    people = [brand.resolve(phone(it)).customer_id for it in range(3)]
+    for customer, name in zip(people, ("Li Wei", "李伟", "Li Na"), strict=True):
+        say(brand, customer, name)
+    reading.follow()
 
-    plan = reading.plan(prefix_query("k:12", ("k:121", ANNE), 50), dict(query.params))
+    def found(*words: str, after: UUID | None = None, tenant: str = "acme") -> list[UUID]:
+        hashes = HASHES.of("acme", words)
+        return reading.ask(lambda rows: nodes_named(rows, hashes, after, 2), tenant)
+
+    assert found("li", "wei") == sorted(people[:2])
+    assert [*found("li"), *found("li", after=sorted(people)[1])] == sorted(people)
+    assert found("li", "leo") == found() == found("li", tenant="globex") == []
+
+    say(brand, people[0], "Leo")
+    reading.follow()
+    assert found("li", "wei") == [people[1]]
+
+
+def test_words_are_read_by_an_index(reading: Reading) -> None:
+    reading.follow()
+    fill(reading, "names", "name_words", "decode(md5((n % 3000)::text), 'hex'), gen_random_uuid()")
+    hashes = HASHES.of("acme", ["li", "wei"])
+
+    plan = reading.plan(named_query(hashes, ANNE, 50), dict(named_query(hashes, ANNE, 50).compile().params))
+
+    assert "name_words_pkey" in plan
+    assert "Seq Scan" not in plan
+
+
+def fill(reading: Reading, projection: str, table: str, row: str) -> None:
+    """9,000 rows of acme, each made of a number `n`, in the live build."""
+    with reading.store.engine.begin() as rows:
+        schema = rows.scalar(
+            sa.text("SELECT schema FROM projections WHERE live AND name = :name"), {"name": projection}
+        )
+        where = f'"{schema}".{table}'
+        rows.execute(sa.text(f"INSERT INTO {where} SELECT 'acme', {row} FROM generate_series(1, 9000) n"))
+    with reading.store.engine.begin() as rows:
+        rows.execute(sa.text(f"ANALYZE {where}"))
+
+
+def test_a_prefix_is_read_by_an_index(reading: Reading) -> None:
+    reading.follow()
+    fill(reading, "assignment_keys", "assignment_keys", "gen_random_uuid(), 'k:' || n")
+    query = prefix_query("k:12", ("k:121", ANNE), 50)
+
+    plan = reading.plan(query, dict(query.compile().params))
 
     assert "assignment_keys_by_key" in plan
     assert "Seq Scan" not in plan
