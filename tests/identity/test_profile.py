@@ -140,6 +140,7 @@ class World:
     projector: Projector
     consuming: asyncio.Task[None]
     positions: dict[str, Any] = field(default_factory=dict)
+    tokens: dict[tuple[str, tuple[str, ...]], str] = field(default_factory=dict)
 
     async def do(self, command: Any) -> Any:
         with entered(self.brand.context()):
@@ -195,7 +196,7 @@ class World:
         return {it.kind: it for it in answer.sections}
 
     async def call(self, name: str, request: Any, tenant: str = "acme", *scopes: str) -> Any:
-        metadata = (("authorization", f"Bearer {self.mint(tenant, ('identity.read', *scopes))}"),)
+        metadata = (("authorization", f"Bearer {self._token(tenant, 'identity.read', *scopes)}"),)
         return await getattr(self.stub, name)(request, metadata=metadata, timeout=20)
 
     async def refused(self, name: str, request: Any, tenant: str = "acme") -> Refusal:
@@ -223,6 +224,12 @@ class World:
             if not page.next_page_token:
                 return found
             request.page_token = page.next_page_token
+
+    def _token(self, tenant: str, *scopes: str) -> str:
+        """Signing takes longer than most calls, so every token is made once."""
+        if (tenant, scopes) not in self.tokens:
+            self.tokens[tenant, scopes] = self.mint(tenant, scopes)
+        return self.tokens[tenant, scopes]
 
     def _address(self, it: Telling) -> Address:
         return Address(it.stream, 1, Offset(next(self.positions.setdefault(it.stream, count(1)))))
