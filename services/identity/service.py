@@ -13,16 +13,19 @@ from chassis.event_store import PostgresEventStore
 from chassis.kit import Kit
 from chassis.service import Service
 from chassis.settings import InvalidSettingsError
+from scrm.identity.v1.engagement_service_pb2_grpc import add_EngagementServiceServicer_to_server
 from scrm.identity.v1.identity_service_pb2_grpc import add_IdentityServiceServicer_to_server
 from scrm.identity.v1.privacy_service_pb2_grpc import add_PrivacyServiceServicer_to_server
 from scrm.identity.v1.profile_service_pb2_grpc import add_ProfileServiceServicer_to_server
+from services.identity.adapters.awaited_orders import SqlAwaitedOrders
+from services.identity.adapters.engagement_servicer import EngagementServicer
 from services.identity.adapters.grpc_servicer import IdentityServicer
 from services.identity.adapters.key_table import SqlKeyTable, rewrap
 from services.identity.adapters.privacy_servicer import PrivacyServicer
 from services.identity.adapters.profile_servicer import ProfileParts, ProfileServicer
 from services.identity.adapters.source_watch import SourceWatch
 from services.identity.adapters.unsealing import Unsealer
-from services.identity.application import name_indexing
+from services.identity.application import lead_policies, name_indexing
 from services.identity.application.attribute_commands import EndMinority
 from services.identity.application.attribute_upsert import COMING_OF_AGE
 from services.identity.application.handlers import handlers
@@ -30,16 +33,22 @@ from services.identity.application.name_indexing import NameIndexing
 from services.identity.application.profile_policies import CONSUMER, SERVICE_OF, events_of, keep_what_is_told
 from services.identity.application.published_events import PRIVATE, partition_key, publish
 from services.identity.application.vault import KeyWrap, Vault
+from services.identity.application.work_order_commands import SLA_TIMER, BreachWorkOrderSla
 from services.identity.domain.identifiers import IdentifierReader
 from services.identity.domain.name_index import NameHashes
 from services.identity.read_models.assignment_keys import AssignmentKeysProjection
 from services.identity.read_models.attribute_values import AttributeValuesProjection
+from services.identity.read_models.contact_history import ContactHistoryProjection
 from services.identity.read_models.customer_directory import CustomerDirectoryProjection
 from services.identity.read_models.identity_statistics import IdentityStatisticsProjection
+from services.identity.read_models.issue_board import IssueBoardProjection
+from services.identity.read_models.leads import LeadsProjection
 from services.identity.read_models.merge_history import MergeHistoryProjection
 from services.identity.read_models.names import NamesProjection
 from services.identity.read_models.profile.projection import ProfileProjection
 from services.identity.read_models.profile.told import MESSAGES
+from services.identity.read_models.sent_messages import SentMessagesProjection
+from services.identity.read_models.work_order_queue import WorkOrderQueueProjection
 from services.identity.settings import Settings
 
 _log = structlog.get_logger(__name__)
@@ -70,6 +79,10 @@ def service(settings: Settings) -> Service:
             (add_IdentityServiceServicer_to_server, servicer(kit)),
             (add_PrivacyServiceServicer_to_server, PrivacyServicer(kit.bus)),
             (add_ProfileServiceServicer_to_server, profiles(kit)),
+            (
+                add_EngagementServiceServicer_to_server,
+                EngagementServicer(kit.bus, kit.read_models, Unsealer(wrap)),
+            ),
         ],
         publish=publish,
         partition_key=partition_key,
@@ -82,6 +95,11 @@ def service(settings: Settings) -> Service:
             AssignmentKeysProjection(),
             NamesProjection(),
             ProfileProjection(),
+            WorkOrderQueueProjection(),
+            ContactHistoryProjection(),
+            SentMessagesProjection(),
+            LeadsProjection(),
+            IssueBoardProjection(),
         ],
         subscriptions=lambda kit: [
             Subscription(CONSUMER, list(SERVICE_OF), keep_what_is_told, keep=True, events=events_of(list(MESSAGES))),
@@ -91,8 +109,17 @@ def service(settings: Settings) -> Service:
                 NameIndexing(vault, hashes).follow,
                 events=name_indexing.EVENTS,
             ),
+            Subscription(
+                "identity",
+                ["tracking"],
+                lambda batch, work: lead_policies.absorb(batch, work, SqlAwaitedOrders(work)),
+                events=lead_policies.EVENTS,
+            ),
         ],
-        timers={COMING_OF_AGE: lambda timer: EndMinority(UUID(timer.key))},
+        timers={
+            COMING_OF_AGE: lambda timer: EndMinority(UUID(timer.key)),
+            SLA_TIMER: lambda timer: BreachWorkOrderSla(UUID(timer.key)),
+        },
         one_shots={"rewrap": partial(rewrap_keys, wrap)},
     )
 

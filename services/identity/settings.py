@@ -26,8 +26,8 @@ class Settings:
     keys: KeyFile = field(repr=False)
     region: str
     regions: Mapping[str, str]
-    zone: ZoneInfo
-    zones: Mapping[str, ZoneInfo]
+    zone: ZoneInfo = field(default_factory=lambda: ZoneInfo("UTC"))
+    zones: Mapping[str, ZoneInfo] = field(default_factory=dict)
 
     def zone_of(self, tenant: str) -> ZoneInfo:
         """The time zone of a tenant."""

@@ -17,6 +17,7 @@ from services.identity.domain import errors
 from services.identity.domain.consent import Purpose
 from services.identity.domain.customer import Customer
 from tests.identity.brand import Brand
+from tests.identity.engagements import engage
 from tests.identity.people import everything_told
 from tests.identity.test_name_index import index as index_names
 
@@ -59,6 +60,7 @@ def eventful() -> Brand:
     brand.do(SetChannelReachability(one, "OA", True, "FOLLOWED"))
     everything_told(brand, one)
     index_names(brand)
+    engage(brand, one, words="13800000001 jane@x.com")
     return brand
 
 

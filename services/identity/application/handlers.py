@@ -1,6 +1,7 @@
 """Every command of identity with its handler."""
 
 from chassis.commands import Handlers, handler
+from services.identity.application import engagement_commands
 from services.identity.application.attribute_commands import attribute_handlers
 from services.identity.application.commands import resolve_handlers
 from services.identity.application.consent_commands import (
@@ -41,6 +42,7 @@ def handlers(vault: Vault) -> Handlers:
         *_consent_handlers(vault),
         *attribute_handlers(vault),
         *PII_HANDLERS,
+        *engagement_commands.handlers(vault),
     ]
 
 

@@ -19,7 +19,7 @@ SERVICE_OF: Final[Mapping[str, str]] = {
 
 
 def keep_what_is_told(batch: Sequence[Incoming], work: UnitOfWork) -> None:
-    """Whenever something is told about a customer, only keep it: profiles are built from the inbox."""
+    """Whenever something is told about a customer, only keep it: profiles and the messages sent are built from the inbox."""
 
 
 def events_of(messages: Sequence[str]) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from chassis.log import Recorded
 from scrm.identity.v1 import consent_pb2, customer_pb2
 from scrm.identity.v1 import events_pb2 as pb
+from services.identity.application import published_engagement
 from services.identity.application.published_attributes import PRIVATE_ATTRIBUTES, attribute_key, of_attributes
 from services.identity.domain.claim import IdentifierClaim
 from services.identity.domain.consent import Permissions, Reachability, Statement
@@ -36,13 +37,20 @@ PRIVATE: Final = frozenset[type](
         NameIndex.Opened,
         NameIndex.Indexed,
     }
+    | published_engagement.PRIVATE
 )
 """Domain events that nobody else is ever told of: the customer's side of the same change is, or it concerns identity alone."""
 
 
 def publish(recorded: Recorded) -> Sequence[Message] | None:
     """The messages for an event; None for a private one."""
-    return _of_customer(recorded) or _of_claim(recorded) or _of_permissions(recorded) or of_attributes(recorded)
+    return (
+        _of_customer(recorded)
+        or _of_claim(recorded)
+        or _of_permissions(recorded)
+        or of_attributes(recorded)
+        or published_engagement.of_engagement(recorded)
+    )
 
 
 def _of_customer(recorded: Recorded) -> Sequence[Message] | None:
@@ -119,7 +127,7 @@ def partition_key(recorded: Recorded) -> UUID:
             return node
         case IdentifierClaim.Reassigned(customer=customer):
             return customer
-    return attribute_key(recorded) or recorded.event.originator_id
+    return attribute_key(recorded) or published_engagement.node_concerned(recorded) or recorded.event.originator_id
 
 
 def _created(event: Customer.Registered) -> Iterator[Message]:

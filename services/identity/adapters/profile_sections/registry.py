@@ -7,15 +7,19 @@ from services.identity.adapters.profile_sections import (
     attributes,
     behaviour,
     campaigns,
+    contacts,
+    follow_ups,
     freshness,
     identifiers,
     identity,
+    leads,
     membership,
     merges,
     orders,
     permissions,
     tags,
     value,
+    work_orders,
 )
 from services.identity.adapters.profile_sections.section import Section
 
@@ -34,6 +38,10 @@ SECTIONS: Final[Mapping[int, Section]] = {
         membership,
         campaigns,
         attributes,
+        contacts,
+        follow_ups,
+        work_orders,
+        leads,
     )
 }
 """By their kinds."""
