@@ -1,9 +1,11 @@
 """What profiles come to, by themselves: rhythms of buying, visits, what may be seen, how far a source can be relied on."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
+from typing import Any
 
 import pytest
+from google.protobuf.message import Message
 
 from services.identity.domain.availability import (
     Availability,
@@ -16,6 +18,8 @@ from services.identity.domain.availability import (
 from services.identity.domain.identifier_masking import masked_identifier
 from services.identity.domain.purchases import Rhythm
 from services.identity.domain.visits import Seen, visits
+from services.identity.read_models.profile.entries import LINES
+from services.identity.read_models.profile.told import MESSAGES
 from tests.identity.brand import NOON
 
 SECOND = timedelta(seconds=1)
@@ -149,3 +153,37 @@ def test_what_is_identitys_own_is_complete_now() -> None:
     assert availability((), SourceStates(NOON, {}), {}, NOON + SECOND) == Availability(
         Status.AVAILABLE, None, NOON + SECOND
     )
+
+
+# What is read of others' messages.
+
+
+def unknown_fields(kind: type[Message], paths: Iterable[Sequence[str]]) -> list[str]:
+    """The paths that lead nowhere in a message of this kind."""
+    found = []
+    for path in paths:
+        descriptor: Any = kind.DESCRIPTOR
+        for name in path:
+            field = descriptor.fields_by_name.get(name) if descriptor is not None else None
+            descriptor = field.message_type if field is not None else None
+        if field is None:
+            found.append(".".join(path))
+    return found
+
+
+@pytest.mark.parametrize("message", sorted(LINES))
+def test_a_row_of_the_timeline_names_fields_that_its_message_has(message: str) -> None:
+    line = LINES[message]
+
+    assert (
+        unknown_fields(
+            MESSAGES[message], [line.node, line.ref, *line.facts.values(), *([[line.at]] if line.at else [])]
+        )
+        == []
+    )
+
+
+def test_a_field_that_is_not_there_is_found() -> None:
+    kind = MESSAGES["scrm.membership.v1.PointsGranted"]
+
+    assert unknown_fields(kind, [["lot", "granted"], ["lot", "colour"], ["customer"]]) == ["lot.colour", "customer"]

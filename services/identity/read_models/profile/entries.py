@@ -46,7 +46,7 @@ class Entry(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class _Line:
+class Line:
     """Which fields of a message are what; `at` empty for one that does not say when it happened, only when it was told."""
 
     kind: str
@@ -86,7 +86,7 @@ def entry_of(told: Incoming, message: Any) -> Entry | None:
     """The entry of a message; None for one that is not about anything that happened to a customer."""
     if told.type == TRACKED:
         return _behaviour(told, message)
-    line = _LINES.get(told.type)
+    line = LINES.get(told.type)
     if line is None:
         return None
     _, service, _, name = told.type.split(".")
@@ -166,10 +166,10 @@ def _text(value: Any) -> str:
     return str(value)
 
 
-def _parse(text: str) -> tuple[str, _Line]:
+def _parse(text: str) -> tuple[str, Line]:
     message, kind, node, at, ref, *facts = text.split()
     service, name = message.split(".")
-    line = _Line(
+    line = Line(
         kind,
         node.split("."),
         "" if at == "-" else at,
@@ -179,4 +179,5 @@ def _parse(text: str) -> tuple[str, _Line]:
     return f"scrm.{service}.v1.{name}", line
 
 
-_LINES: Final = dict(map(_parse, _TABLE.strip().splitlines()))
+LINES: Final[Mapping[str, Line]] = dict(map(_parse, _TABLE.strip().splitlines()))
+"""The rows of the table, by the full names of the messages."""
