@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from google.protobuf.message import Message
 
+from services.identity.adapters.source_watch import Delivered, Reached, state_of
 from services.identity.domain.availability import (
     Availability,
     Cause,
@@ -153,6 +154,28 @@ def test_what_is_identitys_own_is_complete_now() -> None:
     assert availability((), SourceStates(NOON, {}), {}, NOON + SECOND) == Availability(
         Status.AVAILABLE, None, NOON + SECOND
     )
+
+
+CURSORS = {("orders", "0of2"): 40, ("orders", "1of2"): 38}
+
+
+@pytest.mark.parametrize(
+    ("delivered", "reached", "state"),
+    [
+        ([Delivered("0of2", 0, 40), Delivered("1of2", 0, 38)], Reached(CURSORS, 0), SourceState(True, True, 0)),
+        ([Delivered("0of2", 7, 45), Delivered("1of2", 0, 38)], Reached(CURSORS, 3), SourceState(True, True, 15)),
+        ([Delivered("0of2", 0, 40), None], Reached(CURSORS, 0), SourceState(True, True, None)),
+        ([None, None], Reached({}, 0), SourceState(False, True, None)),
+        ([Delivered("0of2", 0, 0), Delivered("1of2", 0, 0)], Reached({}, None), SourceState(False, True, None)),
+        (None, Reached(CURSORS, 0), SourceState(True, True, None)),
+        ([Delivered("0of2", 0, 40), Delivered("1of2", 0, 38)], None, SourceState(True, True, None)),
+    ],
+    ids=["all read", "some waits", "a reader is gone", "never read", "no read model", "no broker", "no database"],
+)
+def test_a_look_finds_out_what_waits(
+    delivered: list[Delivered | None] | None, reached: Reached | None, state: SourceState
+) -> None:
+    assert state_of("orders", True, delivered, reached) == state
 
 
 # What is read of others' messages.

@@ -70,20 +70,20 @@ class SourceWatch:
         )
         is_serving, of_stream = dict(zip(services, serving, strict=True)), dict(zip(SERVICE_OF, delivered, strict=True))
         streams = {
-            stream: _state(stream, is_serving[service], of_stream[stream], reached)
+            stream: state_of(stream, is_serving[service], of_stream[stream], reached)
             for stream, service in SERVICE_OF.items()
         }
         self._last, self._looked = SourceStates(looked_at, streams), monotonic()
         return self._last
 
-    async def _reached(self) -> "_Reached | None":
+    async def _reached(self) -> "Reached | None":
         """How far we are; None if that cannot be found out."""
         look = QuickLook.of(self._engine)
         cursors, unapplied = look.ask(_CURSORS), look.ask_scalar(_UNAPPLIED)
         try:
             async with asyncio.timeout(PATIENCE_SECONDS):
                 found = {(stream, shard): sequence for stream, shard, sequence in await cursors}
-                return _Reached(found, await unapplied)
+                return Reached(found, await unapplied)
         except (sa.exc.SQLAlchemyError, psycopg.Error, TimeoutError):
             return None
 
@@ -98,31 +98,31 @@ class SourceWatch:
             return False
         return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
 
-    async def _delivered(self, stream: str) -> "list[_Delivered | None] | None":
+    async def _delivered(self, stream: str) -> "list[Delivered | None] | None":
         """By shard, None for one that nobody reads; None instead of all if that cannot be found out."""
         try:
             return [await self._delivered_to(stream, str(shard)) for shard in self._shards]
         except (BrokerUnavailable, BrokerRefusal):
             return None
 
-    async def _delivered_to(self, stream: str, shard: str) -> "_Delivered | None":
+    async def _delivered_to(self, stream: str, shard: str) -> "Delivered | None":
         try:
             info = await self._broker.request(f"CONSUMER.INFO.{stream}.{CONSUMER}-{shard}", seconds=PATIENCE_SECONDS)
         except BrokerRefusal as refusal:
             if refusal.code in _NOT_FOUND:
                 return None
             raise
-        return _Delivered(shard, info["num_pending"], info["delivered"]["stream_seq"])
+        return Delivered(shard, info["num_pending"], info["delivered"]["stream_seq"])
 
 
-class _Reached(NamedTuple):
+class Reached(NamedTuple):
     """The last sequence handled by stream and shard, and how many kept messages the read model lacks (None: there is none)."""
 
     sequences: Mapping[tuple[str, str], int]
     unapplied: int | None
 
 
-class _Delivered(NamedTuple):
+class Delivered(NamedTuple):
     """What the broker knows of one of our readers: messages not delivered yet, and the last sequence that was."""
 
     shard: str
@@ -130,9 +130,10 @@ class _Delivered(NamedTuple):
     sequence: int
 
 
-def _state(
-    stream: str, is_serving: bool, delivered: list[_Delivered | None] | None, reached: _Reached | None
+def state_of(
+    stream: str, is_serving: bool, delivered: list[Delivered | None] | None, reached: Reached | None
 ) -> SourceState:
+    """What a look at a stream says: whatever it could not find out is None."""
     if reached is None or delivered is None:
         return SourceState(is_read=True, is_serving=is_serving, behind=None)
     known = [it for it in delivered if it is not None]
