@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 from rich.console import Console
 
-from bench import commands, figures, freshness, identities, ingest, logs
+from bench import commands, figures, freshness, identities, ingest, logs, matching
 from bench.calls import rested
 from bench.figures import Figure
 from deploy.local.contracts import ROOT
@@ -33,6 +33,7 @@ PARTS: dict[str, Callable[[LocalStack], list[Figure]]] = {
     "logs": logs.measure,
     "freshness": freshness.measure,
     "identities": identities.measure,
+    "matching": matching.measure,
     "memory": memory,
 }
 

@@ -21,6 +21,8 @@ from services.identity.adapters.awaited_orders import SqlAwaitedOrders
 from services.identity.adapters.engagement_servicer import EngagementServicer
 from services.identity.adapters.grpc_servicer import IdentityServicer
 from services.identity.adapters.key_table import SqlKeyTable, rewrap
+from services.identity.adapters.matcher import Matcher
+from services.identity.adapters.matching_servicer import MatchingParts
 from services.identity.adapters.privacy_servicer import PrivacyServicer
 from services.identity.adapters.profile_servicer import ProfileParts, ProfileServicer
 from services.identity.adapters.source_watch import SourceWatch
@@ -40,6 +42,7 @@ from services.identity.read_models.assignment_keys import AssignmentKeysProjecti
 from services.identity.read_models.attribute_values import AttributeValuesProjection
 from services.identity.read_models.contact_history import ContactHistoryProjection
 from services.identity.read_models.customer_directory import CustomerDirectoryProjection
+from services.identity.read_models.device_use import DeviceUseProjection
 from services.identity.read_models.identity_statistics import IdentityStatisticsProjection
 from services.identity.read_models.issue_board import IssueBoardProjection
 from services.identity.read_models.leads import LeadsProjection
@@ -48,6 +51,7 @@ from services.identity.read_models.names import NamesProjection
 from services.identity.read_models.profile.projection import ProfileProjection
 from services.identity.read_models.profile.told import MESSAGES
 from services.identity.read_models.sent_messages import SentMessagesProjection
+from services.identity.read_models.steward_queue import StewardQueueProjection
 from services.identity.read_models.work_order_queue import WorkOrderQueueProjection
 from services.identity.settings import Settings
 
@@ -58,9 +62,6 @@ def service(settings: Settings) -> Service:
     """Identity with `settings`."""
     reader = IdentifierReader(settings.hash_key, region=settings.region, regions=settings.regions)
 
-    def servicer(kit: Kit) -> IdentityServicer:
-        return IdentityServicer(kit.bus, kit.read_models, reader, kit.clock, Unsealer(wrap))
-
     wrap = KeyWrap(settings.keys)
 
     hashes = NameHashes(settings.hash_key)
@@ -70,6 +71,16 @@ def service(settings: Settings) -> Service:
         watch = SourceWatch(kit.engine, kit.broker, kit.channel, kit.clock, shards=kit.settings.shard_count)
         parts = ProfileParts(reader, hashes, Unsealer(wrap), watch, settings.zone_of)
         return ProfileServicer(kit.bus, kit.read_models, kit.clock, parts)
+
+    def matching(kit: Kit) -> MatchingParts:
+        return MatchingParts.on(kit.store, kit.read_models, wrap, settings.hash_key)
+
+    def servicer(kit: Kit) -> IdentityServicer:
+        return IdentityServicer(kit.bus, kit.read_models, reader, kit.clock, matching(kit))
+
+    def matcher(kit: Kit) -> Matcher:
+        poll = kit.settings.poll_seconds
+        return Matcher(matching(kit).matching, kit.bus, kit.read_models, kit.engine, poll=poll, pulse=kit.pulse)
 
     return Service(
         name="identity",
@@ -100,6 +111,8 @@ def service(settings: Settings) -> Service:
             SentMessagesProjection(),
             LeadsProjection(),
             IssueBoardProjection(),
+            StewardQueueProjection(),
+            DeviceUseProjection(),
         ],
         subscriptions=lambda kit: [
             Subscription(CONSUMER, list(SERVICE_OF), keep_what_is_told, keep=True, events=events_of(list(MESSAGES))),
@@ -120,6 +133,7 @@ def service(settings: Settings) -> Service:
             COMING_OF_AGE: lambda timer: EndMinority(UUID(timer.key)),
             SLA_TIMER: lambda timer: BreachWorkOrderSla(UUID(timer.key)),
         },
+        loops={"match": matcher},
         one_shots={"rewrap": partial(rewrap_keys, wrap)},
     )
 

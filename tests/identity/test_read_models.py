@@ -26,12 +26,14 @@ from services.identity.read_models.customer_directory import (
     canonical,
     list_customers,
 )
+from services.identity.read_models.device_use import DeviceUseProjection
 from services.identity.read_models.identity_statistics import (
     IdentityStatistics,
     IdentityStatisticsProjection,
     identity_statistics,
 )
 from services.identity.read_models.merge_history import MergeHistoryProjection, MergeRow, merge_history
+from services.identity.read_models.steward_queue import StewardQueueProjection
 from tests.conftest import DatabaseFactory
 from tests.identity.brand import MIGRATIONS, Brand, phone
 
@@ -40,6 +42,8 @@ PROJECTIONS = (
     IdentityStatisticsProjection(),
     MergeHistoryProjection(),
     AttributeValuesProjection(),
+    StewardQueueProjection(),
+    DeviceUseProjection(),
 )
 
 

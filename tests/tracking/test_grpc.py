@@ -34,7 +34,7 @@ from scrm.tracking.v1.tracking_service_pb2_grpc import TrackingServiceStub, add_
 from services.identity.adapters.grpc_servicer import IdentityServicer
 from services.identity.adapters.key_file import KeyFile
 from services.identity.adapters.key_table import SqlKeyTable
-from services.identity.adapters.unsealing import Unsealer
+from services.identity.adapters.matching_servicer import MatchingParts
 from services.identity.application.handlers import handlers as identity_handlers
 from services.identity.application.vault import KeyWrap, Vault
 from services.identity.domain.identifiers import IdentifierReader
@@ -128,9 +128,8 @@ def serve(
             closing.callback(identity_store.close)
             identity_models = ReadModels(identity_tables.reader_dsn)
             closing.callback(identity_models.close)
-            identity = IdentityServicer(
-                identity_bus, identity_models, IdentifierReader(SECRET), clock, Unsealer(KeyWrap(ROOT_KEY))
-            )
+            parts = MatchingParts.on(identity_store, identity_models, KeyWrap(ROOT_KEY), SECRET)
+            identity = IdentityServicer(identity_bus, identity_models, IdentifierReader(SECRET), clock, parts)
             identity_port = await closing.enter_async_context(
                 serving("identity", credentials, identity_bus, (add_IdentityServiceServicer_to_server, identity), None)
             )

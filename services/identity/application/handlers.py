@@ -19,6 +19,7 @@ from services.identity.application.link_commands import (
     named,
     unlink_identifier,
 )
+from services.identity.application.matching_commands import matching_handlers
 from services.identity.application.merge_commands import (
     MergeCustomers,
     RevokeNeverMerge,
@@ -43,6 +44,7 @@ def handlers(vault: Vault) -> Handlers:
         *attribute_handlers(vault),
         *PII_HANDLERS,
         *engagement_commands.handlers(vault),
+        *matching_handlers(vault),
     ]
 
 

@@ -133,3 +133,19 @@ class AttributeLimit(FailedPrecondition):
 
 class ConsentMissing(FailedPrecondition):
     """The customer did not consent to what this needs."""
+
+
+class BadMatchModel(InvalidArgument):
+    """The figures are no model by which customers can be compared."""
+
+
+class CandidateNotFound(NotFound):
+    """This tenant has no such match candidate."""
+
+
+class CandidateNotOpen(FailedPrecondition):
+    """The match candidate was decided before, or is out of date."""
+
+
+class MatchRunNotFound(NotFound):
+    """This tenant has no such run of matching."""
