@@ -5,39 +5,29 @@ for the rest).
 """
 
 import hmac
-import re
-import unicodedata
 from collections.abc import Iterable
 from datetime import datetime
 from typing import Final
 from uuid import UUID
 
-from pypinyin import Style, lazy_pinyin
-
 from chassis.aggregate import Aggregate, Event, InitialEvent, event, natural_id
+from services.identity.domain.traits import spelled, syllables
 
 NAME_KEYS: Final = frozenset({"name", "nickname"})
 """The attributes by which a person can be found."""
 
 HASH_BYTES: Final = 16
-_APART: Final = re.compile(r"[\W_]+")
 
 
 def words_of(name: str) -> list[str]:
     """The words as they are looked for: lower case, one form of each character."""
-    return [it for it in _APART.split(unicodedata.normalize("NFKC", name).casefold()) if it]
+    return spelled(name).split()
 
 
 def searchable(name: str) -> frozenset[str]:
     """Everything under which `name` is found."""
-    words = words_of(name)
-    sounds = [_plain(it) for it in lazy_pinyin(" ".join(words), style=Style.NORMAL, v_to_u=False)]
-    syllables = " ".join(sounds).split()
-    return frozenset(it for it in (*words, "".join(words), *syllables, "".join(syllables)) if it)
-
-
-def _plain(text: str) -> str:
-    return "".join(it for it in unicodedata.normalize("NFKD", text) if not unicodedata.combining(it))
+    words, sounds = words_of(name), syllables(name)
+    return frozenset(it for it in (*words, "".join(words), *sounds, "".join(sounds)) if it)
 
 
 class NameHashes:
