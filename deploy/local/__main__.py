@@ -6,6 +6,7 @@ import signal
 import sys
 import threading
 from datetime import timedelta
+from uuid import UUID
 
 import psutil
 from rich.console import Console
@@ -36,7 +37,8 @@ def main() -> None:
         case "token":
             credentials = Credentials.in_folder(STATE / "credentials")
             granted = arguments.scopes.split() if arguments.scopes else scopes()
-            print(credentials.mint(arguments.tenant, granted, arguments.subject, timedelta(hours=arguments.hours)))
+            hours = timedelta(hours=arguments.hours)
+            print(credentials.mint(arguments.tenant, granted, arguments.subject, hours, arguments.stores))
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -51,6 +53,7 @@ def parse_arguments() -> argparse.Namespace:
     token.add_argument("--scopes", help="separated by spaces; all when not given")
     token.add_argument("--subject", default="developer")
     token.add_argument("--hours", type=float, default=12)
+    token.add_argument("--stores", type=UUID, nargs="*", help="ids of the stores it is bound to; none when not given")
     return parser.parse_args()
 
 
@@ -115,6 +118,7 @@ def print_addresses(ports: Ports) -> None:
     table = Table("what", "where", box=None)
     table.add_row("gateway: gRPC, gRPC-Web, REST", f"http://127.0.0.1:{ports.gateway}")
     table.add_row("the REST calls, to read and to try", f"http://127.0.0.1:{ports.gateway}/docs/")
+    table.add_row("SDKs of Segment and RudderStack", f"http://127.0.0.1:{ports.gateway}")
     for name in SERVICES:
         table.add_row(
             f"{name}: gRPC, metrics", f"127.0.0.1:{ports.grpc[name]}, http://127.0.0.1:{ports.metrics[name]}/metrics"

@@ -15,6 +15,7 @@ from chassis.service import Service
 from chassis.settings import InvalidSettingsError
 from scrm.identity.v1.engagement_service_pb2_grpc import add_EngagementServiceServicer_to_server
 from scrm.identity.v1.identity_service_pb2_grpc import add_IdentityServiceServicer_to_server
+from scrm.identity.v1.org_service_pb2_grpc import add_OrgServiceServicer_to_server
 from scrm.identity.v1.privacy_service_pb2_grpc import add_PrivacyServiceServicer_to_server
 from scrm.identity.v1.profile_service_pb2_grpc import add_ProfileServiceServicer_to_server
 from services.identity.adapters.awaited_orders import SqlAwaitedOrders
@@ -23,17 +24,19 @@ from services.identity.adapters.grpc_servicer import IdentityServicer
 from services.identity.adapters.key_table import SqlKeyTable, rewrap
 from services.identity.adapters.matcher import Matcher
 from services.identity.adapters.matching_servicer import MatchingParts
+from services.identity.adapters.org_servicer import OrgServicer
 from services.identity.adapters.privacy_servicer import PrivacyServicer
 from services.identity.adapters.profile_servicer import ProfileParts, ProfileServicer
 from services.identity.adapters.source_watch import SourceWatch
 from services.identity.adapters.unsealing import Unsealer
-from services.identity.application import lead_policies, name_indexing
+from services.identity.application import credit_policies, lead_policies, name_indexing
 from services.identity.application.attribute_commands import EndMinority
 from services.identity.application.attribute_upsert import COMING_OF_AGE
 from services.identity.application.handlers import handlers
 from services.identity.application.name_indexing import NameIndexing
 from services.identity.application.profile_policies import CONSUMER, SERVICE_OF, events_of, keep_what_is_told
 from services.identity.application.published_events import PRIVATE, partition_key, publish
+from services.identity.application.transfer_commands import TRANSFER_DUE, transfer_due
 from services.identity.application.vault import KeyWrap, Vault
 from services.identity.application.work_order_commands import SLA_TIMER, BreachWorkOrderSla
 from services.identity.domain.identifiers import IdentifierReader
@@ -42,12 +45,15 @@ from services.identity.read_models.assignment_keys import AssignmentKeysProjecti
 from services.identity.read_models.attribute_values import AttributeValuesProjection
 from services.identity.read_models.contact_history import ContactHistoryProjection
 from services.identity.read_models.customer_directory import CustomerDirectoryProjection
+from services.identity.read_models.customer_guides import CustomerGuidesProjection
 from services.identity.read_models.device_use import DeviceUseProjection
+from services.identity.read_models.guide_boards import GuideBoardsProjection
 from services.identity.read_models.identity_statistics import IdentityStatisticsProjection
 from services.identity.read_models.issue_board import IssueBoardProjection
 from services.identity.read_models.leads import LeadsProjection
 from services.identity.read_models.merge_history import MergeHistoryProjection
 from services.identity.read_models.names import NamesProjection
+from services.identity.read_models.organisation import OrganisationProjection
 from services.identity.read_models.profile.projection import ProfileProjection
 from services.identity.read_models.profile.told import MESSAGES
 from services.identity.read_models.sent_messages import SentMessagesProjection
@@ -69,7 +75,7 @@ def service(settings: Settings) -> Service:
 
     def profiles(kit: Kit) -> ProfileServicer:
         watch = SourceWatch(kit.engine, kit.broker, kit.channel, kit.clock, shards=kit.settings.shard_count)
-        parts = ProfileParts(reader, hashes, Unsealer(wrap), watch, settings.zone_of)
+        parts = ProfileParts(reader, hashes, Unsealer(wrap), watch)
         return ProfileServicer(kit.bus, kit.read_models, kit.clock, parts)
 
     def matching(kit: Kit) -> MatchingParts:
@@ -94,6 +100,7 @@ def service(settings: Settings) -> Service:
                 add_EngagementServiceServicer_to_server,
                 EngagementServicer(kit.bus, kit.read_models, Unsealer(wrap)),
             ),
+            (add_OrgServiceServicer_to_server, OrgServicer(kit.bus, kit.read_models, kit.clock, Unsealer(wrap))),
         ],
         publish=publish,
         partition_key=partition_key,
@@ -113,6 +120,9 @@ def service(settings: Settings) -> Service:
             IssueBoardProjection(),
             StewardQueueProjection(),
             DeviceUseProjection(),
+            OrganisationProjection(),
+            GuideBoardsProjection(),
+            CustomerGuidesProjection(),
         ],
         subscriptions=lambda kit: [
             Subscription(CONSUMER, list(SERVICE_OF), keep_what_is_told, keep=True, events=events_of(list(MESSAGES))),
@@ -122,6 +132,7 @@ def service(settings: Settings) -> Service:
                 NameIndexing(vault, hashes).follow,
                 events=name_indexing.EVENTS,
             ),
+            Subscription("identity_credits", ["tracking"], credit_policies.react, events=credit_policies.CONCERNS),
             Subscription(
                 "identity",
                 ["tracking"],
@@ -132,6 +143,7 @@ def service(settings: Settings) -> Service:
         timers={
             COMING_OF_AGE: lambda timer: EndMinority(UUID(timer.key)),
             SLA_TIMER: lambda timer: BreachWorkOrderSla(UUID(timer.key)),
+            TRANSFER_DUE: transfer_due,
         },
         loops={"match": matcher},
         one_shots={"rewrap": partial(rewrap_keys, wrap)},

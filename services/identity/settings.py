@@ -1,10 +1,9 @@
 """What identity is told by its environment."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from chassis.settings import SHORTEST_SECRET, ChassisSettings, InvalidSettingsError, Variables
 from services.identity.adapters.key_file import KeyFile
@@ -17,8 +16,7 @@ class Settings:
     It must stay the same for ever: with another one nobody is recognised. `keys` (SCRM_IDENTITY_KEYS, the path of a key file)
     are behind the keys that personal values are sealed with. `region` (SCRM_IDENTITY_REGION) is the country
     whose phone numbers need no country code, `regions` (SCRM_IDENTITY_REGIONS, such as `acme=US,globex=DE`) the same
-    for single tenants. `zone` (SCRM_IDENTITY_ZONE, an IANA name) is the time zone whose days and hours profiles speak of, `zones`
-    (SCRM_IDENTITY_ZONES, such as `acme=America/New_York,globex=Europe/Berlin`) the same for single tenants.
+    for single tenants.
     """
 
     chassis: ChassisSettings
@@ -26,12 +24,6 @@ class Settings:
     keys: KeyFile = field(repr=False)
     region: str
     regions: Mapping[str, str]
-    zone: ZoneInfo = field(default_factory=lambda: ZoneInfo("UTC"))
-    zones: Mapping[str, ZoneInfo] = field(default_factory=dict)
-
-    def zone_of(self, tenant: str) -> ZoneInfo:
-        """The time zone of a tenant."""
-        return self.zones.get(tenant, self.zone)
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Settings":
@@ -46,30 +38,15 @@ class Settings:
             keys=KeyFile.read(Path(read.text("SCRM_IDENTITY_KEYS"))),
             region=_region(read.text("SCRM_IDENTITY_REGION", "CN"), "SCRM_IDENTITY_REGION"),
             regions=_regions(read.text("SCRM_IDENTITY_REGIONS", "")),
-            zone=_zone(read.text("SCRM_IDENTITY_ZONE", "UTC"), "SCRM_IDENTITY_ZONE"),
-            zones={
-                tenant: _zone(zone, "SCRM_IDENTITY_ZONES")
-                for tenant, zone in _by_tenant(read.text("SCRM_IDENTITY_ZONES", ""))
-            },
         )
 
 
 def _regions(text: str) -> dict[str, str]:
-    return {tenant: _region(region, "SCRM_IDENTITY_REGIONS") for tenant, region in _by_tenant(text)}
-
-
-def _by_tenant(text: str) -> Iterator[tuple[str, str]]:
-    """Tenant and value of pairs such as `acme=US,globex=DE`."""
+    found: dict[str, str] = {}
     for pair in filter(None, text.split(",")):
-        tenant, _, value = pair.partition("=")
-        yield tenant.strip(), value.strip()
-
-
-def _zone(name: str, variable: str) -> ZoneInfo:
-    try:
-        return ZoneInfo(name)
-    except (ValueError, OSError, ZoneInfoNotFoundError):
-        raise InvalidSettingsError(f"{variable} must name time zones as IANA does") from None
+        tenant, _, region = pair.partition("=")
+        found[tenant.strip()] = _region(region.strip(), "SCRM_IDENTITY_REGIONS")
+    return found
 
 
 def _region(text: str, name: str) -> str:

@@ -1,7 +1,7 @@
 """Identity with everything around it in the tests of profiles: a brand, the broker it reads from, neighbours that are up or down."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from itertools import count
@@ -41,18 +41,22 @@ from services.identity.application.profile_policies import CONSUMER, SERVICE_OF,
 from services.identity.domain.attributes import AttributeSource
 from services.identity.domain.merging import Evidence
 from services.identity.domain.name_index import NameHashes
+from services.identity.domain.org_settings import AssignmentRule
 from services.identity.read_models.assignment_keys import AssignmentKeysProjection
 from services.identity.read_models.attribute_values import AttributeValuesProjection
 from services.identity.read_models.contact_history import ContactHistoryProjection
 from services.identity.read_models.customer_directory import CustomerDirectoryProjection
+from services.identity.read_models.customer_guides import CustomerGuidesProjection
 from services.identity.read_models.leads import LeadsProjection
 from services.identity.read_models.merge_history import MergeHistoryProjection
 from services.identity.read_models.names import NamesProjection
+from services.identity.read_models.organisation import OrganisationProjection
 from services.identity.read_models.profile.projection import ProfileProjection
 from services.identity.read_models.profile.told import MESSAGES
 from services.identity.read_models.work_order_queue import WorkOrderQueueProjection
 from tests.chassis.streams import connected, running, settled, until
 from tests.identity.brand import SECRET, Brand
+from tests.identity.staffing import Staffing
 from tests.identity.telling import (
     Telling,
 )
@@ -60,6 +64,8 @@ from tests.identity.test_name_index import heard
 
 NEW_YORK = ZoneInfo("America/New_York")
 PROJECTIONS = (
+    CustomerGuidesProjection(),
+    OrganisationProjection(),
     AttributeValuesProjection(),
     ContactHistoryProjection(),
     CustomerDirectoryProjection(),
@@ -117,7 +123,7 @@ class World:
     projector: Projector
     consuming: asyncio.Task[None]
     positions: dict[str, Any] = field(default_factory=dict)
-    tokens: dict[tuple[str, tuple[str, ...]], str] = field(default_factory=dict)
+    tokens: dict[tuple[str, tuple[UUID, ...], tuple[str, ...]], str] = field(default_factory=dict)
 
     async def do(self, command: Any) -> Any:
         with entered(self.brand.context()):
@@ -172,13 +178,17 @@ class World:
         answer = await self.call("GetProfile360", asked)
         return {it.kind: it for it in answer.sections}
 
-    async def call(self, name: str, request: Any, tenant: str = "acme", *scopes: str) -> Any:
-        metadata = (("authorization", f"Bearer {self._token(tenant, 'identity.read', *scopes)}"),)
+    async def call(
+        self, name: str, request: Any, tenant: str = "acme", *scopes: str, stores: Sequence[UUID] | None = None
+    ) -> Any:
+        metadata = (("authorization", f"Bearer {self._token(tenant, stores, 'identity.read', *scopes)}"),)
         return await getattr(self.stub, name)(request, metadata=metadata, timeout=20)
 
-    async def refused(self, name: str, request: Any, tenant: str = "acme") -> Refusal:
+    async def refused(
+        self, name: str, request: Any, tenant: str = "acme", stores: Sequence[UUID] | None = None
+    ) -> Refusal:
         with pytest.raises(grpc.aio.AioRpcError) as caught:
-            await self.call(name, request, tenant)
+            await self.call(name, request, tenant, stores=stores)
         return refusal(caught.value)
 
     async def timeline(self, customer: UUID, size: int = 50, **wanted: Any) -> list[pb.TimelineEntry]:
@@ -192,21 +202,24 @@ class World:
                 return found
             request.page_token = page.next_page_token
 
-    async def search(self, query: str, size: int = 50, tenant: str = "acme") -> list[tuple[str, UUID]]:
+    async def search(
+        self, query: str, size: int = 50, tenant: str = "acme", stores: Sequence[UUID] | None = None
+    ) -> list[tuple[str, UUID]]:
         found = []
         request = rpc.SearchCustomersRequest(query=query, page_size=size)
         while True:
-            page = await self.call("SearchCustomers", request, tenant)
+            page = await self.call("SearchCustomers", request, tenant, stores=stores)
             found += [(it.matched, UUID(it.customer.customer_id)) for it in page.hits]
             if not page.next_page_token:
                 return found
             request.page_token = page.next_page_token
 
-    def _token(self, tenant: str, *scopes: str) -> str:
+    def _token(self, tenant: str, stores: Sequence[UUID] | None, *scopes: str) -> str:
         """Signing takes longer than most calls, so every token is made once."""
-        if (tenant, scopes) not in self.tokens:
-            self.tokens[tenant, scopes] = self.mint(tenant, scopes)
-        return self.tokens[tenant, scopes]
+        key = tenant, tuple(stores or ()), scopes
+        if key not in self.tokens:
+            self.tokens[key] = self.mint(tenant, scopes, stores=stores)
+        return self.tokens[key]
 
     def _address(self, it: Telling) -> Address:
         return Address(it.stream, 1, Offset(next(self.positions.setdefault(it.stream, count(1)))))
@@ -241,7 +254,7 @@ async def opened(
         closing.push_async_callback(neighbours.close)
         await neighbours.start(*sorted(set(SERVICE_OF.values())))
         watch = SourceWatch(store.engine, watched, neighbours.channel, clock)
-        parts = ProfileParts(brand.reader, NameHashes(SECRET), Unsealer(brand.wrap), watch, lambda _: NEW_YORK)
+        parts = ProfileParts(brand.reader, NameHashes(SECRET), Unsealer(brand.wrap), watch)
         servicer = ProfileServicer(brand.bus, read_models, clock, parts)
         server = GrpcServer(gate, [(add_ProfileServiceServicer_to_server, servicer)])
         port = await server.start("127.0.0.1:0")
@@ -251,6 +264,7 @@ async def opened(
         projector = Projector(PROJECTIONS, store.engine, store)
         await closing.enter_async_context(running(projector))
         await until(lambda: settled(projector), "the read models are there")
+        await asyncio.to_thread(Staffing(brand).decide, AssignmentRule.ASSIGN_FIRST, NEW_YORK.key)
         consuming = asyncio.create_task(consumer.run())
         closing.callback(consuming.cancel)
         stub = ProfileServiceStub(channel)

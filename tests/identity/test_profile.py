@@ -30,6 +30,7 @@ from tests.conftest import DatabaseFactory
 from tests.identity.brand import MIGRATIONS, NOON, email, phone
 from tests.identity.engagements import engage
 from tests.identity.profile_world import NEW_YORK, World, opened
+from tests.identity.staffing import Staffing
 from tests.identity.telling import (
     DAY,
     Telling,
@@ -56,6 +57,7 @@ OWN = (
     pb.PROFILE_SECTION_KIND_FOLLOW_UPS,
     pb.PROFILE_SECTION_KIND_WORK_ORDERS,
     pb.PROFILE_SECTION_KIND_LEADS,
+    pb.PROFILE_SECTION_KIND_GUIDE,
 )
 
 
@@ -321,6 +323,40 @@ def test_ac_100_membership_is_down_and_the_rest_is_answered_in_time(serve: Serve
         assert min(took) < 0.3
         shown = down[pb.PROFILE_SECTION_KIND_IDENTIFIERS].identifiers.identifiers
         assert [it.value for it in shown] == ["138****0001"]
+
+    serve(check)
+
+
+def test_ac_100_a_guide_sees_the_customers_of_the_own_store_only(serve: Serve) -> None:
+    async def check(world: World) -> None:
+        staffing = Staffing(world.brand)
+        anne, ben = await world.person(phone(1), assignment_key="shop:1"), await world.person(phone(2))
+        guide = await asyncio.to_thread(staffing.hire, "G1", "S1")
+        await asyncio.to_thread(staffing.hire, "G2", "S2")
+        await asyncio.to_thread(staffing.assign, anne, guide)
+        await world.name(anne, "Li Wei")
+        await world.name(ben, "Wei Li")
+        here, elsewhere = staffing.store("S1"), staffing.store("S2")
+
+        request = rpc.GetProfile360Request(customer_id=str(anne), sections=[pb.PROFILE_SECTION_KIND_GUIDE])
+        shown = (await world.call("GetProfile360", request, stores=[here])).sections[0].guide.guidance
+        assert (shown.staff_id, shown.store_id) == (str(guide), str(here))
+        await world.call("GetTimeline", rpc.GetTimelineRequest(customer_id=str(anne)), stores=[here])
+        by_phone = customer_pb2.Identifier(namespace="phone", value="+8613800000001")
+        nobody = customer_pb2.Identifier(namespace="phone", value="+8613800000009")
+        for name, asked in (
+            ("GetProfile360", request),
+            ("GetProfile360", rpc.GetProfile360Request(identifier=by_phone)),
+            ("GetProfile360", rpc.GetProfile360Request(identifier=nobody)),
+            ("GetProfile360", rpc.GetProfile360Request(customer_id=str(uuid4()))),
+            ("GetTimeline", rpc.GetTimelineRequest(customer_id=str(anne))),
+        ):
+            found = await world.refused(name, asked, stores=[elsewhere])
+            assert (found.code, found.reason) == ("PERMISSION_DENIED", "STORE_SCOPE")
+
+        assert await world.search("wei", stores=[here]) == [("name", anne)]
+        for query in ("wei", "+8613800000001", str(anne), "shop:1"):
+            assert await world.search(query, stores=[elsewhere]) == []
 
     serve(check)
 

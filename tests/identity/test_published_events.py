@@ -32,6 +32,7 @@ from services.identity.domain.match_run import Tally
 from tests.identity.brand import Brand
 from tests.identity.engagements import engage
 from tests.identity.people import everything_told
+from tests.identity.staffing import everything_organised
 from tests.identity.test_name_index import index as index_names
 
 SECRETS = (
@@ -44,6 +45,7 @@ SECRETS = (
     "Ann Lee",
     "2015-01-0",
     "Leo",
+    "Mei Lan",
 )
 
 
@@ -75,6 +77,7 @@ def eventful() -> Brand:
     index_names(brand)
     engage(brand, one, words="13800000001 jane@x.com")
     matched(brand)
+    everything_organised(brand, one)
     return brand
 
 

@@ -47,15 +47,6 @@ def test_regions_are_read_by_tenant(environment: dict[str, str]) -> None:
     assert (settings.region, settings.regions) == ("US", {"acme": "DE", "globex": "FR"})
 
 
-def test_time_zones_are_read_by_tenant(environment: dict[str, str]) -> None:
-    told = {**environment, "SCRM_IDENTITY_ZONE": "Asia/Shanghai", "SCRM_IDENTITY_ZONES": "acme=America/New_York"}
-
-    settings = Settings.from_environment(told)
-
-    assert (settings.zone_of("acme").key, settings.zone_of("globex").key) == ("America/New_York", "Asia/Shanghai")
-    assert Settings.from_environment(environment).zone_of("acme").key == "UTC"
-
-
 @pytest.mark.parametrize(
     ("name", "value"),
     [
@@ -65,8 +56,6 @@ def test_time_zones_are_read_by_tenant(environment: dict[str, str]) -> None:
         ("SCRM_IDENTITY_KEYS", "/nowhere"),
         ("SCRM_IDENTITY_REGION", "China"),
         ("SCRM_IDENTITY_REGIONS", "acme"),
-        ("SCRM_IDENTITY_ZONE", "Mars/Olympus"),
-        ("SCRM_IDENTITY_ZONES", "acme=../etc/passwd"),
     ],
 )
 def test_nonsense_is_refused(name: str, value: str, environment: dict[str, str]) -> None:

@@ -67,8 +67,9 @@ class Shop:
         revision: int = 0,
         currency: str = "USD",
         shipping: int = 0,
+        **codes: str,
     ) -> RecordOrderPaid:
-        return RecordOrderPaid(self.key(order_no), node, Payment(at, currency, cents, shipping), revision)
+        return RecordOrderPaid(self.key(order_no), node, Payment(at, currency, cents, shipping, **codes), revision)
 
     def refunded(self, order_no: str, refund_no: str, cents: int, currency: str = "USD") -> RecordOrderRefunded:
         return RecordOrderRefunded(self.key(order_no), currency, Refund(refund_no, cents, NOON))

@@ -29,13 +29,15 @@ from services.identity.application.merge_commands import (
     SetNeverMerge,
     UnmergeCustomer,
 )
+from services.identity.application.org_queries import require_own_customer
 from services.identity.application.pii_views import may_see, record_view
 from services.identity.application.published_attributes import definition
 from services.identity.application.queries import get_customer, lookup_customer, preview_merge
 from services.identity.domain.errors import CustomerNotFound
 from services.identity.domain.identifiers import GivenIdentifier, Identifier, IdentifierReader, Reading
 from services.identity.domain.survivorship import Said, resolve_all
-from services.identity.read_models.customer_directory import list_customers, nodes_with
+from services.identity.read_models.customer_directory import customers, list_customers, nodes_with
+from services.identity.read_models.customer_guides import within
 from services.identity.read_models.identity_statistics import identity_statistics
 from services.identity.read_models.merge_history import MergeRow, merge_history
 
@@ -61,6 +63,7 @@ class IdentityServicer(MatchingServicer):
         self._unsealer = matching.unsealer
 
     async def GetCustomer(self, request: pb.GetCustomerRequest, context: ServicerContext) -> pb.GetCustomerResponse:
+        await require_own_customer(self._bus, UUID(request.customer_id), self._clock.now())
         found = await get_customer(self._bus, UUID(request.customer_id))
         return pb.GetCustomerResponse(customer=wire.customer(found.customer))
 
@@ -69,8 +72,10 @@ class IdentityServicer(MatchingServicer):
     ) -> pb.ListCustomersResponse:
         page = BY_ID.page(request)
         after = page.after[0] if page.after else None
+        stores = current().stores
+        only = None if stores is None else within(customers.c.customer, stores, self._clock.now())
         rows = await self._read_models.query(
-            lambda rows: list_customers(rows, wire.state(request.state), after, page.limit)
+            lambda rows: list_customers(rows, wire.state(request.state), after, page.limit, only=only)
         )
         shown, token = BY_ID.cut(request, rows, lambda it: [str(it.customer_id)])
         return pb.ListCustomersResponse(customers=[wire.summary(it) for it in shown], next_page_token=token)
@@ -79,7 +84,13 @@ class IdentityServicer(MatchingServicer):
         self, request: pb.LookupCustomerRequest, context: ServicerContext
     ) -> pb.LookupCustomerResponse:
         identifier = self._read_one(request.identifier, "identifier")
-        return wire.found_customer(await lookup_customer(self._bus, identifier))
+        try:
+            found = await lookup_customer(self._bus, identifier)
+        except CustomerNotFound:
+            current().require_store(None)
+            raise
+        await require_own_customer(self._bus, found.node_id, self._clock.now())
+        return wire.found_customer(found)
 
     async def ResolveIdentity(
         self, request: pb.ResolveIdentityRequest, context: ServicerContext
@@ -108,6 +119,7 @@ class IdentityServicer(MatchingServicer):
         return answer
 
     async def PreviewMerge(self, request: pb.PreviewMergeRequest, context: ServicerContext) -> pb.PreviewMergeResponse:
+        current().require_store(None)
         found = await preview_merge(
             self._bus,
             UUID(request.survivor_id),
@@ -142,6 +154,7 @@ class IdentityServicer(MatchingServicer):
     async def GetMergeHistory(
         self, request: pb.GetMergeHistoryRequest, context: ServicerContext
     ) -> pb.GetMergeHistoryResponse:
+        await require_own_customer(self._bus, UUID(request.customer_id), self._clock.now())
         page = BY_ID.page(request)
         before = page.after[0] if page.after else None
 
@@ -158,6 +171,7 @@ class IdentityServicer(MatchingServicer):
     async def ExplainIdentity(
         self, request: pb.ExplainIdentityRequest, context: ServicerContext
     ) -> pb.ExplainIdentityResponse:
+        current().require_store(None)
         one, other = self._trace(request.one, "one"), self._trace(request.other, "other")
         return explained(await explain(self._bus, one, other))
 
@@ -196,6 +210,7 @@ class IdentityServicer(MatchingServicer):
     async def GetAttributes(
         self, request: pb.GetAttributesRequest, context: ServicerContext
     ) -> pb.GetAttributesResponse:
+        await require_own_customer(self._bus, UUID(request.customer_id), self._clock.now())
         known = await get_attributes(self._bus, UUID(request.customer_id))
         unmasked, caller = may_see(request.purpose), current()
 

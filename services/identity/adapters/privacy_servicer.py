@@ -10,6 +10,7 @@ from scrm.identity.v1 import privacy_service_pb2 as pb
 from scrm.identity.v1.privacy_service_pb2_grpc import PrivacyServiceServicer
 from services.identity.adapters.wire import given_instant
 from services.identity.application.consent_commands import RecordConsent, SetChannelReachability, WithdrawConsent
+from services.identity.application.org_queries import require_own_customer
 from services.identity.application.published_events import channel, consent
 from services.identity.application.queries import get_permissions
 from services.identity.domain.consent import ConsentState, Purpose, reachable, strictest
@@ -28,6 +29,7 @@ class PrivacyServicer(PrivacyServiceServicer):
     async def GetPermissions(
         self, request: pb.GetPermissionsRequest, context: ServicerContext
     ) -> pb.GetPermissionsResponse:
+        await require_own_customer(self._bus, UUID(request.customer_id), self._bus.clock.now())
         customer, permissions = await get_permissions(self._bus, UUID(request.customer_id))
         return pb.GetPermissionsResponse(
             customer_id=str(customer.id),

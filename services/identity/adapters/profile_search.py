@@ -22,16 +22,20 @@ _MATCHED: Final = {_NAMED: NAME, _BEGUN: ASSIGNMENT_KEY}
 Place = tuple[int, str, UUID]
 """Which kind of match, by what, and the node: what hits are sorted by."""
 Found = tuple[Place, profile_pb2.SearchHit | None]
-"""A match, and the hit where the directory has the customer."""
+"""A match, and the hit where the directory has the customer for this caller."""
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What was typed: the nodes that it names exactly, the hashes of its words, and the text as it may begin a key."""
+    """What was typed: the nodes that it names exactly, the hashes of its words, and the text as it may begin a key.
+
+    Hits are `only` those customers (None: all).
+    """
 
     exact: Sequence[Match]
     name_hashes: Sequence[bytes]
     text: str
+    only: sa.ColumnElement[bool] | None = None
 
 
 def search(rows: sa.Connection, question: Question, after: Place | None, limit: int) -> list[Found]:
@@ -46,7 +50,7 @@ def search(rows: sa.Connection, question: Question, after: Place | None, limit: 
         key = (after[1], after[2]) if after and stage == _BEGUN else None
         places += [(_BEGUN, it.key, it.node) for it in keys_with_prefix(rows, question.text, key, limit - len(places))]
     customer_of = canonical(rows, [node for *_, node in places])
-    summaries = customers_with_ids(rows, set(customer_of.values()))
+    summaries = customers_with_ids(rows, set(customer_of.values()), only=question.only)
     return [(it, _hit(it, summaries.get(customer_of.get(it[2], it[2])))) for it in places]
 
 

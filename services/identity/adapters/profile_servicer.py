@@ -1,6 +1,6 @@
 """Profiles over gRPC: who is meant, what is known of them section by section, and what happened to them."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextvars import copy_context
 from dataclasses import dataclass
 from datetime import datetime
@@ -25,21 +25,22 @@ from services.identity.adapters.profile_sections.registry import SECTIONS
 from services.identity.adapters.profile_sections.section import Asked, Section, facts_of, timestamp
 from services.identity.adapters.source_watch import SourceWatch
 from services.identity.adapters.unsealing import Unsealer
+from services.identity.application.org_queries import get_settings, guide_of, require_own_customer
 from services.identity.application.pii_views import may_see, record_view
 from services.identity.application.queries import get_customer, lookup_customer, permissions_of
 from services.identity.application.searching import exact_matches
 from services.identity.domain.availability import SourceStates, Status, availability
 from services.identity.domain.customer import Customer
+from services.identity.domain.errors import CustomerNotFound
 from services.identity.domain.identifiers import IdentifierReader
 from services.identity.domain.name_index import NameHashes, words_of
+from services.identity.read_models.customer_directory import customers
+from services.identity.read_models.customer_guides import within
 from services.identity.read_models.profile.sources import told_until
 from services.identity.read_models.profile.timeline import Place, Wanted, page_of
 
 BY_PLACE: Final = Keyset(datetime, str)
 BY_MATCH: Final = Keyset(int, str, UUID)
-
-ZoneOf = Callable[[str], ZoneInfo]
-"""The time zone of a tenant."""
 
 _KINDS: Final = {number: name.removeprefix("TIMELINE_KIND_") for name, number in profile_pb2.TimelineKind.items()}
 _NUMBERS: Final = {name: number for number, name in _KINDS.items()}
@@ -47,13 +48,12 @@ _NUMBERS: Final = {name: number for number, name in _KINDS.items()}
 
 @dataclass(frozen=True, slots=True)
 class ProfileParts:
-    """What profiles are made with: what opens and hashes personal values, how far sources are, which days a tenant has."""
+    """What profiles are made with: what reads, opens and hashes personal values, and how far sources are."""
 
     reader: IdentifierReader
     hashes: NameHashes
     unsealer: Unsealer
     watch: SourceWatch
-    zone_of: ZoneOf
 
 
 class ProfileServicer(ProfileServiceServicer):
@@ -67,19 +67,14 @@ class ProfileServicer(ProfileServiceServicer):
         self._hashes = parts.hashes
         self._unsealer = parts.unsealer
         self._watch = parts.watch
-        self._zone_of = parts.zone_of
 
     async def GetProfile360(
         self, request: pb.GetProfile360Request, context: ServicerContext
     ) -> pb.GetProfile360Response:
         customer = await self._meant(request)
         sections = [it for kind, it in SECTIONS.items() if not request.sections or kind in request.sections]
-        wants_permissions = any(it.field == "permissions" for it in sections)
-        permissions = await permissions_of(self._bus, customer) if wants_permissions else []
         states = await self._watch.states()
-        zone = self._zone_of(current().tenant)
-        unmasked = may_see(request.purpose)
-        asked = Asked(customer, permissions, self._clock.now(), zone, self._unsealer, unmasked)
+        asked = await self._asked(customer, {it.field for it in sections}, request.purpose)
         here = copy_context()  # queries run in threads of their own, which know of no call
         found = await self._read_models.query(lambda rows: here.run(_read, rows, asked, sections, states))
         await record_view(self._bus, customer.id, asked.viewed, request.purpose)
@@ -88,6 +83,7 @@ class ProfileServicer(ProfileServiceServicer):
     async def GetTimeline(self, request: pb.GetTimelineRequest, context: ServicerContext) -> pb.GetTimelineResponse:
         page, wanted = BY_PLACE.page(request), _wanted(request)
         after: Place | None = (page.after[0], page.after[1]) if page.after else None
+        await require_own_customer(self._bus, UUID(request.customer_id), self._clock.now())
         customer = (await get_customer(self._bus, UUID(request.customer_id))).customer
         nodes = list(customer.nodes)
         rows = await self._read_models.query(lambda rows: page_of(rows, nodes, wanted, after, page.limit))
@@ -103,16 +99,40 @@ class ProfileServicer(ProfileServiceServicer):
         after = (page.after[0], page.after[1], page.after[2]) if page.after else None
         tenant = current().tenant
         exact = await exact_matches(self._bus, self._reader, tenant, query)
-        question = Question(exact, self._hashes.of(tenant, words_of(query)), query)
+        stores, now = current().stores, self._clock.now()
+        only = None if stores is None else within(customers.c.customer, stores, now)
+        question = Question(exact, self._hashes.of(tenant, words_of(query)), query, only)
         found = await self._read_models.query(lambda rows: search(rows, question, after, page.limit))
         shown, token = BY_MATCH.cut(request, found, lambda it: [it[0][0], it[0][1], str(it[0][2])])
         return pb.SearchCustomersResponse(hits=[hit for _, hit in shown if hit], next_page_token=token)
 
+    async def _asked(self, customer: Customer, fields: Collection[str], purpose: str) -> Asked:
+        """With what sections show that is read from the event store."""
+        now = self._clock.now()
+        return Asked(
+            customer=customer,
+            permissions=await permissions_of(self._bus, customer) if "permissions" in fields else [],
+            guide=await guide_of(self._bus, customer, now) if "guide" in fields else None,
+            at=now,
+            zone=ZoneInfo((await get_settings(self._bus)).time_zone),
+            unsealer=self._unsealer,
+            unmasked=may_see(purpose),
+        )
+
     async def _meant(self, request: pb.GetProfile360Request) -> Customer:
+        """Raises StoreScope and CustomerNotFound."""
+        now = self._clock.now()
         if request.HasField("customer_id"):
+            await require_own_customer(self._bus, UUID(request.customer_id), now)
             return (await get_customer(self._bus, UUID(request.customer_id))).customer
         identifier = self._reader.read_one(current().tenant, wire.given(request.identifier))
-        return (await lookup_customer(self._bus, identifier)).customer
+        try:
+            found = await lookup_customer(self._bus, identifier)
+        except CustomerNotFound:
+            current().require_store(None)
+            raise
+        await require_own_customer(self._bus, found.node_id, now)
+        return found.customer
 
 
 def _read(

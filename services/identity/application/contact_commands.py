@@ -7,6 +7,7 @@ from uuid import UUID
 
 from chassis.commands import Handlers, UnitOfWork, handler
 from chassis.errors import ValueOutOfRange
+from services.identity.application.guides import note_follow_up
 from services.identity.application.owners import canonical, owner_of, require_past
 from services.identity.application.vault import Vault
 from services.identity.domain.customer import Customer
@@ -58,6 +59,8 @@ def record_follow_up(command: RecordFollowUp, work: UnitOfWork, vault: Vault) ->
     notes = Notes(command.type, content, command.stage, command.next_follow_at, about, command.product)
     recorded = FollowUp(id, work.context.tenant, command.node, command.staff, notes, command.supersedes, occurred_at)
     work.add(recorded)
+    if command.staff is not None:
+        note_follow_up(work, customer, command.staff, occurred_at)
     return recorded
 
 

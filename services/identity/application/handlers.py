@@ -12,6 +12,7 @@ from services.identity.application.consent_commands import (
     set_channel_reachability,
     withdraw_consent,
 )
+from services.identity.application.credit_commands import CREDIT_HANDLERS
 from services.identity.application.link_commands import (
     LinkIdentifier,
     UnlinkIdentifier,
@@ -30,7 +31,11 @@ from services.identity.application.merge_commands import (
     set_never_merge,
     unmerge_customer,
 )
+from services.identity.application.org_commands import org_handlers
 from services.identity.application.pii_views import PII_HANDLERS
+from services.identity.application.relationship_commands import RELATIONSHIP_HANDLERS
+from services.identity.application.routing_commands import ROUTING_HANDLERS
+from services.identity.application.transfer_commands import TRANSFER_HANDLERS
 from services.identity.application.vault import Vault
 
 
@@ -45,6 +50,11 @@ def handlers(vault: Vault) -> Handlers:
         *PII_HANDLERS,
         *engagement_commands.handlers(vault),
         *matching_handlers(vault),
+        *org_handlers(vault),
+        *RELATIONSHIP_HANDLERS,
+        *TRANSFER_HANDLERS,
+        *ROUTING_HANDLERS,
+        *CREDIT_HANDLERS,
     ]
 
 

@@ -13,6 +13,7 @@ from scrm.identity.v1 import consent_pb2, customer_pb2
 from scrm.identity.v1 import events_pb2 as pb
 from services.identity.application import published_engagement, published_matching
 from services.identity.application.published_attributes import PRIVATE_ATTRIBUTES, attribute_key, of_attributes
+from services.identity.application.published_org import PRIVATE_OF_ORG, of_org, org_key
 from services.identity.domain.claim import IdentifierClaim
 from services.identity.domain.consent import Permissions, Reachability, Statement
 from services.identity.domain.customer import Customer, CustomerState
@@ -37,6 +38,7 @@ PRIVATE: Final = frozenset[type](
         NameIndex.Opened,
         NameIndex.Indexed,
         *published_matching.PRIVATE,
+        *PRIVATE_OF_ORG,
     }
     | published_engagement.PRIVATE
 )
@@ -52,6 +54,7 @@ def publish(recorded: Recorded) -> Sequence[Message] | None:
         or of_attributes(recorded)
         or published_engagement.of_engagement(recorded)
         or published_matching.of_matching(recorded)
+        or of_org(recorded)
     )
 
 
@@ -133,6 +136,7 @@ def partition_key(recorded: Recorded) -> UUID:
         attribute_key(recorded)
         or published_engagement.node_concerned(recorded)
         or published_matching.customer_concerned(recorded)
+        or org_key(recorded)
         or recorded.event.originator_id
     )
 

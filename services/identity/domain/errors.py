@@ -75,6 +75,34 @@ class AlreadyUnmerged(FailedPrecondition):
     """The merge was taken back before."""
 
 
+class StoreNotFound(NotFound):
+    """This tenant has no such store."""
+
+
+class StaffNotFound(NotFound):
+    """This tenant has no such member of staff."""
+
+
+class StaffInactive(FailedPrecondition):
+    """The member of staff has left."""
+
+
+class SameStaff(InvalidArgument):
+    """Customers can be transferred to somebody else only."""
+
+
+class NoStaffAvailable(FailedPrecondition):
+    """Nobody of the code is at work and free, and nobody stands in."""
+
+
+class TransferNotFound(NotFound):
+    """There is no such transfer."""
+
+
+class UnknownTimeZone(InvalidArgument):
+    """There is no such IANA time zone."""
+
+
 class IllegalTransition(FailedPrecondition):
     """It cannot go there from where it is."""
 

@@ -84,19 +84,29 @@ class CustomerRow:
 
 
 def list_customers(
-    rows: sa.Connection, state: CustomerState | None, after: UUID | None, limit: int
+    rows: sa.Connection,
+    state: CustomerState | None,
+    after: UUID | None,
+    limit: int,
+    *,
+    only: sa.ColumnElement[bool] | None = None,
 ) -> list[CustomerRow]:
-    """Up to `limit` customers behind `after` by their ids: those in `state`, or all that are not merged."""
+    """Up to `limit` customers behind `after` by their ids: those in `state`, or all that are not merged; of them `only` those."""
     wanted = [state] if state else [CustomerState.ANONYMOUS, CustomerState.KNOWN]
     query = sa.select(customers).where(customers.c.state.in_(wanted)).order_by(customers.c.customer).limit(limit)
     if after is not None:
         query = query.where(customers.c.customer > after)
+    if only is not None:
+        query = query.where(only)
     return _described(rows, rows.execute(query).all())
 
 
-def customers_with_ids(rows: sa.Connection, ids: Collection[UUID]) -> dict[UUID, CustomerRow]:
-    """Those of these customers that there are, merged ones too, by their ids."""
-    found = rows.execute(sa.select(customers).where(customers.c.customer.in_(ids))).all()
+def customers_with_ids(
+    rows: sa.Connection, ids: Collection[UUID], *, only: sa.ColumnElement[bool] | None = None
+) -> dict[UUID, CustomerRow]:
+    """Those of these customers that there are, merged ones too, by their ids; of them `only` those."""
+    query = sa.select(customers).where(customers.c.customer.in_(ids))
+    found = rows.execute(query if only is None else query.where(only)).all()
     return {it.customer_id: it for it in _described(rows, found)}
 
 

@@ -9,6 +9,7 @@ from chassis.log import Recorded
 from scrm.tracking.v1 import events_pb2 as pb
 from services.tracking.application.wire_values import money, order_line, timestamp
 from services.tracking.domain.order import Order
+from services.tracking.domain.source import IngestSource
 
 PUBLISHED: Final = (
     "order_placed",
@@ -21,7 +22,9 @@ PUBLISHED: Final = (
 )
 """Events of the log "tracking", in snake_case; behaviours have a log of their own."""
 
-PRIVATE: Final = frozenset[type]()
+PRIVATE: Final = frozenset[type](
+    {IngestSource.Registered, IngestSource.Updated, IngestSource.WriteKeyReplaced}  # who may report is our own business
+)
 """Domain events that nobody else is ever told of."""
 
 
@@ -75,6 +78,8 @@ def _paid(event: Order.Paid) -> pb.OrderPaid:
         paid=money(payment.currency, payment.paid),
         pay_time=timestamp(payment.paid_at),
         place_time=timestamp(event.placed_at),
+        guide_code=payment.guide_code,
+        store_code=payment.store_code,
     )
 
 
@@ -89,6 +94,8 @@ def _payment_revised(event: Order.PaymentRevised) -> pb.OrderPaymentRevised:
         net=money(payment.currency, event.net),
         paid=money(payment.currency, payment.paid),
         pay_time=timestamp(payment.paid_at),
+        guide_code=payment.guide_code,
+        store_code=payment.store_code,
     )
 
 

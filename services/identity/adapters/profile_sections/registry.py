@@ -10,6 +10,7 @@ from services.identity.adapters.profile_sections import (
     contacts,
     follow_ups,
     freshness,
+    guide,
     identifiers,
     identity,
     leads,
@@ -42,6 +43,7 @@ SECTIONS: Final[Mapping[int, Section]] = {
         follow_ups,
         work_orders,
         leads,
+        guide,
     )
 }
 """By their kinds."""

@@ -14,6 +14,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from scrm.identity.v1 import profile_pb2 as pb
 from services.identity.adapters.unsealing import Unsealer
+from services.identity.application.org_queries import Guide
 from services.identity.domain.consent import Permissions
 from services.identity.domain.customer import Customer
 
@@ -27,6 +28,7 @@ class Asked:
 
     customer: Customer
     permissions: Sequence[Permissions]
+    guide: Guide | None
     at: datetime
     zone: ZoneInfo
     unsealer: Unsealer
