@@ -37,6 +37,7 @@ from tests.identity.engagements import engage
 from tests.identity.people import everything_told
 from tests.identity.settings import block, config, configure, unblock
 from tests.identity.staffing import everything_organised
+from tests.identity.test_name_index import index as index_names
 
 SECRETS = (
     "13800000001",
@@ -85,6 +86,7 @@ def eventful() -> Brand:
     brand.do(ExpireAnonymous(visitor.customer_id))
     unblock(brand, block(brand, "email", "jane@x.com").block_id)
     everything_told(brand, one)
+    index_names(brand)
     engage(brand, one, words="13800000001 jane@x.com")
     matched(brand)
     everything_organised(brand, one)

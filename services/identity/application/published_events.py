@@ -19,6 +19,7 @@ from services.identity.domain.consent import Permissions, Reachability, Statemen
 from services.identity.domain.customer import Customer, CustomerState
 from services.identity.domain.identifiers import LinkedIdentifier
 from services.identity.domain.merging import Merge
+from services.identity.domain.name_index import NameIndex
 
 PRIVATE: Final = frozenset[type](
     {
@@ -35,6 +36,8 @@ PRIVATE: Final = frozenset[type](
         Permissions.Opened,
         Merge.Undone,
         *PRIVATE_ATTRIBUTES,
+        NameIndex.Opened,
+        NameIndex.Indexed,
         *published_matching.PRIVATE,
         *PRIVATE_OF_ORG,
     }

@@ -57,10 +57,15 @@ async def preview_merge(
 async def get_permissions(bus: CommandBus, node_id: UUID) -> tuple[Customer, list[Permissions]]:
     """The customer of the node, and the permissions of all nodes of the customer that have any. Raises CustomerNotFound."""
     customer = await _found(bus, node_id, "customer_id")
+    return customer, await permissions_of(bus, customer)
+
+
+async def permissions_of(bus: CommandBus, customer: Customer) -> list[Permissions]:
+    """The permissions of all nodes of the customer that have any."""
     ids = [permissions_id(customer.tenant, it) for it in customer.nodes]
     streams = await asyncio.to_thread(bus.store.load, ids)
     found = [replay(it) for it in streams.values()]
-    return customer, [it for it in found if isinstance(it, Permissions)]
+    return [it for it in found if isinstance(it, Permissions)]
 
 
 async def lookup_customer(bus: CommandBus, identifier: Identifier | None) -> Found:

@@ -143,6 +143,10 @@ class IdentifierReader:
         """Read the identifiers of `tenant` by `rules` from now on."""
         self._rules[tenant] = rules
 
+    def namespaces(self, tenant: str) -> Namespaces:
+        """The kinds of identifier of the tenant, as last learnt."""
+        return self._rules.get(tenant, PRESET).namespaces
+
     def read(self, tenant: str, given: Sequence[GivenIdentifier]) -> Reading:
         """The usable identifiers of a call, without repetitions, and the useless ones with the reason.
 

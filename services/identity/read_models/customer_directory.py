@@ -6,7 +6,7 @@ taken back, but for identifiers that do not stay with their nodes.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
@@ -98,7 +98,19 @@ def list_customers(
         query = query.where(customers.c.customer > after)
     if only is not None:
         query = query.where(only)
-    page = rows.execute(query).all()
+    return _described(rows, rows.execute(query).all())
+
+
+def customers_with_ids(
+    rows: sa.Connection, ids: Collection[UUID], *, only: sa.ColumnElement[bool] | None = None
+) -> dict[UUID, CustomerRow]:
+    """Those of these customers that there are, merged ones too, by their ids; of them `only` those."""
+    query = sa.select(customers).where(customers.c.customer.in_(ids))
+    found = rows.execute(query if only is None else query.where(only)).all()
+    return {it.customer_id: it for it in _described(rows, found)}
+
+
+def _described(rows: sa.Connection, page: Sequence[Any]) -> list[CustomerRow]:
     nodes_of = _nodes_of(rows, [it.customer for it in page])
     counts_of = _counts_of(rows, [node for found in nodes_of.values() for node in found])
     return [
