@@ -1,17 +1,30 @@
 """The identity service: put together, and run in the roles that the command line names."""
 
 import sys
+from collections.abc import Collection
+from uuid import UUID
 
+from chassis.commands import UnitOfWork
+from chassis.consumer import Subscription
+from chassis.due_times import Timer
 from chassis.kit import Kit
 from chassis.service import Service
 from scrm.identity.v1.identity_service_pb2_grpc import add_IdentityServiceServicer_to_server
 from scrm.identity.v1.privacy_service_pb2_grpc import add_PrivacyServiceServicer_to_server
 from services.identity.adapters.grpc_servicer import IdentityServicer
 from services.identity.adapters.privacy_servicer import PrivacyServicer
+from services.identity.application import policies
 from services.identity.application.commands import HANDLERS
+from services.identity.application.erasure_commands import (
+    ERASURE_DUE,
+    BeginErasure,
+    ErasureRules,
+    erasure_handlers,
+)
 from services.identity.application.published_events import PRIVATE, partition_key, publish
 from services.identity.domain.identifiers import IdentifierReader
 from services.identity.read_models.customer_directory import CustomerDirectoryProjection
+from services.identity.read_models.erasure_cases import ErasureCasesProjection
 from services.identity.read_models.identity_statistics import IdentityStatisticsProjection
 from services.identity.read_models.merge_history import MergeHistoryProjection
 from services.identity.settings import Settings
@@ -27,16 +40,37 @@ def service(settings: Settings) -> Service:
     return Service(
         name="identity",
         settings=settings.chassis,
-        handlers=HANDLERS,
+        handlers=[*HANDLERS, *erasure_handlers(ErasureRules(settings.grace_of, destroy_keys))],
         servicers=lambda kit: [
             (add_IdentityServiceServicer_to_server, servicer(kit)),
-            (add_PrivacyServiceServicer_to_server, PrivacyServicer(kit.bus)),
+            (add_PrivacyServiceServicer_to_server, PrivacyServicer(kit.bus, kit.read_models)),
         ],
         publish=publish,
         partition_key=partition_key,
         private=PRIVATE,
-        projections=[CustomerDirectoryProjection(), IdentityStatisticsProjection(), MergeHistoryProjection()],
+        projections=[
+            CustomerDirectoryProjection(),
+            IdentityStatisticsProjection(),
+            MergeHistoryProjection(),
+            ErasureCasesProjection(),
+        ],
+        subscriptions=lambda kit: [
+            Subscription(
+                "identity_erasures", policies.STREAMS, policies.record_that_a_service_is_done, events=policies.EVENTS
+            )
+        ],
+        timers={ERASURE_DUE: begin_erasure},
     )
+
+
+def destroy_keys(work: UnitOfWork, nodes: Collection[UUID]) -> int:
+    """Nothing is sealed so far: identity keeps keyed hashes only."""
+    return 0
+
+
+def begin_erasure(timer: Timer) -> BeginErasure:
+    """What to do when the time of a case has come."""
+    return BeginErasure(UUID(timer.key))
 
 
 def main() -> None:

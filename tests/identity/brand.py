@@ -1,7 +1,7 @@
 """A brand in tests: calls that come in, who they turn out to be, and what is recorded of it."""
 
-from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from collections.abc import Callable, Collection, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -15,8 +15,17 @@ from chassis.context import Call, Context
 from chassis.errors import DomainError
 from chassis.log import EventStore, Recorded
 from chassis.testing import recorded
-from chassis.unit_of_work import replay
+from chassis.unit_of_work import UnitOfWork, replay
 from services.identity.application.commands import HANDLERS, BatchResolve
+from services.identity.application.erasure_commands import (
+    BeginErasure,
+    CancelErasure,
+    ErasureRules,
+    RecordServiceErasure,
+    RequestErasure,
+    Wait,
+    erasure_handlers,
+)
 from services.identity.application.link_commands import LinkIdentifier, UnlinkIdentifier
 from services.identity.application.merge_commands import (
     Disposition,
@@ -31,10 +40,12 @@ from services.identity.application.published_events import publish
 from services.identity.application.resolving import Resolution, ResolveIdentity
 from services.identity.domain.claim import IdentifierClaim
 from services.identity.domain.customer import Customer
+from services.identity.domain.erasure import SERVICES, ErasureCase
 from services.identity.domain.identifiers import DropReason, GivenIdentifier, Identifier, IdentifierReader
 from services.identity.domain.merging import Evidence
 
 NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
+GRACE = timedelta(hours=1)
 SECRET = b"a secret of 32 bytes for tests.."
 
 A = TypeVar("A", bound=Aggregate)
@@ -48,7 +59,10 @@ class Brand:
     def __init__(self, store: EventStore, tenant: str = "acme") -> None:
         self.tenant = tenant
         self.clock = ReplayClock(NOON)
-        self.bus = CommandBus(store, self.clock, HANDLERS)
+        self.waits: list[Wait] = []
+        self.destroyed: list[UUID] = []
+        rules = ErasureRules(lambda tenant: GRACE, self._destroy_keys, self.waits)
+        self.bus = CommandBus(store, self.clock, [*HANDLERS, *erasure_handlers(rules)])
         self.reader = IdentifierReader(SECRET)
 
     def call(self, *identifiers: Given, **details: Any) -> ResolveIdentity:
@@ -88,6 +102,36 @@ class Brand:
 
     def allow_reunion(self, one: UUID, other: UUID) -> None:
         self.do(RevokeNeverMerge(one, other))
+
+    def request_erasure(self, node: UUID, verified_by: str = "staff/7") -> ErasureCase:
+        found: ErasureCase = self.do(RequestErasure(node, "PIPL_47", verified_by))
+        return found
+
+    def cancel_erasure(self, case_id: UUID) -> ErasureCase:
+        found: ErasureCase = self.do(CancelErasure(case_id))
+        return found
+
+    def begin_erasure(self, case_id: UUID) -> ErasureCase:
+        """What the timer of the case does."""
+        self.do(BeginErasure(case_id))
+        return self.case(case_id)
+
+    def acknowledge(self, case_id: UUID, service: str, **removed: int) -> None:
+        """What the consumer does when `service` says that it is done."""
+        self.do(RecordServiceErasure(case_id, service, 7, removed, self.clock.now()))
+
+    def erase(self, node: UUID) -> ErasureCase:
+        """From the request to the end."""
+        case = self.request_erasure(node)
+        self.begin_erasure(case.id)
+        for service in SERVICES:
+            self.acknowledge(case.id, service)
+        return self.case(case.id)
+
+    def case(self, case_id: UUID) -> ErasureCase:
+        case = self._load(ErasureCase, case_id)
+        assert case is not None
+        return case
 
     def do(self, command: Any) -> Any:
         return self.bus.execute_now(command, self.context())
@@ -135,6 +179,10 @@ class Brand:
         """The messages of that name which other services were told."""
         messages = [message for it in self.recorded(after) for message in publish(it) or ()]
         return [it for it in messages if it.DESCRIPTOR.name == name]
+
+    def _destroy_keys(self, work: UnitOfWork, nodes: Collection[UUID]) -> int:
+        self.destroyed += nodes
+        return len(nodes)
 
     def _claim_id(self, namespace: str, value: str) -> UUID:
         identifier = self.reader.read_one(self.tenant, GivenIdentifier(namespace, value))

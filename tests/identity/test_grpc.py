@@ -22,7 +22,7 @@ from chassis.schema import create
 from chassis.status import Refusal, refusal
 from chassis.telemetry import Metrics, Tracing
 from deploy.local.credentials import Credentials
-from scrm.identity.v1 import consent_pb2, customer_pb2
+from scrm.identity.v1 import consent_pb2, customer_pb2, erasure_pb2
 from scrm.identity.v1 import identity_service_pb2 as pb
 from scrm.identity.v1 import privacy_service_pb2 as privacy
 from scrm.identity.v1.identity_service_pb2_grpc import (
@@ -33,14 +33,16 @@ from scrm.identity.v1.privacy_service_pb2_grpc import PrivacyServiceStub, add_Pr
 from services.identity.adapters.grpc_servicer import IdentityServicer
 from services.identity.adapters.privacy_servicer import PrivacyServicer
 from services.identity.application.commands import HANDLERS
+from services.identity.application.erasure_commands import ErasureRules, erasure_handlers
 from services.identity.domain.identifiers import IdentifierReader
 from services.identity.read_models.customer_directory import CustomerDirectoryProjection
+from services.identity.read_models.erasure_cases import ErasureCasesProjection
 from services.identity.read_models.identity_statistics import IdentityStatisticsProjection
 from services.identity.read_models.merge_history import MergeHistoryProjection
 from tests.conftest import DatabaseFactory
-from tests.identity.brand import NOON, SECRET
+from tests.identity.brand import GRACE, NOON, SECRET
 
-SCOPES = ("identity.read", "identity.write", "identity.merge")
+SCOPES = ("identity.read", "identity.write", "identity.merge", "identity.erase")
 
 
 class Caller:
@@ -79,9 +81,15 @@ def serve(database: DatabaseFactory, credentials: Credentials, loop: asyncio.Abs
     async def serving() -> AsyncIterator[Caller]:
         store = PostgresEventStore(made.writer_dsn)
         clock = ReplayClock(NOON)
-        bus = CommandBus(store, clock, HANDLERS)
+        rules = ErasureRules(lambda tenant: GRACE, lambda work, nodes: 0)
+        bus = CommandBus(store, clock, [*HANDLERS, *erasure_handlers(rules)])
         read_models = ReadModels(made.reader_dsn)
-        projections = (CustomerDirectoryProjection(), IdentityStatisticsProjection(), MergeHistoryProjection())
+        projections = (
+            CustomerDirectoryProjection(),
+            IdentityStatisticsProjection(),
+            MergeHistoryProjection(),
+            ErasureCasesProjection(),
+        )
         projecting = asyncio.create_task(Projector(projections, store.engine, store).run())
         verifier = Verifier(await KeySet.opened(str(credentials.jwks)), "scrm-local")
         servicer = IdentityServicer(bus, read_models, IdentifierReader(SECRET), clock)
@@ -89,7 +97,7 @@ def serve(database: DatabaseFactory, credentials: Credentials, loop: asyncio.Abs
             Gate("identity", verifier, Metrics(), Tracing(), wait_for=read_models.wait_for),
             [
                 (add_IdentityServiceServicer_to_server, servicer),
-                (add_PrivacyServiceServicer_to_server, PrivacyServicer(bus)),
+                (add_PrivacyServiceServicer_to_server, PrivacyServicer(bus, read_models)),
             ],
         )
         bus.start()
@@ -449,5 +457,33 @@ def test_what_was_decided_inside_another_customer_is_explained_too(serve: Serve)
         assert ("MERGED", inner) in told
         assert ("UNMERGED", inner) in told
         assert [kind for kind, _ in told].count("KEPT_APART") >= 1
+
+    serve(check)
+
+
+def test_an_erasure_case_is_requested_listed_and_cancelled(serve: Serve) -> None:
+    async def check(caller: Caller) -> None:
+        made = await caller.call("ResolveIdentity", resolve(phone(1)))
+        asked = {"customer_id": made.customer_id, "legal_basis": "PIPL_47"}
+        unverified = privacy.RequestErasureRequest(request_id=str(uuid4()), **asked)
+        found = await caller.refused("RequestErasure", unverified)
+        assert (found.code, found.reason) == ("FAILED_PRECONDITION", "VERIFICATION_REQUIRED")
+
+        verified = privacy.RequestErasureRequest(request_id=str(uuid4()), verified_by="staff/7", **asked)
+        case = (await caller.call("RequestErasure", verified)).case
+        assert (case.customer_id, case.state) == (made.customer_id, erasure_pb2.ERASURE_STATE_VERIFIED)
+        again = privacy.RequestErasureRequest(request_id=str(uuid4()), verified_by="staff/7", **asked)
+        assert (await caller.refused("RequestErasure", again)).reason == "ERASURE_OPEN"
+        certificate = privacy.GetErasureCertificateRequest(case_id=case.case_id)
+        assert (await caller.refused("GetErasureCertificate", certificate)).reason == "ERASURE_UNFINISHED"
+        foreign = await caller.refused("GetErasureCase", privacy.GetErasureCaseRequest(case_id=case.case_id), "globex")
+        assert foreign.reason == "ERASURE_CASE_NOT_FOUND"
+
+        cancelled = privacy.CancelErasureRequest(request_id=str(uuid4()), case_id=case.case_id)
+        assert (await caller.call("CancelErasure", cancelled)).case.closing_reason == "CANCELLED"
+        listed = await caller.call("ListErasureCases", privacy.ListErasureCasesRequest(), scrm_position=caller.position)
+        assert [(it.case_id, it.state) for it in listed.cases] == [(case.case_id, erasure_pb2.ERASURE_STATE_REJECTED)]
+        none = privacy.ListErasureCasesRequest(state=erasure_pb2.ERASURE_STATE_ERASED)
+        assert not (await caller.call("ListErasureCases", none)).cases
 
     serve(check)

@@ -45,6 +45,12 @@ def eventful() -> Brand:
     brand.allow_reunion(one, another)
     brand.do(WithdrawConsent(one, Purpose.MARKETING, "SMS", "SMS_REPLY"))
     brand.do(SetChannelReachability(one, "OA", True, "FOLLOWED"))
+    case = brand.request_erasure(one)
+    brand.waits.append(lambda customer, work: "OPEN_TICKET")
+    brand.begin_erasure(case.id)
+    brand.waits.clear()
+    brand.cancel_erasure(case.id)
+    brand.erase(one)
     return brand
 
 

@@ -25,6 +25,7 @@ from services.identity.read_models.customer_directory import (
     canonical,
     list_customers,
 )
+from services.identity.read_models.erasure_cases import ErasureCasesProjection
 from services.identity.read_models.identity_statistics import (
     IdentityStatistics,
     IdentityStatisticsProjection,
@@ -34,7 +35,12 @@ from services.identity.read_models.merge_history import MergeHistoryProjection, 
 from tests.conftest import DatabaseFactory
 from tests.identity.brand import Brand, phone
 
-PROJECTIONS = (CustomerDirectoryProjection(), IdentityStatisticsProjection(), MergeHistoryProjection())
+PROJECTIONS = (
+    CustomerDirectoryProjection(),
+    IdentityStatisticsProjection(),
+    MergeHistoryProjection(),
+    ErasureCasesProjection(),
+)
 
 
 class Reading:
@@ -197,6 +203,10 @@ def test_a_rebuild_gives_the_same_rows_as_following(reading: Reading) -> None:
     for seed in range(3):
         populate(reading.brand, seed, calls=50)
         reading.follow(batch_limit=7)
+    for customer in reading.brand.customers()[:3]:
+        reading.brand.erase(customer.id)
+    reading.brand.request_erasure(reading.brand.resolve(phone(9)).customer_id)
+    reading.follow(batch_limit=7)
     live, shown = reading.hashes(), reading.customers()
 
     reading.rebuild()

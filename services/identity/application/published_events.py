@@ -11,9 +11,11 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from chassis.log import Recorded
 from scrm.identity.v1 import consent_pb2, customer_pb2
 from scrm.identity.v1 import events_pb2 as pb
+from services.identity.application import published_erasure as erasure
 from services.identity.domain.claim import IdentifierClaim
 from services.identity.domain.consent import Permissions, Reachability, Statement
 from services.identity.domain.customer import Customer, CustomerState
+from services.identity.domain.erasure import ErasureCase
 from services.identity.domain.identifiers import LinkedIdentifier
 from services.identity.domain.merging import Merge
 
@@ -30,6 +32,7 @@ PRIVATE: Final = frozenset[type](
         Merge.Made,
         Permissions.Opened,
         Merge.Undone,
+        *erasure.PRIVATE,
     }
 )
 """Domain events that nobody else is ever told of: the customer's side of the same change is, or it concerns identity alone."""
@@ -37,7 +40,7 @@ PRIVATE: Final = frozenset[type](
 
 def publish(recorded: Recorded) -> Sequence[Message] | None:
     """The messages for an event; None for a private one."""
-    return _of_customer(recorded) or _of_claim(recorded) or _of_permissions(recorded)
+    return _of_customer(recorded) or _of_claim(recorded) or _of_permissions(recorded) or erasure.of_erasure(recorded)
 
 
 def _of_customer(recorded: Recorded) -> Sequence[Message] | None:
@@ -113,6 +116,12 @@ def partition_key(recorded: Recorded) -> UUID:
         case Permissions.ConsentChanged(node=node) | Permissions.ReachabilityChanged(node=node):
             return node
         case IdentifierClaim.Reassigned(customer=customer):
+            return customer
+        case (
+            ErasureCase.Requested(customer=customer)
+            | ErasureCase.ServiceCompleted(customer=customer)
+            | ErasureCase.Closed(customer=customer)
+        ):
             return customer
     return recorded.event.originator_id
 

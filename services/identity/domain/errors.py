@@ -69,3 +69,27 @@ class MergeNotFound(NotFound):
 
 class AlreadyUnmerged(FailedPrecondition):
     """The merge was taken back before."""
+
+
+class CustomerErased(FailedPrecondition):
+    """Everything known of this customer is erased, or about to be."""
+
+
+class VerificationRequired(FailedPrecondition):
+    """Nobody has verified that the request comes from the person concerned."""
+
+
+class ErasureOpen(FailedPrecondition):
+    """There is an open case for this customer."""
+
+
+class ErasureStarted(FailedPrecondition):
+    """What has been removed cannot be brought back."""
+
+
+class ErasureCaseNotFound(NotFound):
+    """There is no such case."""
+
+
+class ErasureUnfinished(FailedPrecondition):
+    """Not everything of this case is erased yet."""

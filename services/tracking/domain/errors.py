@@ -53,3 +53,7 @@ class FutureTimestamp(InvalidArgument):
 
 class UnknownTimeZone(InvalidArgument):
     """The time zone is not one of the IANA database."""
+
+
+class CustomerErased(FailedPrecondition):
+    """Everything known of this customer is erased."""

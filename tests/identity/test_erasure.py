@@ -1,0 +1,197 @@
+"""Being forgotten: from the request to the moment at which nothing is known any more, and what happens to who returns."""
+
+from datetime import timedelta
+from functools import partial
+from uuid import uuid4
+
+import pytest
+
+from services.identity.application.consent_commands import RecordConsent
+from services.identity.domain.consent import ConsentState, Purpose
+from services.identity.domain.customer import Customer, CustomerState, UnlinkReason
+from services.identity.domain.erasure import LONGEST_DELAY, SERVICES, CaseState, ErasureCase
+from services.identity.domain.errors import (
+    CustomerErased,
+    CustomerNotFound,
+    ErasureCaseNotFound,
+    ErasureOpen,
+    ErasureStarted,
+    VerificationRequired,
+)
+from services.identity.domain.resolution import Outcome
+from tests.identity.brand import GRACE, Brand, anonymous, device, email, phone, refused, unionid
+
+
+def test_ac_15_after_an_erasure_nobody_is_found_by_what_the_customer_had(brand: Brand) -> None:
+    made = brand.resolve(phone(1), email("ann"))
+    case = brand.erase(made.customer_id)
+    assert case.state is CaseState.ERASED
+    assert (case.identifiers, case.keys) == (2, 1)
+    assert brand.owner(*phone(1)) is None
+    assert brand.owner(*email("ann")) is None
+    assert brand.destroyed == [made.customer_id]
+    (erased,) = brand.published("CustomerErased")
+    assert erased.node_ids == [str(made.customer_id)]  # type: ignore[attr-defined]
+    assert {it.reason for it in brand.events(Customer.IdentifiersUnlinked)} == {UnlinkReason.ERASED}
+
+
+def test_ac_102_a_case_is_cancelled_before_it_begins_and_not_afterwards(brand: Brand) -> None:
+    made = brand.resolve(phone(1))
+    case = brand.request_erasure(made.customer_id)
+    assert brand.cancel_erasure(case.id).state is CaseState.REJECTED
+    refused(brand, CustomerNotFound, lambda: brand.request_erasure(uuid4()))
+    assert brand.resolve(phone(1)).customer_id == made.customer_id, "everything is as before"
+    before = brand.bus.store.head()
+    brand.cancel_erasure(case.id)
+    brand.begin_erasure(case.id)
+    assert brand.bus.store.head() == before, "what is over stays as it is"
+
+    second = brand.request_erasure(made.customer_id)
+    brand.begin_erasure(second.id)
+    refused(brand, ErasureStarted, lambda: brand.cancel_erasure(second.id))
+    for service in SERVICES:
+        brand.acknowledge(second.id, service)
+    refused(brand, ErasureStarted, lambda: brand.cancel_erasure(second.id))
+
+
+def test_ac_102_whoever_returns_is_a_new_customer(brand: Brand) -> None:
+    made = brand.resolve(phone(1), unionid(1))
+    brand.erase(made.customer_id)
+    brand.clock.set(brand.clock.now() + timedelta(days=1))
+    back = brand.resolve(phone(1), unionid(1))
+    assert back.outcome is Outcome.CREATED
+    assert back.customer_id != made.customer_id
+    assert brand.link(back.customer_id, email("ann")).id == back.customer_id
+
+
+def test_an_unverified_request_and_a_second_open_case_are_refused(brand: Brand) -> None:
+    made = brand.resolve(phone(1))
+    refused(brand, VerificationRequired, lambda: brand.request_erasure(made.customer_id, verified_by=""))
+    brand.request_erasure(made.customer_id)
+    refused(brand, ErasureOpen, lambda: brand.request_erasure(made.customer_id))
+    refused(brand, ErasureCaseNotFound, lambda: brand.cancel_erasure(uuid4()))
+    other = Brand(brand.bus.store, "globex")
+    refused(other, CustomerNotFound, lambda: other.request_erasure(made.customer_id))
+
+
+def test_a_second_case_is_refused_also_for_another_node_of_the_customer(brand: Brand) -> None:
+    one, other = brand.resolve(phone(1)), brand.resolve(phone(2))
+    brand.request_erasure(other.customer_id)
+    brand.merge(one.customer_id, other.customer_id)
+    refused(brand, ErasureOpen, lambda: brand.request_erasure(one.customer_id))
+
+
+def test_every_command_on_somebody_who_is_being_erased_is_refused(brand: Brand) -> None:
+    made, other = brand.resolve(phone(1), device("d1")), brand.resolve(phone(2))
+    id = made.customer_id
+    case = brand.request_erasure(id)
+    brand.begin_erasure(case.id)
+    consent = RecordConsent(id, Purpose.MARKETING, "SMS", ConsentState.GRANTED, "v1", "FORM")
+    for _ in range(2):
+        for attempt in (
+            lambda: brand.link(id, email("ann")),
+            lambda: brand.unlink(id, phone(1)),
+            lambda: brand.merge(other.customer_id, id),
+            lambda: brand.merge(id, other.customer_id),
+            lambda: brand.keep_apart(id, other.customer_id),
+            lambda: brand.request_erasure(id),
+            lambda: brand.do(consent),
+            lambda: brand.resolve(anonymous("a"), customer_id=id),
+        ):
+            refused(brand, CustomerErased, attempt)
+        for service in SERVICES:  # and the second time, of somebody who is erased
+            brand.acknowledge(case.id, service)
+
+
+def test_what_is_heard_of_somebody_while_they_are_erased_is_dropped(brand: Brand) -> None:
+    made = brand.resolve(phone(1), device("d1"))
+    case = brand.request_erasure(made.customer_id)
+    brand.begin_erasure(case.id)
+    refused(brand, CustomerErased, lambda: brand.resolve(phone(1)))
+    refused(brand, CustomerErased, lambda: brand.resolve(device("d1"), anonymous("a1")))
+    results = brand.batch(brand.call(phone(1)), brand.call(phone(2)))
+    assert isinstance(results[0], CustomerErased)
+    assert not isinstance(results[1], CustomerErased)
+
+
+def test_all_nodes_of_a_customer_are_erased_and_no_merge_of_theirs_can_be_taken_back(brand: Brand) -> None:
+    one, other, third = brand.resolve(phone(1)), brand.resolve(phone(2)), brand.resolve(email("cleo"))
+    merges = [brand.merge(one.customer_id, other.customer_id), brand.merge(third.customer_id, one.customer_id)]
+    case = brand.request_erasure(other.customer_id)
+    assert case.customer == third.customer_id
+    brand.begin_erasure(case.id)
+    (message,) = brand.published("CustomerErasing")
+    everybody = {str(it.customer_id) for it in (one, other, third)}
+    assert set(message.node_ids) == everybody  # type: ignore[attr-defined]
+    for merge in merges:
+        refused(brand, CustomerErased, partial(brand.unmerge, merge))
+    for service in SERVICES:
+        brand.acknowledge(case.id, service)
+    assert {str(it) for it in brand.destroyed} == everybody
+    for merge in merges:
+        refused(brand, CustomerErased, partial(brand.unmerge, merge))
+    assert brand.resolve(phone(2)).outcome is Outcome.CREATED
+
+
+def test_the_survivor_of_a_merge_made_meanwhile_is_erased(brand: Brand) -> None:
+    one, other = brand.resolve(phone(1)), brand.resolve(phone(2))
+    case = brand.request_erasure(other.customer_id)
+    brand.merge(one.customer_id, other.customer_id)
+    assert brand.begin_erasure(case.id).customer == one.customer_id
+
+
+def test_two_cases_that_became_one_person_s_end_in_one_erasure(brand: Brand) -> None:
+    one, other = brand.resolve(phone(1)), brand.resolve(phone(2))
+    cases = [brand.request_erasure(it.customer_id).id for it in (one, other)]
+    brand.merge(one.customer_id, other.customer_id)
+    brand.begin_erasure(cases[0])
+    assert brand.begin_erasure(cases[1]).closing_reason == "ALREADY_ERASED"
+
+
+def test_the_keys_are_destroyed_when_the_last_service_is_done_and_each_is_heard_once(brand: Brand) -> None:
+    made = brand.resolve(phone(1))
+    case = brand.request_erasure(made.customer_id)
+    brand.acknowledge(case.id, "tracking")
+    assert not brand.case(case.id).removals, "nobody can be done before it began"
+    brand.begin_erasure(case.id)
+    for service in reversed(SERVICES):
+        assert not brand.destroyed
+        brand.acknowledge(case.id, service, rows=3)
+        head = brand.bus.store.head()
+        brand.acknowledge(case.id, service, rows=4)
+        assert brand.bus.store.head() == head
+    brand.acknowledge(uuid4(), "tracking")
+    assert brand.destroyed == [made.customer_id]
+    assert {it.removed["rows"] for it in brand.case(case.id).removals.values()} == {3}
+    assert len(brand.events(ErasureCase.Completed)) == 1
+
+
+def test_open_business_puts_it_off_but_not_for_ever(brand: Brand) -> None:
+    made = brand.resolve(phone(1))
+    brand.waits.append(lambda customer, work: "OPEN_TICKET" if customer.id == made.customer_id else None)
+    case = brand.request_erasure(made.customer_id)
+    assert case.due_at == brand.clock.now() + GRACE
+    found = brand.begin_erasure(case.id)
+    assert (found.state, found.postponed_for) == (CaseState.VERIFIED, "OPEN_TICKET")
+    brand.clock.set(brand.clock.now() + LONGEST_DELAY)
+    assert brand.begin_erasure(case.id).state is CaseState.ERASING
+
+
+def test_a_known_customer_of_another_tenant_is_not_touched(brand: Brand) -> None:
+    other = Brand(brand.bus.store, "globex")
+    theirs = other.resolve(phone(1))
+    brand.erase(brand.resolve(phone(1)).customer_id)
+    assert other.resolve(phone(1)).customer_id == theirs.customer_id
+
+
+@pytest.mark.parametrize("state", [CustomerState.ERASING, CustomerState.ERASED])
+def test_an_erased_customer_counts_no_more_as_a_user_of_a_device(brand: Brand, state: CustomerState) -> None:
+    """Four known customers make a device a shared one; one of the four is erased."""
+    people = [brand.resolve(phone(number), device("tablet")).customer_id for number in range(3)]
+    case = brand.request_erasure(people[1])
+    brand.begin_erasure(case.id)
+    if state is CustomerState.ERASED:
+        for service in SERVICES:
+            brand.acknowledge(case.id, service)
+    brand.resolve(phone(9), device("tablet"))
+    assert brand.claim(*device("tablet")).is_claimed
