@@ -5,9 +5,9 @@ context of the call.
 """
 
 import asyncio
-import hashlib
+import hmac
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from time import perf_counter
 from typing import Any, Final, TypeAlias
@@ -47,7 +47,10 @@ class UnguardedMethodError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """What the steps of every call need; `wait_for` waits until the read models have reached a position."""
+    """What the steps of every call need; `wait_for` waits until the read models have reached a position.
+
+    `receipt_key` is behind the digests of requests: they are kept, and must not tell what was in a request.
+    """
 
     service: str
     verifier: Verifier
@@ -55,6 +58,7 @@ class Gate:
     tracing: Tracing
     wait_for: Callable[[int], Awaitable[None]] | None = None
     most_calls: int = 1000
+    receipt_key: bytes = field(default=b"", repr=False)
 
 
 def scope_of(method: MethodDescriptor) -> str:
@@ -189,7 +193,7 @@ class Steps:
             wrong = BadFormat if request.request_id else FieldRequired
             raise wrong("request_id must be a UUID", field="request_id") from None
         content = request.SerializeToString(deterministic=True)
-        return Call(self._rpc, request_id, hashlib.sha256(content).digest())
+        return Call(self._rpc, request_id, hmac.digest(self._gate.receipt_key, content, "sha256"))
 
     def _refusal(self, error: Exception) -> status_pb2.Status:
         match error:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 class Call:
     """One request as the caller numbered it: the same `request_id` means the same request.
 
-    `fingerprint` is a digest of the request's content; it tells a retry from a reused id.
+    `fingerprint` is a keyed digest of the request's content; it tells a retry from a reused id.
     """
 
     rpc: str

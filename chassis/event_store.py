@@ -6,7 +6,7 @@ NOTIFY, so that commits do not queue for a global lock. Positions grow in the or
 a rolled back transaction leaves a gap that is never filled.
 """
 
-from collections.abc import Awaitable, Collection, Iterator, Sequence
+from collections.abc import Awaitable, Collection, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from threading import RLock
 from typing import Any, LiteralString
@@ -31,6 +31,7 @@ from chassis.log import (
     Draft,
     EventStore,
     LostRaceError,
+    NewRows,
     Opening,
     Recorded,
     StoredContext,
@@ -196,6 +197,8 @@ class PostgresTransaction:
                 appended = self._ask(self._APPEND, self._parameters(appending))
             self._receipts.write(appending.receipts)
             write_timers(self._rows, appending.timers)
+            for statement, found in appending.new_rows.items():
+                self._ask(statement, columns(found.values()))
         if changes is None or appended is None:
             return Appended(appending.seen, Changes(appending.seen, frozenset()), None)
         positions = appended.fetchall()
@@ -308,6 +311,7 @@ class MemoryTransaction:
         self.stored: list[StoredEvent] = []
         self.receipts: list[Receipt] = []
         self.timers: list[TimerChange] = []
+        self.new_rows: NewRows = {}
 
     @property
     def rows(self) -> sa.Connection:
@@ -326,6 +330,7 @@ class MemoryTransaction:
         self.stored += [self._store.mapper.draft(draft) for draft in appending.drafts]
         self.receipts += appending.receipts
         self.timers += appending.timers
+        self.new_rows = appending.new_rows
         return Appended(self._store.head() + len(self.stored), changes, None)
 
     def changes(self, seen: int) -> Changes:
@@ -340,6 +345,7 @@ class MemoryEventStore:
         self.mapper = EventMapper()
         self.receipts = MemoryReceipts()
         self.timers: dict[tuple[str, str, str], Timer] = {}
+        self.rows: dict[str, dict[Hashable, Sequence[Any]]] = {}
         self._recorder = POPOProcessRecorder()
         self._turn = RLock()
 
@@ -370,6 +376,8 @@ class MemoryEventStore:
             self.receipts.write(transaction.receipts)
             for change in transaction.timers:
                 change.apply(self.timers)
+            for statement, rows in transaction.new_rows.items():
+                self.rows.setdefault(statement, {}).update(rows)
 
     def committed(self, witness: Witness) -> bool:
         return False

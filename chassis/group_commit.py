@@ -210,8 +210,8 @@ class Attempt:
         seen = self._desk.seen or 0
         if batch.read and not batch.drafts:
             self._require_undisturbed(transaction, batch, seen)
-        if batch.drafts or receipts or batch.timers:
-            appending = Appending(batch.drafts, receipts, batch.timers, seen, batch.read)
+        if batch.drafts or receipts or batch.timers or batch.new_rows:
+            appending = Appending(batch.drafts, receipts, batch.timers, seen, batch.read, batch.new_rows)
             appended = transaction.append(appending)
             self._witness = appended.witness
             self._desk.cache.drop(appended.changes.aggregates)

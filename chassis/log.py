@@ -1,10 +1,10 @@
 """The log of a service: what is in it, and what a store of it can do."""
 
-from collections.abc import Awaitable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Collection, Hashable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol
+from typing import Any, LiteralString, Protocol, TypeAlias
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -85,6 +85,10 @@ class Opening:
     streams: Mapping[UUID, Sequence[Event]]
 
 
+NewRows: TypeAlias = Mapping[LiteralString, Mapping[Hashable, Sequence[Any]]]
+"""Rows by their keys, by the statement that inserts them: it takes their columns as arrays."""
+
+
 @dataclass(frozen=True, slots=True)
 class Appending:
     """What a transaction writes. It rests on the `read` aggregates being as they were at `seen`."""
@@ -94,6 +98,7 @@ class Appending:
     timers: Sequence[TimerChange]
     seen: int
     read: Collection[UUID]
+    new_rows: NewRows = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

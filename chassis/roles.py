@@ -1,6 +1,6 @@
 """The roles of a service: which loops each stands for, and the one-shots that do one thing and end."""
 
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -20,7 +20,7 @@ from chassis.telemetry import Tracing
 from chassis.timers import TimerLoop
 
 if TYPE_CHECKING:
-    from chassis.service import Service
+    from chassis.service import OneShot, Service
 
 _log = structlog.get_logger(__name__)
 
@@ -131,7 +131,7 @@ async def redrive(service: "Service", names: Sequence[str]) -> None:
         store.close()
 
 
-ONE_SHOTS: Final[Mapping[str, Callable[["Service", Sequence[str]], Coroutine[Any, Any, None]]]] = {
+ONE_SHOTS: Final[Mapping[str, "OneShot"]] = {
     "rebuild": rebuild,
     "redrive": redrive,
 }

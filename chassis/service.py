@@ -24,7 +24,7 @@ from chassis.kit import Kit, opened
 from chassis.loops import Loop, supervised, watched
 from chassis.operations import OperationsServicer
 from chassis.published_log import PartitionKey, PublicLog, Publish
-from chassis.settings import ChassisSettings, InvalidSettingsError
+from chassis.settings import SHORTEST_SECRET, ChassisSettings, InvalidSettingsError
 from chassis.telemetry import configure_logs
 from scrm.ops.v1.operations_service_pb2_grpc import add_OperationsServiceServicer_to_server
 
@@ -36,6 +36,8 @@ _CANCEL_SECONDS: Final = 1.0
 _log = structlog.get_logger(__name__)
 
 Work: TypeAlias = Callable[[], Coroutine[Any, Any, None]]
+OneShot: TypeAlias = Callable[["Service", Sequence[str]], Coroutine[Any, Any, None]]
+"""Does one thing with a service, for the arguments of the command line, and ends."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +47,8 @@ class Service:
     `servicers`, `subscriptions`, `public_logs` and each of `loops` are called once with the kit of the process.
     `publish` turns a recorded event into what other services read of it and `partition_key` names the customer it is
     about; with them the event store is published as a log of the service's name, beside `public_logs`, without the
-    events of the classes `private`. `timers` gives the command for a due timer by its kind.
+    events of the classes `private`. `timers` gives the command for a due timer by its kind. `one_shots` are roles that end,
+    beside those that every service has.
     """
 
     name: str
@@ -60,6 +63,7 @@ class Service:
     timers: Mapping[str, Callable[[Any], Any]] = field(default_factory=dict)
     public_logs: Callable[[Kit], Sequence[PublicLog]] = lambda kit: ()
     loops: Mapping[str, Callable[[Kit], Loop]] = field(default_factory=dict)
+    one_shots: Mapping[str, OneShot] = field(default_factory=dict)
 
     @property
     def roles(self) -> tuple[str, ...]:
@@ -75,13 +79,14 @@ class Service:
 
     def _work(self, arguments: Sequence[str]) -> Work:
         first, *rest = arguments or [""]
-        if first in roles.ONE_SHOTS:
-            return lambda: roles.ONE_SHOTS[first](self, rest)
+        one_shots = {**roles.ONE_SHOTS, **self.one_shots}
+        if first in one_shots:
+            return lambda: one_shots[first](self, rest)
         wanted = self.roles if list(arguments) == ["all"] else tuple(arguments)
         unknown = [it for it in wanted if it not in self.roles]
         if unknown or not wanted:
             raise InvalidSettingsError(
-                f"usage: one or more of {' '.join(self.roles)}, or all, or one of migrate {' '.join(roles.ONE_SHOTS)}"
+                f"usage: one or more of {' '.join(self.roles)}, or all, or one of migrate {' '.join(one_shots)}"
             )
         return lambda: self._until_signalled(wanted)
 
@@ -126,6 +131,8 @@ async def _server(service: Service, kit: Kit, loops: Sequence[Loop], tasks: "_Ta
     settings = service.settings
     if not settings.jwks:
         raise InvalidSettingsError("SCRM_JWKS is needed")
+    if len(settings.receipt_key) < SHORTEST_SECRET:
+        raise InvalidSettingsError(f"SCRM_RECEIPT_KEY needs at least {SHORTEST_SECRET} characters")
     keys = await KeySet.opened(settings.jwks)
     tasks.start("keys", keys.follow())
     gate = Gate(
@@ -135,6 +142,7 @@ async def _server(service: Service, kit: Kit, loops: Sequence[Loop], tasks: "_Ta
         tracing=kit.tracing,
         wait_for=lambda position: kit.read_models.wait_for(position, LAG_SECONDS),
         most_calls=settings.max_calls,
+        receipt_key=settings.receipt_key,
     )
     progress = OperationsServicer(service.name, kit.clock, kit.store.head_now, loops)
     registrations: list[Registration] = [(add_OperationsServiceServicer_to_server, progress)]

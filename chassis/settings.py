@@ -7,6 +7,7 @@ from typing import Final
 
 SYSTEM_CLOCK: Final = "system"
 REPLAY_CLOCK: Final = "replay"
+SHORTEST_SECRET: Final = 32
 
 
 class InvalidSettingsError(Exception):
@@ -21,7 +22,8 @@ class ChassisSettings:
     `service_key` the PEM file this service signs its own tokens with, `service_token_file` where tokens made by
     somebody else are found instead. `poll_seconds` is how often loops look for what another process committed; what
     their own process commits wakes them at once. Port 0 of gRPC means any free one, of metrics none. Of `shard_count` processes
-    with the role `consume` each reads its share, `shard_index`.
+    with the role `consume` each reads its share, `shard_index`. `receipt_key` (at least 32 characters) is behind the digests by which
+    a request is known again: with another one, requests that were answered before are taken for others of the same id.
     """
 
     service: str
@@ -48,6 +50,7 @@ class ChassisSettings:
     stop_grace_seconds: float = 25.0
     log_level: str = "INFO"
     poll_seconds: float = 0.05
+    receipt_key: bytes = field(default=b"", repr=False)
     service_addresses: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
@@ -80,6 +83,7 @@ class ChassisSettings:
             stop_grace_seconds=read.decimal("SCRM_STOP_GRACE_SECONDS", 25.0),
             log_level=read.one_of("SCRM_LOG_LEVEL", ("INFO", "DEBUG", "WARNING", "ERROR")),
             poll_seconds=read.decimal("SCRM_POLL_SECONDS", 0.05),
+            receipt_key=read.text("SCRM_RECEIPT_KEY", "").encode(),
             service_addresses=read.addresses(),
         )
 

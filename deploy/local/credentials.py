@@ -50,6 +50,14 @@ class Credentials:
             kept.write_text(secrets.token_hex(32))
         return kept.read_text()
 
+    def key_file(self, name: str) -> Path:
+        """A key file of that name as identity reads it, with one random root key; made at the first call."""
+        kept = self.private_key.with_name(f"{name}.json")
+        if not kept.exists():
+            kept.touch(mode=0o600)
+            kept.write_text(json.dumps({"newest": "1", "keys": {"1": secrets.token_hex(32)}}))
+        return kept
+
     def mint(
         self, tenant: str, scopes: Iterable[str], subject: str = "developer", ttl: timedelta = timedelta(hours=12)
     ) -> str:

@@ -203,12 +203,19 @@ class LocalStack:
             "SCRM_GRPC_PORT": str(self.ports.grpc[name]),
             "SCRM_METRICS_PORT": str(self.ports.metrics[name]),
             "SCRM_JWKS": str(self.credentials.jwks),
+            "SCRM_RECEIPT_KEY": self.credentials.secret("receipt_key"),
             # One process has all roles of its service: what it commits wakes its loops, nobody else commits.
             "SCRM_POLL_SECONDS": "0.5",
             # With this key a service signs its own token for calling another one; on Kubernetes it gets one from its platform.
             "SCRM_SERVICE_KEY": str(self.credentials.private_key),
             **{f"SCRM_{other.upper()}_ADDRESS": self.address(other) for other in SERVICES},
-            **({"SCRM_IDENTITY_HASH_KEY": self.credentials.secret("identity_hash_key")} if name == "identity" else {}),
+            **(self._secrets_of_identity() if name == "identity" else {}),
+        }
+
+    def _secrets_of_identity(self) -> dict[str, str]:
+        return {
+            "SCRM_IDENTITY_HASH_KEY": self.credentials.secret("identity_hash_key"),
+            "SCRM_IDENTITY_KEYS": str(self.credentials.key_file("identity_keys")),
         }
 
     def _gateway(self, services: Sequence[str]) -> Gateway:

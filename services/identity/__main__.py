@@ -1,5 +1,7 @@
 """`python -m services.identity <role>…`."""
 
+from pathlib import Path
+
 from chassis.program import Main, run
 
 
@@ -10,4 +12,4 @@ def load() -> Main:
 
 
 if __name__ == "__main__":
-    run("identity", load)
+    run("identity", load, Path(__file__).parent / "migrations")

@@ -1,33 +1,37 @@
 """The identity service: put together, and run in the roles that the command line names."""
 
+import asyncio
 import sys
-from collections.abc import Collection
+from collections.abc import Sequence
+from functools import partial
 from uuid import UUID
 
-from chassis.commands import UnitOfWork
+import structlog
+
 from chassis.consumer import Subscription
 from chassis.due_times import Timer
+from chassis.event_store import PostgresEventStore
 from chassis.kit import Kit
 from chassis.service import Service
+from chassis.settings import InvalidSettingsError
 from scrm.identity.v1.identity_service_pb2_grpc import add_IdentityServiceServicer_to_server
 from scrm.identity.v1.privacy_service_pb2_grpc import add_PrivacyServiceServicer_to_server
 from services.identity.adapters.grpc_servicer import IdentityServicer
+from services.identity.adapters.key_table import SqlKeyTable, rewrap
 from services.identity.adapters.privacy_servicer import PrivacyServicer
 from services.identity.application import policies
-from services.identity.application.commands import HANDLERS
-from services.identity.application.erasure_commands import (
-    ERASURE_DUE,
-    BeginErasure,
-    ErasureRules,
-    erasure_handlers,
-)
+from services.identity.application.erasure_commands import ERASURE_DUE, BeginErasure, ErasureRules
+from services.identity.application.handlers import handlers
 from services.identity.application.published_events import PRIVATE, partition_key, publish
+from services.identity.application.vault import KeyWrap, Vault
 from services.identity.domain.identifiers import IdentifierReader
 from services.identity.read_models.customer_directory import CustomerDirectoryProjection
 from services.identity.read_models.erasure_cases import ErasureCasesProjection
 from services.identity.read_models.identity_statistics import IdentityStatisticsProjection
 from services.identity.read_models.merge_history import MergeHistoryProjection
 from services.identity.settings import Settings
+
+_log = structlog.get_logger(__name__)
 
 
 def service(settings: Settings) -> Service:
@@ -37,10 +41,12 @@ def service(settings: Settings) -> Service:
     def servicer(kit: Kit) -> IdentityServicer:
         return IdentityServicer(kit.bus, kit.read_models, reader, kit.clock)
 
+    wrap = KeyWrap(settings.keys)
+
     return Service(
         name="identity",
         settings=settings.chassis,
-        handlers=[*HANDLERS, *erasure_handlers(ErasureRules(settings.grace_of, destroy_keys))],
+        handlers=handlers(Vault(wrap, SqlKeyTable), ErasureRules(settings.grace_of)),
         servicers=lambda kit: [
             (add_IdentityServiceServicer_to_server, servicer(kit)),
             (add_PrivacyServiceServicer_to_server, PrivacyServicer(kit.bus, kit.read_models)),
@@ -60,17 +66,24 @@ def service(settings: Settings) -> Service:
             )
         ],
         timers={ERASURE_DUE: begin_erasure},
+        one_shots={"rewrap": partial(rewrap_keys, wrap)},
     )
-
-
-def destroy_keys(work: UnitOfWork, nodes: Collection[UUID]) -> int:
-    """Nothing is sealed so far: identity keeps keyed hashes only."""
-    return 0
 
 
 def begin_erasure(timer: Timer) -> BeginErasure:
     """What to do when the time of a case has come."""
     return BeginErasure(UUID(timer.key))
+
+
+async def rewrap_keys(wrap: KeyWrap, service: Service, arguments: Sequence[str]) -> None:
+    """The role `rewrap`: wrap every data key by the newest key of its tenant, so that older ones are no longer needed."""
+    if arguments:
+        raise InvalidSettingsError("usage: rewrap")
+    store = PostgresEventStore(service.settings.database_url)
+    try:
+        _log.info("identity.rewrapped", keys=await asyncio.to_thread(rewrap, store.engine, wrap))
+    finally:
+        store.close()
 
 
 def main() -> None:

@@ -4,16 +4,18 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
+from pathlib import Path
 
-from chassis.settings import ChassisSettings, InvalidSettingsError, Variables
-from services.identity.domain.identifiers import SHORTEST_SECRET
+from chassis.settings import SHORTEST_SECRET, ChassisSettings, InvalidSettingsError, Variables
+from services.identity.adapters.key_file import KeyFile
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
     """`hash_key` (SCRM_IDENTITY_HASH_KEY, at least 32 characters) is the secret behind all keyed hashes of identifiers.
 
-    It must stay the same for ever: with another one nobody is recognised. `region` (SCRM_IDENTITY_REGION) is the country
+    It must stay the same for ever: with another one nobody is recognised. `keys` (SCRM_IDENTITY_KEYS, the path of a key file)
+    are behind the keys that personal values are sealed with. `region` (SCRM_IDENTITY_REGION) is the country
     whose phone numbers need no country code, `regions` (SCRM_IDENTITY_REGIONS, such as `acme=US,globex=DE`) the same
     for single tenants. `erasure_grace` (SCRM_IDENTITY_ERASURE_GRACE, minutes, an hour unless said otherwise) is how long a
     customer may change their mind about being erased, `erasure_graces` (SCRM_IDENTITY_ERASURE_GRACES, such as
@@ -22,6 +24,7 @@ class Settings:
 
     chassis: ChassisSettings
     hash_key: bytes = field(repr=False)
+    keys: KeyFile = field(repr=False)
     region: str
     regions: Mapping[str, str]
     erasure_grace: timedelta = timedelta(hours=1)
@@ -41,6 +44,7 @@ class Settings:
         return cls(
             chassis=ChassisSettings.from_environment("identity", environment),
             hash_key=hash_key,
+            keys=KeyFile.read(Path(read.text("SCRM_IDENTITY_KEYS"))),
             region=_region(read.text("SCRM_IDENTITY_REGION", "CN"), "SCRM_IDENTITY_REGION"),
             regions=_regions(read.text("SCRM_IDENTITY_REGIONS", "")),
             erasure_grace=_minutes(read.text("SCRM_IDENTITY_ERASURE_GRACE", "60"), "SCRM_IDENTITY_ERASURE_GRACE"),

@@ -57,6 +57,7 @@ class EchoProcess:
             "SCRM_NATS_MONITOR_URL": nats.monitor_url,
             "SCRM_GRPC_PORT": str(self.port),
             "SCRM_JWKS": str(credentials.jwks),
+            "SCRM_RECEIPT_KEY": "r" * 32,
             **variables,
         }
         self.child: Child | None = None

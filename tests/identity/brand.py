@@ -1,7 +1,8 @@
 """A brand in tests: calls that come in, who they turn out to be, and what is recorded of it."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -15,8 +16,9 @@ from chassis.context import Call, Context
 from chassis.errors import DomainError
 from chassis.log import EventStore, Recorded
 from chassis.testing import recorded
-from chassis.unit_of_work import UnitOfWork, replay
-from services.identity.application.commands import HANDLERS, BatchResolve
+from chassis.unit_of_work import replay
+from services.identity.adapters.key_file import KeyFile
+from services.identity.application.commands import BatchResolve
 from services.identity.application.erasure_commands import (
     BeginErasure,
     CancelErasure,
@@ -24,8 +26,8 @@ from services.identity.application.erasure_commands import (
     RecordServiceErasure,
     RequestErasure,
     Wait,
-    erasure_handlers,
 )
+from services.identity.application.handlers import handlers
 from services.identity.application.link_commands import LinkIdentifier, UnlinkIdentifier
 from services.identity.application.merge_commands import (
     Disposition,
@@ -38,12 +40,18 @@ from services.identity.application.merge_commands import (
 )
 from services.identity.application.published_events import publish
 from services.identity.application.resolving import Resolution, ResolveIdentity
+from services.identity.application.vault import KeyWrap, Vault
 from services.identity.domain.claim import IdentifierClaim
 from services.identity.domain.customer import Customer
 from services.identity.domain.erasure import SERVICES, ErasureCase
 from services.identity.domain.identifiers import DropReason, GivenIdentifier, Identifier, IdentifierReader
 from services.identity.domain.merging import Evidence
+from services.identity.domain.sealing import DataKey, Place, Sealed
+from tests.identity.keys import key_tables, stored_keys
 
+MIGRATIONS = Path(__file__).parents[2] / "services" / "identity" / "migrations"
+ROOT = b"a root key of 32 bytes for tests"
+ROOT_KEY = KeyFile("1", {"1": ROOT})
 NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
 GRACE = timedelta(hours=1)
 SECRET = b"a secret of 32 bytes for tests.."
@@ -59,10 +67,11 @@ class Brand:
     def __init__(self, store: EventStore, tenant: str = "acme") -> None:
         self.tenant = tenant
         self.clock = ReplayClock(NOON)
+        self.wrap = KeyWrap(ROOT_KEY)
+        self.vault = Vault(self.wrap, key_tables(store))
         self.waits: list[Wait] = []
-        self.destroyed: list[UUID] = []
-        rules = ErasureRules(lambda tenant: GRACE, self._destroy_keys, self.waits)
-        self.bus = CommandBus(store, self.clock, [*HANDLERS, *erasure_handlers(rules)])
+        erasure = ErasureRules(lambda tenant: GRACE, self.waits)
+        self.bus = CommandBus(store, self.clock, handlers(self.vault, erasure))
         self.reader = IdentifierReader(SECRET)
 
     def call(self, *identifiers: Given, **details: Any) -> ResolveIdentity:
@@ -133,6 +142,16 @@ class Brand:
         assert case is not None
         return case
 
+    def opened(self, node: UUID, field: str, sealed: Sealed) -> str | None:
+        """What was sealed as `field` of `node`; None if that is erased."""
+        key = self.data_key(node)
+        return DataKey(key).open(sealed, Place(self.tenant, node, field)) if key else None
+
+    def data_key(self, node: UUID) -> bytes | None:
+        """The key behind everything sealed for `node`, as it is stored now; None if there is none, or none any more."""
+        stored = stored_keys(self.bus.store, self.tenant, [node]).get(node)
+        return self.wrap.unwrap(self.tenant, node, stored) if stored else None
+
     def do(self, command: Any) -> Any:
         return self.bus.execute_now(command, self.context())
 
@@ -179,10 +198,6 @@ class Brand:
         """The messages of that name which other services were told."""
         messages = [message for it in self.recorded(after) for message in publish(it) or ()]
         return [it for it in messages if it.DESCRIPTOR.name == name]
-
-    def _destroy_keys(self, work: UnitOfWork, nodes: Collection[UUID]) -> int:
-        self.destroyed += nodes
-        return len(nodes)
 
     def _claim_id(self, namespace: str, value: str) -> UUID:
         identifier = self.reader.read_one(self.tenant, GivenIdentifier(namespace, value))

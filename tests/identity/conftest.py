@@ -7,15 +7,15 @@ import pytest
 
 from chassis.event_store import MemoryEventStore, PostgresEventStore
 from chassis.log import EventStore
-from chassis.schema import create
+from chassis.migrations import migrate_now
 from deploy.local.postgres import Database, Postgres
-from tests.identity.brand import Brand
+from tests.identity.brand import MIGRATIONS, Brand
 
 
 @pytest.fixture(scope="session")
 def _tables(postgres: Postgres) -> Iterator[Database]:
     made = postgres.create_database("identity_tests")
-    create(made.owner_dsn)
+    migrate_now(made.owner_dsn, MIGRATIONS)
     yield made
     postgres.drop_database(made.name)
 
@@ -26,12 +26,28 @@ def store(request: pytest.FixtureRequest) -> Iterator[EventStore]:
     if request.param == "memory":
         yield MemoryEventStore()
         return
-    tables: Database = request.getfixturevalue("_tables")
-    with psycopg.connect(tables.owner_dsn) as owner:
-        owner.execute("TRUNCATE stored_events, receipts RESTART IDENTITY")
-    postgres = PostgresEventStore(tables.writer_dsn)
-    yield postgres
-    postgres.close()
+    yield request.getfixturevalue("postgres_store")
+
+
+@pytest.fixture
+def postgres_store(_tables: Database) -> Iterator[EventStore]:
+    """An empty one on PostgreSQL."""
+    with psycopg.connect(_tables.owner_dsn) as owner:
+        owner.execute("TRUNCATE stored_events, receipts, data_keys RESTART IDENTITY")
+    store = PostgresEventStore(_tables.writer_dsn)
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def postgres_brand(postgres_store: EventStore) -> Brand:
+    return Brand(postgres_store)
+
+
+@pytest.fixture
+def reader_dsn(_tables: Database) -> str:
+    """How those who answer callers reach the same database."""
+    return _tables.reader_dsn
 
 
 @pytest.fixture

@@ -16,9 +16,9 @@ from chassis.commands import CommandBus
 from chassis.credentials import KeySet, Verifier
 from chassis.event_store import PostgresEventStore
 from chassis.grpc_server import Gate, GrpcServer
+from chassis.migrations import migrate_now
 from chassis.projection import Projector
 from chassis.read_models import ReadModels
-from chassis.schema import create
 from chassis.status import Refusal, refusal
 from chassis.telemetry import Metrics, Tracing
 from deploy.local.credentials import Credentials
@@ -31,16 +31,17 @@ from scrm.identity.v1.identity_service_pb2_grpc import (
 )
 from scrm.identity.v1.privacy_service_pb2_grpc import PrivacyServiceStub, add_PrivacyServiceServicer_to_server
 from services.identity.adapters.grpc_servicer import IdentityServicer
+from services.identity.adapters.key_table import SqlKeyTable
 from services.identity.adapters.privacy_servicer import PrivacyServicer
-from services.identity.application.commands import HANDLERS
-from services.identity.application.erasure_commands import ErasureRules, erasure_handlers
+from services.identity.application.handlers import handlers
+from services.identity.application.vault import KeyWrap, Vault
 from services.identity.domain.identifiers import IdentifierReader
 from services.identity.read_models.customer_directory import CustomerDirectoryProjection
 from services.identity.read_models.erasure_cases import ErasureCasesProjection
 from services.identity.read_models.identity_statistics import IdentityStatisticsProjection
 from services.identity.read_models.merge_history import MergeHistoryProjection
 from tests.conftest import DatabaseFactory
-from tests.identity.brand import GRACE, NOON, SECRET
+from tests.identity.brand import MIGRATIONS, NOON, ROOT_KEY, SECRET
 
 SCOPES = ("identity.read", "identity.write", "identity.merge", "identity.erase")
 
@@ -75,14 +76,13 @@ Serve = Callable[[Callable[[Caller], Coroutine[Any, Any, None]]], None]
 def serve(database: DatabaseFactory, credentials: Credentials, loop: asyncio.AbstractEventLoop) -> Serve:
     """`serve(check)` awaits `check(caller)` with a server and its projections running."""
     made = database("identity")
-    create(made.owner_dsn)
+    migrate_now(made.owner_dsn, MIGRATIONS)
 
     @asynccontextmanager
     async def serving() -> AsyncIterator[Caller]:
         store = PostgresEventStore(made.writer_dsn)
         clock = ReplayClock(NOON)
-        rules = ErasureRules(lambda tenant: GRACE, lambda work, nodes: 0)
-        bus = CommandBus(store, clock, [*HANDLERS, *erasure_handlers(rules)])
+        bus = CommandBus(store, clock, handlers(Vault(KeyWrap(ROOT_KEY), SqlKeyTable)))
         read_models = ReadModels(made.reader_dsn)
         projections = (
             CustomerDirectoryProjection(),

@@ -12,9 +12,9 @@ import pytest
 
 from chassis.event_store import PostgresEventStore
 from chassis.log import Recorded
+from chassis.migrations import migrate_now
 from chassis.projection import Projector
 from chassis.read_models import ReadModels
-from chassis.schema import create
 from chassis.testing import recorded
 from services.identity.domain.customer import CustomerState
 from services.identity.domain.errors import AlreadyUnmerged
@@ -33,7 +33,7 @@ from services.identity.read_models.identity_statistics import (
 )
 from services.identity.read_models.merge_history import MergeHistoryProjection, MergeRow, merge_history
 from tests.conftest import DatabaseFactory
-from tests.identity.brand import Brand, phone
+from tests.identity.brand import MIGRATIONS, Brand, phone
 
 PROJECTIONS = (
     CustomerDirectoryProjection(),
@@ -94,7 +94,7 @@ class Reading:
 @pytest.fixture
 def reading(database: DatabaseFactory, loop: asyncio.AbstractEventLoop) -> Iterator[Reading]:
     made = database("identity")
-    create(made.owner_dsn)
+    migrate_now(made.owner_dsn, MIGRATIONS)
     store = PostgresEventStore(made.writer_dsn)
     found = Reading(Brand(store), store, made.reader_dsn, loop)
     yield found

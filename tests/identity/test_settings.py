@@ -1,22 +1,34 @@
 """What identity is told by its environment: enough, or a refusal to start that names the variable and not its value."""
 
+import json
+from pathlib import Path
+
 import pytest
 
 from chassis.settings import InvalidSettingsError
 from services.identity.settings import Settings
 
-ENVIRONMENT = {"SCRM_DATABASE_URL": "postgresql://localhost/identity", "SCRM_IDENTITY_HASH_KEY": "k" * 32}
+
+@pytest.fixture
+def environment(tmp_path: Path) -> dict[str, str]:
+    keys = tmp_path / "keys.json"
+    keys.write_text(json.dumps({"newest": "b", "keys": {"a": "0a" * 32, "b": "0b" * 32}}))
+    return {
+        "SCRM_DATABASE_URL": "postgresql://localhost/identity",
+        "SCRM_IDENTITY_HASH_KEY": "k" * 32,
+        "SCRM_IDENTITY_KEYS": str(keys),
+    }
 
 
-def test_the_defaults_are_enough() -> None:
-    settings = Settings.from_environment(ENVIRONMENT)
+def test_the_defaults_are_enough(environment: dict[str, str]) -> None:
+    settings = Settings.from_environment(environment)
 
     assert (settings.hash_key, settings.region, settings.regions) == (b"k" * 32, "CN", {})
     assert settings.chassis.service == "identity"
 
 
-def test_regions_are_read_by_tenant() -> None:
-    told = {**ENVIRONMENT, "SCRM_IDENTITY_REGION": "US", "SCRM_IDENTITY_REGIONS": "acme=DE, globex=FR"}
+def test_regions_are_read_by_tenant(environment: dict[str, str]) -> None:
+    told = {**environment, "SCRM_IDENTITY_REGION": "US", "SCRM_IDENTITY_REGIONS": "acme=DE, globex=FR"}
 
     settings = Settings.from_environment(told)
 
@@ -28,16 +40,39 @@ def test_regions_are_read_by_tenant() -> None:
     [
         ("SCRM_IDENTITY_HASH_KEY", ""),
         ("SCRM_IDENTITY_HASH_KEY", "tooshort"),
+        ("SCRM_IDENTITY_KEYS", ""),
+        ("SCRM_IDENTITY_KEYS", "/nowhere"),
         ("SCRM_IDENTITY_REGION", "China"),
         ("SCRM_IDENTITY_REGIONS", "acme"),
     ],
 )
-def test_nonsense_is_refused(name: str, value: str) -> None:
+def test_nonsense_is_refused(name: str, value: str, environment: dict[str, str]) -> None:
     with pytest.raises(InvalidSettingsError, match=name) as refused:
-        Settings.from_environment({**ENVIRONMENT, name: value})
+        Settings.from_environment({**environment, name: value})
 
     assert not value or value not in str(refused.value)
 
 
-def test_the_secret_does_not_show() -> None:
-    assert "kkk" not in repr(Settings.from_environment(ENVIRONMENT))
+@pytest.mark.parametrize(
+    "content",
+    [
+        "[]",
+        "{",
+        '{"newest": "a", "keys": {}}',
+        '{"newest": "a", "keys": {"a": "0a0a"}}',
+        '{"newest": "a", "keys": {"a": "not hexadecimal"}}',
+    ],
+)
+def test_a_key_file_that_makes_no_sense_is_refused(content: str, environment: dict[str, str]) -> None:
+    Path(environment["SCRM_IDENTITY_KEYS"]).write_text(content)
+
+    with pytest.raises(InvalidSettingsError, match="key file"):
+        Settings.from_environment(environment)
+
+
+def test_no_secret_shows(environment: dict[str, str]) -> None:
+    settings = Settings.from_environment(environment)
+
+    assert "kkk" not in repr(settings)
+    assert "0b0b" not in repr(settings)
+    assert "\\x0b" not in repr(settings)

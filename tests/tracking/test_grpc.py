@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -18,9 +19,9 @@ from chassis.credentials import KeySet, MintedTokens, Verifier
 from chassis.event_store import PostgresEventStore
 from chassis.grpc_client import Channels
 from chassis.grpc_server import Gate, GrpcServer, Registration
+from chassis.migrations import migrate_now
 from chassis.projection import Projector
 from chassis.read_models import ReadModels
-from chassis.schema import create
 from chassis.status import Refusal, refusal
 from chassis.telemetry import Metrics, Tracing
 from deploy.local.credentials import Credentials
@@ -31,7 +32,10 @@ from scrm.tracking.v1 import tracking_service_pb2 as pb
 from scrm.tracking.v1.behaviour_pb2 import Identifier
 from scrm.tracking.v1.tracking_service_pb2_grpc import TrackingServiceStub, add_TrackingServiceServicer_to_server
 from services.identity.adapters.grpc_servicer import IdentityServicer
-from services.identity.application.commands import HANDLERS as IDENTITY_HANDLERS
+from services.identity.adapters.key_file import KeyFile
+from services.identity.adapters.key_table import SqlKeyTable
+from services.identity.application.handlers import handlers as identity_handlers
+from services.identity.application.vault import KeyWrap, Vault
 from services.identity.domain.identifiers import IdentifierReader
 from services.tracking.adapters.grpc_servicer import TrackingServicer
 from services.tracking.adapters.identity_client import IdentityClient
@@ -47,6 +51,8 @@ from tests.tracking.touches import NOON, event, outcome, view
 
 SCOPES = ("tracking.read", "tracking.write")
 SECRET = b"a secret of 32 bytes for tests.."
+ROOT_KEY = KeyFile("1", {"1": SECRET})
+IDENTITY_MIGRATIONS = Path(__file__).parents[2] / "services" / "identity" / "migrations"
 
 
 class World:
@@ -109,13 +115,15 @@ def serve(
 ) -> Serve:
     """`serve(check)` awaits `check(world)` with both services running."""
     identity_tables = database("identity")
-    create(identity_tables.owner_dsn)
+    migrate_now(identity_tables.owner_dsn, IDENTITY_MIGRATIONS)
 
     @asynccontextmanager
     async def world() -> AsyncIterator[World]:
         clock = ReplayClock(NOON)
         async with AsyncExitStack() as closing:
-            identity_store, identity_bus = opened(identity_tables, IDENTITY_HANDLERS, clock)
+            identity_store, identity_bus = opened(
+                identity_tables, identity_handlers(Vault(KeyWrap(ROOT_KEY), SqlKeyTable)), clock
+            )
             closing.callback(identity_store.close)
             identity_models = ReadModels(identity_tables.reader_dsn)
             closing.callback(identity_models.close)

@@ -1,6 +1,6 @@
 """What people ask to be forgotten: a case is opened, waits, begins, and ends when every service has said that it is done."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -9,6 +9,7 @@ from uuid import UUID
 from chassis.commands import Handlers, UnitOfWork, handler
 from chassis.due_times import Timer
 from services.identity.application.owners import canonical, owner_of, release
+from services.identity.application.vault import Vault
 from services.identity.domain.customer import Customer, UnlinkReason
 from services.identity.domain.erasure import CaseState, ClosingReason, ErasureCase
 from services.identity.domain.errors import ErasureCaseNotFound, ErasureOpen
@@ -19,16 +20,17 @@ _LOOK_AGAIN: Final = timedelta(hours=1)
 Wait = Callable[[Customer, UnitOfWork], str | None]
 """Says, as a code, what open business of a customer has to be finished first; None for nothing."""
 
-DestroyKeys = Callable[[UnitOfWork, Collection[UUID]], int]
-"""Destroys the data keys of nodes, and with them everything that is sealed; how many there were."""
+
+def an_hour(tenant: str) -> timedelta:
+    """How long everybody waits unless said otherwise."""
+    return timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
 class ErasureRules:
-    """How long a tenant waits before it begins, what may put it off, and how keys are destroyed."""
+    """How long a tenant waits before it begins, and what may put it off."""
 
-    grace: Callable[[str], timedelta]
-    destroy_keys: DestroyKeys
+    grace: Callable[[str], timedelta] = an_hour
     waits: Sequence[Wait] = ()
 
 
@@ -113,7 +115,7 @@ def begin_erasure(command: BeginErasure, work: UnitOfWork, rules: ErasureRules) 
     case.begin(customer.id, tuple(customer.nodes), work.now)
 
 
-def record_service_erasure(command: RecordServiceErasure, work: UnitOfWork, rules: ErasureRules) -> None:
+def record_service_erasure(command: RecordServiceErasure, work: UnitOfWork, vault: Vault) -> None:
     """Note it once; when all services are done nothing is left but to destroy the keys and to let the identifiers go."""
     case = work.find(ErasureCase, command.case_id)
     if case is None or not case.acknowledge(command.service, command.position, command.removed, command.completed_at):
@@ -123,12 +125,12 @@ def record_service_erasure(command: RecordServiceErasure, work: UnitOfWork, rule
     customer = work.get(Customer, case.customer)
     identifiers = list(customer.identifiers.values())
     release(work, customer, identifiers, UnlinkReason.ERASED, work.now)
-    keys = rules.destroy_keys(work, case.node_ids)
+    vault.destroy(work, case.node_ids)
     customer.finish_erasure(case.id, work.now)
-    case.complete(len(identifiers), keys, work.now)
+    case.complete(len(identifiers), len(case.node_ids), work.now)
 
 
-def erasure_handlers(rules: ErasureRules) -> Handlers:
+def erasure_handlers(rules: ErasureRules, vault: Vault) -> Handlers:
     """The handlers of the commands in this module."""
     return [
         handler(RequestErasure, lambda it, work: request_erasure(it, work, rules), loads=lambda it: (it.node,)),
@@ -136,7 +138,7 @@ def erasure_handlers(rules: ErasureRules) -> Handlers:
         handler(BeginErasure, lambda it, work: begin_erasure(it, work, rules), loads=lambda it: (it.case_id,)),
         handler(
             RecordServiceErasure,
-            lambda it, work: record_service_erasure(it, work, rules),
+            lambda it, work: record_service_erasure(it, work, vault),
             loads=lambda it: (it.case_id,),
         ),
     ]

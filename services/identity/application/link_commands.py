@@ -1,11 +1,12 @@
 """What staff and other systems say of one identifier: it is this customer's, or it is not."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from uuid import UUID
 
 from chassis.commands import UnitOfWork
 from services.identity.application.owners import claim_all, owner_of, release
+from services.identity.application.vault import Vault
 from services.identity.domain.claim import ClaimState, IdentifierClaim
 from services.identity.domain.customer import Customer, UnlinkReason
 from services.identity.domain.errors import (
@@ -14,7 +15,7 @@ from services.identity.domain.errors import (
     IdentifierTaken,
     IdentifierUnusable,
 )
-from services.identity.domain.identifiers import Identifier, LinkedIdentifier
+from services.identity.domain.identifiers import Identifier
 from services.identity.domain.resolution import Encounter, Sight, decide
 
 
@@ -34,7 +35,7 @@ class UnlinkIdentifier:
     identifier: Identifier | None
 
 
-def link_identifier(command: LinkIdentifier, work: UnitOfWork) -> Customer:
+def link_identifier(command: LinkIdentifier, work: UnitOfWork, vault: Vault) -> Customer:
     """The customer with the identifier; one who has it already stays as they are.
 
     Raises CustomerNotFound, IdentifierUnusable, IdentifierTaken and IdentifierLimit.
@@ -52,7 +53,9 @@ def link_identifier(command: LinkIdentifier, work: UnitOfWork) -> Customer:
     decision = decide(Encounter([Sight(identifier, None)], customer, authenticated=False, at=work.now))
     if decision.demoted:
         raise IdentifierLimit(field="identifier", ns=identifier.namespace, limit=identifier.rules.limit.count)
-    customer.link([_linked(identifier, customer.id, work)], work.now)
+    linked = identifier.linked(customer.id, work.now)
+    sealed = vault.seal(work, customer.id, linked.sealed_as, identifier.spelling)
+    customer.link([replace(linked, sealed=sealed)], work.now)
     claim_all(work, [identifier], {claim.id: claim} if claim else {}, customer.id, work.now)
     release(work, customer, decision.evicted, UnlinkReason.LIMIT_FIFO, work.now)
     return customer
@@ -73,7 +76,3 @@ def named(command: LinkIdentifier | UnlinkIdentifier) -> Iterator[UUID]:
     yield command.customer_id
     if command.identifier is not None:
         yield command.identifier.claim_id
-
-
-def _linked(it: Identifier, node: UUID, work: UnitOfWork) -> LinkedIdentifier:
-    return LinkedIdentifier(it.namespace, it.scope, it.value_hmac, node, it.verified, work.now)

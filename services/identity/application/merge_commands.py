@@ -1,11 +1,12 @@
 """What people say of two customers: they are one person, they are two after all, and never confuse them again."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from uuid import UUID
 
 from chassis.commands import UnitOfWork
 from services.identity.application.owners import merge, owner_of
+from services.identity.application.vault import Vault
 from services.identity.domain.claim import IdentifierClaim
 from services.identity.domain.customer import Customer, IdentifierMove
 from services.identity.domain.errors import (
@@ -97,7 +98,7 @@ def merge_customers(command: MergeCustomers, work: UnitOfWork) -> Merged:
     return Merged(merge_id, survivor)
 
 
-def unmerge_customer(command: UnmergeCustomer, work: UnitOfWork) -> Unmerged:
+def unmerge_customer(command: UnmergeCustomer, work: UnitOfWork, vault: Vault) -> Unmerged:
     """Detach exactly the nodes of the merge, wherever its survivor is now; both sides are kept apart from then on.
 
     Raises MergeNotFound, AlreadyUnmerged, CustomerErased, IdentifierNotFound and IdentifierLimit.
@@ -113,7 +114,7 @@ def unmerge_customer(command: UnmergeCustomer, work: UnitOfWork) -> Unmerged:
     holder = above[-1]
     if holder.is_erased:
         raise CustomerErased(field="merge_id")
-    moves = _moves(command, holder, restored, found.survivor)
+    moves = tuple(_sealed_anew(it, work, vault) for it in _moves(command, holder, restored, found.survivor))
     belongings = holder.belongings_of(restored.nodes, moves)
     for customer in above:
         customer.let_go(restored, found.id, moves, work.now)
@@ -166,6 +167,14 @@ def _moves(
         if goes != (linked.node in restored.nodes):
             moves[linked.key] = IdentifierMove(linked, restored.id if goes else survivor)
     return tuple(moves.values())
+
+
+def _sealed_anew(move: IdentifierMove, work: UnitOfWork, vault: Vault) -> IdentifierMove:
+    """The move with the value sealed for the node that it goes to."""
+    it = move.identifier
+    if not it.sealed:
+        return move
+    return replace(move, sealed=vault.reseal(work, it.sealed_as, it.sealed, (it.node, move.node)))
 
 
 def _require_room(identifier: LinkedIdentifier, customer: Customer, work: UnitOfWork) -> None:

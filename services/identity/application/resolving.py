@@ -1,7 +1,7 @@
 """Carrying out a resolution: finds what the identifiers of a call lead to, has it decided, and records the decision."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 from uuid import UUID
@@ -10,6 +10,7 @@ from chassis.aggregate import Aggregate
 from chassis.commands import UnitOfWork
 from chassis.errors import AggregateExists
 from services.identity.application.owners import canonical, claim_all, fetch_owners, merge, release, require_past
+from services.identity.application.vault import Seal, Vault
 from services.identity.domain.claim import ClaimState, IdentifierClaim
 from services.identity.domain.customer import (
     RESOLUTION,
@@ -65,9 +66,10 @@ class Resolution:
 class Resolving:
     """One resolution under way."""
 
-    def __init__(self, command: ResolveIdentity, work: UnitOfWork) -> None:
+    def __init__(self, command: ResolveIdentity, work: UnitOfWork, vault: Vault) -> None:
         self._command = command
         self._work = work
+        self._vault = vault
         self._at = work.now
         self._claims: dict[UUID, IdentifierClaim] = {}
         self._dropped: list[Dropped] = list(command.reading.dropped)
@@ -114,7 +116,7 @@ class Resolving:
         id = command.new_customer_id or work.new_id()
         if command.new_customer_id and work.find(Aggregate, id) is not None:
             raise CustomerIdTaken(field="new_customer_id")
-        linked = self._gained(decision, id)
+        linked = self._gained(decision, id, self._vault.seal_new)
         is_known = any(it.rules.strong for it in linked)
         customer = Customer(
             id=id,
@@ -138,15 +140,16 @@ class Resolving:
         for loser in losers:
             met_by = [it for it in shown if it.key in survivor.identifiers or it.key in loser.identifiers]
             merge(self._work, survivor, loser, RESOLUTION, self._at, met_by)
-        survivor.link(self._gained(decision, survivor.id), self._at, self._command.assignment_key)
+        survivor.link(self._gained(decision, survivor.id, self._vault.seal), self._at, self._command.assignment_key)
         self._claim(decision.kept, survivor.id)
         release(self._work, survivor, decision.evicted, UnlinkReason.LIMIT_FIFO, self._at)
         return survivor
 
-    def _gained(self, decision: Decision, node: UUID) -> tuple[LinkedIdentifier, ...]:
+    def _gained(self, decision: Decision, node: UUID, seal: Seal) -> tuple[LinkedIdentifier, ...]:
         new = [it.identifier for it in decision.kept if it.owner is None]
         new += [it.sight.identifier for it in decision.demoted if it.reassign]
-        return tuple(LinkedIdentifier(it.namespace, it.scope, it.value_hmac, node, it.verified, self._at) for it in new)
+        linked = ((it, it.linked(node, self._at)) for it in new)
+        return tuple(replace(to, sealed=seal(self._work, node, to.sealed_as, it.spelling)) for it, to in linked)
 
     def _claim(self, sights: Iterable[Sight], node: UUID) -> None:
         claim_all(self._work, (it.identifier for it in sights if it.owner is None), self._claims, node, self._at)

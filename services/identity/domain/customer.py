@@ -6,14 +6,15 @@ taken back by moving exactly these nodes.
 """
 
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 from chassis.aggregate import Aggregate, Event, InitialEvent, event
 from services.identity.domain.identifiers import IdentifierKey, LinkedIdentifier
+from services.identity.domain.sealing import Sealed
 
 
 class CustomerState(StrEnum):
@@ -73,14 +74,15 @@ class Separation:
 
 @dataclass(frozen=True, slots=True)
 class IdentifierMove:
-    """An identifier that belongs to `node` from now on."""
+    """An identifier that belongs to `node` from now on, with its value sealed for that."""
 
     identifier: LinkedIdentifier
     node: UUID
+    sealed: Sealed = field(default=b"", repr=False)
 
     @property
     def moved(self) -> LinkedIdentifier:
-        return replace(self.identifier, node=self.node)
+        return replace(self.identifier, node=self.node, sealed=self.sealed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +94,10 @@ class Belongings:
     apart: tuple[Separation, ...] = ()
 
 
+def no_values(fields: dict[str, Any]) -> None:
+    """Version 1 of an event had identifiers without their sealed values, which is what the default of the field says."""
+
+
 class Customer(Aggregate):
     """One person as one brand knows them, whatever channel they came through."""
 
@@ -101,6 +107,8 @@ class Customer(Aggregate):
         """A person was seen for the first time."""
 
         TOPIC = "identity.CustomerRegistered"
+        class_version = 2
+        upcast_v1_v2 = staticmethod(no_values)
         tenant: str
         state: CustomerState
         assignment_key: str
@@ -111,6 +119,8 @@ class Customer(Aggregate):
         """More ways to reach this person were learnt."""
 
         TOPIC = "identity.IdentifiersLinked"
+        class_version = 2
+        upcast_v1_v2 = staticmethod(no_values)
         identifiers: tuple[LinkedIdentifier, ...]
         linked_at: datetime
 
@@ -118,6 +128,8 @@ class Customer(Aggregate):
         """Some identifiers are no longer this person's."""
 
         TOPIC = "identity.IdentifiersUnlinked"
+        class_version = 2
+        upcast_v1_v2 = staticmethod(no_values)
         identifiers: tuple[LinkedIdentifier, ...]
         reason: UnlinkReason
         unlinked_at: datetime
@@ -134,6 +146,8 @@ class Customer(Aggregate):
         """Another customer turned out to be this person; `met_by` are the identifiers of both that one call showed."""
 
         TOPIC = "identity.CustomersMerged"
+        class_version = 2
+        upcast_v1_v2 = staticmethod(no_values)
         merge_id: UUID
         loser_id: UUID
         node_ids: tuple[UUID, ...]
@@ -155,6 +169,8 @@ class Customer(Aggregate):
         """Some nodes of this customer are somebody of their own again, with all that is theirs after `moves`."""
 
         TOPIC = "identity.CustomerPartLeft"
+        class_version = 2
+        upcast_v1_v2 = staticmethod(no_values)
         merge_id: UUID
         node_ids: tuple[UUID, ...]
         moves: tuple[IdentifierMove, ...]
@@ -164,6 +180,8 @@ class Customer(Aggregate):
         """The merge in which this customer became part of another is taken back."""
 
         TOPIC = "identity.CustomerRestored"
+        class_version = 2
+        upcast_v1_v2 = staticmethod(no_values)
         merge_id: UUID
         survivor_id: UUID
         node_ids: tuple[UUID, ...]

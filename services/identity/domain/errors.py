@@ -67,12 +67,12 @@ class MergeNotFound(NotFound):
     """There is no such merge."""
 
 
+class CustomerErased(FailedPrecondition):
+    """What was known of the person is erased, or about to be."""
+
+
 class AlreadyUnmerged(FailedPrecondition):
     """The merge was taken back before."""
-
-
-class CustomerErased(FailedPrecondition):
-    """Everything known of this customer is erased, or about to be."""
 
 
 class VerificationRequired(FailedPrecondition):

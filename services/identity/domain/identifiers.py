@@ -1,8 +1,8 @@
-"""Identifiers as identity keeps them: a namespace, a scope and a keyed hash of the value, never the value itself.
+"""Identifiers as identity keeps them: a namespace, a scope and a keyed hash of the value, by which it is found.
 
 The hash is HMAC-SHA256 under a key of the tenant, which is derived from a secret of the service. Whoever holds the
-events or the database but not the secret cannot find out values, nor match them between tenants. Raw values are not
-stored anywhere: they live in the call that brings them.
+events or the database but not the secret cannot find out values, nor match them between tenants. The value itself is stored
+only sealed, under the data key of its node.
 """
 
 import hmac
@@ -18,6 +18,7 @@ from chassis.aggregate import natural_id
 from services.identity.domain import forms
 from services.identity.domain.errors import BadIdentifier, TooManyIdentifiers, UnknownNamespace
 from services.identity.domain.namespaces import NAMESPACES, Namespace
+from services.identity.domain.sealing import Sealed
 
 MOST_IDENTIFIERS: Final = 20
 SHORTEST_SECRET: Final = 32
@@ -50,7 +51,7 @@ class GivenIdentifier:
 
 @dataclass(frozen=True, slots=True)
 class Identifier:
-    """An identifier of a call under its keyed hash; `position` is its place in the call."""
+    """An identifier of a call under its keyed hash; `position` is its place in the call, `spelling` what was hashed."""
 
     namespace: str
     scope: str
@@ -58,6 +59,7 @@ class Identifier:
     verified: bool
     position: int
     claim_id: UUID
+    spelling: str = field(repr=False)
 
     @property
     def key(self) -> IdentifierKey:
@@ -66,6 +68,10 @@ class Identifier:
     @property
     def rules(self) -> Namespace:
         return NAMESPACES[self.namespace]
+
+    def linked(self, node: UUID, at: datetime) -> "LinkedIdentifier":
+        """The identifier as one of `node`, its value not sealed yet."""
+        return LinkedIdentifier(self.namespace, self.scope, self.value_hmac, node, self.verified, at)
 
     @property
     def rank(self) -> tuple[int, int]:
@@ -75,7 +81,10 @@ class Identifier:
 
 @dataclass(frozen=True, slots=True)
 class LinkedIdentifier:
-    """An identifier as a customer has it; `node` is the origin it came to and stays with."""
+    """An identifier as a customer has it; `node` is the origin it came to and stays with.
+
+    `sealed` is its value under the data key of the node; empty for what was linked before values were kept.
+    """
 
     namespace: str
     scope: str
@@ -83,6 +92,7 @@ class LinkedIdentifier:
     node: UUID
     verified: bool
     linked_at: datetime
+    sealed: Sealed = field(default=b"", repr=False)
 
     @property
     def key(self) -> IdentifierKey:
@@ -91,6 +101,11 @@ class LinkedIdentifier:
     @property
     def rules(self) -> Namespace:
         return NAMESPACES[self.namespace]
+
+    @property
+    def sealed_as(self) -> str:
+        """The field as which the value is sealed."""
+        return f"identifier/{self.namespace}/{self.scope}"
 
     def claim_id(self, tenant: str) -> UUID:
         """The claim that says whose it is."""
@@ -169,7 +184,7 @@ class IdentifierReader:
             return Dropped(position, given.namespace, given.scope, DropReason.MALFORMED)
         value_hmac = self._hmac(tenant, rules.name, given.scope, spelling)
         claim = claim_id(tenant, (rules.name, given.scope, value_hmac))
-        return Identifier(rules.name, given.scope, value_hmac, given.verified, position, claim)
+        return Identifier(rules.name, given.scope, value_hmac, given.verified, position, claim, spelling)
 
     def _hmac(self, tenant: str, namespace: str, scope: str, spelling: str) -> bytes:
         key = self._keys.get(tenant)

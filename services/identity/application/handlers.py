@@ -1,0 +1,69 @@
+"""Every command of identity with its handler."""
+
+from chassis.commands import Handlers, handler
+from services.identity.application.commands import resolve_handlers
+from services.identity.application.consent_commands import (
+    RecordConsent,
+    SetChannelReachability,
+    WithdrawConsent,
+    record_consent,
+    set_channel_reachability,
+    withdraw_consent,
+)
+from services.identity.application.erasure_commands import ErasureRules, erasure_handlers
+from services.identity.application.link_commands import (
+    LinkIdentifier,
+    UnlinkIdentifier,
+    link_identifier,
+    named,
+    unlink_identifier,
+)
+from services.identity.application.merge_commands import (
+    MergeCustomers,
+    RevokeNeverMerge,
+    SetNeverMerge,
+    UnmergeCustomer,
+    merge_customers,
+    revoke_never_merge,
+    set_never_merge,
+    unmerge_customer,
+)
+from services.identity.application.vault import Vault
+
+
+def handlers(vault: Vault, erasure: ErasureRules | None = None) -> Handlers:
+    """All of them; what is personal goes to `vault`."""
+    return [
+        *resolve_handlers(vault),
+        *_link_handlers(vault),
+        *_merge_handlers(vault),
+        *_CONSENT,
+        *erasure_handlers(erasure or ErasureRules(), vault),
+    ]
+
+
+def _link_handlers(vault: Vault) -> Handlers:
+    return [
+        handler(LinkIdentifier, lambda command, work: link_identifier(command, work, vault), loads=named),
+        handler(UnlinkIdentifier, unlink_identifier, loads=named),
+    ]
+
+
+def _merge_handlers(vault: Vault) -> Handlers:
+    return [
+        handler(MergeCustomers, merge_customers, loads=lambda command: (command.survivor_id, command.loser_id)),
+        handler(
+            UnmergeCustomer,
+            lambda command, work: unmerge_customer(command, work, vault),
+            loads=lambda command: (command.merge_id,),
+        ),
+        handler(SetNeverMerge, set_never_merge, loads=lambda command: (command.customer_id, command.other_id)),
+        handler(RevokeNeverMerge, revoke_never_merge, loads=lambda command: (command.customer_id, command.other_id)),
+    ]
+
+
+_CONSENT: Handlers = [
+    handler(RecordConsent, record_consent, loads=lambda command: (command.node,)),
+    handler(WithdrawConsent, withdraw_consent, loads=lambda command: (command.node,)),
+    handler(SetChannelReachability, set_channel_reachability, loads=lambda command: (command.node,)),
+]
