@@ -41,10 +41,11 @@ from services.tracking.adapters.grpc_servicer import TrackingServicer
 from services.tracking.adapters.identity_client import IdentityClient
 from services.tracking.adapters.ingest_writer import IngestWriter
 from services.tracking.adapters.resolver import Resolver
-from services.tracking.application.commands import HANDLERS
+from services.tracking.application.commands import handlers
 from services.tracking.application.wire_values import timestamp
 from services.tracking.read_models.customer_nodes import CustomerNodesProjection
 from services.tracking.read_models.orders import OrdersProjection
+from services.tracking.service import erasures
 from tests.chassis.streams import until
 from tests.conftest import DatabaseFactory
 from tests.tracking.touches import NOON, event, outcome, view
@@ -131,7 +132,7 @@ def serve(
             identity_port = await closing.enter_async_context(
                 serving("identity", credentials, identity_bus, (add_IdentityServiceServicer_to_server, identity), None)
             )
-            store, bus = opened(tables, HANDLERS, clock)
+            store, bus = opened(tables, handlers(erasures), clock)
             closing.callback(store.close)
             read_models = ReadModels(tables.reader_dsn)
             closing.callback(read_models.close)

@@ -63,6 +63,7 @@ class Reason(StrEnum):
     TOO_LARGE = "TOO_LARGE"
     TOO_MANY_IDENTIFIERS = "TOO_MANY_IDENTIFIERS"
     OUT_OF_RANGE = "OUT_OF_RANGE"
+    CUSTOMER_ERASED = "CUSTOMER_ERASED"
 
 
 @dataclass(frozen=True, slots=True)
