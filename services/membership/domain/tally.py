@@ -25,7 +25,9 @@ class Tally:
     def remaining(self) -> int:
         """What all lots together must still hold."""
         gained = self.granted + self.restored + self.received
-        gone = self.burned + self.expired + self.reversed_from_lots + self.debt_offsets + self.handed_over + self.forfeited
+        gone = (
+            self.burned + self.expired + self.reversed_from_lots + self.debt_offsets + self.handed_over + self.forfeited
+        )
         return gained - gone
 
     @property

@@ -86,10 +86,8 @@ class PointsProjection:
             match it.event:
                 case PointsAccount.Opened(customer=customer):
                     gathered.opened.append(_balance(it.tenant, it.event.originator_id, customer))
-                case PointsAccount.Closed():
-                    gathered.closed.append((it.tenant, it.event.originator_id))
-                case PointsAccount.HandedOver():
-                    gathered.handed_over[it.tenant, it.event.originator_id] = True
+                case PointsAccount.HandedOver() | PointsAccount.Closed():
+                    gathered.end(it)
                 case PointsAccount.TakenOver(lots=moved):
                     gathered.move(it.tenant, it.event.originator_id, moved)
                 case PointsAccount.Regained(lots=moved):
@@ -150,10 +148,6 @@ def _entries(event: object) -> Iterator[Entry]:
                 yield Entry("DEBT", "REVERSED", it.to_debt, it.lot, it.source, it.ref, it.reversed_at)
         case PointsAccount.Withdrawn(lot=lot, source=source, ref=ref, points=points, withdrawn_at=at):
             yield Entry("LOTS", "REVERSED", points, lot, source, ref, at)
-        case PointsAccount.Closed(lots=left, debts=debts, closed_at=at):
-            yield from _lines("LOTS", "FORFEITED", left, "", "", at)
-            for lot, owed in debts.items():
-                yield Entry("FORFEITED", "DEBT", owed, lot, "", "", at)
         case PointsAccount.DebtOffset(allocations=allocations, offset_at=at):
             yield from _lines("LOTS", "DEBT", allocations, "", "", at)
         case _:
@@ -168,12 +162,16 @@ def _lines(
 
 
 def _transfers(event: object) -> Iterator[Entry]:
-    """What is left of lots goes to another account or comes from there, and what is owed for them along with it."""
+    """What is left of lots goes to another account, comes from there, or to nobody, and what is owed for them along with it."""
     match event:
         case PointsAccount.HandedOver() | PointsAccount.Split() as it:
             points, debt = ("LOTS", "TRANSFERRED"), ("TRANSFERRED", "DEBT")
         case PointsAccount.TakenOver() | PointsAccount.Regained() as it:
             points, debt = ("TRANSFERRED", "LOTS"), ("DEBT", "TRANSFERRED")
+        case PointsAccount.Closed(lots=left, debts=debts, closed_at=at):
+            yield from _lines("LOTS", "FORFEITED", left, "", "", at)
+            yield from (Entry("FORFEITED", "DEBT", owed, id, "", "", at) for id, owed in debts.items())
+            return
         case _:
             return
     for lot in it.lots:
@@ -196,6 +194,13 @@ class _Gathered:
     holders: dict[tuple[str, UUID], UUID] = field(default_factory=dict)
     handed_over: dict[Account, bool] = field(default_factory=dict)
     closed: list[Account] = field(default_factory=list)
+
+    def end(self, recorded: Recorded) -> None:
+        account = recorded.tenant, recorded.event.originator_id
+        if isinstance(recorded.event, PointsAccount.Closed):
+            self.closed.append(account)
+        else:
+            self.handed_over[account] = True
 
     def move(self, tenant: str, account: UUID, moved: Iterable[Lot]) -> None:
         self.holders.update(((tenant, lot.id), account) for lot in moved)
