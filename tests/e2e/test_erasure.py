@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -26,6 +27,7 @@ from demo.backend import TENANT, Backend, connected
 from demo.barrier import Barrier
 from demo.wire import money, timestamp
 from deploy.local.contracts import scopes
+from deploy.local.erasure_check import verify
 from deploy.local.stack import LocalStack
 from scrm.identity.v1 import customer_pb2, erasure_pb2
 from scrm.identity.v1 import identity_service_pb2 as identity
@@ -256,6 +258,12 @@ def test_ac_15_and_ac_102_nothing_is_left_of_somebody_who_is_erased(stack: Local
                 "sealed, or never kept"
             )
 
+            premature = erasure_pb2.ErasureCertificate(node_ids=[first, second], digest="x")
+            verdict = verify(premature, partial(stack.postgres.dsn, user="postgres"))
+            assert verdict.is_altered
+            assert verdict.keys == 2
+            assert {"tracking.behaviours", "tracking.orders", "tagging.purchases"} <= verdict.rows.keys(), "the control"
+
             asked = {"customer_id": second, "legal_basis": "PIPL_47", "verified_by": "staff/7"}
             case = (await world.privacy.RequestErasure(privacy.RequestErasureRequest(request_id=_id(), **asked))).case
             cancel = privacy.CancelErasureRequest(request_id=_id(), case_id=case.case_id)
@@ -279,6 +287,8 @@ def test_ac_15_and_ac_102_nothing_is_left_of_somebody_who_is_erased(stack: Local
             assert removed["tagging"]["tags"] == 1
             assert removed["membership"]["members"] == 1
             assert certificate.keys_destroyed == 2
+            verdict = verify(certificate, partial(stack.postgres.dsn, user="postgres"))
+            assert verdict.holds, verdict
 
             assert only_numbers_of_orders(await world.canaries())
             assert await world.revenue() == revenue, "the report is as it was"

@@ -1,9 +1,12 @@
 """Erasure cases and their certificates in the messages of the contract."""
 
+import hashlib
+import json
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
 
+from google.protobuf import json_format
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from chassis.names import resource_name
@@ -56,7 +59,8 @@ def summary(it: Any, id: Any) -> erasure_pb2.ErasureCase:
 
 
 def certificate(it: Certificate) -> erasure_pb2.ErasureCertificate:
-    return erasure_pb2.ErasureCertificate(
+    """With the digest over all the rest."""
+    found = erasure_pb2.ErasureCertificate(
         case_id=str(it.case.id),
         customer_id=str(it.case.customer),
         node_ids=[str(node) for node in it.case.node_ids],
@@ -70,8 +74,11 @@ def certificate(it: Certificate) -> erasure_pb2.ErasureCertificate:
             erasure_pb2.ErasureStep(event=step.event, position=step.position, record_time=_at(step.recorded_at))
             for step in it.steps
         ],
-        digest=it.digest,
     )
+    fields = json_format.MessageToDict(found, preserving_proto_field_name=True)
+    text = json.dumps(fields, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    found.digest = hashlib.sha256(text.encode()).hexdigest()
+    return found
 
 
 def _removal(it: Removal) -> erasure_pb2.ServiceErasure:
