@@ -142,9 +142,9 @@ async def serve(address: str, dsn: str, jwks: str) -> None:
     verifier = Verifier(await KeySet.opened(jwks), "scrm-local", "scrm")
     gate = Gate("identity", verifier, Metrics(), Tracing.from_environment("stock", {}))
     bus: Any = StockBus(application)
-    read_models: Any = None
+    unread: Any = None
     servicer = IdentityServicer(
-        bus, read_models, IdentifierReader(b"bench" * 8, region="US", regions={}), SystemClock()
+        bus, unread, IdentifierReader(b"bench" * 8, region="US", regions={}), SystemClock(), unread
     )
     server = GrpcServer(gate, [(add_IdentityServiceServicer_to_server, servicer)])
     await server.start(address)

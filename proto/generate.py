@@ -66,10 +66,16 @@ def generate(target: Path) -> None:
         f"--grpc_python_out={target}",
         f"--mypy_out=quiet:{target}",
         f"--mypy_grpc_out=quiet:{target}",
+        *map(str, sources()),
+    )
+    # The gateway turns refusals into JSON only if it knows what may be in their details, which no contract imports.
+    run_protoc(
+        *includes,
         f"--descriptor_set_out={target / 'scrm.binpb'}",
         "--include_imports",
         "--include_source_info",
         *map(str, sources()),
+        str(googleapis / "google" / "rpc" / "error_details.proto"),
     )
     # The wheel holds the Python of google/*, without types: stubs alone, in a folder that only mypy looks into.
     run_protoc(*includes, f"--mypy_out=quiet:{googleapis}", *map(str, sorted(googleapis.rglob("*.proto"))))

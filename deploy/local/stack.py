@@ -203,6 +203,7 @@ class LocalStack:
             "SCRM_GRPC_PORT": str(self.ports.grpc[name]),
             "SCRM_METRICS_PORT": str(self.ports.metrics[name]),
             "SCRM_JWKS": str(self.credentials.jwks),
+            "SCRM_REFLECTION": "1",
             "SCRM_RECEIPT_KEY": self.credentials.secret("receipt_key"),
             # One process has all roles of its service: what it commits wakes its loops, nobody else commits.
             "SCRM_POLL_SECONDS": "0.5",
@@ -225,6 +226,8 @@ class LocalStack:
             backends={name: ("127.0.0.1", self.ports.grpc[name]) for name in services},
             descriptors=DESCRIPTORS,
             jwks=self.credentials.jwks,
+            pages=self.state_dir / "docs",
+            access_log=self.log_of("access"),
         )
 
 

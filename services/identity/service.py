@@ -19,12 +19,16 @@ from scrm.identity.v1.privacy_service_pb2_grpc import add_PrivacyServiceServicer
 from services.identity.adapters.grpc_servicer import IdentityServicer
 from services.identity.adapters.key_table import SqlKeyTable, rewrap
 from services.identity.adapters.privacy_servicer import PrivacyServicer
+from services.identity.adapters.unsealing import Unsealer
 from services.identity.application import policies
+from services.identity.application.attribute_commands import EndMinority
+from services.identity.application.attribute_upsert import COMING_OF_AGE
 from services.identity.application.erasure_commands import ERASURE_DUE, BeginErasure, ErasureRules
 from services.identity.application.handlers import handlers
 from services.identity.application.published_events import PRIVATE, partition_key, publish
 from services.identity.application.vault import KeyWrap, Vault
 from services.identity.domain.identifiers import IdentifierReader
+from services.identity.read_models.attribute_values import AttributeValuesProjection
 from services.identity.read_models.customer_directory import CustomerDirectoryProjection
 from services.identity.read_models.erasure_cases import ErasureCasesProjection
 from services.identity.read_models.identity_statistics import IdentityStatisticsProjection
@@ -39,7 +43,7 @@ def service(settings: Settings) -> Service:
     reader = IdentifierReader(settings.hash_key, region=settings.region, regions=settings.regions)
 
     def servicer(kit: Kit) -> IdentityServicer:
-        return IdentityServicer(kit.bus, kit.read_models, reader, kit.clock)
+        return IdentityServicer(kit.bus, kit.read_models, reader, kit.clock, Unsealer(wrap))
 
     wrap = KeyWrap(settings.keys)
 
@@ -58,6 +62,7 @@ def service(settings: Settings) -> Service:
             CustomerDirectoryProjection(),
             IdentityStatisticsProjection(),
             MergeHistoryProjection(),
+            AttributeValuesProjection(),
             ErasureCasesProjection(),
         ],
         subscriptions=lambda kit: [
@@ -65,7 +70,7 @@ def service(settings: Settings) -> Service:
                 "identity_erasures", policies.STREAMS, policies.record_that_a_service_is_done, events=policies.EVENTS
             )
         ],
-        timers={ERASURE_DUE: begin_erasure},
+        timers={COMING_OF_AGE: lambda timer: EndMinority(UUID(timer.key)), ERASURE_DUE: begin_erasure},
         one_shots={"rewrap": partial(rewrap_keys, wrap)},
     )
 

@@ -21,6 +21,8 @@ HARMLESS = {
     "scrm.tagging.v1.TagAssigned.value",  # one of the values a brand defined for the tag
     "scrm.tagging.v1.TagRemoved.value",
     "scrm.membership.v1.Program.points_name",  # what a brand calls its points
+    "scrm.identity.v1.AttributeChange.value",  # absent for attributes that are personal
+    "scrm.identity.v1.AttributeChange.old_value",
 }
 
 FILES = [it for it in contracts.files() if it.endswith("/events.proto")]

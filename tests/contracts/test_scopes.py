@@ -12,9 +12,9 @@ from tests.contracts import contracts
 
 READS = ("Get", "List", "Search", "BatchGet", "Lookup", "Count", "Estimate", "Explain", "Preview")
 
-SPECIAL = {"identity.merge", "identity.erase"}
-"""Changes that only some of those may make who may write: saying who is one person is a data steward's, and erasing has an office of its
-own."""
+SPECIAL = {"identity.merge", "identity.configure", "identity.erase"}
+"""Changes that only some of those may make who may write: saying who is one person is a data steward's, what a brand wants to
+know of people its administrator's, and erasing has an office of its own."""
 
 RPCS = contracts.rpcs()
 each_rpc = pytest.mark.parametrize("rpc", RPCS, ids=[it.full_name for it in RPCS])

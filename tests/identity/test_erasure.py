@@ -5,6 +5,7 @@ from functools import partial
 from uuid import UUID, uuid4
 
 import pytest
+import sqlalchemy as sa
 
 from services.identity.application.consent_commands import RecordConsent
 from services.identity.domain.consent import ConsentState, Purpose
@@ -19,7 +20,10 @@ from services.identity.domain.errors import (
     VerificationRequired,
 )
 from services.identity.domain.resolution import Outcome
+from services.identity.read_models.attribute_values import minors_among, values_of
 from tests.identity.brand import GRACE, Brand, anonymous, device, email, phone, refused, unionid
+from tests.identity.people import WECHAT, kept, says, told
+from tests.identity.test_read_models import Reading, reading  # noqa: F401 (a fixture)
 
 
 def test_ac_15_after_an_erasure_nobody_is_found_by_what_the_customer_had(brand: Brand) -> None:
@@ -195,3 +199,34 @@ def test_an_erased_customer_counts_no_more_as_a_user_of_a_device(brand: Brand, s
             brand.acknowledge(case.id, service)
     brand.resolve(phone(9), device("tablet"))
     assert brand.claim(*device("tablet")).is_claimed
+
+
+def test_what_sources_said_can_be_opened_by_nobody_and_nothing_new_can_be_said(brand: Brand) -> None:
+    node = brand.resolve(phone(1)).customer_id
+    told(brand, node, says("name", "Ann"), says("nickname", "Annie", WECHAT))
+    (values,) = kept(brand, node).of_nodes
+    sealed = [it.held for it in values.values.values()]
+    under = {it.sealed_for for it in sealed if it.sealed_for is not None}
+    assert len(under) == 2, "what WeChat told has a key of its own"
+    assert all(brand.data_key(it) for it in under)
+    brand.erase(node)
+    assert not any(brand.data_key(it) for it in under)
+    refused(brand, CustomerErased, lambda: told(brand, node, says("city", "Suzhou")))
+
+
+def test_the_read_model_of_attributes_forgets_the_nodes(reading: Reading) -> None:  # noqa: F811
+    brand = reading.brand
+    node, other = (brand.resolve(phone(it)).customer_id for it in range(2))
+    for it in (node, other):
+        told(brand, it, says("name", "Ann"), says("city", "Suzhou"), says("birthdate", "2020-01-01"))
+    reading.follow()
+    brand.erase(node)
+    reading.follow()
+
+    def left(rows: sa.Connection) -> tuple[set[UUID], set[UUID]]:
+        return {it.node for it in values_of(rows, [node, other])}, minors_among(rows, [node, other])
+
+    assert reading.read_models.query_now(left, "acme") == ({other}, {other})
+    hashes = reading.hashes()
+    reading.rebuild()
+    assert reading.hashes() == hashes

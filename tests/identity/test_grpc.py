@@ -1,7 +1,7 @@
 """Identity as its callers meet it: over gRPC, on PostgreSQL, with tokens."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 from uuid import uuid4
@@ -33,6 +33,7 @@ from scrm.identity.v1.privacy_service_pb2_grpc import PrivacyServiceStub, add_Pr
 from services.identity.adapters.grpc_servicer import IdentityServicer
 from services.identity.adapters.key_table import SqlKeyTable
 from services.identity.adapters.privacy_servicer import PrivacyServicer
+from services.identity.adapters.unsealing import Unsealer
 from services.identity.application.handlers import handlers
 from services.identity.application.vault import KeyWrap, Vault
 from services.identity.domain.identifiers import IdentifierReader
@@ -43,7 +44,7 @@ from services.identity.read_models.merge_history import MergeHistoryProjection
 from tests.conftest import DatabaseFactory
 from tests.identity.brand import MIGRATIONS, NOON, ROOT_KEY, SECRET
 
-SCOPES = ("identity.read", "identity.write", "identity.merge", "identity.erase")
+SCOPES = ("identity.read", "identity.write", "identity.merge", "identity.configure", "identity.erase")
 
 
 class Caller:
@@ -54,8 +55,10 @@ class Caller:
         self._stubs = IdentityServiceStub(channel), PrivacyServiceStub(channel)
         self.position = ""
 
-    async def call(self, name: str, request: Any, tenant: str = "acme", **metadata: str) -> Any:
-        headers = {"authorization": f"Bearer {self._credentials.mint(tenant, SCOPES)}"}
+    async def call(
+        self, name: str, request: Any, tenant: str = "acme", scopes: Sequence[str] = SCOPES, **metadata: str
+    ) -> Any:
+        headers = {"authorization": f"Bearer {self._credentials.mint(tenant, scopes)}"}
         headers |= {key.replace("_", "-"): value for key, value in metadata.items()}
         stub = next(it for it in self._stubs if hasattr(it, name))
         calling = getattr(stub, name)(request, metadata=tuple(headers.items()), timeout=20)
@@ -92,7 +95,7 @@ def serve(database: DatabaseFactory, credentials: Credentials, loop: asyncio.Abs
         )
         projecting = asyncio.create_task(Projector(projections, store.engine, store).run())
         verifier = Verifier(await KeySet.opened(str(credentials.jwks)), "scrm-local")
-        servicer = IdentityServicer(bus, read_models, IdentifierReader(SECRET), clock)
+        servicer = IdentityServicer(bus, read_models, IdentifierReader(SECRET), clock, Unsealer(KeyWrap(ROOT_KEY)))
         server = GrpcServer(
             Gate("identity", verifier, Metrics(), Tracing(), wait_for=read_models.wait_for),
             [

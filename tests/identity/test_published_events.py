@@ -17,8 +17,19 @@ from services.identity.domain import errors
 from services.identity.domain.consent import Purpose
 from services.identity.domain.customer import Customer
 from tests.identity.brand import Brand
+from tests.identity.people import everything_told
 
-SECRETS = ("13800000001", "13800000002", "jane@x.com", "visitor-1", "tablet-1", "unionid-00")
+SECRETS = (
+    "13800000001",
+    "13800000002",
+    "jane@x.com",
+    "visitor-1",
+    "tablet-1",
+    "unionid-00",
+    "Ann Lee",
+    "2015-01-0",
+    "Leo",
+)
 
 
 @pytest.fixture
@@ -45,6 +56,7 @@ def eventful() -> Brand:
     brand.allow_reunion(one, another)
     brand.do(WithdrawConsent(one, Purpose.MARKETING, "SMS", "SMS_REPLY"))
     brand.do(SetChannelReachability(one, "OA", True, "FOLLOWED"))
+    everything_told(brand, one)
     case = brand.request_erasure(one)
     brand.waits.append(lambda customer, work: "OPEN_TICKET")
     brand.begin_erasure(case.id)

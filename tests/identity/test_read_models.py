@@ -19,6 +19,7 @@ from chassis.testing import recorded
 from services.identity.domain.customer import CustomerState
 from services.identity.domain.errors import AlreadyUnmerged
 from services.identity.domain.merging import Merge
+from services.identity.read_models.attribute_values import AttributeValuesProjection
 from services.identity.read_models.customer_directory import (
     CustomerDirectoryProjection,
     CustomerRow,
@@ -40,6 +41,7 @@ PROJECTIONS = (
     IdentityStatisticsProjection(),
     MergeHistoryProjection(),
     ErasureCasesProjection(),
+    AttributeValuesProjection(),
 )
 
 

@@ -1,11 +1,17 @@
 """What identity is told by its environment: enough, or a refusal to start that names the variable and not its value."""
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
+from chassis.due_times import Timer
 from chassis.settings import InvalidSettingsError
+from services.identity.application.attribute_commands import EndMinority
+from services.identity.application.attribute_upsert import COMING_OF_AGE
+from services.identity.service import service
 from services.identity.settings import Settings
 
 
@@ -76,3 +82,11 @@ def test_no_secret_shows(environment: dict[str, str]) -> None:
     assert "kkk" not in repr(settings)
     assert "0b0b" not in repr(settings)
     assert "\\x0b" not in repr(settings)
+
+
+def test_birthdays_come_due_in_the_service(environment: dict[str, str]) -> None:
+    made = service(Settings.from_environment(environment))
+
+    node = uuid4()
+    timer = Timer(COMING_OF_AGE, str(node), datetime(2026, 5, 1, tzinfo=UTC))
+    assert made.timers[timer.kind](timer) == EndMinority(node)

@@ -34,6 +34,7 @@ from scrm.tracking.v1.tracking_service_pb2_grpc import TrackingServiceStub, add_
 from services.identity.adapters.grpc_servicer import IdentityServicer
 from services.identity.adapters.key_file import KeyFile
 from services.identity.adapters.key_table import SqlKeyTable
+from services.identity.adapters.unsealing import Unsealer
 from services.identity.application.handlers import handlers as identity_handlers
 from services.identity.application.vault import KeyWrap, Vault
 from services.identity.domain.identifiers import IdentifierReader
@@ -128,7 +129,9 @@ def serve(
             closing.callback(identity_store.close)
             identity_models = ReadModels(identity_tables.reader_dsn)
             closing.callback(identity_models.close)
-            identity = IdentityServicer(identity_bus, identity_models, IdentifierReader(SECRET), clock)
+            identity = IdentityServicer(
+                identity_bus, identity_models, IdentifierReader(SECRET), clock, Unsealer(KeyWrap(ROOT_KEY))
+            )
             identity_port = await closing.enter_async_context(
                 serving("identity", credentials, identity_bus, (add_IdentityServiceServicer_to_server, identity), None)
             )

@@ -8,15 +8,19 @@ import sqlalchemy as sa
 
 from chassis.clock import Clock
 from chassis.commands import CommandBus
-from chassis.context import current
+from chassis.context import current, entered
 from chassis.grpc_server import ServicerContext
 from chassis.paging import Keyset
 from chassis.read_models import ReadModels
 from scrm.identity.v1 import customer_pb2
 from scrm.identity.v1 import identity_service_pb2 as pb
 from scrm.identity.v1.identity_service_pb2_grpc import IdentityServiceServicer
-from services.identity.adapters import wire
+from services.identity.adapters import attribute_wire, wire
+from services.identity.adapters.attribute_reading import opened, rows_of, shown
 from services.identity.adapters.explanation import explained
+from services.identity.adapters.unsealing import Unsealer
+from services.identity.application.attribute_queries import attribute_definitions, get_attributes
+from services.identity.application.attribute_upsert import sealed_as
 from services.identity.application.explaining import Trace, explain
 from services.identity.application.link_commands import LinkIdentifier, UnlinkIdentifier
 from services.identity.application.merge_commands import (
@@ -26,24 +30,31 @@ from services.identity.application.merge_commands import (
     SetNeverMerge,
     UnmergeCustomer,
 )
+from services.identity.application.pii_views import may_see, record_view
+from services.identity.application.published_attributes import definition
 from services.identity.application.queries import get_customer, lookup_customer, preview_merge
 from services.identity.domain.errors import CustomerNotFound
 from services.identity.domain.identifiers import GivenIdentifier, Identifier, IdentifierReader, Reading
+from services.identity.domain.survivorship import Said, resolve_all
 from services.identity.read_models.customer_directory import list_customers, nodes_with
 from services.identity.read_models.identity_statistics import identity_statistics
 from services.identity.read_models.merge_history import MergeRow, merge_history
 
 BY_ID: Final = Keyset(UUID)
+BY_KEY: Final = Keyset(str)
 
 
 class IdentityServicer(IdentityServiceServicer):
     """One method per RPC; refusals are raised, and answered by the steps around."""
 
-    def __init__(self, bus: CommandBus, read_models: ReadModels, reader: IdentifierReader, clock: Clock) -> None:
+    def __init__(
+        self, bus: CommandBus, read_models: ReadModels, reader: IdentifierReader, clock: Clock, unsealer: Unsealer
+    ) -> None:
         self._bus = bus
         self._clock = clock
         self._read_models = read_models
         self._reader = reader
+        self._unsealer = unsealer
 
     async def GetCustomer(self, request: pb.GetCustomerRequest, context: ServicerContext) -> pb.GetCustomerResponse:
         found = await get_customer(self._bus, UUID(request.customer_id))
@@ -177,6 +188,56 @@ class IdentityServicer(IdentityServiceServicer):
             conflicts=found.conflicts,
             unmerges=found.unmerges,
         )
+
+    async def GetAttributes(
+        self, request: pb.GetAttributesRequest, context: ServicerContext
+    ) -> pb.GetAttributesResponse:
+        known = await get_attributes(self._bus, UUID(request.customer_id))
+        unmasked, caller = may_see(request.purpose), current()
+
+        def ask(rows: sa.Connection) -> list[Said]:
+            with entered(caller):
+                return opened(rows, self._unsealer, [row for it in known.of_nodes for row in rows_of(it)])
+
+        resolved = resolve_all(known.definitions, await self._read_models.query(ask))
+        if unmasked:
+            personal = [sealed_as(it.definition.key) for it in resolved if it.definition.pii]
+            await record_view(self._bus, known.customer.id, personal, request.purpose)
+        return pb.GetAttributesResponse(
+            customer_id=str(known.customer.id),
+            attributes=[attribute_wire.attribute(shown(it, unmasked)) for it in resolved],
+            minor=known.minor,
+        )
+
+    async def ListAttributeDefinitions(
+        self, request: pb.ListAttributeDefinitionsRequest, context: ServicerContext
+    ) -> pb.ListAttributeDefinitionsResponse:
+        page = BY_KEY.page(request)
+        after = page.after[0] if page.after else ""
+        found = [it for it in await attribute_definitions(self._bus) if it.key > after][: page.limit]
+        listed, token = BY_KEY.cut(request, found, lambda it: [it.key])
+        return pb.ListAttributeDefinitionsResponse(definitions=[definition(it) for it in listed], next_page_token=token)
+
+    async def DefineAttribute(
+        self, request: pb.DefineAttributeRequest, context: ServicerContext
+    ) -> pb.DefineAttributeResponse:
+        command = attribute_wire.define_command(request)
+        answer: pb.DefineAttributeResponse = await self._bus.execute(command, reply=attribute_wire.defined)
+        return answer
+
+    async def UpsertAttributes(
+        self, request: pb.UpsertAttributesRequest, context: ServicerContext
+    ) -> pb.UpsertAttributesResponse:
+        command = attribute_wire.upsert_command(request)
+        answer: pb.UpsertAttributesResponse = await self._bus.execute(command, reply=attribute_wire.upserted)
+        return answer
+
+    async def BatchUpsertAttributes(
+        self, request: pb.BatchUpsertAttributesRequest, context: ServicerContext
+    ) -> pb.BatchUpsertAttributesResponse:
+        command = attribute_wire.batch_command(request)
+        answer: pb.BatchUpsertAttributesResponse = await self._bus.execute(command, reply=attribute_wire.batch_upserted)
+        return answer
 
     def _trace(self, trace: pb.Trace, field: str) -> Trace:
         if trace.HasField("customer_id"):

@@ -209,10 +209,11 @@ def _dropped(dropped: Iterable[Dropped]) -> list[pb.DroppedIdentifier]:
 
 def given_instant(request: Any, field: str) -> datetime | None:
     """What `field` says, if anything. Raises ValueOutOfRange for an impossible instant."""
-    return _instant(getattr(request, field), field) if request.HasField(field) else None
+    return instant(getattr(request, field), field) if request.HasField(field) else None
 
 
-def _instant(stamp: Timestamp, field: str) -> datetime:
+def instant(stamp: Timestamp, field: str) -> datetime:
+    """What `stamp`, in `field` of a request, says. Raises ValueOutOfRange for an impossible instant."""
     try:
         at = stamp.ToDatetime(UTC)
     except (ValueError, OverflowError):

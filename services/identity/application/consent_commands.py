@@ -5,7 +5,9 @@ from datetime import datetime
 from uuid import UUID
 
 from chassis.commands import UnitOfWork
+from services.identity.application.attribute_commands import purge_channel_values
 from services.identity.application.owners import owner_of, require_past
+from services.identity.application.vault import Vault
 from services.identity.domain.consent import (
     ConsentState,
     Permissions,
@@ -68,11 +70,19 @@ def withdraw_consent(command: WithdrawConsent, work: UnitOfWork) -> Customer:
     return customer
 
 
-def set_channel_reachability(command: SetChannelReachability, work: UnitOfWork) -> Customer:
-    """The customer concerned. Raises CustomerNotFound and FutureTimestamp."""
+def set_channel_reachability(command: SetChannelReachability, work: UnitOfWork, vault: Vault) -> Customer:
+    """The customer concerned; of one who left an official account what it let us know is destroyed.
+
+    Raises CustomerNotFound and FutureTimestamp.
+    """
     customer = owner_of(work, command.node, "customer_id")
     since = require_past(command.since, work, "since_time")
-    _permissions(work, command.node).reach(Reachability(command.channel, command.reachable, command.reason, since))
+    permissions = _permissions(work, command.node)
+    before = permissions.reachability.get(command.channel)
+    permissions.reach(Reachability(command.channel, command.reachable, command.reason, since))
+    now = permissions.reachability[command.channel]
+    if now != before and now.has_left_official_account:
+        purge_channel_values(command.node, since, work, vault)
     return customer
 
 

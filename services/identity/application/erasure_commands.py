@@ -1,6 +1,6 @@
 """What people ask to be forgotten: a case is opened, waits, begins, and ends when every service has said that it is done."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -8,6 +8,7 @@ from uuid import UUID
 
 from chassis.commands import Handlers, UnitOfWork, handler
 from chassis.due_times import Timer
+from services.identity.application.attribute_commands import forget_attributes
 from services.identity.application.owners import canonical, owner_of, release
 from services.identity.application.vault import Vault
 from services.identity.domain.customer import Customer, UnlinkReason
@@ -125,9 +126,15 @@ def record_service_erasure(command: RecordServiceErasure, work: UnitOfWork, vaul
     customer = work.get(Customer, case.customer)
     identifiers = list(customer.identifiers.values())
     release(work, customer, identifiers, UnlinkReason.ERASED, work.now)
+    for forget in _FORGET:
+        forget(case.node_ids, work, vault)
     vault.destroy(work, case.node_ids)
     customer.finish_erasure(case.id, work.now)
     case.complete(len(identifiers), len(case.node_ids), work.now)
+
+
+_FORGET: Final[Sequence[Callable[[Collection[UUID], UnitOfWork, Vault], None]]] = (forget_attributes,)
+"""What parts of identity do about erased nodes, beside what the data keys of these nodes hold."""
 
 
 def erasure_handlers(rules: ErasureRules, vault: Vault) -> Handlers:

@@ -1,6 +1,7 @@
 """Every command of identity with its handler."""
 
 from chassis.commands import Handlers, handler
+from services.identity.application.attribute_commands import attribute_handlers
 from services.identity.application.commands import resolve_handlers
 from services.identity.application.consent_commands import (
     RecordConsent,
@@ -28,6 +29,7 @@ from services.identity.application.merge_commands import (
     set_never_merge,
     unmerge_customer,
 )
+from services.identity.application.pii_views import PII_HANDLERS
 from services.identity.application.vault import Vault
 
 
@@ -37,7 +39,9 @@ def handlers(vault: Vault, erasure: ErasureRules | None = None) -> Handlers:
         *resolve_handlers(vault),
         *_link_handlers(vault),
         *_merge_handlers(vault),
-        *_CONSENT,
+        *_consent_handlers(vault),
+        *attribute_handlers(vault),
+        *PII_HANDLERS,
         *erasure_handlers(erasure or ErasureRules(), vault),
     ]
 
@@ -62,8 +66,13 @@ def _merge_handlers(vault: Vault) -> Handlers:
     ]
 
 
-_CONSENT: Handlers = [
-    handler(RecordConsent, record_consent, loads=lambda command: (command.node,)),
-    handler(WithdrawConsent, withdraw_consent, loads=lambda command: (command.node,)),
-    handler(SetChannelReachability, set_channel_reachability, loads=lambda command: (command.node,)),
-]
+def _consent_handlers(vault: Vault) -> Handlers:
+    return [
+        handler(RecordConsent, record_consent, loads=lambda command: (command.node,)),
+        handler(WithdrawConsent, withdraw_consent, loads=lambda command: (command.node,)),
+        handler(
+            SetChannelReachability,
+            lambda command, work: set_channel_reachability(command, work, vault),
+            loads=lambda command: (command.node,),
+        ),
+    ]

@@ -12,6 +12,7 @@ from chassis.log import Recorded
 from scrm.identity.v1 import consent_pb2, customer_pb2
 from scrm.identity.v1 import events_pb2 as pb
 from services.identity.application import published_erasure as erasure
+from services.identity.application.published_attributes import PRIVATE_ATTRIBUTES, attribute_key, of_attributes
 from services.identity.domain.claim import IdentifierClaim
 from services.identity.domain.consent import Permissions, Reachability, Statement
 from services.identity.domain.customer import Customer, CustomerState
@@ -33,6 +34,7 @@ PRIVATE: Final = frozenset[type](
         Permissions.Opened,
         Merge.Undone,
         *erasure.PRIVATE,
+        *PRIVATE_ATTRIBUTES,
     }
 )
 """Domain events that nobody else is ever told of: the customer's side of the same change is, or it concerns identity alone."""
@@ -40,7 +42,13 @@ PRIVATE: Final = frozenset[type](
 
 def publish(recorded: Recorded) -> Sequence[Message] | None:
     """The messages for an event; None for a private one."""
-    return _of_customer(recorded) or _of_claim(recorded) or _of_permissions(recorded) or erasure.of_erasure(recorded)
+    return (
+        _of_customer(recorded)
+        or _of_claim(recorded)
+        or _of_permissions(recorded)
+        or of_attributes(recorded)
+        or erasure.of_erasure(recorded)
+    )
 
 
 def _of_customer(recorded: Recorded) -> Sequence[Message] | None:
@@ -123,7 +131,7 @@ def partition_key(recorded: Recorded) -> UUID:
             | ErasureCase.Closed(customer=customer)
         ):
             return customer
-    return recorded.event.originator_id
+    return attribute_key(recorded) or recorded.event.originator_id
 
 
 def _created(event: Customer.Registered) -> Iterator[Message]:

@@ -15,8 +15,9 @@ from uuid import UUID
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from chassis.commands import UnitOfWork
+from chassis.errors import VersionConflict
 from services.identity.domain.errors import CustomerErased
-from services.identity.domain.sealing import KEY_BYTES, DataKey, Place, Sealed
+from services.identity.domain.sealing import KEY_BYTES, DataKey, Place, Sealed, SealedValue
 
 INSERT_KEYS: Final[LiteralString] = (
     "INSERT INTO data_keys (tenant, node, wrapped_by, wrapped, made_at)"
@@ -118,14 +119,24 @@ class Vault:
         tenant, (old, new) = work.context.tenant, nodes
         return self.seal(work, new, field, self._key(work, old).open(sealed, Place(tenant, old, field)))
 
+    def open(self, work: UnitOfWork, value: SealedValue) -> str:
+        """What was sealed. Raises CustomerErased, and SealBroken."""
+        return self._key(work, value.node).open(value.sealed, Place(work.context.tenant, value.node, value.field))
+
     def prepare(self, work: UnitOfWork, nodes: Collection[UUID]) -> None:
-        """Bring the keys of `nodes` to hand, in one query."""
+        """Bring the keys of `nodes` to hand, in one query; whoever needs a destroyed one learns of it then."""
         missing = [it for it in nodes if self._at_hand(work, it) is None]
         if missing:
-            self._take(work, self._tables(work).read(missing))
+            found = self._tables(work).read(missing)
+            self._take(work, {node: it for node, it in found.items() if it.wrapped is not None})
 
     def destroy(self, work: UnitOfWork, nodes: Collection[UUID]) -> None:
-        """Nothing that was sealed for these nodes can be read again, nor anything be sealed."""
+        """Nothing that was sealed for these nodes can be read again, nor anything be sealed.
+
+        Raises VersionConflict where another command of the same commit is making a key: it is there to be destroyed afterwards.
+        """
+        if any(work.inserted(INSERT_KEYS, (work.context.tenant, node)) for node in nodes):
+            raise VersionConflict
         self._tables(work).destroy(nodes, work.now)
         for node in nodes:
             self._known.pop((work.context.tenant, node), None)

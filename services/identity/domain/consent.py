@@ -35,6 +35,9 @@ class ConsentState(StrEnum):
 STRICTNESS: Final = (ConsentState.GRANTED, ConsentState.DENIED, ConsentState.WITHDRAWN)
 """Of two nodes of one customer the later state here decides."""
 
+OFFICIAL_ACCOUNT: Final = frozenset({"OA", "WECHAT_OA"})
+UNFOLLOWED: Final = "UNFOLLOWED"
+
 Subject = tuple[Purpose, str]
 """A purpose and a channel; an empty channel stands for all."""
 
@@ -67,6 +70,11 @@ class Reachability:
     reachable: bool
     reason: str
     since: datetime
+
+    @property
+    def has_left_official_account(self) -> bool:
+        """Whether the person unfollowed a WeChat official account, whose data must be deleted then."""
+        return not self.reachable and self.channel in OFFICIAL_ACCOUNT and self.reason == UNFOLLOWED
 
 
 class Permissions(Aggregate):

@@ -75,6 +75,30 @@ class AlreadyUnmerged(FailedPrecondition):
     """The merge was taken back before."""
 
 
+class UnknownAttribute(InvalidArgument):
+    """There is no attribute of this key."""
+
+
+class TypeMismatch(InvalidArgument):
+    """The value is not of the type of its attribute."""
+
+
+class BirthdateChangeLimit(FailedPrecondition):
+    """The customer changed the birthdate less than 365 days ago."""
+
+
+class AttributeKeyTaken(AlreadyExists):
+    """There is another attribute of this key."""
+
+
+class AttributeLimit(FailedPrecondition):
+    """The tenant has as many attributes as anybody may have."""
+
+
+class ConsentMissing(FailedPrecondition):
+    """The customer did not consent to what this needs."""
+
+
 class VerificationRequired(FailedPrecondition):
     """Nobody has verified that the request comes from the person concerned."""
 
