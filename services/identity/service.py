@@ -53,7 +53,7 @@ def service(settings: Settings) -> Service:
         handlers=handlers(Vault(wrap, SqlKeyTable), ErasureRules(settings.grace_of)),
         servicers=lambda kit: [
             (add_IdentityServiceServicer_to_server, servicer(kit)),
-            (add_PrivacyServiceServicer_to_server, PrivacyServicer(kit.bus, kit.read_models)),
+            (add_PrivacyServiceServicer_to_server, PrivacyServicer(kit.bus, kit.read_models, Unsealer(wrap))),
         ],
         publish=publish,
         partition_key=partition_key,

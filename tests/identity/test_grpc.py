@@ -1,6 +1,7 @@
 """Identity as its callers meet it: over gRPC, on PostgreSQL, with tokens."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -30,6 +31,7 @@ from scrm.identity.v1.identity_service_pb2_grpc import (
     add_IdentityServiceServicer_to_server,
 )
 from scrm.identity.v1.privacy_service_pb2_grpc import PrivacyServiceStub, add_PrivacyServiceServicer_to_server
+from services.identity.adapters.customer_export import SECTIONS
 from services.identity.adapters.grpc_servicer import IdentityServicer
 from services.identity.adapters.key_table import SqlKeyTable
 from services.identity.adapters.privacy_servicer import PrivacyServicer
@@ -100,7 +102,7 @@ def serve(database: DatabaseFactory, credentials: Credentials, loop: asyncio.Abs
             Gate("identity", verifier, Metrics(), Tracing(), wait_for=read_models.wait_for),
             [
                 (add_IdentityServiceServicer_to_server, servicer),
-                (add_PrivacyServiceServicer_to_server, PrivacyServicer(bus, read_models)),
+                (add_PrivacyServiceServicer_to_server, PrivacyServicer(bus, read_models, Unsealer(KeyWrap(ROOT_KEY)))),
             ],
         )
         bus.start()
@@ -488,5 +490,45 @@ def test_an_erasure_case_is_requested_listed_and_cancelled(serve: Serve) -> None
         assert [(it.case_id, it.state) for it in listed.cases] == [(case.case_id, erasure_pb2.ERASURE_STATE_REJECTED)]
         none = privacy.ListErasureCasesRequest(state=erasure_pb2.ERASURE_STATE_ERASED)
         assert not (await caller.call("ListErasureCases", none)).cases
+
+    serve(check)
+
+
+def test_a_customer_gets_all_that_is_known_and_that_it_was_read_is_recorded(serve: Serve) -> None:
+    async def check(caller: Caller) -> None:
+        made = await caller.call("ResolveIdentity", resolve(phone(1), identifier("email", "ann@x.com")))
+        other = await caller.call("ResolveIdentity", resolve(phone(2)))
+        await caller.call("MergeCustomers", merging(made.customer_id, other.customer_id))
+        await caller.call(
+            "RecordConsent",
+            privacy.RecordConsentRequest(
+                request_id=str(uuid4()),
+                customer_id=other.customer_id,
+                purpose=consent_pb2.CONSENT_PURPOSE_MARKETING,
+                channel="SMS",
+                state=consent_pb2.CONSENT_STATE_GRANTED,
+                policy_version="v7",
+                source="REGISTRATION_FORM",
+            ),
+        )
+        asked = privacy.ExportCustomerRequest(customer_id=other.customer_id, purpose="ACCESS_REQUEST")
+        assert (await caller.refused("ExportCustomer", asked)).reason == "MISSING_SCOPE"
+        told: dict[str, list[Any]] = {}
+        pages = 0
+        while True:
+            page = await caller.call(
+                "ExportCustomer", asked, scopes=(*SCOPES, "identity.pii"), scrm_position=caller.position
+            )
+            pages += 1
+            for record in map(json.loads, page.lines):
+                told.setdefault(record.pop("section"), []).append(record)
+            if not page.next_page_token:
+                break
+            asked.page_token = page.next_page_token
+        assert pages == len(SECTIONS)
+        assert {it["value"] for it in told["identifiers"]} == {"+8613800000001", "+8613800000002", "ann@x.com"}
+        assert told["customer"][0]["node_ids"] == [made.customer_id, other.customer_id]
+        assert [(it["node_id"], it["policy_version"]) for it in told["consents"]] == [(other.customer_id, "v7")]
+        assert [it["loser_id"] for it in told["merges"]] == [other.customer_id]
 
     serve(check)
