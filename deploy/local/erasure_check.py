@@ -17,13 +17,17 @@ from scrm.identity.v1.erasure_pb2 import ErasureCertificate
 
 LOGS: Final = frozenset({"stored_events", "inbox", "receipts"})
 MARKS: Final[Mapping[str, frozenset[str]]] = {
-    "identity": frozenset({"customers", "customer_nodes", "merges", "erasure_cases", "data_keys"}),
+    "identity": frozenset(
+        {"customers", "customer_nodes", "merges", "erasure_cases", "data_keys"}
+        | {"work_orders", "contact_entries", "leads", "sent_messages"}
+    ),
     "tracking": frozenset({"erased_nodes"}),
     "tagging": frozenset({"nodes"}),
     "membership": frozenset(),
     "campaigns": frozenset({"erased_nodes", "erased_units"}),
 }
-"""Tables whose rows say of a node that it is erased, or was, by service."""
+"""Tables whose rows say of a node that it is erased, or what was once done for it without a word that could still be read, by
+service."""
 
 _TABLES: Final = (
     "SELECT table_schema, table_name FROM information_schema.tables"

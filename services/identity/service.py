@@ -9,30 +9,39 @@ from uuid import UUID
 import structlog
 
 from chassis.consumer import Subscription
-from chassis.due_times import Timer
 from chassis.event_store import PostgresEventStore
 from chassis.kit import Kit
 from chassis.service import Service
 from chassis.settings import InvalidSettingsError
+from scrm.identity.v1.engagement_service_pb2_grpc import add_EngagementServiceServicer_to_server
 from scrm.identity.v1.identity_service_pb2_grpc import add_IdentityServiceServicer_to_server
 from scrm.identity.v1.privacy_service_pb2_grpc import add_PrivacyServiceServicer_to_server
+from services.identity.adapters.awaited_orders import SqlAwaitedOrders
+from services.identity.adapters.engagement_servicer import EngagementServicer
 from services.identity.adapters.grpc_servicer import IdentityServicer
 from services.identity.adapters.key_table import SqlKeyTable, rewrap
+from services.identity.adapters.open_business import open_urgent_work_order
 from services.identity.adapters.privacy_servicer import PrivacyServicer
 from services.identity.adapters.unsealing import Unsealer
-from services.identity.application import policies
+from services.identity.application import contact_policies, lead_policies, policies
 from services.identity.application.attribute_commands import EndMinority
 from services.identity.application.attribute_upsert import COMING_OF_AGE
 from services.identity.application.erasure_commands import ERASURE_DUE, BeginErasure, ErasureRules
 from services.identity.application.handlers import handlers
 from services.identity.application.published_events import PRIVATE, partition_key, publish
 from services.identity.application.vault import KeyWrap, Vault
+from services.identity.application.work_order_commands import SLA_TIMER, BreachWorkOrderSla
 from services.identity.domain.identifiers import IdentifierReader
 from services.identity.read_models.attribute_values import AttributeValuesProjection
+from services.identity.read_models.contact_history import ContactHistoryProjection
 from services.identity.read_models.customer_directory import CustomerDirectoryProjection
 from services.identity.read_models.erasure_cases import ErasureCasesProjection
 from services.identity.read_models.identity_statistics import IdentityStatisticsProjection
+from services.identity.read_models.issue_board import IssueBoardProjection
+from services.identity.read_models.leads import LeadsProjection
 from services.identity.read_models.merge_history import MergeHistoryProjection
+from services.identity.read_models.sent_messages import SentMessagesProjection
+from services.identity.read_models.work_order_queue import WorkOrderQueueProjection
 from services.identity.settings import Settings
 
 _log = structlog.get_logger(__name__)
@@ -50,10 +59,14 @@ def service(settings: Settings) -> Service:
     return Service(
         name="identity",
         settings=settings.chassis,
-        handlers=handlers(Vault(wrap, SqlKeyTable), ErasureRules(settings.grace_of)),
+        handlers=handlers(Vault(wrap, SqlKeyTable), ErasureRules(settings.grace_of, [open_urgent_work_order])),
         servicers=lambda kit: [
             (add_IdentityServiceServicer_to_server, servicer(kit)),
             (add_PrivacyServiceServicer_to_server, PrivacyServicer(kit.bus, kit.read_models, Unsealer(wrap))),
+            (
+                add_EngagementServiceServicer_to_server,
+                EngagementServicer(kit.bus, kit.read_models, Unsealer(wrap)),
+            ),
         ],
         publish=publish,
         partition_key=partition_key,
@@ -64,20 +77,37 @@ def service(settings: Settings) -> Service:
             MergeHistoryProjection(),
             AttributeValuesProjection(),
             ErasureCasesProjection(),
+            WorkOrderQueueProjection(),
+            ContactHistoryProjection(),
+            SentMessagesProjection(),
+            LeadsProjection(),
+            IssueBoardProjection(),
         ],
         subscriptions=lambda kit: [
             Subscription(
+                "identity",
+                ["tracking"],
+                lambda batch, work: lead_policies.absorb(batch, work, SqlAwaitedOrders(work)),
+                events=lead_policies.EVENTS,
+            ),
+            Subscription(
+                "identity_contacts",
+                ["campaigns"],
+                contact_policies.keep_deliveries,
+                keep=True,
+                events=contact_policies.EVENTS,
+            ),
+            Subscription(
                 "identity_erasures", policies.STREAMS, policies.record_that_a_service_is_done, events=policies.EVENTS
-            )
+            ),
         ],
-        timers={COMING_OF_AGE: lambda timer: EndMinority(UUID(timer.key)), ERASURE_DUE: begin_erasure},
+        timers={
+            COMING_OF_AGE: lambda timer: EndMinority(UUID(timer.key)),
+            SLA_TIMER: lambda timer: BreachWorkOrderSla(UUID(timer.key)),
+            ERASURE_DUE: lambda timer: BeginErasure(UUID(timer.key)),
+        },
         one_shots={"rewrap": partial(rewrap_keys, wrap)},
     )
-
-
-def begin_erasure(timer: Timer) -> BeginErasure:
-    """What to do when the time of a case has come."""
-    return BeginErasure(UUID(timer.key))
 
 
 async def rewrap_keys(wrap: KeyWrap, service: Service, arguments: Sequence[str]) -> None:

@@ -17,6 +17,7 @@ from services.identity.domain import errors
 from services.identity.domain.consent import Purpose
 from services.identity.domain.customer import Customer
 from tests.identity.brand import Brand
+from tests.identity.engagements import engage
 from tests.identity.people import everything_told
 
 SECRETS = (
@@ -57,6 +58,7 @@ def eventful() -> Brand:
     brand.do(WithdrawConsent(one, Purpose.MARKETING, "SMS", "SMS_REPLY"))
     brand.do(SetChannelReachability(one, "OA", True, "FOLLOWED"))
     everything_told(brand, one)
+    engage(brand, one, words="13800000001 jane@x.com")
     case = brand.request_erasure(one)
     brand.waits.append(lambda customer, work: "OPEN_TICKET")
     brand.begin_erasure(case.id)

@@ -13,7 +13,7 @@ import pytest
 from chassis.event_store import PostgresEventStore
 from chassis.log import Recorded
 from chassis.migrations import migrate_now
-from chassis.projection import Projector
+from chassis.projection import Projection, Projector
 from chassis.read_models import ReadModels
 from chassis.testing import recorded
 from services.identity.domain.customer import CustomerState
@@ -48,6 +48,8 @@ PROJECTIONS = (
 class Reading:
     """A brand on PostgreSQL with its read models."""
 
+    projections: Sequence[Projection] = PROJECTIONS
+
     def __init__(
         self, brand: Brand, store: PostgresEventStore, reader_dsn: str, loop: asyncio.AbstractEventLoop
     ) -> None:
@@ -57,7 +59,7 @@ class Reading:
         self.loop = loop
 
     def projector(self, batch_limit: int = 1000) -> Projector:
-        return Projector(PROJECTIONS, self.store.engine, self.store, batch_limit=batch_limit)
+        return Projector(self.projections, self.store.engine, self.store, batch_limit=batch_limit)
 
     def follow(self, batch_limit: int = 1000) -> None:
         """Let the projections follow the log until they have reached its end."""
@@ -72,13 +74,13 @@ class Reading:
 
     def rebuild(self) -> None:
         async def run() -> None:
-            for it in PROJECTIONS:
+            for it in self.projections:
                 await self.projector().rebuild(it.name)
 
         self.loop.run_until_complete(run())
 
     def hashes(self) -> list[str]:
-        return [self.projector().canonical_hash(it.name) for it in PROJECTIONS]
+        return [self.projector().canonical_hash(it.name) for it in self.projections]
 
     def statistics(self, tenant: str = "acme") -> IdentityStatistics:
         return self.read_models.query_now(identity_statistics, tenant)

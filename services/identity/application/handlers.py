@@ -1,6 +1,7 @@
 """Every command of identity with its handler."""
 
 from chassis.commands import Handlers, handler
+from services.identity.application import engagement_commands
 from services.identity.application.attribute_commands import attribute_handlers
 from services.identity.application.commands import resolve_handlers
 from services.identity.application.consent_commands import (
@@ -43,6 +44,7 @@ def handlers(vault: Vault, erasure: ErasureRules | None = None) -> Handlers:
         *attribute_handlers(vault),
         *PII_HANDLERS,
         *erasure_handlers(erasure or ErasureRules(), vault),
+        *engagement_commands.handlers(vault),
     ]
 
 

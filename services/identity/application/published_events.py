@@ -11,6 +11,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from chassis.log import Recorded
 from scrm.identity.v1 import consent_pb2, customer_pb2
 from scrm.identity.v1 import events_pb2 as pb
+from services.identity.application import published_engagement
 from services.identity.application import published_erasure as erasure
 from services.identity.application.published_attributes import PRIVATE_ATTRIBUTES, attribute_key, of_attributes
 from services.identity.domain.claim import IdentifierClaim
@@ -36,6 +37,7 @@ PRIVATE: Final = frozenset[type](
         *erasure.PRIVATE,
         *PRIVATE_ATTRIBUTES,
     }
+    | published_engagement.PRIVATE
 )
 """Domain events that nobody else is ever told of: the customer's side of the same change is, or it concerns identity alone."""
 
@@ -48,6 +50,7 @@ def publish(recorded: Recorded) -> Sequence[Message] | None:
         or _of_permissions(recorded)
         or of_attributes(recorded)
         or erasure.of_erasure(recorded)
+        or published_engagement.of_engagement(recorded)
     )
 
 
@@ -131,7 +134,7 @@ def partition_key(recorded: Recorded) -> UUID:
             | ErasureCase.Closed(customer=customer)
         ):
             return customer
-    return attribute_key(recorded) or recorded.event.originator_id
+    return attribute_key(recorded) or published_engagement.node_concerned(recorded) or recorded.event.originator_id
 
 
 def _created(event: Customer.Registered) -> Iterator[Message]:

@@ -75,6 +75,42 @@ class AlreadyUnmerged(FailedPrecondition):
     """The merge was taken back before."""
 
 
+class IllegalTransition(FailedPrecondition):
+    """It cannot go there from where it is."""
+
+
+class NotResolved(FailedPrecondition):
+    """A work order is rated once it is resolved."""
+
+
+class WorkOrderNotFound(NotFound):
+    """There is no such work order."""
+
+
+class WorkOrderMirrored(FailedPrecondition):
+    """Another system keeps the work order; it changes there."""
+
+
+class FollowUpNotFound(NotFound):
+    """The customer has no such follow-up."""
+
+
+class FollowUpSuperseded(FailedPrecondition):
+    """The follow-up was corrected before."""
+
+
+class LeadNotFound(NotFound):
+    """There is no such lead."""
+
+
+class LeadOpen(AlreadyExists):
+    """The customer has an open lead of the category."""
+
+
+class LeadClosed(FailedPrecondition):
+    """The lead was won or lost."""
+
+
 class UnknownAttribute(InvalidArgument):
     """There is no attribute of this key."""
 
