@@ -7,7 +7,9 @@ from uuid import UUID, uuid4
 import pytest
 import sqlalchemy as sa
 
+from services.identity.adapters.open_business import open_urgent_work_order
 from services.identity.application.consent_commands import RecordConsent
+from services.identity.application.work_order_commands import About, CreateWorkOrder, TransitionWorkOrder
 from services.identity.domain.consent import ConsentState, Purpose
 from services.identity.domain.customer import Customer, CustomerState, UnlinkReason
 from services.identity.domain.erasure import LONGEST_DELAY, SERVICES, CaseState, ErasureCase
@@ -20,6 +22,7 @@ from services.identity.domain.errors import (
     VerificationRequired,
 )
 from services.identity.domain.resolution import Outcome
+from services.identity.domain.work_order import Priority, WorkOrderState
 from services.identity.read_models.attribute_values import minors_among, values_of
 from tests.identity.brand import GRACE, Brand, anonymous, device, email, phone, refused, unionid
 from tests.identity.people import WECHAT, kept, says, told
@@ -230,3 +233,19 @@ def test_the_read_model_of_attributes_forgets_the_nodes(reading: Reading) -> Non
     hashes = reading.hashes()
     reading.rebuild()
     assert reading.hashes() == hashes
+
+
+def test_an_open_work_order_of_the_highest_priority_is_waited_for(reading: Reading) -> None:  # noqa: F811
+    brand = reading.brand
+    one, other = (brand.resolve(phone(it)).customer_id for it in range(2))
+    brand.merge(one, other)
+    brand.waits.append(open_urgent_work_order)
+    urgent = brand.do(CreateWorkOrder(About(other, "COMPLAINT", Priority.P1, (), "", ""))).id
+    brand.do(CreateWorkOrder(About(other, "COMPLAINT", Priority.P2, (), "", "")))
+    reading.follow()
+    case = brand.request_erasure(one)
+    assert brand.begin_erasure(case.id).postponed_for == "OPEN_WORK_ORDER"
+    for state in (WorkOrderState.ASSIGNED, WorkOrderState.IN_PROGRESS, WorkOrderState.RESOLVED):
+        brand.do(TransitionWorkOrder(urgent, state, uuid4(), ""))
+    reading.follow()
+    assert brand.begin_erasure(case.id).state is CaseState.ERASING

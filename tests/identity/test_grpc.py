@@ -39,10 +39,13 @@ from services.identity.adapters.unsealing import Unsealer
 from services.identity.application.handlers import handlers
 from services.identity.application.vault import KeyWrap, Vault
 from services.identity.domain.identifiers import IdentifierReader
+from services.identity.read_models.contact_history import ContactHistoryProjection
 from services.identity.read_models.customer_directory import CustomerDirectoryProjection
 from services.identity.read_models.erasure_cases import ErasureCasesProjection
 from services.identity.read_models.identity_statistics import IdentityStatisticsProjection
+from services.identity.read_models.leads import LeadsProjection
 from services.identity.read_models.merge_history import MergeHistoryProjection
+from services.identity.read_models.sent_messages import SentMessagesProjection
 from tests.conftest import DatabaseFactory
 from tests.identity.brand import MIGRATIONS, NOON, ROOT_KEY, SECRET
 
@@ -94,6 +97,9 @@ def serve(database: DatabaseFactory, credentials: Credentials, loop: asyncio.Abs
             IdentityStatisticsProjection(),
             MergeHistoryProjection(),
             ErasureCasesProjection(),
+            ContactHistoryProjection(),
+            SentMessagesProjection(),
+            LeadsProjection(),
         )
         projecting = asyncio.create_task(Projector(projections, store.engine, store).run())
         verifier = Verifier(await KeySet.opened(str(credentials.jwks)), "scrm-local")

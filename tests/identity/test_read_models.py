@@ -33,6 +33,7 @@ from services.identity.read_models.identity_statistics import (
     identity_statistics,
 )
 from services.identity.read_models.merge_history import MergeHistoryProjection, MergeRow, merge_history
+from services.identity.read_models.work_order_queue import WorkOrderQueueProjection
 from tests.conftest import DatabaseFactory
 from tests.identity.brand import MIGRATIONS, Brand, phone
 
@@ -41,6 +42,7 @@ PROJECTIONS = (
     IdentityStatisticsProjection(),
     MergeHistoryProjection(),
     ErasureCasesProjection(),
+    WorkOrderQueueProjection(),
     AttributeValuesProjection(),
 )
 

@@ -13,14 +13,18 @@ from uuid import UUID
 import sqlalchemy as sa
 
 from services.identity.adapters.attribute_reading import opened, rows_of
+from services.identity.adapters.engagement_wire import words_of_entry
 from services.identity.adapters.unsealing import Unsealer
 from services.identity.domain.attribute_values import AttributeValues
 from services.identity.domain.consent import Permissions
 from services.identity.domain.customer import Customer
 from services.identity.domain.sealing import SealedValue
+from services.identity.read_models.contact_history import contact_history
+from services.identity.read_models.leads import LeadFilter, list_leads
 from services.identity.read_models.merge_history import merge_history
 
 MOST_MERGES: Final = 10_000
+MOST_ENTRIES: Final = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +127,36 @@ def _merges(of: Dossier) -> Iterator[Record]:
         }
 
 
+def _history(of: Dossier) -> Iterator[Record]:
+    """Follow-ups, contacts, work orders and messages, the newest first, with the words that were said."""
+    found = contact_history(of.rows, list(of.customer.nodes), (), None, MOST_ENTRIES)
+    sealed = [(it.entry, words) for it in found for words in words_of_entry(it)]
+    texts = of.unsealer.open(of.rows, [words for _, words in sealed])
+    said = {entry: text for (entry, _), text in zip(sealed, texts, strict=True)}
+    for it in found:
+        yield {
+            "node_id": it.node,
+            "kind": it.kind,
+            "code": it.code,
+            "direction": it.direction,
+            "result": it.result,
+            "topics": list(it.topics),
+            "words": said.get(it.entry),
+            "occur_time": it.occurred_at,
+        }
+
+
+def _leads(of: Dossier) -> Iterator[Record]:
+    for it in list_leads(of.rows, LeadFilter(nodes=list(of.customer.nodes)), None, MOST_ENTRIES):
+        yield {
+            "node_id": it.node,
+            "category": it.category,
+            "score": it.score,
+            "state": it.state,
+            "open_time": it.opened_at,
+        }
+
+
 SECTIONS: Final[Mapping[str, Callable[[Dossier], Iterator[Record]]]] = {
     "customer": _customer,
     "identifiers": _identifiers,
@@ -130,6 +164,8 @@ SECTIONS: Final[Mapping[str, Callable[[Dossier], Iterator[Record]]]] = {
     "consents": _consents,
     "channels": _channels,
     "merges": _merges,
+    "history": _history,
+    "leads": _leads,
 }
 """What is told, in this order."""
 
