@@ -139,6 +139,7 @@ def print_addresses(ports: Ports) -> None:
     table = Table("what", "where", box=None)
     table.add_row("gateway: gRPC, gRPC-Web, REST", f"http://127.0.0.1:{ports.gateway}")
     table.add_row("the REST calls, to read and to try", f"http://127.0.0.1:{ports.gateway}/docs/")
+    table.add_row("edge: Segment and RudderStack SDKs", f"http://127.0.0.1:{ports.edge}")
     for name in SERVICES:
         table.add_row(
             f"{name}: gRPC, metrics", f"127.0.0.1:{ports.grpc[name]}, http://127.0.0.1:{ports.metrics[name]}/metrics"

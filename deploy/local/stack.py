@@ -32,6 +32,7 @@ class Ports:
     nats_monitor: int
     gateway: int
     gateway_admin: int
+    edge: int
     grpc: Mapping[str, int]
     metrics: Mapping[str, int]
 
@@ -44,6 +45,7 @@ class Ports:
             nats_monitor=18222,
             gateway=8080,
             gateway_admin=9901,
+            edge=8081,
             grpc={name: 7101 + i for i, name in enumerate(SERVICES)},
             metrics={name: 9461 + i for i, name in enumerate(SERVICES)},
         )
@@ -57,6 +59,7 @@ class Ports:
             nats_monitor=free_port(),
             gateway=free_port(),
             gateway_admin=free_port(),
+            edge=free_port(),
             grpc={name: free_port() for name in SERVICES},
             metrics={name: free_port() for name in SERVICES},
         )
@@ -202,6 +205,7 @@ class LocalStack:
             "SCRM_NATS_MONITOR_URL": self.nats.monitor_url,
             "SCRM_GRPC_PORT": str(self.ports.grpc[name]),
             "SCRM_METRICS_PORT": str(self.ports.metrics[name]),
+            "SCRM_EDGE_PORT": str(self.ports.edge),
             "SCRM_JWKS": str(self.credentials.jwks),
             "SCRM_REFLECTION": "1",
             "SCRM_RECEIPT_KEY": self.credentials.secret("receipt_key"),

@@ -20,6 +20,8 @@ from services.identity.adapters.awaited_orders import SqlAwaitedOrders
 from services.identity.adapters.engagement_servicer import EngagementServicer
 from services.identity.adapters.grpc_servicer import IdentityServicer
 from services.identity.adapters.key_table import SqlKeyTable, rewrap
+from services.identity.adapters.matcher import Matcher
+from services.identity.adapters.matching_servicer import MatchingParts
 from services.identity.adapters.open_business import open_urgent_work_order
 from services.identity.adapters.privacy_servicer import PrivacyServicer
 from services.identity.adapters.unsealing import Unsealer
@@ -35,12 +37,14 @@ from services.identity.domain.identifiers import IdentifierReader
 from services.identity.read_models.attribute_values import AttributeValuesProjection
 from services.identity.read_models.contact_history import ContactHistoryProjection
 from services.identity.read_models.customer_directory import CustomerDirectoryProjection
+from services.identity.read_models.device_use import DeviceUseProjection
 from services.identity.read_models.erasure_cases import ErasureCasesProjection
 from services.identity.read_models.identity_statistics import IdentityStatisticsProjection
 from services.identity.read_models.issue_board import IssueBoardProjection
 from services.identity.read_models.leads import LeadsProjection
 from services.identity.read_models.merge_history import MergeHistoryProjection
 from services.identity.read_models.sent_messages import SentMessagesProjection
+from services.identity.read_models.steward_queue import StewardQueueProjection
 from services.identity.read_models.work_order_queue import WorkOrderQueueProjection
 from services.identity.settings import Settings
 
@@ -51,10 +55,17 @@ def service(settings: Settings) -> Service:
     """Identity with `settings`."""
     reader = IdentifierReader(settings.hash_key, region=settings.region, regions=settings.regions)
 
-    def servicer(kit: Kit) -> IdentityServicer:
-        return IdentityServicer(kit.bus, kit.read_models, reader, kit.clock, Unsealer(wrap))
-
     wrap = KeyWrap(settings.keys)
+
+    def matching(kit: Kit) -> MatchingParts:
+        return MatchingParts.on(kit.store, kit.read_models, wrap, settings.hash_key)
+
+    def servicer(kit: Kit) -> IdentityServicer:
+        return IdentityServicer(kit.bus, kit.read_models, reader, kit.clock, matching(kit))
+
+    def matcher(kit: Kit) -> Matcher:
+        poll = kit.settings.poll_seconds
+        return Matcher(matching(kit).matching, kit.bus, kit.read_models, kit.engine, poll=poll, pulse=kit.pulse)
 
     return Service(
         name="identity",
@@ -82,6 +93,8 @@ def service(settings: Settings) -> Service:
             SentMessagesProjection(),
             LeadsProjection(),
             IssueBoardProjection(),
+            StewardQueueProjection(),
+            DeviceUseProjection(),
         ],
         subscriptions=lambda kit: [
             Subscription(
@@ -106,6 +119,7 @@ def service(settings: Settings) -> Service:
             SLA_TIMER: lambda timer: BreachWorkOrderSla(UUID(timer.key)),
             ERASURE_DUE: lambda timer: BeginErasure(UUID(timer.key)),
         },
+        loops={"match": matcher},
         one_shots={"rewrap": partial(rewrap_keys, wrap)},
     )
 

@@ -12,9 +12,9 @@ from tests.contracts import contracts
 
 READS = ("Get", "List", "Search", "BatchGet", "Lookup", "Count", "Estimate", "Explain", "Preview")
 
-SPECIAL = {"identity.merge", "identity.configure", "identity.erase"}
+SPECIAL = {"identity.merge", "identity.configure", "identity.erase", "tracking.configure"}
 """Changes that only some of those may make who may write: saying who is one person is a data steward's, what a brand wants to
-know of people its administrator's, and erasing has an office of its own."""
+know of people and who may report it its administrator's, and erasing has an office of its own."""
 
 UNMASKED = {"identity.pii"}
 """Reads of what is personal."""

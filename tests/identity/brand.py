@@ -199,6 +199,10 @@ class Brand:
         messages = [message for it in self.recorded(after) for message in publish(it) or ()]
         return [it for it in messages if it.DESCRIPTOR.name == name]
 
+    def loaded(self, kind: type[A], id: UUID) -> A | None:
+        """The aggregate as stored."""
+        return self._load(kind, id)
+
     def _claim_id(self, namespace: str, value: str) -> UUID:
         identifier = self.reader.read_one(self.tenant, GivenIdentifier(namespace, value))
         assert identifier is not None

@@ -34,21 +34,21 @@ from scrm.identity.v1.privacy_service_pb2_grpc import PrivacyServiceStub, add_Pr
 from services.identity.adapters.customer_export import SECTIONS
 from services.identity.adapters.grpc_servicer import IdentityServicer
 from services.identity.adapters.key_table import SqlKeyTable
+from services.identity.adapters.matcher import Matcher
+from services.identity.adapters.matching_servicer import MatchingParts
 from services.identity.adapters.privacy_servicer import PrivacyServicer
 from services.identity.adapters.unsealing import Unsealer
 from services.identity.application.handlers import handlers
 from services.identity.application.vault import KeyWrap, Vault
 from services.identity.domain.identifiers import IdentifierReader
 from services.identity.read_models.contact_history import ContactHistoryProjection
-from services.identity.read_models.customer_directory import CustomerDirectoryProjection
-from services.identity.read_models.erasure_cases import ErasureCasesProjection
-from services.identity.read_models.identity_statistics import IdentityStatisticsProjection
 from services.identity.read_models.leads import LeadsProjection
-from services.identity.read_models.merge_history import MergeHistoryProjection
 from services.identity.read_models.sent_messages import SentMessagesProjection
 from tests.conftest import DatabaseFactory
 from tests.identity.brand import MIGRATIONS, NOON, ROOT_KEY, SECRET
+from tests.identity.test_read_models import PROJECTIONS
 
+ENGAGEMENT = (ContactHistoryProjection(), SentMessagesProjection(), LeadsProjection())
 SCOPES = ("identity.read", "identity.write", "identity.merge", "identity.configure", "identity.erase")
 
 
@@ -90,25 +90,22 @@ def serve(database: DatabaseFactory, credentials: Credentials, loop: asyncio.Abs
     async def serving() -> AsyncIterator[Caller]:
         store = PostgresEventStore(made.writer_dsn)
         clock = ReplayClock(NOON)
-        bus = CommandBus(store, clock, handlers(Vault(KeyWrap(ROOT_KEY), SqlKeyTable)))
+        wrap = KeyWrap(ROOT_KEY)
+        bus = CommandBus(store, clock, handlers(Vault(wrap, SqlKeyTable)))
         read_models = ReadModels(made.reader_dsn)
-        projections = (
-            CustomerDirectoryProjection(),
-            IdentityStatisticsProjection(),
-            MergeHistoryProjection(),
-            ErasureCasesProjection(),
-            ContactHistoryProjection(),
-            SentMessagesProjection(),
-            LeadsProjection(),
-        )
-        projecting = asyncio.create_task(Projector(projections, store.engine, store).run())
+        parts = MatchingParts.on(store, read_models, wrap, SECRET)
+        projector = Projector((*PROJECTIONS, *ENGAGEMENT), store.engine, store)
+        projecting = asyncio.create_task(projector.run())
+        while any(it.backlog for it in await projector.progress()):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)  # until there are tables
+        matching = asyncio.create_task(Matcher(parts.matching, bus, read_models, store.engine).run())
         verifier = Verifier(await KeySet.opened(str(credentials.jwks)), "scrm-local")
-        servicer = IdentityServicer(bus, read_models, IdentifierReader(SECRET), clock, Unsealer(KeyWrap(ROOT_KEY)))
+        servicer = IdentityServicer(bus, read_models, IdentifierReader(SECRET), clock, parts)
         server = GrpcServer(
             Gate("identity", verifier, Metrics(), Tracing(), wait_for=read_models.wait_for),
             [
                 (add_IdentityServiceServicer_to_server, servicer),
-                (add_PrivacyServiceServicer_to_server, PrivacyServicer(bus, read_models, Unsealer(KeyWrap(ROOT_KEY)))),
+                (add_PrivacyServiceServicer_to_server, PrivacyServicer(bus, read_models, Unsealer(wrap))),
             ],
         )
         bus.start()
@@ -116,8 +113,9 @@ def serve(database: DatabaseFactory, credentials: Credentials, loop: asyncio.Abs
         async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
             yield Caller(channel, credentials)
         await server.stop(0)
-        projecting.cancel()
-        await asyncio.wait([projecting])
+        for it in (projecting, matching):
+            it.cancel()
+        await asyncio.wait([projecting, matching])
         bus.stop()
         read_models.close()
         store.close()

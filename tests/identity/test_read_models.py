@@ -26,6 +26,7 @@ from services.identity.read_models.customer_directory import (
     canonical,
     list_customers,
 )
+from services.identity.read_models.device_use import DeviceUseProjection
 from services.identity.read_models.erasure_cases import ErasureCasesProjection
 from services.identity.read_models.identity_statistics import (
     IdentityStatistics,
@@ -33,6 +34,7 @@ from services.identity.read_models.identity_statistics import (
     identity_statistics,
 )
 from services.identity.read_models.merge_history import MergeHistoryProjection, MergeRow, merge_history
+from services.identity.read_models.steward_queue import StewardQueueProjection
 from services.identity.read_models.work_order_queue import WorkOrderQueueProjection
 from tests.conftest import DatabaseFactory
 from tests.identity.brand import MIGRATIONS, Brand, phone
@@ -44,6 +46,8 @@ PROJECTIONS = (
     ErasureCasesProjection(),
     WorkOrderQueueProjection(),
     AttributeValuesProjection(),
+    StewardQueueProjection(),
+    DeviceUseProjection(),
 )
 
 

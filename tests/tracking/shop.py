@@ -20,8 +20,8 @@ from services.tracking.application.commands import (
     RecordOrderPlaced,
     RecordOrderRefunded,
     RowOutcome,
-    handlers,
 )
+from services.tracking.application.handlers import handlers
 from services.tracking.application.published_events import publish
 from services.tracking.domain.order import Order
 from services.tracking.domain.order_facts import Line, Payment, Placement, Refund

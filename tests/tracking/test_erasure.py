@@ -17,8 +17,8 @@ from scrm.tracking.v1.events_pb2 import CustomerDataErased
 from services.tracking.adapters import erasures
 from services.tracking.adapters.behaviour_log import BehaviourLog
 from services.tracking.adapters.erasures import SqlErasures
-from services.tracking.application.commands import handlers
 from services.tracking.application.erasure_commands import BeginErasure, FinishErasure
+from services.tracking.application.handlers import handlers
 from services.tracking.domain.errors import CustomerErased
 from services.tracking.read_models.customer_nodes import (
     CustomerNodesProjection,

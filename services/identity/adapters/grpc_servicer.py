@@ -14,11 +14,10 @@ from chassis.paging import Keyset
 from chassis.read_models import ReadModels
 from scrm.identity.v1 import customer_pb2
 from scrm.identity.v1 import identity_service_pb2 as pb
-from scrm.identity.v1.identity_service_pb2_grpc import IdentityServiceServicer
 from services.identity.adapters import attribute_wire, wire
 from services.identity.adapters.attribute_reading import opened, rows_of, shown
 from services.identity.adapters.explanation import explained
-from services.identity.adapters.unsealing import Unsealer
+from services.identity.adapters.matching_servicer import MatchingParts, MatchingServicer
 from services.identity.application.attribute_queries import attribute_definitions, get_attributes
 from services.identity.application.attribute_upsert import sealed_as
 from services.identity.application.explaining import Trace, explain
@@ -44,17 +43,22 @@ BY_ID: Final = Keyset(UUID)
 BY_KEY: Final = Keyset(str)
 
 
-class IdentityServicer(IdentityServiceServicer):
+class IdentityServicer(MatchingServicer):
     """One method per RPC; refusals are raised, and answered by the steps around."""
 
     def __init__(
-        self, bus: CommandBus, read_models: ReadModels, reader: IdentifierReader, clock: Clock, unsealer: Unsealer
+        self,
+        bus: CommandBus,
+        read_models: ReadModels,
+        reader: IdentifierReader,
+        clock: Clock,
+        matching: MatchingParts,
     ) -> None:
-        self._bus = bus
+        super().__init__(bus, matching)
         self._clock = clock
         self._read_models = read_models
         self._reader = reader
-        self._unsealer = unsealer
+        self._unsealer = matching.unsealer
 
     async def GetCustomer(self, request: pb.GetCustomerRequest, context: ServicerContext) -> pb.GetCustomerResponse:
         found = await get_customer(self._bus, UUID(request.customer_id))

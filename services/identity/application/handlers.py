@@ -20,6 +20,7 @@ from services.identity.application.link_commands import (
     named,
     unlink_identifier,
 )
+from services.identity.application.matching_commands import matching_handlers
 from services.identity.application.merge_commands import (
     MergeCustomers,
     RevokeNeverMerge,
@@ -45,6 +46,7 @@ def handlers(vault: Vault, erasure: ErasureRules | None = None) -> Handlers:
         *PII_HANDLERS,
         *erasure_handlers(erasure or ErasureRules(), vault),
         *engagement_commands.handlers(vault),
+        *matching_handlers(vault),
     ]
 
 

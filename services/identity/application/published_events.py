@@ -11,7 +11,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from chassis.log import Recorded
 from scrm.identity.v1 import consent_pb2, customer_pb2
 from scrm.identity.v1 import events_pb2 as pb
-from services.identity.application import published_engagement
+from services.identity.application import published_engagement, published_matching
 from services.identity.application import published_erasure as erasure
 from services.identity.application.published_attributes import PRIVATE_ATTRIBUTES, attribute_key, of_attributes
 from services.identity.domain.claim import IdentifierClaim
@@ -36,6 +36,7 @@ PRIVATE: Final = frozenset[type](
         Merge.Undone,
         *erasure.PRIVATE,
         *PRIVATE_ATTRIBUTES,
+        *published_matching.PRIVATE,
     }
     | published_engagement.PRIVATE
 )
@@ -51,6 +52,7 @@ def publish(recorded: Recorded) -> Sequence[Message] | None:
         or of_attributes(recorded)
         or erasure.of_erasure(recorded)
         or published_engagement.of_engagement(recorded)
+        or published_matching.of_matching(recorded)
     )
 
 
@@ -134,7 +136,12 @@ def partition_key(recorded: Recorded) -> UUID:
             | ErasureCase.Closed(customer=customer)
         ):
             return customer
-    return attribute_key(recorded) or published_engagement.node_concerned(recorded) or recorded.event.originator_id
+    return (
+        attribute_key(recorded)
+        or published_engagement.node_concerned(recorded)
+        or published_matching.customer_concerned(recorded)
+        or recorded.event.originator_id
+    )
 
 
 def _created(event: Customer.Registered) -> Iterator[Message]:

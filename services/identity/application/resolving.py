@@ -1,6 +1,6 @@
 """Carrying out a resolution: finds what the identifiers of a call lead to, has it decided, and records the decision."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
@@ -9,6 +9,7 @@ from uuid import UUID
 from chassis.aggregate import Aggregate
 from chassis.commands import UnitOfWork
 from chassis.errors import AggregateExists
+from services.identity.application.candidates import propose
 from services.identity.application.owners import canonical, claim_all, fetch_owners, merge, release, require_past
 from services.identity.application.vault import Seal, Vault
 from services.identity.domain.claim import ClaimState, IdentifierClaim
@@ -23,6 +24,7 @@ from services.identity.domain.customer import (
 )
 from services.identity.domain.errors import CustomerErased, CustomerIdTaken, CustomerNotFound, NoUsableIdentifier
 from services.identity.domain.identifiers import Dropped, DropReason, Identifier, LinkedIdentifier, Reading
+from services.identity.domain.match_candidate import SHOWN_TOGETHER
 from services.identity.domain.resolution import Decision, Demotion, Encounter, Outcome, Sight, decide
 
 _DROPPED_BY_STATE: Final = {ClaimState.SHARED: DropReason.SHARED, ClaimState.BLOCKED: DropReason.BLOCKED}
@@ -82,6 +84,7 @@ class Resolving:
         customer = self._merge(decision) if decision.owners else self._register(decision)
         for demotion in decision.demoted:
             self._put_aside(demotion, customer)
+        self._ask_about(decision.unproven)
         self._dropped += [_drop(it.identifier, DropReason.CONFLICT) for it in decision.left_out]
         dropped = tuple(sorted(self._dropped, key=lambda it: it.position))
         return Resolution(customer.id, self._node(decision, customer), customer.state, decision.outcome, dropped)
@@ -170,6 +173,11 @@ class Resolving:
         if not identifier.rules.strong and customer.is_known:
             claim.see(customer.id, self._at)
             claim.share_if_common(self._known_users(claim), self._at)
+
+    def _ask_about(self, unproven: Sequence[Customer]) -> None:
+        """Let a steward say whether they are one person, each with the first of them."""
+        for other in unproven[1:]:
+            propose(self._work, unproven[0], other, SHOWN_TOGETHER)
 
     def _known_users(self, claim: IdentifierClaim) -> set[UUID]:
         seen = claim.seen_within_window(self._at)

@@ -135,6 +135,22 @@ class ConsentMissing(FailedPrecondition):
     """The customer did not consent to what this needs."""
 
 
+class BadMatchModel(InvalidArgument):
+    """The figures are no model by which customers can be compared."""
+
+
+class CandidateNotFound(NotFound):
+    """This tenant has no such match candidate."""
+
+
+class CandidateNotOpen(FailedPrecondition):
+    """The match candidate was decided before, or is out of date."""
+
+
+class MatchRunNotFound(NotFound):
+    """This tenant has no such run of matching."""
+
+
 class VerificationRequired(FailedPrecondition):
     """Nobody has verified that the request comes from the person concerned."""
 

@@ -89,6 +89,15 @@ class Decision:
             return Outcome.MERGED
         return Outcome.EXTENDED if any(it.owner is None for it in self.kept) else Outcome.MATCHED
 
+    @property
+    def unproven(self) -> tuple[Customer, ...]:
+        """Known customers who met in the call without proof that they are one, whom the call goes to first; nobody or two at least."""
+        met = [it.sight.owner for it in self.demoted if it.rule is ConflictRule.KNOWN_MEETS_KNOWN]
+        if not met:
+            return ()
+        known = (it for it in (*self.owners, *met) if it is not None and it.is_known)
+        return tuple({it.id: it for it in known}.values())
+
 
 def decide(encounter: Encounter) -> Decision:
     """Who `encounter` is about. It must have a sight or a customer."""

@@ -11,7 +11,6 @@ import sqlalchemy as sa
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from chassis import status
-from chassis.clock import Clock
 from chassis.commands import CommandBus
 from chassis.context import Context, current
 from chassis.errors import AggregateNotFound, DomainError, FieldRequired, FieldTooLong
@@ -22,10 +21,8 @@ from scrm.tracking.v1 import order_pb2
 from scrm.tracking.v1 import tracking_service_pb2 as pb
 from services.tracking.adapters import order_import, order_wire, trail_wire
 from services.tracking.adapters.identity_client import IdentityClient
-from services.tracking.adapters.ingest_rows import microseconds
-from services.tracking.adapters.ingest_writer import IngestWriter
+from services.tracking.adapters.ingest import Ingest
 from services.tracking.adapters.order_import import OrderReader
-from services.tracking.adapters.submission import Reader
 from services.tracking.application.commands import (
     OrderKey,
     RecordOrderCancelled,
@@ -51,12 +48,9 @@ T = TypeVar("T")
 class TrackingServicer:
     """Answers `scrm.tracking.v1.TrackingService`."""
 
-    def __init__(
-        self, bus: CommandBus, read_models: ReadModels, clock: Clock, ingest: IngestWriter, identity: IdentityClient
-    ) -> None:
+    def __init__(self, bus: CommandBus, read_models: ReadModels, ingest: Ingest, identity: IdentityClient) -> None:
         self._bus = bus
         self._read_models = read_models
-        self._clock = clock
         self._ingest = ingest
         self._orders = OrderReader(identity)
 
@@ -66,8 +60,7 @@ class TrackingServicer:
             raise FieldRequired(field="events")
         if len(request.events) > MOST_EVENTS:
             raise FieldTooLong(f"at most {MOST_EVENTS} events", field="events")
-        submission = Reader(current(), microseconds(self._clock.now())).read(request)
-        return await self._ingest.submit(submission)
+        return await self._ingest.submit(request, current())
 
     async def GetTrail(self, request: pb.GetTrailRequest, _: ServicerContext) -> pb.GetTrailResponse:
         page = TRAIL_PAGES.page(request)

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from chassis.commands import Handlers, UnitOfWork, handler
 from chassis.errors import DomainError
-from services.tracking.application.erasure_commands import Tables, erasure_handlers, require_unerased
+from services.tracking.application.erasure_commands import require_unerased
 from services.tracking.domain.erasure import ErasedNode, erased_node_id
 from services.tracking.domain.errors import FutureTimestamp, OrderNotFound
 from services.tracking.domain.order import Order, order_id
@@ -187,8 +187,3 @@ HANDLERS: Final[Handlers] = (
     handler(ImportOrders, import_orders, loads=_imported),
 )
 """Those about orders."""
-
-
-def handlers(tables: Tables) -> Handlers:
-    """All of them; erasures under way are kept in `tables`."""
-    return (*HANDLERS, *erasure_handlers(tables))

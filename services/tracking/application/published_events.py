@@ -10,6 +10,7 @@ from scrm.tracking.v1 import events_pb2 as pb
 from services.tracking.application.wire_values import money, order_line, timestamp
 from services.tracking.domain.erasure import ErasedNode, Erasure
 from services.tracking.domain.order import Order
+from services.tracking.domain.source import IngestSource
 
 PUBLISHED: Final = (
     "order_placed",
@@ -23,7 +24,15 @@ PUBLISHED: Final = (
 )
 """Events of the log "tracking", in snake_case; behaviours have a log of their own."""
 
-PRIVATE: Final = frozenset[type]({Erasure.Begun, ErasedNode.Marked})
+PRIVATE: Final = frozenset[type](
+    {
+        IngestSource.Registered,  # who may report is our own business
+        IngestSource.Updated,
+        IngestSource.WriteKeyReplaced,
+        Erasure.Begun,
+        ErasedNode.Marked,
+    }
+)
 """Domain events that nobody else is ever told of."""
 
 
