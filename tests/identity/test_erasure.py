@@ -9,6 +9,7 @@ import sqlalchemy as sa
 
 from services.identity.adapters.open_business import open_urgent_work_order
 from services.identity.application.consent_commands import RecordConsent
+from services.identity.application.match_policy import match_work
 from services.identity.application.work_order_commands import About, CreateWorkOrder, TransitionWorkOrder
 from services.identity.domain.consent import ConsentState, Purpose
 from services.identity.domain.customer import Customer, CustomerState, UnlinkReason
@@ -24,6 +25,7 @@ from services.identity.domain.errors import (
 from services.identity.domain.resolution import Outcome
 from services.identity.domain.work_order import Priority, WorkOrderState
 from services.identity.read_models.attribute_values import minors_among, values_of
+from services.identity.read_models.device_use import devices_of
 from tests.identity.brand import GRACE, Brand, anonymous, device, email, phone, refused, unionid
 from tests.identity.people import WECHAT, kept, says, told
 from tests.identity.test_read_models import Reading, reading  # noqa: F401 (a fixture)
@@ -249,3 +251,19 @@ def test_an_open_work_order_of_the_highest_priority_is_waited_for(reading: Readi
         brand.do(TransitionWorkOrder(urgent, state, uuid4(), ""))
     reading.follow()
     assert brand.begin_erasure(case.id).state is CaseState.ERASING
+
+
+def test_devices_forget_the_nodes_and_the_matcher_learns_of_all_of_them(reading: Reading) -> None:  # noqa: F811
+    brand = reading.brand
+    one, other = brand.resolve(phone(1), device("d1")), brand.resolve(phone(2), device("d2"))
+    brand.merge(one.customer_id, other.customer_id)
+    nodes = {one.customer_id, other.customer_id}
+    reading.follow()
+    assert reading.read_models.query_now(lambda rows: devices_of(rows, nodes).keys(), "acme") == nodes
+    before = brand.bus.store.head()
+    brand.erase(one.customer_id)
+    reading.follow()
+    assert not reading.read_models.query_now(lambda rows: devices_of(rows, nodes), "acme")
+    work = match_work(brand.recorded(before))["acme"]
+    assert set(work.changed) == nodes, "whose keys have to go"
+    assert set(work.unsettled) == nodes
