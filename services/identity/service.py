@@ -24,14 +24,16 @@ from services.identity.adapters.grpc_servicer import IdentityServicer
 from services.identity.adapters.key_table import SqlKeyTable, rewrap
 from services.identity.adapters.matcher import Matcher
 from services.identity.adapters.matching_servicer import MatchingParts
+from services.identity.adapters.open_business import open_urgent_work_order
 from services.identity.adapters.org_servicer import OrgServicer
 from services.identity.adapters.privacy_servicer import PrivacyServicer
 from services.identity.adapters.profile_servicer import ProfileParts, ProfileServicer
 from services.identity.adapters.source_watch import SourceWatch
 from services.identity.adapters.unsealing import Unsealer
-from services.identity.application import credit_policies, lead_policies, name_indexing
+from services.identity.application import credit_policies, lead_policies, name_indexing, policies
 from services.identity.application.attribute_commands import EndMinority
 from services.identity.application.attribute_upsert import COMING_OF_AGE
+from services.identity.application.erasure_commands import ERASURE_DUE, BeginErasure, ErasureRules
 from services.identity.application.expiry_commands import ExpireAnonymous
 from services.identity.application.handlers import handlers
 from services.identity.application.name_indexing import NameIndexing
@@ -49,6 +51,7 @@ from services.identity.read_models.contact_history import ContactHistoryProjecti
 from services.identity.read_models.customer_directory import CustomerDirectoryProjection
 from services.identity.read_models.customer_guides import CustomerGuidesProjection
 from services.identity.read_models.device_use import DeviceUseProjection
+from services.identity.read_models.erasure_cases import ErasureCasesProjection
 from services.identity.read_models.guide_boards import GuideBoardsProjection
 from services.identity.read_models.identity_statistics import IdentityStatisticsProjection
 from services.identity.read_models.issue_board import IssueBoardProjection
@@ -93,10 +96,10 @@ def service(settings: Settings) -> Service:
     return Service(
         name="identity",
         settings=settings.chassis,
-        handlers=handlers(vault),
+        handlers=handlers(vault, ErasureRules(settings.grace_of, [open_urgent_work_order])),
         servicers=lambda kit: [
             (add_IdentityServiceServicer_to_server, servicer(kit)),
-            (add_PrivacyServiceServicer_to_server, PrivacyServicer(kit.bus)),
+            (add_PrivacyServiceServicer_to_server, PrivacyServicer(kit.bus, kit.read_models, Unsealer(wrap))),
             (add_ProfileServiceServicer_to_server, profiles(kit)),
             (
                 add_EngagementServiceServicer_to_server,
@@ -115,6 +118,7 @@ def service(settings: Settings) -> Service:
             AssignmentKeysProjection(),
             NamesProjection(),
             ProfileProjection(),
+            ErasureCasesProjection(),
             WorkOrderQueueProjection(),
             ContactHistoryProjection(),
             SentMessagesProjection(),
@@ -141,12 +145,16 @@ def service(settings: Settings) -> Service:
                 lambda batch, work: lead_policies.absorb(batch, work, SqlAwaitedOrders(work)),
                 events=lead_policies.EVENTS,
             ),
+            Subscription(
+                "identity_erasures", policies.STREAMS, policies.record_that_a_service_is_done, events=policies.EVENTS
+            ),
         ],
         timers={
             COMING_OF_AGE: lambda timer: EndMinority(UUID(timer.key)),
             SLA_TIMER: lambda timer: BreachWorkOrderSla(UUID(timer.key)),
             TRANSFER_DUE: transfer_due,
             EXPIRY_TIMER: lambda timer: ExpireAnonymous(UUID(timer.key)),
+            ERASURE_DUE: lambda timer: BeginErasure(UUID(timer.key)),
         },
         loops={"match": matcher},
         one_shots={"rewrap": partial(rewrap_keys, wrap)},

@@ -90,6 +90,12 @@ def eventful() -> Brand:
     engage(brand, one, words="13800000001 jane@x.com")
     matched(brand)
     everything_organised(brand, one)
+    case = brand.request_erasure(one)
+    brand.waits.append(lambda customer, work: "OPEN_TICKET")
+    brand.begin_erasure(case.id)
+    brand.waits.clear()
+    brand.cancel_erasure(case.id)
+    brand.erase(one)
     return brand
 
 

@@ -26,7 +26,7 @@ def resolve_identity(command: ResolveIdentity, work: UnitOfWork, vault: Vault) -
     """Who the call is about, after everything it tells is recorded.
 
     Raises NoUsableIdentifier, CustomerNotFound (for `customer_id`, or when nobody is found and nobody may be created),
-    CustomerIdTaken and FutureTimestamp.
+    CustomerErased, CustomerIdTaken and FutureTimestamp.
     """
     return Resolving(command, work, vault).resolve()
 

@@ -13,6 +13,7 @@ from services.identity.application.consent_commands import (
     withdraw_consent,
 )
 from services.identity.application.credit_commands import CREDIT_HANDLERS
+from services.identity.application.erasure_commands import ErasureRules, erasure_handlers
 from services.identity.application.expiry_commands import EXPIRY_HANDLERS
 from services.identity.application.import_commands import import_handlers
 from services.identity.application.link_commands import (
@@ -42,7 +43,7 @@ from services.identity.application.transfer_commands import TRANSFER_HANDLERS
 from services.identity.application.vault import Vault
 
 
-def handlers(vault: Vault) -> Handlers:
+def handlers(vault: Vault, erasure: ErasureRules | None = None) -> Handlers:
     """All of them; what is personal goes to `vault`."""
     return [
         *resolve_handlers(vault),
@@ -54,6 +55,7 @@ def handlers(vault: Vault) -> Handlers:
         *NAMESPACE_HANDLERS,
         *EXPIRY_HANDLERS,
         *import_handlers(vault),
+        *erasure_handlers(erasure or ErasureRules(), vault),
         *engagement_commands.handlers(vault),
         *matching_handlers(vault),
         *org_handlers(vault),

@@ -9,7 +9,13 @@ from services.identity.application.owners import await_expiry, keep, merge, owne
 from services.identity.application.vault import Vault
 from services.identity.domain.claim import IdentifierClaim
 from services.identity.domain.customer import Customer, IdentifierMove
-from services.identity.domain.errors import IdentifierLimit, IdentifierNotFound, MergeNotFound, SameCustomer
+from services.identity.domain.errors import (
+    CustomerErased,
+    IdentifierLimit,
+    IdentifierNotFound,
+    MergeNotFound,
+    SameCustomer,
+)
 from services.identity.domain.identifiers import Identifier, IdentifierKey, LinkedIdentifier
 from services.identity.domain.merging import Evidence, Merge, exceeded_limits, refusal
 
@@ -81,7 +87,7 @@ class Unmerged:
 
 
 def merge_customers(command: MergeCustomers, work: UnitOfWork) -> Merged:
-    """Raises CustomerNotFound, SameCustomer, NeverMerge, SurvivorNotKnown and MemberConflict."""
+    """Raises CustomerNotFound, CustomerErased, SameCustomer, NeverMerge, SurvivorNotKnown and MemberConflict."""
     survivor = owner_of(work, command.survivor_id, "survivor_id")
     loser = owner_of(work, command.loser_id, "loser_id")
     refused = refusal(survivor, loser, command.evidence)
@@ -95,7 +101,7 @@ def merge_customers(command: MergeCustomers, work: UnitOfWork) -> Merged:
 def unmerge_customer(command: UnmergeCustomer, work: UnitOfWork, vault: Vault) -> Unmerged:
     """Detach exactly the nodes of the merge, wherever its survivor is now; both sides are kept apart from then on.
 
-    Raises MergeNotFound, AlreadyUnmerged, IdentifierNotFound and IdentifierLimit.
+    Raises MergeNotFound, AlreadyUnmerged, CustomerErased, IdentifierNotFound and IdentifierLimit.
     """
     found = work.find(Merge, command.merge_id)
     if found is None:
@@ -106,6 +112,8 @@ def unmerge_customer(command: UnmergeCustomer, work: UnitOfWork, vault: Vault) -
     while (higher := above[-1].merged_into) is not None:
         above.append(work.get(Customer, higher))
     holder = above[-1]
+    if holder.is_erased:
+        raise CustomerErased(field="merge_id")
     moves = tuple(_sealed_anew(it, work, vault) for it in _moves(command, holder, restored, found.survivor))
     belongings = holder.belongings_of(restored.nodes, moves)
     for customer in above:

@@ -9,7 +9,7 @@ from chassis.commands import UnitOfWork
 from chassis.due_times import Timer
 from services.identity.domain.claim import IdentifierClaim
 from services.identity.domain.customer import Customer, UnlinkReason
-from services.identity.domain.errors import CustomerNotFound, FutureTimestamp
+from services.identity.domain.errors import CustomerErased, CustomerNotFound, FutureTimestamp
 from services.identity.domain.identifiers import Identifier, LinkedIdentifier
 from services.identity.domain.merging import Evidence, Merge
 from services.identity.domain.namespace_settings import NamespaceSettings
@@ -49,10 +49,12 @@ def canonical(work: UnitOfWork, node: UUID) -> Customer | None:
 
 
 def owner_of(work: UnitOfWork, node: UUID, field: str) -> Customer:
-    """`canonical`. Raises CustomerNotFound for `field` of the request."""
+    """`canonical`. Raises CustomerNotFound and CustomerErased for `field` of the request."""
     customer = canonical(work, node)
     if customer is None:
         raise CustomerNotFound(field=field)
+    if customer.is_erased:
+        raise CustomerErased(field=field)
     return customer
 
 

@@ -12,11 +12,13 @@ from chassis.log import Recorded
 from scrm.identity.v1 import consent_pb2, customer_pb2
 from scrm.identity.v1 import events_pb2 as pb
 from services.identity.application import published_engagement, published_matching, published_namespaces
+from services.identity.application import published_erasure as erasure
 from services.identity.application.published_attributes import PRIVATE_ATTRIBUTES, attribute_key, of_attributes
 from services.identity.application.published_org import PRIVATE_OF_ORG, of_org, org_key
 from services.identity.domain.claim import IdentifierClaim
 from services.identity.domain.consent import Permissions, Reachability, Statement
 from services.identity.domain.customer import Customer, CustomerState
+from services.identity.domain.erasure import ErasureCase
 from services.identity.domain.identifiers import LinkedIdentifier
 from services.identity.domain.merging import Merge
 from services.identity.domain.name_index import NameIndex
@@ -35,6 +37,7 @@ PRIVATE: Final = frozenset[type](
         Merge.Made,
         Permissions.Opened,
         Merge.Undone,
+        *erasure.PRIVATE,
         *PRIVATE_ATTRIBUTES,
         NameIndex.Opened,
         NameIndex.Indexed,
@@ -55,6 +58,7 @@ def publish(recorded: Recorded) -> Sequence[Message] | None:
         or _of_permissions(recorded)
         or of_attributes(recorded)
         or published_namespaces.of_namespaces(recorded)
+        or erasure.of_erasure(recorded)
         or published_engagement.of_engagement(recorded)
         or published_matching.of_matching(recorded)
         or of_org(recorded)
@@ -138,6 +142,12 @@ def partition_key(recorded: Recorded) -> UUID:
         case Permissions.ConsentChanged(node=node) | Permissions.ReachabilityChanged(node=node):
             return node
         case IdentifierClaim.Reassigned(customer=customer):
+            return customer
+        case (
+            ErasureCase.Requested(customer=customer)
+            | ErasureCase.ServiceCompleted(customer=customer)
+            | ErasureCase.Closed(customer=customer)
+        ):
             return customer
     return (
         attribute_key(recorded)

@@ -13,7 +13,7 @@ from chassis.unit_of_work import replay
 from services.identity.domain.claim import ClaimState, IdentifierClaim
 from services.identity.domain.consent import Permissions, permissions_id
 from services.identity.domain.customer import Customer
-from services.identity.domain.errors import CustomerNotFound
+from services.identity.domain.errors import CustomerErased, CustomerNotFound
 from services.identity.domain.identifiers import Identifier
 from services.identity.domain.merging import Evidence, ExceededLimit, exceeded_limits, refusal
 from services.identity.domain.namespace_settings import NamespaceSettings
@@ -29,7 +29,7 @@ class Found:
 
 
 async def get_customer(bus: CommandBus, node_id: UUID) -> Found:
-    """The customer to whom `node_id` belongs now. Raises CustomerNotFound."""
+    """The customer to whom `node_id` belongs now. Raises CustomerNotFound and CustomerErased."""
     return Found(await _found(bus, node_id, "customer_id"), node_id)
 
 
@@ -70,7 +70,11 @@ async def permissions_of(bus: CommandBus, customer: Customer) -> list[Permission
 
 async def lookup_customer(bus: CommandBus, identifier: Identifier | None) -> Found:
     """The customer who has `identifier`. Raises CustomerNotFound, also for one that tells nobody any more."""
-    return await get_customer(bus, (await lookup_claim(bus, identifier, "identifier")).node)
+    claim = await lookup_claim(bus, identifier, "identifier")
+    try:
+        return await get_customer(bus, claim.node)
+    except CustomerErased:
+        raise CustomerNotFound(field="identifier") from None
 
 
 async def lookup_claim(bus: CommandBus, identifier: Identifier | None, field: str) -> IdentifierClaim:
@@ -107,4 +111,6 @@ async def _found(bus: CommandBus, node_id: UUID, field: str) -> Customer:
             customer = await bus.load(Customer, customer.merged_into)
     except AggregateNotFound:
         raise CustomerNotFound(field=field) from None
+    if customer.is_erased:
+        raise CustomerErased(field=field)
     return customer

@@ -32,7 +32,7 @@ from services.identity.domain.customer import (
     UnlinkReason,
     default_assignment_key,
 )
-from services.identity.domain.errors import CustomerIdTaken, CustomerNotFound, NoUsableIdentifier
+from services.identity.domain.errors import CustomerErased, CustomerIdTaken, CustomerNotFound, NoUsableIdentifier
 from services.identity.domain.identifiers import (
     Dropped,
     DropReason,
@@ -148,6 +148,7 @@ class Resolving:
         customer = canonical(work, command.customer_id) if command.customer_id else None
         if command.customer_id and customer is None:
             raise CustomerNotFound(field="customer_id")
+        _require_unerased(customer, "customer_id")
         sights: list[Sight] = []
         for it in identifiers:
             claim = self._claims.get(it.claim_id)
@@ -155,6 +156,7 @@ class Resolving:
                 self._dropped.append(_drop(it, _DROPPED_BY_STATE[claim.state]))
             else:
                 owner = canonical(work, claim.node) if claim is not None and claim.is_claimed else None
+                _require_unerased(owner, "identifiers")
                 sights.append(Sight(it, owner, self._rules.namespaces[it.namespace]))
         if not sights and customer is None:
             raise NoUsableIdentifier(field="identifiers")
@@ -259,6 +261,12 @@ class Resolving:
             return self._command.customer_id
         best = decision.kept[0]
         return customer.id if best.owner is None else self._claims[best.identifier.claim_id].node
+
+
+def _require_unerased(customer: Customer | None, field: str) -> None:
+    """Raises CustomerErased: what is heard of somebody while they are erased is dropped."""
+    if customer is not None and customer.is_erased:
+        raise CustomerErased(field=field)
 
 
 def _drop(identifier: Identifier, reason: DropReason) -> Dropped:

@@ -19,11 +19,16 @@ from services.identity.domain.sealing import Sealed
 
 
 class CustomerState(StrEnum):
-    """ANONYMOUS until the first strong identifier, then KNOWN; MERGED when part of another customer."""
+    """ANONYMOUS until the first strong identifier, then KNOWN; MERGED when part of another customer.
+
+    ERASING while everything known of the person is being removed everywhere, then ERASED for ever.
+    """
 
     ANONYMOUS = "ANONYMOUS"
     KNOWN = "KNOWN"
     MERGED = "MERGED"
+    ERASING = "ERASING"
+    ERASED = "ERASED"
 
 
 RESOLUTION: Final = "RESOLUTION"
@@ -43,6 +48,7 @@ class UnlinkReason(StrEnum):
     LIMIT_FIFO = "LIMIT_FIFO"
     REQUESTED = "REQUESTED"
     EXPIRED = "EXPIRED"
+    ERASED = "ERASED"
 
 
 class ConflictRule(StrEnum):
@@ -245,6 +251,37 @@ class Customer(Aggregate):
         resolution: ConflictResolution
         detected_at: datetime
 
+    class ErasureOpened(Event):
+        """Somebody asked that everything known of this person be erased."""
+
+        TOPIC = "identity.CustomerErasureOpened"
+        case_id: UUID
+        opened_at: datetime
+
+    class ErasureClosed(Event):
+        """Nobody asks for that any more."""
+
+        TOPIC = "identity.CustomerErasureClosed"
+        case_id: UUID
+        closed_at: datetime
+
+    class ErasureBegun(Event):
+        """Everything known of this person, by all nodes, is being removed; nothing new is taken in."""
+
+        TOPIC = "identity.CustomerErasing"
+        case_id: UUID
+        node_ids: tuple[UUID, ...]
+        former_state: CustomerState
+        began_at: datetime
+
+    class Erased(Event):
+        """Nothing is known of this person any more."""
+
+        TOPIC = "identity.CustomerErased"
+        case_id: UUID
+        node_ids: tuple[UUID, ...]
+        erased_at: datetime
+
     @event(Registered)
     def __init__(
         self,
@@ -269,10 +306,16 @@ class Customer(Aggregate):
         self.merged_into: UUID | None = None
         self.former_state = state
         self.conflicts: set[tuple[IdentifierKey, UUID | None, ConflictRule]] = set()
+        self.erasure_case: UUID | None = None
 
     @property
     def is_known(self) -> bool:
         return self.state is CustomerState.KNOWN
+
+    @property
+    def is_erased(self) -> bool:
+        """Whether nothing of this person may be read or learnt any more."""
+        return self.state in (CustomerState.ERASING, CustomerState.ERASED)
 
     @property
     def has_own_assignment_key(self) -> bool:
@@ -400,6 +443,23 @@ class Customer(Aggregate):
         if separations:
             self._reunion_allowed(separations=separations, allowed_at=at)
 
+    def open_erasure(self, case_id: UUID, at: datetime) -> None:
+        """Remember the one open case of this person."""
+        self._erasure_opened(case_id=case_id, opened_at=at)
+
+    def close_erasure(self, case_id: UUID, at: datetime) -> None:
+        """Stay, although somebody had asked for the opposite."""
+        if self.erasure_case == case_id:
+            self._erasure_closed(case_id=case_id, closed_at=at)
+
+    def begin_erasure(self, case_id: UUID, at: datetime) -> None:
+        """Take in nothing more from now on."""
+        self._erasure_begun(case_id=case_id, node_ids=tuple(self.nodes), former_state=self.state, began_at=at)
+
+    def finish_erasure(self, case_id: UUID, at: datetime) -> None:
+        """Be nobody from now on."""
+        self._erased(case_id=case_id, node_ids=tuple(self.nodes), erased_at=at)
+
     def is_kept_apart_from(self, other: "Customer") -> bool:
         return any(it.other in other.nodes for it in self.apart)
 
@@ -518,6 +578,28 @@ class Customer(Aggregate):
     @event(ReunionAllowed)
     def _reunion_allowed(self, separations: tuple[Separation, ...], allowed_at: datetime) -> None:
         self.apart.difference_update(separations)
+
+    @event(ErasureOpened)
+    def _erasure_opened(self, case_id: UUID, opened_at: datetime) -> None:
+        self.erasure_case = case_id
+
+    @event(ErasureClosed)
+    def _erasure_closed(self, case_id: UUID, closed_at: datetime) -> None:
+        self.erasure_case = None
+
+    @event(ErasureBegun)
+    def _erasure_begun(
+        self, case_id: UUID, node_ids: tuple[UUID, ...], former_state: CustomerState, began_at: datetime
+    ) -> None:
+        self.state = CustomerState.ERASING
+        self.erasure_case = case_id
+
+    @event(Erased)
+    def _erased(self, case_id: UUID, node_ids: tuple[UUID, ...], erased_at: datetime) -> None:
+        self.state = CustomerState.ERASED
+        self.identifiers = {}
+        self.lost = {}
+        self.conflicts = set()
 
     @event(ConflictDetected)
     def _conflict_detected(

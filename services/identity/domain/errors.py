@@ -209,3 +209,23 @@ class CandidateNotOpen(FailedPrecondition):
 
 class MatchRunNotFound(NotFound):
     """This tenant has no such run of matching."""
+
+
+class VerificationRequired(FailedPrecondition):
+    """Nobody has verified that the request comes from the person concerned."""
+
+
+class ErasureOpen(FailedPrecondition):
+    """There is an open case for this customer."""
+
+
+class ErasureStarted(FailedPrecondition):
+    """What has been removed cannot be brought back."""
+
+
+class ErasureCaseNotFound(NotFound):
+    """There is no such case."""
+
+
+class ErasureUnfinished(FailedPrecondition):
+    """Not everything of this case is erased yet."""
