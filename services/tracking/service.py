@@ -1,24 +1,35 @@
 """The tracking service: put together, and run in the roles that the command line names."""
 
 import sys
+from collections.abc import Sequence
 
+from chassis.commands import UnitOfWork
 from chassis.consumer import Subscription
+from chassis.grpc_server import Registration
+from chassis.http_edge import HttpEdge
 from chassis.kit import Kit
 from chassis.service import Service
-from chassis.unit_of_work import UnitOfWork
 from scrm.tracking.v1.analysis_service_pb2_grpc import add_AnalysisServiceServicer_to_server
+from scrm.tracking.v1.source_service_pb2_grpc import add_SourceServiceServicer_to_server
 from scrm.tracking.v1.tracking_service_pb2_grpc import add_TrackingServiceServicer_to_server
 from services.tracking.adapters.analysis_servicer import AnalysisServicer
 from services.tracking.adapters.behaviour_log import BehaviourLog
 from services.tracking.adapters.behaviour_source import BehaviourSource
+from services.tracking.adapters.eraser import Eraser
+from services.tracking.adapters.erasures import SqlErasures
 from services.tracking.adapters.fact_book import SqlFactBook
 from services.tracking.adapters.grpc_servicer import TrackingServicer
 from services.tracking.adapters.identity_client import IdentityClient
+from services.tracking.adapters.ingest import Ingest
 from services.tracking.adapters.ingest_writer import IngestWriter
+from services.tracking.adapters.order_reporter import OrderReporter
 from services.tracking.adapters.resolver import Resolver
+from services.tracking.adapters.segment_door import SegmentDoor
+from services.tracking.adapters.source_book import SourceBook
+from services.tracking.adapters.source_servicer import SourceServicer
 from services.tracking.application.analysis import Analysis
 from services.tracking.application.analysis_handlers import TIMERS, analysis_handlers
-from services.tracking.application.commands import HANDLERS
+from services.tracking.application.handlers import handlers
 from services.tracking.application.policies import IDENTITY_EVENTS, keep_customers
 from services.tracking.application.published_events import PRIVATE, partition_key, publish
 from services.tracking.read_models.boards import SOURCE, BoardsProjection
@@ -27,18 +38,46 @@ from services.tracking.read_models.insights import InsightsProjection, KnownNode
 from services.tracking.read_models.order_paths import OrderPathsProjection
 from services.tracking.read_models.orders import OrdersProjection
 from services.tracking.read_models.shares import SharesProjection
+from services.tracking.read_models.sources import SourcesProjection
 from services.tracking.settings import Settings
 
 
-def servicer(kit: Kit) -> TrackingServicer:
-    ingest = IngestWriter(kit.engine, kit.pulse.beat)
-    ingest.start()
-    return TrackingServicer(kit.bus, kit.read_models, kit.clock, ingest, IdentityClient(kit.channel("identity")))
+def ingest(kit: Kit) -> Ingest:
+    writer = IngestWriter(kit.engine, kit.pulse.beat)
+    writer.start()
+    return Ingest(writer, SourceBook(kit.store), kit.clock)
+
+
+def servicers(kit: Kit, door: Ingest) -> Sequence[Registration]:
+    identity = IdentityClient(kit.channel("identity"))
+    tracking = TrackingServicer(kit.bus, kit.read_models, door, identity)
+    sources = SourceServicer(kit.bus, kit.read_models, door.sources, kit.settings.receipt_key)
+    return [
+        (add_TrackingServiceServicer_to_server, tracking),
+        (add_SourceServiceServicer_to_server, sources),
+        (add_AnalysisServiceServicer_to_server, AnalysisServicer(kit.bus, kit.read_models, kit.clock)),
+    ]
+
+
+def edge(kit: Kit, door: Ingest) -> HttpEdge:
+    return SegmentDoor(door, kit.clock, kit.metrics).edge
 
 
 def resolver(kit: Kit) -> Resolver:
     identity = IdentityClient(kit.channel("identity"))
     return Resolver(kit.engine, identity, poll=kit.settings.poll_seconds, pulse=kit.pulse)
+
+
+def order_reporter(kit: Kit) -> OrderReporter:
+    return OrderReporter(kit.bus, kit.engine, poll=kit.settings.poll_seconds, pulse=kit.pulse)
+
+
+def eraser(kit: Kit) -> Eraser:
+    return Eraser(kit.engine, kit.bus, kit.broker, poll=kit.settings.poll_seconds, pulse=kit.pulse)
+
+
+def erasures(work: UnitOfWork) -> SqlErasures:
+    return SqlErasures(work.rows, work.context.tenant)
 
 
 def fact_book(work: UnitOfWork) -> SqlFactBook:
@@ -47,20 +86,27 @@ def fact_book(work: UnitOfWork) -> SqlFactBook:
 
 def service(settings: Settings) -> Service:
     """Tracking with `settings`."""
+    opened: list[Ingest] = []
+
+    def door(kit: Kit) -> Ingest:
+        """One way in for all doors of the process: its batches commit together."""
+        if not opened:
+            opened.append(ingest(kit))
+        return opened[0]
+
     return Service(
         name="tracking",
         settings=settings.chassis,
-        handlers=(*HANDLERS, *analysis_handlers(fact_book)),
-        servicers=lambda kit: [
-            (add_TrackingServiceServicer_to_server, servicer(kit)),
-            (add_AnalysisServiceServicer_to_server, AnalysisServicer(kit.bus, kit.read_models, kit.clock)),
-        ],
+        handlers=(*handlers(erasures), *analysis_handlers(fact_book)),
+        servicers=lambda kit: servicers(kit, door(kit)),
+        edge=lambda kit: edge(kit, door(kit)),
         publish=publish,
         partition_key=partition_key,
         private=PRIVATE,
         projections=[
             OrdersProjection(),
             CustomerNodesProjection(),
+            SourcesProjection(),
             OrderPathsProjection(),
             InsightsProjection(),
             KnownNodesProjection(),
@@ -69,12 +115,18 @@ def service(settings: Settings) -> Service:
         ],
         sources=lambda engine: {SOURCE: BehaviourSource(engine)},
         subscriptions=lambda kit: [
-            Subscription("tracking", ["identity"], keep_customers, keep=True, events=IDENTITY_EVENTS),
+            Subscription(
+                "tracking",
+                ["identity"],
+                lambda batch, work: keep_customers(batch, work, erasures),
+                keep=True,
+                events=IDENTITY_EVENTS,
+            ),
             Analysis(fact_book).subscription(),
         ],
         timers=TIMERS,
         public_logs=lambda kit: [BehaviourLog(kit.engine)],
-        loops={"resolve": resolver},
+        loops={"resolve": resolver, "orders": order_reporter, "erase": eraser},
     )
 
 

@@ -27,10 +27,11 @@ from deploy.local.postgres import Database
 from scrm.tracking.v1.behaviour_pb2 import CampaignContext, EventContext, TrackedEvent
 from services.tracking.adapters.behaviour_log import BehaviourLog
 from services.tracking.adapters.behaviour_source import BehaviourSource
+from services.tracking.adapters.erasures import SqlErasures
 from services.tracking.adapters.fact_book import SqlFactBook
 from services.tracking.application.analysis import EVENTS, Analysis
 from services.tracking.application.analysis_handlers import TIMERS, analysis_handlers
-from services.tracking.application.commands import HANDLERS
+from services.tracking.application.handlers import handlers
 from services.tracking.application.published_events import PRIVATE, partition_key, publish
 from services.tracking.domain.missions import Mission
 from services.tracking.read_models.boards import SOURCE, BoardsProjection
@@ -60,6 +61,10 @@ def fact_book(work: UnitOfWork) -> SqlFactBook:
     return SqlFactBook(work.rows, work.context.tenant)
 
 
+def erasures(work: UnitOfWork) -> SqlErasures:
+    return SqlErasures(work.rows, work.context.tenant)
+
+
 def did(
     kind: str,
     at: datetime,
@@ -85,7 +90,7 @@ class Analyst:
         self.tracking = Tracking(store, tables.writer_dsn)
         self.shop = Shop(store)
         self.clock: ReplayClock = self.shop.clock
-        self.shop.bus = CommandBus(store, self.clock, (*HANDLERS, *analysis_handlers(fact_book)))
+        self.shop.bus = CommandBus(store, self.clock, (*handlers(erasures), *analysis_handlers(fact_book)))
         self.projector = Projector(PROJECTIONS, store.engine, store, sources={SOURCE: BehaviourSource(store.engine)})
         self.read_models = ReadModels(tables.reader_dsn)
         self.store = store

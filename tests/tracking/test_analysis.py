@@ -5,13 +5,25 @@ from random import Random
 from typing import Any
 from uuid import UUID
 
+import psycopg
 from google.protobuf.message import Message
 
+from deploy.local import erasure_check
+from deploy.local.postgres import Database
 from scrm.identity.v1 import customer_pb2
-from scrm.identity.v1.events_pb2 import CustomerBecameKnown, CustomerCreated, CustomersMerged, CustomerUnmerged
+from scrm.identity.v1.events_pb2 import (
+    CustomerBecameKnown,
+    CustomerCreated,
+    CustomerErasing,
+    CustomersMerged,
+    CustomerUnmerged,
+)
 from scrm.tracking.v1 import events_pb2 as pb
 from scrm.tracking.v1 import insight_pb2, path_pb2
+from services.tracking.adapters import erasures
 from services.tracking.application.commands import RecordOrderCancelled
+from services.tracking.application.erasure_commands import BeginErasure
+from services.tracking.application.share_commands import CreateShare
 from services.tracking.domain.funnel import Funnel, Question
 from services.tracking.domain.insights import Kind
 from services.tracking.domain.missions import Result
@@ -20,6 +32,7 @@ from services.tracking.domain.path_facts import Step
 from services.tracking.read_models.customer_nodes import customer_of, nodes_of
 from services.tracking.read_models.histories import missions_of_all
 from services.tracking.read_models.insights import list_insights
+from services.tracking.read_models.shares import tree_of
 from services.tracking.read_models.trail import trail_of
 from tests.tracking.analyst import Analyst, did
 from tests.tracking.shop import JANE, NOON
@@ -366,6 +379,34 @@ def test_a_rebuild_gives_the_rows_of_live_running(analyst: Analyst) -> None:
         live = analyst.projector.canonical_hash(name)
         analyst.loop.run_until_complete(analyst.projector.rebuild(name))
         assert analyst.projector.canonical_hash(name) == live
+
+
+def test_of_somebody_who_is_erased_the_analysis_keeps_nothing(analyst: Analyst, tables: Database) -> None:
+    gone, stays = analyst.node("gone"), analyst.node("stays")
+    analyst.hear(created(gone, known=True), created(stays, known=True))
+    analyst.track(*reading("gone"), *reading("stays"), did("cart_added", NOON, "gone", sku="S1", category="skincare"))
+    shop = analyst.shop
+    shop.tell(CreateShare("of-gone", gone, "H5-1", "", ""), CreateShare("of-stays", stays, "H5-1", "", "of-gone"))
+    shop.tell(shop.placed("1", 100, NOON, node=gone, lines=lines(100)), shop.paid("1", 100, NOON, node=gone))
+    analyst.follow()
+    assert {it.customer for it in analyst.insights()} == {gone, stays}
+
+    case = UUID(int=77)
+    shop.tell(BeginErasure(case, gone, (gone,)))
+    analyst.hear(about(CustomerErasing(case_id=str(case), customer_id=str(gone), node_ids=[str(gone)])))
+    [due] = erasures.due(analyst.store.engine)
+    removed = erasures.remove(analyst.store.engine, due)
+    assert removed["node_orders"] == 1
+    assert removed["timers"] > 0
+    shop.tell(shop.refunded("1", "r", 100))
+    analyst.follow()
+
+    assert [it.customer for it in analyst.insights()] == [stays]
+    marks = erasure_check.LOGS | erasure_check.MARKS["tracking"] | {"erasures"}
+    with psycopg.connect(tables.owner_dsn) as connection:
+        assert erasure_check._rows(connection, "tracking", marks, [str(gone)]) == {}
+    tree = analyst.ask(lambda rows: tree_of(rows, "of-stays"))
+    assert [(it.share_id, it.sharer == gone) for it in tree] == [("of-gone", False), ("of-stays", False)]
 
 
 def test_nobody_sees_the_insights_of_another_brand(analyst: Analyst) -> None:

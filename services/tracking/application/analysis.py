@@ -21,6 +21,7 @@ from services.tracking.application.path_commands import tell_news
 from services.tracking.application.ports import FactBook, Facts, People
 from services.tracking.application.share_commands import SeenShare, SeenVisit, take_shares, take_visits
 from services.tracking.application.wire_values import instant
+from services.tracking.domain.erasure import ErasedNode, erased_node_id
 from services.tracking.domain.insights import GROUP_TYPES, OPENS, Kind, repeat_reader, silent_member
 from services.tracking.domain.path_facts import NEED_CATEGORY, PATH_TYPES
 from services.tracking.domain.trail import Behaviour
@@ -120,6 +121,8 @@ class Analysis:
         """One batch of one tenant."""
         news, book = News.of(batch), self._facts(work)
         if news.orders:
+            news.orders = _unerased(work, news.orders)
+        if news.orders:
             book.keep_orders(news.orders)
         if shoppers := news.shoppers:
             _follow_paths(work, book, book.people(shoppers), news)
@@ -133,6 +136,13 @@ class Analysis:
             take_shares(work, news.shares)
         if news.visits:
             take_visits(work, book, news.visits)
+
+
+def _unerased(work: UnitOfWork, orders: dict[UUID, UUID]) -> dict[UUID, UUID]:
+    """Without the orders of those who are erased: of them nothing is remembered, whatever becomes of an order."""
+    keys = {node: erased_node_id(work.context.tenant, node) for node in set(orders.values())}
+    erased = work.find_all(ErasedNode, sorted(keys.values()))
+    return {order: node for order, node in orders.items() if keys[node] not in erased}
 
 
 def _follow_paths(work: UnitOfWork, book: FactBook, people: People, news: News) -> None:

@@ -9,7 +9,9 @@ from chassis.log import Recorded
 from scrm.tracking.v1 import events_pb2 as pb
 from services.tracking.application.published_analysis import PRIVATE_ANALYSIS, PUBLISHED_ANALYSIS, of_analysis
 from services.tracking.application.wire_values import money, order_line, timestamp
+from services.tracking.domain.erasure import ErasedNode, Erasure
 from services.tracking.domain.order import Order
+from services.tracking.domain.source import IngestSource
 
 PUBLISHED: Final = (
     "order_placed",
@@ -19,11 +21,21 @@ PUBLISHED: Final = (
     "order_shipped",
     "order_received",
     "order_cancelled",
+    "customer_data_erased",
     *PUBLISHED_ANALYSIS,
 )
 """Events of the log "tracking", in snake_case; behaviours have a log of their own."""
 
-PRIVATE: Final = frozenset[type](PRIVATE_ANALYSIS)
+PRIVATE: Final = frozenset[type](
+    {
+        IngestSource.Registered,  # who may report is our own business
+        IngestSource.Updated,
+        IngestSource.WriteKeyReplaced,
+        Erasure.Begun,
+        ErasedNode.Marked,
+        *PRIVATE_ANALYSIS,
+    }
+)
 """Domain events that nobody else is ever told of."""
 
 
@@ -44,12 +56,23 @@ def publish(recorded: Recorded) -> Message | None:
             return pb.OrderReceived(order_id=str(id), node_id=str(node), receive_time=timestamp(at))
         case Order.Cancelled(originator_id=id, node=node, cancelled_at=at):
             return pb.OrderCancelled(order_id=str(id), node_id=str(node), cancel_time=timestamp(at))
+        case Erasure.Finished(originator_id=id, customer=customer, removed=removed, finished_at=at):
+            return pb.CustomerDataErased(
+                case_id=str(id),
+                customer_id=str(customer),
+                removed=removed,
+                position=recorded.position,
+                erase_time=timestamp(at),
+            )
     return of_analysis(recorded)
 
 
 def partition_key(recorded: Recorded) -> UUID:
-    """The node of the customer: what happens to one of them stays in order."""
-    node: UUID = recorded.event.node  # type: ignore[attr-defined]  # every event is about a node
+    """The node of the customer: what happens to one of them stays in order; the customer of an erasure."""
+    match recorded.event:
+        case Erasure.Begun(customer=customer) | Erasure.Finished(customer=customer):
+            return customer
+    node: UUID = recorded.event.node  # type: ignore[attr-defined]  # every other event has one
     return node
 
 
@@ -77,6 +100,8 @@ def _paid(event: Order.Paid) -> pb.OrderPaid:
         paid=money(payment.currency, payment.paid),
         pay_time=timestamp(payment.paid_at),
         place_time=timestamp(event.placed_at),
+        guide_code=payment.guide_code,
+        store_code=payment.store_code,
     )
 
 
@@ -91,6 +116,8 @@ def _payment_revised(event: Order.PaymentRevised) -> pb.OrderPaymentRevised:
         net=money(payment.currency, event.net),
         paid=money(payment.currency, payment.paid),
         pay_time=timestamp(payment.paid_at),
+        guide_code=payment.guide_code,
+        store_code=payment.store_code,
     )
 
 

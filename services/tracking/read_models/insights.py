@@ -12,8 +12,9 @@ from chassis.envelope import Incoming
 from chassis.log import Recorded
 from chassis.projection import Source
 from scrm.identity.v1 import customer_pb2
-from scrm.identity.v1.events_pb2 import CustomerBecameKnown, CustomerCreated
+from scrm.identity.v1.events_pb2 import CustomerBecameKnown, CustomerCreated, CustomerErasing
 from services.tracking.application.published_analysis import insight_id
+from services.tracking.domain.erasure import Erasure
 from services.tracking.domain.insights import Insight
 from services.tracking.read_models.customer_nodes import nodes as customer_nodes
 
@@ -42,6 +43,7 @@ known_nodes: Final = sa.Table(
 )
 
 _BECAME_KNOWN: Final = CustomerBecameKnown.DESCRIPTOR.full_name
+_ERASING: Final = CustomerErasing.DESCRIPTOR.full_name
 _CREATED: Final = CustomerCreated.DESCRIPTOR.full_name
 
 
@@ -59,6 +61,10 @@ class InsightsProjection:
         ]
         if told:
             rows.execute(insert(insights), told)
+        for it in items:
+            if isinstance(it.event, Erasure.Begun):
+                mine = insights.c.tenant == it.tenant, insights.c.node.in_(it.event.node_ids)
+                rows.execute(sa.delete(insights).where(*mine))
 
 
 class KnownNodesProjection:
@@ -74,6 +80,11 @@ class KnownNodesProjection:
         if known:
             values = [{"tenant": tenant, "node": node} for tenant, node in sorted(known)]
             rows.execute(insert(known_nodes).on_conflict_do_nothing(), values)
+        for it in items:
+            if it.type == _ERASING:
+                gone = [UUID(node) for node in it.parse(CustomerErasing).node_ids]
+                mine = known_nodes.c.tenant == it.tenant, known_nodes.c.node.in_(gone)
+                rows.execute(sa.delete(known_nodes).where(*mine))
 
 
 def list_insights(

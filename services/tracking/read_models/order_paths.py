@@ -1,4 +1,4 @@
-"""OrderPaths: of every order what purchase paths and purchase occasions are made of."""
+"""OrderPaths: of every order what purchase paths and purchase occasions are made of; nothing of those who are erased."""
 
 import json
 from collections.abc import Sequence
@@ -11,6 +11,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from chassis.log import Recorded
 from chassis.postgres import columns, driver_cursor
 from chassis.projection import Source
+from services.tracking.domain.erasure import Erasure
 from services.tracking.domain.order import Order
 from services.tracking.domain.order_facts import Placement
 from services.tracking.domain.path_facts import OrderFact
@@ -32,6 +33,13 @@ order_paths: Final = sa.Table(
     sa.Index("order_paths_placed", "tenant", "placed_at"),
 )
 
+erased: Final = sa.Table(
+    "erased_path_nodes",
+    tables,
+    sa.Column("tenant", sa.Text, primary_key=True),
+    sa.Column("node", sa.Uuid, primary_key=True),
+)
+
 FIELDS: Final = ("placed_at", "lines", "paid_at", "net", "received_at", "cancelled_at")
 
 _PUT: Final = (
@@ -43,8 +51,13 @@ _PUT: Final = (
 """What a batch says nothing about stays as it is."""
 
 
+_ERASED: Final = "SELECT tenant, node FROM erased_path_nodes JOIN unnest(%s::text[], %s::uuid[]) AS k(tenant, node) USING (tenant, node)"
+_ERASE: Final = "INSERT INTO erased_path_nodes SELECT %s, unnest(%s::uuid[]) ON CONFLICT DO NOTHING"
+_FORGET: Final = "DELETE FROM order_paths WHERE tenant = %s AND node = ANY(%s)"
+
+
 class OrderPathsProjection:
-    """Keeps the table: one statement per batch, with what the batch says of each order."""
+    """Keeps the tables: one statement per batch, with what the batch says of each order."""
 
     name = "order_paths"
     version = 1
@@ -58,10 +71,17 @@ class OrderPathsProjection:
             if said:
                 key = it.tenant, it.event.node, it.event.originator_id  # type: ignore[attr-defined]
                 told.setdefault(key, {}).update(said)
-        if told:
-            table = [(*key, *(said.get(field) for field in FIELDS)) for key, said in told.items()]
-            with driver_cursor(rows) as cursor:
-                cursor.execute(_PUT, columns(table))
+        gone = [(it.tenant, list(it.event.node_ids)) for it in items if isinstance(it.event, Erasure.Begun)]
+        with driver_cursor(rows) as cursor:
+            for who in gone:
+                cursor.execute(_ERASE, who)
+                cursor.execute(_FORGET, who)
+            if told:
+                nodes = {key[:2] for key in told}
+                lost = set(cursor.execute(_ERASED, columns(nodes)).fetchall())
+                table = [(*key, *map(said.get, FIELDS)) for key, said in told.items() if key[:2] not in lost]
+                if table:
+                    cursor.execute(_PUT, columns(table))
 
 
 def order_fact(row: Any) -> OrderFact:

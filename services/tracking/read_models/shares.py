@@ -11,6 +11,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from chassis.log import Recorded
 from chassis.projection import Source
+from services.tracking.domain.erasure import Erasure
 from services.tracking.domain.shares import Share
 
 CREDIT: Final = timedelta(days=30)
@@ -84,7 +85,7 @@ ORDER BY 2 DESC, 1 LIMIT :limit
 
 
 class SharesProjection:
-    """Keeps the shares."""
+    """Keeps the shares; those of somebody who is erased stay in their trees, under a reference that leads to nobody."""
 
     name = "shares"
     version = 1
@@ -109,6 +110,10 @@ class SharesProjection:
         ]
         if made:
             rows.execute(insert(shares), made)
+        for it in items:
+            if isinstance(it.event, Erasure.Begun):
+                mine = shares.c.tenant == it.tenant, shares.c.node.in_(it.event.node_ids)
+                rows.execute(sa.update(shares).where(*mine).values(node=it.event.erased_ref))
 
 
 @dataclass(frozen=True, slots=True)
