@@ -19,7 +19,7 @@ LOGS: Final = frozenset({"stored_events", "inbox", "receipts"})
 MARKS: Final[Mapping[str, frozenset[str]]] = {
     "identity": frozenset(
         {"customers", "customer_nodes", "merges", "erasure_cases", "data_keys"}
-        | {"work_orders", "contact_entries", "leads", "sent_messages", "steward_queue"}
+        | {"work_orders", "contact_entries", "leads", "sent_messages", "steward_queue", "told_erased"}
     ),
     "tracking": frozenset({"erased_nodes", "erased_path_nodes"}),
     "tagging": frozenset({"nodes"}),

@@ -59,7 +59,8 @@ from services.identity.read_models.leads import LeadsProjection
 from services.identity.read_models.merge_history import MergeHistoryProjection
 from services.identity.read_models.names import NamesProjection
 from services.identity.read_models.organisation import OrganisationProjection
-from services.identity.read_models.profile.projection import ProfileProjection
+from services.identity.read_models.profile.essence import essence
+from services.identity.read_models.profile.projection import OWN_STREAM, ProfileProjection
 from services.identity.read_models.profile.told import MESSAGES
 from services.identity.read_models.sent_messages import SentMessagesProjection
 from services.identity.read_models.steward_queue import StewardQueueProjection
@@ -131,7 +132,13 @@ def service(settings: Settings) -> Service:
             CustomerGuidesProjection(),
         ],
         subscriptions=lambda kit: [
-            Subscription(CONSUMER, list(SERVICE_OF), keep_what_is_told, keep=True, events=events_of(list(MESSAGES))),
+            Subscription(
+                CONSUMER,
+                [*SERVICE_OF, OWN_STREAM],
+                keep_what_is_told,
+                keep=essence,
+                events=events_of(list(MESSAGES)),
+            ),
             Subscription(
                 name_indexing.CONSUMER,
                 [name_indexing.STREAM],

@@ -8,6 +8,7 @@ from chassis.aggregate import Aggregate
 from chassis.commands import UnitOfWork
 from chassis.envelope import Incoming
 from scrm.identity.v1.events_pb2 import AttributesChanged
+from scrm.identity.v1.events_pb2 import CustomerErased as CustomerErasedMessage
 from services.identity.application.attribute_upsert import sealed_as
 from services.identity.application.vault import Vault
 from services.identity.domain.attribute_values import AttributeValues, values_id
@@ -17,7 +18,7 @@ from services.identity.domain.sealing import SealedValue
 
 CONSUMER: Final = "identity_names"
 STREAM: Final = "identity"
-EVENTS: Final = ("attributes_changed",)
+EVENTS: Final = ("attributes_changed", "customer_erased")
 
 
 class NameIndexing:
@@ -29,8 +30,7 @@ class NameIndexing:
 
     def follow(self, batch: Sequence[Incoming], work: UnitOfWork) -> None:
         """Index the nodes whose names a batch of messages tells of."""
-        told = (it.parse(AttributesChanged) for it in batch)
-        nodes = sorted({UUID(it.node_id) for it in told if any(one.key in NAME_KEYS for one in it.changed)})
+        nodes = sorted({node for it in batch for node in _concerned(it)})
         tenant = work.context.tenant
         ids = [id for node in nodes for id in (values_id(tenant, node), name_index_id(tenant, node))]
         work.find_all(Aggregate, ids)
@@ -61,3 +61,13 @@ class NameIndexing:
                     yield self._vault.open(work, SealedValue(it.held.sealed_for, sealed_as(key), it.held.sealed))
                 except CustomerErased:
                     continue
+
+
+def _concerned(message: Incoming) -> Iterator[UUID]:
+    """The nodes whose names may be others now."""
+    if message.type == CustomerErasedMessage.DESCRIPTOR.full_name:
+        yield from map(UUID, message.parse(CustomerErasedMessage).node_ids)
+        return
+    told = message.parse(AttributesChanged)
+    if any(it.key in NAME_KEYS for it in told.changed):
+        yield UUID(told.node_id)

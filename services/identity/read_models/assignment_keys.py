@@ -10,6 +10,7 @@ from chassis.log import Recorded
 from chassis.postgres import columns, driver_cursor
 from chassis.projection import Source
 from services.identity.domain.customer import Customer
+from services.identity.read_models.erased import erased_in
 
 tables: Final = sa.MetaData()
 
@@ -26,15 +27,19 @@ _PUT: Final = (
     "INSERT INTO assignment_keys (tenant, node, key) SELECT * FROM unnest(%s::text[], %s::uuid[], %s::text[])"
     " ON CONFLICT (tenant, node) DO UPDATE SET key = excluded.key"
 )
+_DROP: Final = (
+    "DELETE FROM assignment_keys k USING unnest(%s::text[], %s::uuid[]) AS gone(tenant, node)"
+    " WHERE (k.tenant, k.node) = (gone.tenant, gone.node)"
+)
 _END: Final = "\U0010ffff"
 """Sorts behind everything that may follow a prefix."""
 
 
 class AssignmentKeysProjection:
-    """One row per node; of two keys in a batch the later."""
+    """One row per node that is not erased; of two keys in a batch the later."""
 
     name = "assignment_keys"
-    version = 1
+    version = 2
     source: Source = "events"
     tables = tables
 
@@ -47,6 +52,9 @@ class AssignmentKeysProjection:
         if found:
             with driver_cursor(rows) as cursor:
                 cursor.execute(_PUT, columns([(*node, key) for node, key in found.items()]))
+        if erased := erased_in(items):
+            with driver_cursor(rows) as cursor:
+                cursor.execute(_DROP, columns(erased))
 
 
 def keys_with_prefix(rows: sa.Connection, prefix: str, after: tuple[str, UUID] | None, limit: int) -> Sequence[Any]:

@@ -17,6 +17,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from google.type.money_pb2 import Money
 
 from chassis.envelope import Incoming, event_name
+from services.identity.read_models.profile.essence import MEASURES, measures
 from services.identity.read_models.profile.told import amount, instant, uuid
 
 BEHAVIOUR: Final = "BEHAVIOUR"
@@ -120,9 +121,8 @@ def _behaviour(told: Incoming, it: Any) -> Entry:
         )
         if value
     }
-    if (wanted := _MEASURES.get(it.event_type)) and it.properties_json:
-        properties = orjson.loads(it.properties_json)
-        facts |= {key: properties[name] for name, key in wanted if _is_measure(properties.get(name))}
+    found = measures(it.event_type, it.properties_json)
+    facts |= {key: found[name] for name, key in MEASURES.get(it.event_type, ()) if name in found}
     occurred_at = instant(it.occur_time)
     return Entry(
         told.tenant,
@@ -135,17 +135,6 @@ def _behaviour(told: Incoming, it: Any) -> Entry:
         it.page_view_id,
         orjson.dumps(facts).decode(),
     )
-
-
-_MEASURES: Final = {
-    "content_engaged": (("active_buckets", "active_buckets"), ("wall_ms", "wall_ms")),
-    "content_left": (("duration_ms", "wall_ms"),),
-}
-"""Numbers among the properties, and what they are called here."""
-
-
-def _is_measure(value: Any) -> bool:
-    return type(value) is int or (isinstance(value, list) and all(type(it) is int for it in value))
 
 
 def _at(message: Any, path: Sequence[str]) -> Any:

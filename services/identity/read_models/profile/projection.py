@@ -10,6 +10,7 @@ from chassis.projection import Source
 from services.identity.read_models.profile import timeline
 from services.identity.read_models.profile.conversions import Conversions
 from services.identity.read_models.profile.entries import TRACKED, Entry, entry_of
+from services.identity.read_models.profile.erased import Erased
 from services.identity.read_models.profile.members import Members
 from services.identity.read_models.profile.orders import Orders
 from services.identity.read_models.profile.points import Points
@@ -18,13 +19,14 @@ from services.identity.read_models.profile.tags import Tags
 from services.identity.read_models.profile.told import MESSAGES, tables
 
 NAME: Final = "profile"
+OWN_STREAM: Final = "identity"
 
 
 class ProfileProjection:
     """Keeps all tables; made of what other services told."""
 
     name = NAME
-    version = 1
+    version = 2
     source: Source = "inbox"
     tables = tables
 
@@ -37,12 +39,15 @@ class ProfileProjection:
             "membership": (members, points),
             "campaigns": (conversions,),
         }
-        sources = Sources()
+        sources, erased = Sources(), Erased()
         for it in items:
             kind = MESSAGES.get(it.type)
             if kind is None:
                 continue
             message = it.parse(kind)
+            erased.take(it.tenant, it.key, message)
+            if it.stream == OWN_STREAM:
+                continue
             sources.take(it.tenant, it.stream, it.time)
             entry = entry_of(it, message)
             if entry is not None:
@@ -51,7 +56,7 @@ class ProfileProjection:
                 for fold in folds[it.type.split(".")[1]]:
                     fold.take(it.tenant, message)
         timeline.write(rows, entries)
-        for table in (orders, tags, members, points, conversions, sources):
+        for table in (orders, tags, members, points, conversions, sources, erased):
             table.write(rows)
 
 

@@ -14,6 +14,7 @@ from google.type.money_pb2 import Money
 
 from chassis.postgres import columns, driver_cursor
 from scrm.campaigns.v1 import events_pb2 as campaigns
+from scrm.identity.v1 import events_pb2 as identity
 from scrm.membership.v1 import events_pb2 as membership
 from scrm.tagging.v1 import events_pb2 as tagging
 from scrm.tracking.v1 import events_pb2 as tracking
@@ -50,6 +51,7 @@ _READ: Final[Sequence[type[Message]]] = (
     membership.PointsAccountRestored,
     campaigns.DeliverySent,
     campaigns.ConversionRecorded,
+    identity.CustomerErased,
 )
 
 MESSAGES: Final[Mapping[str, type[Message]]] = {it.DESCRIPTOR.full_name: it for it in _READ}
