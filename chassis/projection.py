@@ -162,7 +162,8 @@ class Projector:
             live = builds.live_build(rows, projection.name, lock=True)
             while live and build.position < live.position:
                 entries = source.read(build.position, self._batch_limit)
-                build = builds.advance(rows, build, projection, [it for _, it in entries], entries[-1][0])
+                reached = entries[-1][0] if entries else live.position  # the last entries may have been erased since
+                build = builds.advance(rows, build, projection, [it for _, it in entries], reached)
             builds.promote(rows, build)
 
     def _behind(self, rows: Rows, heads: Mapping[str, int]) -> list[Progress]:

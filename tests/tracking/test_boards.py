@@ -135,6 +135,16 @@ def test_a_rebuild_and_other_batches_give_the_same_rows(analyst: Analyst) -> Non
     assert all_rows(7) == all_rows(500)
 
 
+def test_a_rebuild_takes_over_when_the_last_behaviours_are_erased(analyst: Analyst) -> None:
+    analyst.track(*(did("content_viewed", NOON - MINUTE, it, content="H5-1", page_view=it) for it in ("a", "gone")))
+    with analyst.store.engine.begin() as rows:
+        rows.execute(sa.text("DELETE FROM behaviours WHERE node = :node"), {"node": analyst.node("gone")})
+    analyst.loop.run_until_complete(analyst.projector.rebuild("boards"))
+    assert numbers(shown(analyst, Board.CONTENT, NOON - DAY, NOON).totals) == [("content_viewed", "", 1, 1)]
+    analyst.track(did("content_viewed", NOON - MINUTE, "b", content="H5-1", page_view="b"))
+    assert numbers(shown(analyst, Board.CONTENT, NOON - DAY, NOON).totals) == [("content_viewed", "", 2, 2)]
+
+
 def test_a_board_over_grpc(analyst: Analyst, serve_analysis: AnalysisServing) -> None:
     analyst.track(did("content_viewed", NOON - MINUTE, "a", content="H5-1", page_view="1"))
 
