@@ -69,3 +69,11 @@ class SourceRateExceeded(ResourceExhausted):
 
 class CustomerErased(FailedPrecondition):
     """Everything known of this customer is erased."""
+
+
+class ShareNotFound(NotFound):
+    """No share has this id."""
+
+
+class ShareExists(AlreadyExists):
+    """There is a share of this id with another content."""
