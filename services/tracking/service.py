@@ -3,31 +3,47 @@
 import sys
 
 from chassis.consumer import Subscription
+from chassis.grpc_server import Registration
 from chassis.kit import Kit
 from chassis.service import Service
+from chassis.unit_of_work import UnitOfWork
+from scrm.tracking.v1.plan_service_pb2_grpc import add_PlanServiceServicer_to_server
 from scrm.tracking.v1.tracking_service_pb2_grpc import add_TrackingServiceServicer_to_server
 from services.tracking.adapters.behaviour_log import BehaviourLog
 from services.tracking.adapters.grpc_servicer import TrackingServicer
 from services.tracking.adapters.identity_client import IdentityClient
 from services.tracking.adapters.ingest_writer import IngestWriter
+from services.tracking.adapters.plan_book import PlanBook
+from services.tracking.adapters.plan_servicer import PlanServicer
+from services.tracking.adapters.quarantine import SqlQuarantine
 from services.tracking.adapters.resolver import Resolver
 from services.tracking.application.commands import HANDLERS
+from services.tracking.application.definition_handlers import definition_handlers
 from services.tracking.application.policies import IDENTITY_EVENTS, keep_customers
-from services.tracking.application.published_events import partition_key, publish
+from services.tracking.application.published_events import PRIVATE, partition_key, publish
 from services.tracking.read_models.customer_nodes import CustomerNodesProjection
 from services.tracking.read_models.orders import OrdersProjection
 from services.tracking.settings import Settings
 
 
-def servicer(kit: Kit) -> TrackingServicer:
+def servicers(kit: Kit) -> list[Registration]:
     ingest = IngestWriter(kit.engine, kit.pulse.beat)
     ingest.start()
-    return TrackingServicer(kit.bus, kit.read_models, kit.clock, ingest, IdentityClient(kit.channel("identity")))
+    identity, plans = IdentityClient(kit.channel("identity")), PlanBook(kit.store)
+    tracking = TrackingServicer(kit.bus, kit.read_models, kit.clock, ingest, identity, plans)
+    return [
+        (add_TrackingServiceServicer_to_server, tracking),
+        (add_PlanServiceServicer_to_server, PlanServicer(kit.bus, plans)),
+    ]
 
 
 def resolver(kit: Kit) -> Resolver:
     identity = IdentityClient(kit.channel("identity"))
-    return Resolver(kit.engine, identity, poll=kit.settings.poll_seconds, pulse=kit.pulse)
+    return Resolver(kit.engine, identity, plans=PlanBook(kit.store), poll=kit.settings.poll_seconds, pulse=kit.pulse)
+
+
+def quarantine(work: UnitOfWork) -> SqlQuarantine:
+    return SqlQuarantine(work.rows, work.context.tenant)
 
 
 def service(settings: Settings) -> Service:
@@ -35,10 +51,11 @@ def service(settings: Settings) -> Service:
     return Service(
         name="tracking",
         settings=settings.chassis,
-        handlers=HANDLERS,
-        servicers=lambda kit: [(add_TrackingServiceServicer_to_server, servicer(kit))],
+        handlers=[*HANDLERS, *definition_handlers(quarantine)],
+        servicers=servicers,
         publish=publish,
         partition_key=partition_key,
+        private=PRIVATE,
         projections=[OrdersProjection(), CustomerNodesProjection()],
         subscriptions=lambda kit: [
             Subscription("tracking", ["identity"], keep_customers, keep=True, events=IDENTITY_EVENTS)

@@ -12,9 +12,9 @@ from tests.contracts import contracts
 
 READS = ("Get", "List", "Search", "BatchGet", "Lookup", "Count", "Estimate", "Explain", "Preview")
 
-SPECIAL = {"identity.merge", "identity.configure"}
+SPECIAL = {"identity.merge", "identity.configure", "tracking.configure"}
 """Changes that only some of those may make who may write: saying who is one person is a data steward's, and what a brand wants to
-know of people its administrator's."""
+know of people, and means to track of them, its administrator's."""
 
 RPCS = contracts.rpcs()
 each_rpc = pytest.mark.parametrize("rpc", RPCS, ids=[it.full_name for it in RPCS])

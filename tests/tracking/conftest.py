@@ -11,6 +11,7 @@ from chassis.log import EventStore
 from chassis.migrations import migrate_now
 from deploy.local.postgres import Database
 from tests.conftest import DatabaseFactory
+from tests.tracking.definitions import Studio
 from tests.tracking.shop import Shop
 from tests.tracking.touches import Tracking
 
@@ -44,6 +45,12 @@ def store(request: pytest.FixtureRequest) -> EventStore:
 def shop(store: EventStore) -> Shop:
     """On both stores."""
     return Shop(store)
+
+
+@pytest.fixture
+def studio(store: EventStore) -> Studio:
+    """On both stores."""
+    return Studio(store)
 
 
 @pytest.fixture

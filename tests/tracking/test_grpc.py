@@ -41,6 +41,7 @@ from services.identity.domain.identifiers import IdentifierReader
 from services.tracking.adapters.grpc_servicer import TrackingServicer
 from services.tracking.adapters.identity_client import IdentityClient
 from services.tracking.adapters.ingest_writer import IngestWriter
+from services.tracking.adapters.plan_book import PlanBook
 from services.tracking.adapters.resolver import Resolver
 from services.tracking.application.commands import HANDLERS
 from services.tracking.application.wire_values import timestamp
@@ -145,7 +146,7 @@ def serve(
             writer = IngestWriter(store.engine)
             writer.start()
             closing.callback(writer.stop)
-            servicer = TrackingServicer(bus, read_models, clock, writer, client)
+            servicer = TrackingServicer(bus, read_models, clock, writer, client, PlanBook(store))
             registration = (add_TrackingServiceServicer_to_server, servicer)
             port = await closing.enter_async_context(serving("tracking", credentials, bus, registration, read_models))
             projector = Projector((OrdersProjection(), CustomerNodesProjection()), store.engine, store)

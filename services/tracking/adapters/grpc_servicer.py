@@ -24,6 +24,7 @@ from services.tracking.adapters.identity_client import IdentityClient
 from services.tracking.adapters.ingest_rows import microseconds
 from services.tracking.adapters.ingest_writer import IngestWriter
 from services.tracking.adapters.order_import import OrderReader
+from services.tracking.adapters.plan_book import PlanBook
 from services.tracking.adapters.submission import Reader
 from services.tracking.application.commands import (
     OrderKey,
@@ -50,12 +51,19 @@ class TrackingServicer:
     """Answers `scrm.tracking.v1.TrackingService`."""
 
     def __init__(
-        self, bus: CommandBus, read_models: ReadModels, clock: Clock, ingest: IngestWriter, identity: IdentityClient
+        self,
+        bus: CommandBus,
+        read_models: ReadModels,
+        clock: Clock,
+        ingest: IngestWriter,
+        identity: IdentityClient,
+        plans: PlanBook,
     ) -> None:
         self._bus = bus
         self._read_models = read_models
         self._clock = clock
         self._ingest = ingest
+        self._plans = plans
         self._orders = OrderReader(identity)
 
     async def TrackBatch(self, request: pb.TrackBatchRequest, _: ServicerContext) -> bytes:
@@ -64,7 +72,9 @@ class TrackingServicer:
             raise FieldRequired(field="events")
         if len(request.events) > MOST_EVENTS:
             raise FieldTooLong(f"at most {MOST_EVENTS} events", field="events")
-        submission = Reader(current(), microseconds(self._clock.now())).read(request)
+        context = current()
+        plan = await self._plans.of(context.tenant)
+        submission = Reader(context, microseconds(self._clock.now()), plan=plan).read(request)
         return await self._ingest.submit(submission)
 
     async def GetTrail(self, request: pb.GetTrailRequest, _: ServicerContext) -> pb.GetTrailResponse:

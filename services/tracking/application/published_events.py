@@ -7,6 +7,8 @@ from google.protobuf.message import Message
 
 from chassis.log import Recorded
 from scrm.tracking.v1 import events_pb2 as pb
+from services.tracking.application import published_plan
+from services.tracking.application.published_plan import of_plan
 from services.tracking.application.wire_values import money, order_line, timestamp
 from services.tracking.domain.order import Order
 
@@ -18,10 +20,13 @@ PUBLISHED: Final = (
     "order_shipped",
     "order_received",
     "order_cancelled",
+    "event_type_registered",
+    "event_type_updated",
+    "event_type_deprecated",
 )
 """Events of the log "tracking", in snake_case; behaviours have a log of their own."""
 
-PRIVATE: Final = frozenset[type]()
+PRIVATE: Final = frozenset[type](published_plan.PRIVATE)
 """Domain events that nobody else is ever told of."""
 
 
@@ -42,12 +47,12 @@ def publish(recorded: Recorded) -> Message | None:
             return pb.OrderReceived(order_id=str(id), node_id=str(node), receive_time=timestamp(at))
         case Order.Cancelled(originator_id=id, node=node, cancelled_at=at):
             return pb.OrderCancelled(order_id=str(id), node_id=str(node), cancel_time=timestamp(at))
-    return None
+    return of_plan(recorded)
 
 
 def partition_key(recorded: Recorded) -> UUID:
-    """The node of the customer: what happens to one of them stays in order."""
-    node: UUID = recorded.event.node  # type: ignore[attr-defined]  # every event of an order has one
+    """The node of the customer, or what is defined: what happens to one of them stays in order."""
+    node: UUID = getattr(recorded.event, "node", recorded.event.originator_id)
     return node
 
 

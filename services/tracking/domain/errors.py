@@ -53,3 +53,19 @@ class FutureTimestamp(InvalidArgument):
 
 class UnknownTimeZone(InvalidArgument):
     """The time zone is not one of the IANA database."""
+
+
+class EventTypeExists(AlreadyExists):
+    """There is an event type of this name: a preset one, or one with another definition."""
+
+
+class EventTypeNotFound(NotFound):
+    """The brand registered no event type of this name."""
+
+
+class EventTypeLimit(FailedPrecondition):
+    """The brand has as many event types as it can have."""
+
+
+class IncompatibleSchema(FailedPrecondition):
+    """Events that were good so far would be no longer; what means something else needs another name."""

@@ -2,12 +2,15 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Final
 
 Check = Callable[[Any], bool]
 
 MOST_BUCKETS: Final = 8_640
 CUSTOM_PREFIX: Final = "custom."
+MASK: Final = "[personal]"
+"""What is kept of a value that was declared to be personal: that there was one."""
 
 
 def _is_text(value: Any) -> bool:
@@ -41,7 +44,7 @@ def _is_bucket(value: Any) -> bool:
     return type(value) is int and 0 <= value <= MOST_BUCKETS
 
 
-_KINDS: Final[Mapping[str, Check]] = {
+KINDS: Final[Mapping[str, Check]] = {
     "text": _is_text,
     "int": _is_whole,
     "number": _is_number,
@@ -51,14 +54,20 @@ _KINDS: Final[Mapping[str, Check]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class EventType:
-    """One kind of behaviour; `category` is P, I, N, C, B, S, V or empty."""
+    """One kind of behaviour; `category` is P, I, N, C, B, S, V or empty.
+
+    `personal` are the properties whose values are not kept. An `open` type knows all properties. Types are equal only to themselves,
+    so that what was found out about properties can be remembered by them.
+    """
 
     name: str
     category: str
     properties: Mapping[str, Check] = field(default_factory=dict)
     required: tuple[str, ...] = ()
+    personal: tuple[str, ...] = ()
+    open: bool = False
 
     def fault(self, properties: Mapping[str, Any]) -> str | None:
         """The first property of the wrong type; null is no value at all."""
@@ -74,13 +83,15 @@ class EventType:
         return tuple(name for name in self.required if properties.get(name) in (None, ""))
 
     def has_undeclared(self, properties: Mapping[str, Any]) -> bool:
-        """Whether there are properties that the type does not know; a tenant's own types know all."""
-        return not self.is_custom and not properties.keys() <= self.properties.keys()
+        """Whether there are properties that the type does not know."""
+        return not self.open and not properties.keys() <= self.properties.keys()
 
-    @property
-    def is_custom(self) -> bool:
-        """Whether the tenant made the type up."""
-        return self.name.startswith(CUSTOM_PREFIX)
+    def mask(self, properties: dict[str, Any]) -> bool:
+        """Take out the values of what is personal; whether there were any."""
+        found = [name for name in self.personal if properties.get(name) is not None]
+        for name in found:
+            properties[name] = MASK
+        return bool(found)
 
 
 def normalised(event_type: EventType, properties: Mapping[str, Any]) -> dict[str, Any]:
@@ -97,11 +108,17 @@ def normalised(event_type: EventType, properties: Mapping[str, Any]) -> dict[str
 
 
 def find(name: str) -> EventType | None:
-    """The type of that name; a tenant's own types are all named `custom.<name>`."""
+    """The type of that name which every tenant has: a preset one, or `custom.<name>`, of which nothing more is known."""
     found = PRESETS.get(name)
     if found is None and name.startswith(CUSTOM_PREFIX) and len(name) > len(CUSTOM_PREFIX):
-        return EventType(name, "")
+        return open_type(name)
     return found
+
+
+@lru_cache(maxsize=4096)
+def open_type(name: str) -> EventType:
+    """A type of which only the name is known."""
+    return EventType(name, "", open=True)
 
 
 # Name, category, properties as `name:kind`, with `!` where the event means nothing without it.
@@ -122,7 +139,7 @@ link_clicked                  I  link_id:text! kind:text
 qr_scanned                    C  code_key:text! is_new_follow:bool
 oa_subscribed                 C  appid:text code_key:text
 oa_unsubscribed               C  appid:text code_key:text
-menu_clicked                  I  menu_key:text! menu_version:int
+menu_clicked                  I  menu_key:text! menu_version:int menu_id:text appid:text
 wecom_friend_added            C  staff:text state:text
 wecom_friend_deleted          C  staff:text state:text
 group_joined                  C  group_id:text!
@@ -167,7 +184,7 @@ def _parse(line: str) -> EventType:
     name, category, *words = line.split()
     parts = [word.rstrip("!").split(":") for word in words]
     required = tuple(word.split(":")[0] for word in words if word.endswith("!"))
-    return EventType(name, "" if category == "-" else category, {part[0]: _KINDS[part[1]] for part in parts}, required)
+    return EventType(name, "" if category == "-" else category, {part[0]: KINDS[part[1]] for part in parts}, required)
 
 
 PRESETS: Final[Mapping[str, EventType]] = {parsed.name: parsed for parsed in map(_parse, _TABLE.strip().splitlines())}
