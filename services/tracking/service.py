@@ -1,15 +1,19 @@
 """The tracking service: put together, and run in the roles that the command line names."""
 
 import sys
+from typing import Final
 
 from chassis.consumer import Subscription
 from chassis.grpc_server import Registration
 from chassis.kit import Kit
 from chassis.service import Service
 from chassis.unit_of_work import UnitOfWork
+from scrm.tracking.v1.channel_service_pb2_grpc import add_ChannelServiceServicer_to_server
 from scrm.tracking.v1.plan_service_pb2_grpc import add_PlanServiceServicer_to_server
 from scrm.tracking.v1.tracking_service_pb2_grpc import add_TrackingServiceServicer_to_server
 from services.tracking.adapters.behaviour_log import BehaviourLog
+from services.tracking.adapters.channel_servicer import ChannelServicer
+from services.tracking.adapters.fact_recorder import FactRecorder
 from services.tracking.adapters.grpc_servicer import TrackingServicer
 from services.tracking.adapters.identity_client import IdentityClient
 from services.tracking.adapters.ingest_writer import IngestWriter
@@ -21,9 +25,12 @@ from services.tracking.application.commands import HANDLERS
 from services.tracking.application.definition_handlers import definition_handlers
 from services.tracking.application.policies import IDENTITY_EVENTS, keep_customers
 from services.tracking.application.published_events import PRIVATE, partition_key, publish
+from services.tracking.read_models.channel_codes import ChannelCodesProjection
 from services.tracking.read_models.customer_nodes import CustomerNodesProjection
 from services.tracking.read_models.orders import OrdersProjection
 from services.tracking.settings import Settings
+
+DEFINITIONS: Final = (ChannelCodesProjection(),)
 
 
 def servicers(kit: Kit) -> list[Registration]:
@@ -34,12 +41,17 @@ def servicers(kit: Kit) -> list[Registration]:
     return [
         (add_TrackingServiceServicer_to_server, tracking),
         (add_PlanServiceServicer_to_server, PlanServicer(kit.bus, plans)),
+        (add_ChannelServiceServicer_to_server, ChannelServicer(kit.bus, kit.read_models)),
     ]
 
 
 def resolver(kit: Kit) -> Resolver:
     identity = IdentityClient(kit.channel("identity"))
     return Resolver(kit.engine, identity, plans=PlanBook(kit.store), poll=kit.settings.poll_seconds, pulse=kit.pulse)
+
+
+def fact_recorder(kit: Kit) -> FactRecorder:
+    return FactRecorder(kit.bus, kit.engine, poll=kit.settings.poll_seconds, pulse=kit.pulse)
 
 
 def quarantine(work: UnitOfWork) -> SqlQuarantine:
@@ -56,12 +68,12 @@ def service(settings: Settings) -> Service:
         publish=publish,
         partition_key=partition_key,
         private=PRIVATE,
-        projections=[OrdersProjection(), CustomerNodesProjection()],
+        projections=[OrdersProjection(), CustomerNodesProjection(), *DEFINITIONS],
         subscriptions=lambda kit: [
             Subscription("tracking", ["identity"], keep_customers, keep=True, events=IDENTITY_EVENTS)
         ],
         public_logs=lambda kit: [BehaviourLog(kit.engine)],
-        loops={"resolve": resolver},
+        loops={"resolve": resolver, "facts": fact_recorder},
     )
 
 

@@ -1,5 +1,6 @@
 """The stores on which the tests of tracking run, and a database with its tables."""
 
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from chassis.log import EventStore
 from chassis.migrations import migrate_now
 from deploy.local.postgres import Database
 from tests.conftest import DatabaseFactory
+from tests.tracking.audience import Audience
 from tests.tracking.definitions import Studio
 from tests.tracking.shop import Shop
 from tests.tracking.touches import Tracking
@@ -62,3 +64,10 @@ def memory_shop() -> Shop:
 @pytest.fixture
 def tracking(postgres_store: PostgresEventStore, tables: Database) -> Tracking:
     return Tracking(postgres_store, tables.writer_dsn)
+
+
+@pytest.fixture
+def audience(tracking: Tracking, tables: Database, loop: asyncio.AbstractEventLoop) -> Iterator[Audience]:
+    found = Audience(tracking, tables, loop)
+    yield found
+    found.read_models.close()

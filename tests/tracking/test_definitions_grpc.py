@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -20,14 +21,19 @@ from chassis.status import Refusal, refusal
 from chassis.telemetry import Metrics, Tracing
 from deploy.local.credentials import Credentials
 from deploy.local.postgres import Database
-from scrm.tracking.v1 import plan_pb2
+from scrm.tracking.v1 import channel_pb2, plan_pb2
+from scrm.tracking.v1 import channel_service_pb2 as channel_pb
 from scrm.tracking.v1 import plan_service_pb2 as plan_pb
+from scrm.tracking.v1.channel_service_pb2_grpc import ChannelServiceStub, add_ChannelServiceServicer_to_server
 from scrm.tracking.v1.plan_service_pb2_grpc import PlanServiceStub, add_PlanServiceServicer_to_server
+from services.tracking.adapters.channel_servicer import ChannelServicer
 from services.tracking.adapters.plan_book import PlanBook
 from services.tracking.adapters.plan_servicer import PlanServicer
 from services.tracking.application.definition_handlers import definition_handlers
+from services.tracking.application.wire_values import timestamp
 from services.tracking.service import quarantine
 from tests.chassis.streams import until
+from tests.tracking.audience import PROJECTIONS
 from tests.tracking.touches import NOON, Tracking, event
 
 SCOPES = ("tracking.read", "tracking.write", "tracking.configure")
@@ -37,7 +43,7 @@ class Caller:
     """Somebody of a brand who defines what is tracked."""
 
     def __init__(self, channel: grpc.aio.Channel, credentials: Credentials) -> None:
-        self._stubs: tuple[Any, ...] = (PlanServiceStub(channel),)
+        self._stubs: tuple[Any, ...] = (PlanServiceStub(channel), ChannelServiceStub(channel))
         self._credentials = credentials
 
     async def call(self, name: str, request: Any, tenant: str = "acme", *scopes: str) -> Any:
@@ -71,6 +77,7 @@ def serve(
             closing.callback(read_models.close)
             servicers: list[Registration] = [
                 (add_PlanServiceServicer_to_server, PlanServicer(bus, PlanBook(store))),
+                (add_ChannelServiceServicer_to_server, ChannelServicer(bus, read_models)),
             ]
             verifier = Verifier(await KeySet.opened(str(credentials.jwks)), "scrm-local")
             gate = Gate("tracking", verifier, Metrics(), Tracing(), wait_for=read_models.wait_for)
@@ -97,9 +104,6 @@ def serve(
         loop.run_until_complete(served())
 
     return run
-
-
-PROJECTIONS: tuple[Any, ...] = ()
 
 
 def new_id() -> str:
@@ -161,5 +165,52 @@ def test_what_becomes_of_other_types_is_decided_and_what_was_put_aside_is_replay
         assert (done.accepted, [it.count for it in done.refused], done.last_number, done.more) == (1, [1], 2, False)
         assert await caller.call("ReplayQuarantined", replay) == done
         assert tracking.count("accepted") == 1
+
+    serve(check)
+
+
+def draft(key: str, **more: Any) -> channel_pb.ChannelCodeDraft:
+    fields: dict[str, Any] = {"code_key": key, "kind": channel_pb2.CODE_KIND_H5, "channel": "store_poster"}
+    return channel_pb.ChannelCodeDraft(**{**fields, **more})
+
+
+def test_codes_are_made_listed_changed_archived_and_counted(serve: Serve) -> None:
+    async def check(caller: Caller) -> None:
+        create = channel_pb.CreateChannelCodeRequest(request_id=new_id(), code=draft("a", store_id="SH"))
+        made = await caller.call("CreateChannelCode", create)
+        assert await caller.call("CreateChannelCode", create) == made
+        drafts = [draft("b"), draft("a"), draft("渠道"), channel_pb.ChannelCodeDraft(code_key="c")]
+        batch = channel_pb.BatchCreateChannelCodesRequest(request_id=new_id(), codes=drafts)
+        results = (await caller.call("BatchCreateChannelCodes", batch)).results
+        assert [bool(it.status.code) for it in results] == [False, True, True, True]
+
+        code = channel_pb2.ChannelCode(code_key="a", staff_ids=["G1", "G1"])
+        update = channel_pb.UpdateChannelCodeRequest(request_id=new_id(), code=code)
+        assert (await caller.refused("UpdateChannelCode", update)).reason == "BAD_FORMAT"
+        del update.code.staff_ids[1:]
+        update.request_id = new_id()
+        assert list((await caller.call("UpdateChannelCode", update)).code.staff_ids) == ["G1"]
+        archive = channel_pb.ArchiveChannelCodeRequest(request_id=new_id(), code_key="b")
+        assert (await caller.call("ArchiveChannelCode", archive)).code.archived
+        get = channel_pb.GetChannelCodeRequest(code_key="a")
+        assert (await caller.call("GetChannelCode", get)).code.store_id == "SH"
+        assert (await caller.refused("GetChannelCode", get, "globex")).reason == "CHANNEL_CODE_NOT_FOUND"
+
+        async def listed() -> bool:
+            wanted = channel_pb.ListChannelCodesRequest(with_archived=True, channel="store_poster", page_size=1)
+            first = await caller.call("ListChannelCodes", wanted)
+            wanted.page_token = first.next_page_token
+            rest = await caller.call("ListChannelCodes", wanted) if first.next_page_token else first
+            return [(it.code_key, it.archived) for it in [*first.codes, *rest.codes]] == [("a", False), ("b", True)]
+
+        await until(listed, "both codes are in the list, page by page")
+        span = channel_pb.GetCodeStatsRequest(
+            start_time=timestamp(NOON), end_time=timestamp(NOON + timedelta(days=401))
+        )
+        assert (await caller.refused("GetCodeStats", span)).reason == "OUT_OF_RANGE"
+        span.end_time.CopyFrom(timestamp(NOON + timedelta(days=1)))
+        assert not (await caller.call("GetCodeStats", span)).stats
+        nobody = channel_pb.GetAcquisitionRequest(customer_id=new_id())
+        assert (await caller.refused("GetAcquisition", nobody)).reason == "CUSTOMER_NOT_FOUND"
 
     serve(check)

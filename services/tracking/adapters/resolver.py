@@ -26,6 +26,7 @@ from services.tracking.adapters.identity_client import Asked
 from services.tracking.adapters.ingest_rows import QUARANTINE_COLUMNS, Tallies, aside_row, microseconds
 from services.tracking.adapters.ingest_writer import LOCK_CLASS
 from services.tracking.application.resolving import Identity, questions
+from services.tracking.domain.event_types import CODES, SUBJECTS
 from services.tracking.domain.identifiers import is_blocked
 from services.tracking.domain.intake import Outcome, Reason, quarantined
 from services.tracking.domain.plan import PRESET_PLAN, Plan
@@ -33,7 +34,7 @@ from services.tracking.domain.plan import PRESET_PLAN, Plan
 BEHAVIOUR_COLUMNS: Final = (
     "position", "tenant", "node", "occurred_at", "received_at", "message_id", "source_key", "event_type", "category",
     "late", "channel", "app", "page", "content_id", "page_view_id", "code_key", "delivery_id", "share_id", "staff_code",
-    "tz_offset_minutes", "properties", "traceparent",
+    "tz_offset_minutes", "properties", "traceparent", "subject", "group_id",
 )  # fmt: skip
 
 NO_PLANS: Final[Mapping[str, Plan]] = {}
@@ -215,7 +216,8 @@ def _row(accepted: Accepted, node: UUID, plan: Plan) -> bytes:
     event, event_type = accepted.event, plan.find(accepted.event_type)
     context, campaign, text = event.context, event.context.campaign, pg.text
     properties = event.properties_json.decode() or "{}"
-    given = orjson.loads(properties) if _stands_in(context, campaign) else {}
+    given: dict[str, Any] = orjson.loads(properties)
+    code_key = campaign.code_key or _given(given, CODES.get(accepted.event_type, "code_key"))
     columns = (
         pg.int8(accepted.position),
         text(accepted.tenant),
@@ -228,24 +230,21 @@ def _row(accepted: Accepted, node: UUID, plan: Plan) -> bytes:
         text(event_type.category if event_type else ""),
         pg.TRUE if accepted.late else pg.FALSE,
         text(context.channel or _given(given, "channel")),
-        text(context.app),
+        text(context.app or _given(given, "appid")),
         text(context.page or _given(given, "page")),
         text(context.content_id or _given(given, "content_id")),
         text(context.page_view_id or _given(given, "page_view_id")),
-        text(campaign.code_key or _given(given, "code_key")),
+        text(code_key),
         text(campaign.delivery_id),
         text(campaign.share_id or _given(given, "share_id")),
         text(campaign.staff_code or _given(given, "staff")),
         pg.int4(event.tz_offset_minutes) if event.HasField("tz_offset_minutes") else pg.NULL,
         text(properties),
         pg.optional_text(accepted.traceparent),
+        text(_given(given, SUBJECTS.get(accepted.event_type, ""))),
+        text(_given(given, "group_id")),
     )
     return pg.columns_in_row(len(columns)) + b"".join(columns)
-
-
-def _stands_in(context: behaviour_pb2.EventContext, campaign: behaviour_pb2.CampaignContext) -> bool:
-    """Whether a property may have to stand in for something that the context does not say."""
-    return not (context.channel and context.page and context.content_id and context.page_view_id and campaign.code_key)
 
 
 def _given(properties: dict[str, Any], name: str) -> str:

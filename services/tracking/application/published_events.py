@@ -7,7 +7,8 @@ from google.protobuf.message import Message
 
 from chassis.log import Recorded
 from scrm.tracking.v1 import events_pb2 as pb
-from services.tracking.application import published_plan
+from services.tracking.application import published_channels, published_plan
+from services.tracking.application.published_channels import of_channels
 from services.tracking.application.published_plan import of_plan
 from services.tracking.application.wire_values import money, order_line, timestamp
 from services.tracking.domain.order import Order
@@ -23,10 +24,14 @@ PUBLISHED: Final = (
     "event_type_registered",
     "event_type_updated",
     "event_type_deprecated",
+    "channel_code_created",
+    "channel_code_updated",
+    "channel_code_archived",
+    "channel_scanned",
 )
 """Events of the log "tracking", in snake_case; behaviours have a log of their own."""
 
-PRIVATE: Final = frozenset[type](published_plan.PRIVATE)
+PRIVATE: Final = frozenset[type](published_plan.PRIVATE | published_channels.PRIVATE)
 """Domain events that nobody else is ever told of."""
 
 
@@ -47,7 +52,7 @@ def publish(recorded: Recorded) -> Message | None:
             return pb.OrderReceived(order_id=str(id), node_id=str(node), receive_time=timestamp(at))
         case Order.Cancelled(originator_id=id, node=node, cancelled_at=at):
             return pb.OrderCancelled(order_id=str(id), node_id=str(node), cancel_time=timestamp(at))
-    return of_plan(recorded)
+    return of_plan(recorded) or of_channels(recorded)
 
 
 def partition_key(recorded: Recorded) -> UUID:

@@ -69,3 +69,19 @@ class EventTypeLimit(FailedPrecondition):
 
 class IncompatibleSchema(FailedPrecondition):
     """Events that were good so far would be no longer; what means something else needs another name."""
+
+
+class CodeTaken(AlreadyExists):
+    """A channel code with this key was made before; keys are never used again."""
+
+
+class ChannelCodeNotFound(NotFound):
+    """No channel code has this key."""
+
+
+class ChannelCodeArchived(FailedPrecondition):
+    """The channel code is archived, so nothing of it can be changed."""
+
+
+class CodeLimit(FailedPrecondition):
+    """The account has as many permanent codes as its platform gives."""

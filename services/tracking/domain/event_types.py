@@ -5,6 +5,17 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Final
 
+SUBJECTS: Final[Mapping[str, str]] = {
+    "menu_clicked": "menu_key",
+    "button_clicked": "button_id",
+    "link_clicked": "link_id",
+    "form_submitted": "form_id",
+}
+"""The property that says what a behaviour is about, where it is found by that."""
+
+CODES: Final[Mapping[str, str]] = {"wecom_friend_added": "state"}
+"""The property that has the channel code, where that is not `code_key`."""
+
 Check = Callable[[Any], bool]
 
 MOST_BUCKETS: Final = 8_640
@@ -135,20 +146,20 @@ content_shared                S  content_id:text share_id:text target:text
 content_forwarded             S  content_id:text share_id:text target:text
 button_clicked                I  button_id:text! page:text content_id:text
 form_submitted                C  form_id:text! fields:list
-link_clicked                  I  link_id:text! kind:text
-qr_scanned                    C  code_key:text! is_new_follow:bool
+link_clicked                  I  link_id:text! kind:text group_id:text hit_id:text prefetch:bool
+qr_scanned                    C  code_key:text! is_new_follow:bool appid:text
 oa_subscribed                 C  appid:text code_key:text
 oa_unsubscribed               C  appid:text code_key:text
 menu_clicked                  I  menu_key:text! menu_version:int menu_id:text appid:text
-wecom_friend_added            C  staff:text state:text
-wecom_friend_deleted          C  staff:text state:text
+wecom_friend_added            C  staff:text state:text appid:text
+wecom_friend_deleted          C  staff:text state:text appid:text
 group_joined                  C  group_id:text!
 group_left                    C  group_id:text!
 group_message_sent            I  group_id:text!
-activity_joined               I  activity_id:text!
+activity_joined               I  activity_id:text! group_id:text
 call_connected                C  staff:text seconds:int
 survey_answered               V  survey_id:text! nps:int
-checkin                       I
+checkin                       I  group_id:text
 login                         C  method:text
 logout                        C  method:text
 registered                    C  method:text

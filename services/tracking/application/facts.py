@@ -1,0 +1,40 @@
+"""The facts behind behaviours: which commands record them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from services.tracking.application.channel_commands import RecordTouches
+from services.tracking.domain.touches import CONTACTS, Touch
+
+
+@dataclass(frozen=True, slots=True)
+class BehaviourFact:
+    """A behaviour of which more is to be recorded than that it happened."""
+
+    position: int
+    tenant: str
+    node: UUID
+    event_type: str
+    occurred_at: datetime
+    app: str
+    code_key: str
+    staff: str
+    group_id: str
+    properties: Mapping[str, Any]
+
+
+def commands_of(facts: Sequence[BehaviourFact]) -> list[tuple[str, Any]]:
+    """With each command its tenant: one for each node, in the order in which the first of its behaviours came."""
+    touches: dict[tuple[str, UUID], list[Touch]] = {}
+    for it in facts:
+        if it.event_type in CONTACTS:
+            touches.setdefault((it.tenant, it.node), []).append(_touch(it))
+    return [(tenant, RecordTouches(tenant, node, tuple(found))) for (tenant, node), found in touches.items()]
+
+
+def _touch(fact: BehaviourFact) -> Touch:
+    is_new = fact.properties.get("is_new_follow") is True
+    return Touch(fact.event_type, fact.code_key, fact.app, fact.staff, fact.occurred_at, is_new)
