@@ -9,14 +9,18 @@ from chassis.kit import Kit
 from chassis.service import Service
 from chassis.unit_of_work import UnitOfWork
 from scrm.tracking.v1.channel_service_pb2_grpc import add_ChannelServiceServicer_to_server
+from scrm.tracking.v1.content_service_pb2_grpc import add_ContentServiceServicer_to_server
+from scrm.tracking.v1.menu_service_pb2_grpc import add_MenuServiceServicer_to_server
 from scrm.tracking.v1.plan_service_pb2_grpc import add_PlanServiceServicer_to_server
 from scrm.tracking.v1.tracking_service_pb2_grpc import add_TrackingServiceServicer_to_server
 from services.tracking.adapters.behaviour_log import BehaviourLog
 from services.tracking.adapters.channel_servicer import ChannelServicer
+from services.tracking.adapters.content_servicer import ContentServicer
 from services.tracking.adapters.fact_recorder import FactRecorder
 from services.tracking.adapters.grpc_servicer import TrackingServicer
 from services.tracking.adapters.identity_client import IdentityClient
 from services.tracking.adapters.ingest_writer import IngestWriter
+from services.tracking.adapters.menu_servicer import MenuServicer
 from services.tracking.adapters.plan_book import PlanBook
 from services.tracking.adapters.plan_servicer import PlanServicer
 from services.tracking.adapters.quarantine import SqlQuarantine
@@ -26,11 +30,13 @@ from services.tracking.application.definition_handlers import definition_handler
 from services.tracking.application.policies import IDENTITY_EVENTS, keep_customers
 from services.tracking.application.published_events import PRIVATE, partition_key, publish
 from services.tracking.read_models.channel_codes import ChannelCodesProjection
+from services.tracking.read_models.contents import ContentsProjection
 from services.tracking.read_models.customer_nodes import CustomerNodesProjection
+from services.tracking.read_models.menus import MenusProjection
 from services.tracking.read_models.orders import OrdersProjection
 from services.tracking.settings import Settings
 
-DEFINITIONS: Final = (ChannelCodesProjection(),)
+DEFINITIONS: Final = (ChannelCodesProjection(), MenusProjection(), ContentsProjection())
 
 
 def servicers(kit: Kit) -> list[Registration]:
@@ -42,6 +48,8 @@ def servicers(kit: Kit) -> list[Registration]:
         (add_TrackingServiceServicer_to_server, tracking),
         (add_PlanServiceServicer_to_server, PlanServicer(kit.bus, plans)),
         (add_ChannelServiceServicer_to_server, ChannelServicer(kit.bus, kit.read_models)),
+        (add_MenuServiceServicer_to_server, MenuServicer(kit.bus, kit.read_models)),
+        (add_ContentServiceServicer_to_server, ContentServicer(kit.bus, kit.read_models)),
     ]
 
 

@@ -86,6 +86,9 @@ class Audience:
         first, second = str(self.node(survivor)), str(self.node(loser))
         self._hear(CustomerUnmerged(merge_id=str(id), survivor_id=first, restored_id=second, node_ids=[second]))
 
+    def rebuild(self, name: str) -> None:
+        self._loop.run_until_complete(self.projector.rebuild(name))
+
     def _hear(self, *messages: Message) -> None:
         self.settle()
         with self.store.engine.begin() as rows:

@@ -323,5 +323,5 @@ def test_a_rebuild_gives_the_codes_of_live_running(audience: Audience) -> None:
     audience.studio.tell(LIVE, ArchiveChannelCode("acme", "a"), UpdateChannelCode("acme", "G", {"auto_tags": ("x",)}))
     audience.settle()
     live = audience.projector.canonical_hash("channel_codes")
-    audience._loop.run_until_complete(audience.projector.rebuild("channel_codes"))
+    audience.rebuild("channel_codes")
     assert audience.projector.canonical_hash("channel_codes") == live

@@ -21,12 +21,18 @@ from chassis.status import Refusal, refusal
 from chassis.telemetry import Metrics, Tracing
 from deploy.local.credentials import Credentials
 from deploy.local.postgres import Database
-from scrm.tracking.v1 import channel_pb2, plan_pb2
+from scrm.tracking.v1 import channel_pb2, content_pb2, menu_pb2, plan_pb2
 from scrm.tracking.v1 import channel_service_pb2 as channel_pb
+from scrm.tracking.v1 import content_service_pb2 as content_pb
+from scrm.tracking.v1 import menu_service_pb2 as menu_pb
 from scrm.tracking.v1 import plan_service_pb2 as plan_pb
 from scrm.tracking.v1.channel_service_pb2_grpc import ChannelServiceStub, add_ChannelServiceServicer_to_server
+from scrm.tracking.v1.content_service_pb2_grpc import ContentServiceStub, add_ContentServiceServicer_to_server
+from scrm.tracking.v1.menu_service_pb2_grpc import MenuServiceStub, add_MenuServiceServicer_to_server
 from scrm.tracking.v1.plan_service_pb2_grpc import PlanServiceStub, add_PlanServiceServicer_to_server
 from services.tracking.adapters.channel_servicer import ChannelServicer
+from services.tracking.adapters.content_servicer import ContentServicer
+from services.tracking.adapters.menu_servicer import MenuServicer
 from services.tracking.adapters.plan_book import PlanBook
 from services.tracking.adapters.plan_servicer import PlanServicer
 from services.tracking.application.definition_handlers import definition_handlers
@@ -39,11 +45,14 @@ from tests.tracking.touches import NOON, Tracking, event
 SCOPES = ("tracking.read", "tracking.write", "tracking.configure")
 
 
+STUBS = (PlanServiceStub, ChannelServiceStub, MenuServiceStub, ContentServiceStub)
+
+
 class Caller:
     """Somebody of a brand who defines what is tracked."""
 
     def __init__(self, channel: grpc.aio.Channel, credentials: Credentials) -> None:
-        self._stubs: tuple[Any, ...] = (PlanServiceStub(channel), ChannelServiceStub(channel))
+        self._stubs: tuple[Any, ...] = tuple(it(channel) for it in STUBS)
         self._credentials = credentials
 
     async def call(self, name: str, request: Any, tenant: str = "acme", *scopes: str) -> Any:
@@ -78,6 +87,8 @@ def serve(
             servicers: list[Registration] = [
                 (add_PlanServiceServicer_to_server, PlanServicer(bus, PlanBook(store))),
                 (add_ChannelServiceServicer_to_server, ChannelServicer(bus, read_models)),
+                (add_MenuServiceServicer_to_server, MenuServicer(bus, read_models)),
+                (add_ContentServiceServicer_to_server, ContentServicer(bus, read_models)),
             ]
             verifier = Verifier(await KeySet.opened(str(credentials.jwks)), "scrm-local")
             gate = Gate("tracking", verifier, Metrics(), Tracing(), wait_for=read_models.wait_for)
@@ -212,5 +223,48 @@ def test_codes_are_made_listed_changed_archived_and_counted(serve: Serve) -> Non
         assert not (await caller.call("GetCodeStats", span)).stats
         nobody = channel_pb.GetAcquisitionRequest(customer_id=new_id())
         assert (await caller.refused("GetAcquisition", nobody)).reason == "CUSTOMER_NOT_FOUND"
+
+    serve(check)
+
+
+def test_menus_and_contents_are_defined_and_counted(serve: Serve) -> None:
+    async def check(caller: Caller) -> None:
+        click = menu_pb2.MENU_ITEM_TYPE_CLICK
+        items = [menu_pb2.MenuItem(key=it, name=it, type=click) for it in ("a", "b")]
+        publish = menu_pb.PublishMenuRequest(request_id=new_id(), appid="wx1", items=items)
+        made = await caller.call("PublishMenu", publish)
+        assert (made.menu.version, made.menu.active_time) == (1, timestamp(NOON))
+        assert await caller.call("PublishMenu", publish) == made
+        twice = menu_pb.PublishMenuRequest(request_id=new_id(), appid="wx1", items=[*items, items[0]])
+        assert (await caller.refused("PublishMenu", twice)).reason == "DUPLICATE_MENU_KEY"
+        get = menu_pb.GetMenuRequest(appid="wx1")
+        assert (await caller.call("GetMenu", get)).menu == made.menu
+        assert (await caller.refused("GetMenu", get, "globex")).reason == "MENU_NOT_FOUND"
+        span = {"start_time": timestamp(NOON), "end_time": timestamp(NOON + timedelta(days=1))}
+
+        async def counted() -> bool:
+            found = await caller.call("GetMenuStats", menu_pb.GetMenuStatsRequest(appid="wx1", **span))
+            return [(it.key, it.clicks) for it in found.items] == [("a", 0), ("b", 0)]
+
+        await until(counted, "the menu is known where clicks are counted")
+
+        buttons = [content_pb2.ContentButton(button_id="B", label="Buy", intent=True)]
+        content = content_pb2.Content(
+            content_id="H5-1", kind=content_pb2.CONTENT_KIND_H5, title="Spring", topics=["skin"], buttons=buttons
+        )
+        register = content_pb.RegisterContentRequest(request_id=new_id(), content=content)
+        assert (await caller.call("RegisterContent", register)).content == content
+        read = content_pb.GetContentRequest(content_id="H5-1")
+        assert (await caller.call("GetContent", read)).content == content
+        assert (await caller.refused("GetContent", read, "globex")).reason == "CONTENT_NOT_FOUND"
+        register.content.buttons.append(buttons[0])
+        register.request_id = new_id()
+        assert (await caller.refused("RegisterContent", register)).reason == "DUPLICATE_BUTTON"
+        asked = content_pb.GetContentStatsRequest(content_ids=["H5-1"], **span)
+        assert not (await caller.call("GetContentStats", asked)).stats
+        others = content_pb.ListUnregisteredContentsRequest()
+        assert not (await caller.call("ListUnregisteredContents", others)).contents
+        viewers = content_pb.ListContentViewersRequest(content_id="H5-1", **span)
+        assert not (await caller.call("ListContentViewers", viewers)).customer_ids
 
     serve(check)

@@ -1,7 +1,6 @@
 """ChannelService on the wire."""
 
 from collections.abc import Sequence
-from datetime import timedelta
 from typing import Any, Final
 from uuid import UUID
 
@@ -9,7 +8,7 @@ import sqlalchemy as sa
 
 from chassis.commands import CommandBus
 from chassis.context import current
-from chassis.errors import AggregateNotFound, DomainError, FieldRequired, ValueOutOfRange
+from chassis.errors import AggregateNotFound, DomainError, FieldRequired
 from chassis.field_masks import changed_fields
 from chassis.grpc_server import ServicerContext
 from chassis.paging import Keyset
@@ -17,7 +16,8 @@ from chassis.read_models import ReadModels
 from chassis.validation import RequestValidator
 from scrm.tracking.v1 import channel_pb2
 from scrm.tracking.v1 import channel_service_pb2 as pb
-from services.tracking.adapters import channel_wire, order_wire
+from services.tracking.adapters import channel_wire
+from services.tracking.adapters.time_range import time_range
 from services.tracking.application.channel_commands import (
     ArchiveChannelCode,
     BatchCreateChannelCodes,
@@ -29,7 +29,6 @@ from services.tracking.read_models import channel_codes, code_stats, customer_no
 from services.tracking.read_models.code_stats import CodeCounts, CodesWanted, TouchFound
 
 PAGES: Final = Keyset(str)
-LONGEST_RANGE: Final = timedelta(days=400)
 
 _CHANGEABLE: Final = ("staff_ids", "auto_tags", "welcome_template")
 
@@ -126,9 +125,6 @@ class ChannelServicer:
 
 def _wanted(request: pb.GetCodeStatsRequest) -> CodesWanted:
     """Raises OUT_OF_RANGE, BadFormat."""
-    start = order_wire.required_instant(request.start_time, "start_time")
-    end = order_wire.required_instant(request.end_time, "end_time")
-    if end < start or end - start > LONGEST_RANGE:
-        raise ValueOutOfRange("at most 400 days", field="end_time")
+    start, end = time_range(request)
     keys = tuple(request.code_keys) or None
     return CodesWanted(start, end, keys, request.channel, request.store_id, request.campaign)

@@ -7,9 +7,10 @@ from google.protobuf.message import Message
 
 from chassis.log import Recorded
 from scrm.tracking.v1 import events_pb2 as pb
-from services.tracking.application import published_channels, published_plan
+from services.tracking.application import published_channels, published_plan, published_touchpoints
 from services.tracking.application.published_channels import of_channels
 from services.tracking.application.published_plan import of_plan
+from services.tracking.application.published_touchpoints import of_touchpoints
 from services.tracking.application.wire_values import money, order_line, timestamp
 from services.tracking.domain.order import Order
 
@@ -28,10 +29,12 @@ PUBLISHED: Final = (
     "channel_code_updated",
     "channel_code_archived",
     "channel_scanned",
+    "menu_published",
+    "content_registered",
 )
 """Events of the log "tracking", in snake_case; behaviours have a log of their own."""
 
-PRIVATE: Final = frozenset[type](published_plan.PRIVATE | published_channels.PRIVATE)
+PRIVATE: Final = frozenset[type](published_plan.PRIVATE | published_channels.PRIVATE | published_touchpoints.PRIVATE)
 """Domain events that nobody else is ever told of."""
 
 
@@ -52,7 +55,7 @@ def publish(recorded: Recorded) -> Message | None:
             return pb.OrderReceived(order_id=str(id), node_id=str(node), receive_time=timestamp(at))
         case Order.Cancelled(originator_id=id, node=node, cancelled_at=at):
             return pb.OrderCancelled(order_id=str(id), node_id=str(node), cancel_time=timestamp(at))
-    return of_plan(recorded) or of_channels(recorded)
+    return of_plan(recorded) or of_channels(recorded) or of_touchpoints(recorded)
 
 
 def partition_key(recorded: Recorded) -> UUID:

@@ -85,3 +85,23 @@ class ChannelCodeArchived(FailedPrecondition):
 
 class CodeLimit(FailedPrecondition):
     """The account has as many permanent codes as its platform gives."""
+
+
+class MenuTooLarge(InvalidArgument):
+    """A menu has at most three items, with five below each."""
+
+
+class DuplicateMenuKey(InvalidArgument):
+    """Two items of a menu have the same key."""
+
+
+class MenuNotFound(NotFound):
+    """Nothing was published for this menu."""
+
+
+class DuplicateButton(InvalidArgument):
+    """Two buttons of a content have the same id."""
+
+
+class ContentNotFound(NotFound):
+    """No content is registered under this id."""
