@@ -10,6 +10,7 @@ from chassis.service import Service
 from chassis.unit_of_work import UnitOfWork
 from scrm.tracking.v1.channel_service_pb2_grpc import add_ChannelServiceServicer_to_server
 from scrm.tracking.v1.content_service_pb2_grpc import add_ContentServiceServicer_to_server
+from scrm.tracking.v1.link_service_pb2_grpc import add_LinkServiceServicer_to_server
 from scrm.tracking.v1.menu_service_pb2_grpc import add_MenuServiceServicer_to_server
 from scrm.tracking.v1.plan_service_pb2_grpc import add_PlanServiceServicer_to_server
 from scrm.tracking.v1.tracking_service_pb2_grpc import add_TrackingServiceServicer_to_server
@@ -17,9 +18,11 @@ from services.tracking.adapters.behaviour_log import BehaviourLog
 from services.tracking.adapters.channel_servicer import ChannelServicer
 from services.tracking.adapters.content_servicer import ContentServicer
 from services.tracking.adapters.fact_recorder import FactRecorder
+from services.tracking.adapters.form_desk import FormDesk
 from services.tracking.adapters.grpc_servicer import TrackingServicer
 from services.tracking.adapters.identity_client import IdentityClient
 from services.tracking.adapters.ingest_writer import IngestWriter
+from services.tracking.adapters.link_servicer import LinkServicer
 from services.tracking.adapters.menu_servicer import MenuServicer
 from services.tracking.adapters.plan_book import PlanBook
 from services.tracking.adapters.plan_servicer import PlanServicer
@@ -43,6 +46,7 @@ def servicers(kit: Kit) -> list[Registration]:
     ingest = IngestWriter(kit.engine, kit.pulse.beat)
     ingest.start()
     identity, plans = IdentityClient(kit.channel("identity")), PlanBook(kit.store)
+    desk = FormDesk(ingest, identity, plans, kit.clock)
     tracking = TrackingServicer(kit.bus, kit.read_models, kit.clock, ingest, identity, plans)
     return [
         (add_TrackingServiceServicer_to_server, tracking),
@@ -50,6 +54,7 @@ def servicers(kit: Kit) -> list[Registration]:
         (add_ChannelServiceServicer_to_server, ChannelServicer(kit.bus, kit.read_models)),
         (add_MenuServiceServicer_to_server, MenuServicer(kit.bus, kit.read_models)),
         (add_ContentServiceServicer_to_server, ContentServicer(kit.bus, kit.read_models)),
+        (add_LinkServiceServicer_to_server, LinkServicer(kit.bus, kit.read_models, desk)),
     ]
 
 

@@ -46,7 +46,7 @@ class Audience:
         self.recorder = FactRecorder(self.bus, self.store.engine)
         self.projector = Projector(PROJECTIONS, self.store.engine, self.store)
         self.read_models = ReadModels(tables.reader_dsn)
-        self._loop = loop
+        self.loop = loop
         self._merges = 0
 
     def node(self, person: str) -> UUID:
@@ -65,7 +65,7 @@ class Audience:
         self.tracking.resolve()
         while self.recorder.step_now():
             pass
-        self._loop.run_until_complete(self._follow())
+        self.loop.run_until_complete(self._follow())
 
     def ask(self, read: Callable[[sa.Connection], T], tenant: str = "acme") -> T:
         return self.read_models.query_now(read, tenant)
@@ -87,7 +87,7 @@ class Audience:
         self._hear(CustomerUnmerged(merge_id=str(id), survivor_id=first, restored_id=second, node_ids=[second]))
 
     def rebuild(self, name: str) -> None:
-        self._loop.run_until_complete(self.projector.rebuild(name))
+        self.loop.run_until_complete(self.projector.rebuild(name))
 
     def _hear(self, *messages: Message) -> None:
         self.settle()

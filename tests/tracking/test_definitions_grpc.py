@@ -21,17 +21,23 @@ from chassis.status import Refusal, refusal
 from chassis.telemetry import Metrics, Tracing
 from deploy.local.credentials import Credentials
 from deploy.local.postgres import Database
-from scrm.tracking.v1 import channel_pb2, content_pb2, menu_pb2, plan_pb2
+from scrm.tracking.v1 import channel_pb2, content_pb2, link_pb2, menu_pb2, plan_pb2
 from scrm.tracking.v1 import channel_service_pb2 as channel_pb
 from scrm.tracking.v1 import content_service_pb2 as content_pb
+from scrm.tracking.v1 import link_service_pb2 as link_pb
 from scrm.tracking.v1 import menu_service_pb2 as menu_pb
 from scrm.tracking.v1 import plan_service_pb2 as plan_pb
+from scrm.tracking.v1.behaviour_pb2 import Identifier
 from scrm.tracking.v1.channel_service_pb2_grpc import ChannelServiceStub, add_ChannelServiceServicer_to_server
 from scrm.tracking.v1.content_service_pb2_grpc import ContentServiceStub, add_ContentServiceServicer_to_server
+from scrm.tracking.v1.link_service_pb2_grpc import LinkServiceStub, add_LinkServiceServicer_to_server
 from scrm.tracking.v1.menu_service_pb2_grpc import MenuServiceStub, add_MenuServiceServicer_to_server
 from scrm.tracking.v1.plan_service_pb2_grpc import PlanServiceStub, add_PlanServiceServicer_to_server
 from services.tracking.adapters.channel_servicer import ChannelServicer
 from services.tracking.adapters.content_servicer import ContentServicer
+from services.tracking.adapters.form_desk import FormDesk
+from services.tracking.adapters.ingest_writer import IngestWriter
+from services.tracking.adapters.link_servicer import LinkServicer
 from services.tracking.adapters.menu_servicer import MenuServicer
 from services.tracking.adapters.plan_book import PlanBook
 from services.tracking.adapters.plan_servicer import PlanServicer
@@ -40,12 +46,13 @@ from services.tracking.application.wire_values import timestamp
 from services.tracking.service import quarantine
 from tests.chassis.streams import until
 from tests.tracking.audience import PROJECTIONS
+from tests.tracking.test_links import FakePeople
 from tests.tracking.touches import NOON, Tracking, event
 
 SCOPES = ("tracking.read", "tracking.write", "tracking.configure")
 
 
-STUBS = (PlanServiceStub, ChannelServiceStub, MenuServiceStub, ContentServiceStub)
+STUBS = (PlanServiceStub, ChannelServiceStub, MenuServiceStub, ContentServiceStub, LinkServiceStub)
 
 
 class Caller:
@@ -84,11 +91,16 @@ def serve(
             closing.callback(bus.stop)
             read_models = ReadModels(tables.reader_dsn)
             closing.callback(read_models.close)
+            writer = IngestWriter(store.engine)
+            writer.start()
+            closing.callback(writer.stop)
+            desk = FormDesk(writer, FakePeople(), PlanBook(store), clock)
             servicers: list[Registration] = [
                 (add_PlanServiceServicer_to_server, PlanServicer(bus, PlanBook(store))),
                 (add_ChannelServiceServicer_to_server, ChannelServicer(bus, read_models)),
                 (add_MenuServiceServicer_to_server, MenuServicer(bus, read_models)),
                 (add_ContentServiceServicer_to_server, ContentServicer(bus, read_models)),
+                (add_LinkServiceServicer_to_server, LinkServicer(bus, read_models, desk)),
             ]
             verifier = Verifier(await KeySet.opened(str(credentials.jwks)), "scrm-local")
             gate = Gate("tracking", verifier, Metrics(), Tracing(), wait_for=read_models.wait_for)
@@ -240,7 +252,7 @@ def test_menus_and_contents_are_defined_and_counted(serve: Serve) -> None:
         get = menu_pb.GetMenuRequest(appid="wx1")
         assert (await caller.call("GetMenu", get)).menu == made.menu
         assert (await caller.refused("GetMenu", get, "globex")).reason == "MENU_NOT_FOUND"
-        span = {"start_time": timestamp(NOON), "end_time": timestamp(NOON + timedelta(days=1))}
+        span: dict[str, Any] = {"start_time": timestamp(NOON), "end_time": timestamp(NOON + timedelta(days=1))}
 
         async def counted() -> bool:
             found = await caller.call("GetMenuStats", menu_pb.GetMenuStatsRequest(appid="wx1", **span))
@@ -266,5 +278,55 @@ def test_menus_and_contents_are_defined_and_counted(serve: Serve) -> None:
         assert not (await caller.call("ListUnregisteredContents", others)).contents
         viewers = content_pb.ListContentViewersRequest(content_id="H5-1", **span)
         assert not (await caller.call("ListContentViewers", viewers)).customer_ids
+
+    serve(check)
+
+
+def test_links_and_forms_are_made_and_forms_are_filled_in(serve: Serve, tracking: Tracking) -> None:
+    async def check(caller: Caller) -> None:
+        create = link_pb.CreateTrackedLinkRequest(
+            request_id=new_id(), target="https://shop.example.com/", kind=link_pb2.LINK_KIND_EXTERNAL
+        )
+        assert (await caller.refused("CreateTrackedLink", create)).reason == "TARGET_NOT_ALLOWED"
+        hosts = link_pb.UpdateLinkHostsRequest(request_id=new_id(), hosts=["shop.example.com"])
+        assert list((await caller.call("UpdateLinkHosts", hosts)).hosts) == ["shop.example.com"]
+        listed = await caller.call("GetLinkHosts", link_pb.GetLinkHostsRequest())
+        assert list(listed.hosts) == ["shop.example.com"]
+        create.request_id = new_id()
+        made = await caller.call("CreateTrackedLink", create)
+        assert await caller.call("CreateTrackedLink", create) == made
+        get = link_pb.GetTrackedLinkRequest(short_code=made.link.short_code)
+        assert (await caller.call("GetTrackedLink", get)).link == made.link
+        assert (await caller.refused("GetTrackedLink", get, "globex")).reason == "LINK_NOT_FOUND"
+
+        fields = [link_pb2.FormField(key="phone", type=link_pb2.FORM_FIELD_TYPE_PHONE, required=True)]
+        define = link_pb.DefineFormRequest(request_id=new_id(), form_id="F1", fields=fields)
+        assert (await caller.call("DefineForm", define)).form.version == 1
+        assert list((await caller.call("GetForm", link_pb.GetFormRequest(form_id="F1"))).form.fields) == fields
+        submit = link_pb.SubmitFormRequest(
+            request_id=new_id(),
+            message_id="m1",
+            source_key="h5",
+            form_id="F1",
+            answers=[link_pb2.FormAnswer(key="phone", value="12")],
+            identifiers=[Identifier(namespace="anonymous_id", value="ann")],
+            submit_time=timestamp(NOON),
+        )
+        refusal = await caller.refused("SubmitForm", submit)
+        assert (refusal.code, refusal.reason) == ("INVALID_ARGUMENT", "BAD_FORMAT")
+        assert tracking.count("accepted") == 0
+        submit.answers[0].value = "13800000001"
+        assert not (await caller.call("SubmitForm", submit)).duplicate
+        assert not (await caller.call("SubmitForm", submit)).duplicate, "the same request has the same answer"
+        submit.request_id = new_id()
+        assert (await caller.call("SubmitForm", submit)).duplicate
+        assert tracking.count("accepted") == 1
+        assert (await caller.refused("SubmitForm", submit, "globex")).reason == "FORM_NOT_FOUND"
+        span: dict[str, Any] = {"start_time": timestamp(NOON), "end_time": timestamp(NOON + timedelta(days=1))}
+        await asyncio.to_thread(tracking.resolve)
+        found = await caller.call("GetFormStats", link_pb.GetFormStatsRequest(form_ids=["F1"], **span))
+        assert [(it.form_id, it.submissions, it.unique_submitters) for it in found.stats] == [("F1", 1, 1)]
+        hits = link_pb.GetLinkStatsRequest(short_codes=[made.link.short_code], **span)
+        assert not (await caller.call("GetLinkStats", hits)).stats
 
     serve(check)

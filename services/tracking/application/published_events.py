@@ -7,8 +7,9 @@ from google.protobuf.message import Message
 
 from chassis.log import Recorded
 from scrm.tracking.v1 import events_pb2 as pb
-from services.tracking.application import published_channels, published_plan, published_touchpoints
+from services.tracking.application import published_channels, published_links, published_plan, published_touchpoints
 from services.tracking.application.published_channels import of_channels
+from services.tracking.application.published_links import of_links
 from services.tracking.application.published_plan import of_plan
 from services.tracking.application.published_touchpoints import of_touchpoints
 from services.tracking.application.wire_values import money, order_line, timestamp
@@ -31,10 +32,14 @@ PUBLISHED: Final = (
     "channel_scanned",
     "menu_published",
     "content_registered",
+    "tracked_link_created",
+    "form_defined",
 )
 """Events of the log "tracking", in snake_case; behaviours have a log of their own."""
 
-PRIVATE: Final = frozenset[type](published_plan.PRIVATE | published_channels.PRIVATE | published_touchpoints.PRIVATE)
+PRIVATE: Final = frozenset[type](
+    published_plan.PRIVATE | published_channels.PRIVATE | published_touchpoints.PRIVATE | published_links.PRIVATE
+)
 """Domain events that nobody else is ever told of."""
 
 
@@ -55,7 +60,7 @@ def publish(recorded: Recorded) -> Message | None:
             return pb.OrderReceived(order_id=str(id), node_id=str(node), receive_time=timestamp(at))
         case Order.Cancelled(originator_id=id, node=node, cancelled_at=at):
             return pb.OrderCancelled(order_id=str(id), node_id=str(node), cancel_time=timestamp(at))
-    return of_plan(recorded) or of_channels(recorded) or of_touchpoints(recorded)
+    return of_plan(recorded) or of_channels(recorded) or of_touchpoints(recorded) or of_links(recorded)
 
 
 def partition_key(recorded: Recorded) -> UUID:

@@ -105,3 +105,23 @@ class DuplicateButton(InvalidArgument):
 
 class ContentNotFound(NotFound):
     """No content is registered under this id."""
+
+
+class TargetNotAllowed(InvalidArgument):
+    """Links lead to https pages on hosts that the brand has listed, and nowhere else."""
+
+
+class ShortCodeTaken(AlreadyExists):
+    """There is a link with this short code."""
+
+
+class LinkNotFound(NotFound):
+    """No link has this short code."""
+
+
+class FormNotFound(NotFound):
+    """No form is defined under this id."""
+
+
+class SubmissionConflict(AlreadyExists):
+    """The form was submitted under this message id with other answers."""

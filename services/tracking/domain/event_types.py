@@ -145,7 +145,7 @@ content_commented             I  content_id:text!
 content_shared                S  content_id:text share_id:text target:text
 content_forwarded             S  content_id:text share_id:text target:text
 button_clicked                I  button_id:text! page:text content_id:text
-form_submitted                C  form_id:text! fields:list
+form_submitted                C  form_id:text! form_version:int fields:list
 link_clicked                  I  link_id:text! kind:text group_id:text hit_id:text prefetch:bool
 qr_scanned                    C  code_key:text! is_new_follow:bool appid:text
 oa_subscribed                 C  appid:text code_key:text
