@@ -10,6 +10,7 @@ from chassis.service import Service
 from chassis.unit_of_work import UnitOfWork
 from scrm.tracking.v1.channel_service_pb2_grpc import add_ChannelServiceServicer_to_server
 from scrm.tracking.v1.content_service_pb2_grpc import add_ContentServiceServicer_to_server
+from scrm.tracking.v1.group_service_pb2_grpc import add_GroupServiceServicer_to_server
 from scrm.tracking.v1.link_service_pb2_grpc import add_LinkServiceServicer_to_server
 from scrm.tracking.v1.menu_service_pb2_grpc import add_MenuServiceServicer_to_server
 from scrm.tracking.v1.plan_service_pb2_grpc import add_PlanServiceServicer_to_server
@@ -19,6 +20,7 @@ from services.tracking.adapters.channel_servicer import ChannelServicer
 from services.tracking.adapters.content_servicer import ContentServicer
 from services.tracking.adapters.fact_recorder import FactRecorder
 from services.tracking.adapters.form_desk import FormDesk
+from services.tracking.adapters.group_servicer import GroupServicer
 from services.tracking.adapters.grpc_servicer import TrackingServicer
 from services.tracking.adapters.identity_client import IdentityClient
 from services.tracking.adapters.ingest_writer import IngestWriter
@@ -35,11 +37,12 @@ from services.tracking.application.published_events import PRIVATE, partition_ke
 from services.tracking.read_models.channel_codes import ChannelCodesProjection
 from services.tracking.read_models.contents import ContentsProjection
 from services.tracking.read_models.customer_nodes import CustomerNodesProjection
+from services.tracking.read_models.groups import GroupsProjection
 from services.tracking.read_models.menus import MenusProjection
 from services.tracking.read_models.orders import OrdersProjection
 from services.tracking.settings import Settings
 
-DEFINITIONS: Final = (ChannelCodesProjection(), MenusProjection(), ContentsProjection())
+DEFINITIONS: Final = (ChannelCodesProjection(), MenusProjection(), ContentsProjection(), GroupsProjection())
 
 
 def servicers(kit: Kit) -> list[Registration]:
@@ -54,6 +57,7 @@ def servicers(kit: Kit) -> list[Registration]:
         (add_ChannelServiceServicer_to_server, ChannelServicer(kit.bus, kit.read_models)),
         (add_MenuServiceServicer_to_server, MenuServicer(kit.bus, kit.read_models)),
         (add_ContentServiceServicer_to_server, ContentServicer(kit.bus, kit.read_models)),
+        (add_GroupServiceServicer_to_server, GroupServicer(kit.bus, kit.read_models)),
         (add_LinkServiceServicer_to_server, LinkServicer(kit.bus, kit.read_models, desk)),
     ]
 

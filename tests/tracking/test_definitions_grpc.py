@@ -21,21 +21,24 @@ from chassis.status import Refusal, refusal
 from chassis.telemetry import Metrics, Tracing
 from deploy.local.credentials import Credentials
 from deploy.local.postgres import Database
-from scrm.tracking.v1 import channel_pb2, content_pb2, link_pb2, menu_pb2, plan_pb2
+from scrm.tracking.v1 import channel_pb2, content_pb2, group_pb2, link_pb2, menu_pb2, plan_pb2
 from scrm.tracking.v1 import channel_service_pb2 as channel_pb
 from scrm.tracking.v1 import content_service_pb2 as content_pb
+from scrm.tracking.v1 import group_service_pb2 as group_pb
 from scrm.tracking.v1 import link_service_pb2 as link_pb
 from scrm.tracking.v1 import menu_service_pb2 as menu_pb
 from scrm.tracking.v1 import plan_service_pb2 as plan_pb
 from scrm.tracking.v1.behaviour_pb2 import Identifier
 from scrm.tracking.v1.channel_service_pb2_grpc import ChannelServiceStub, add_ChannelServiceServicer_to_server
 from scrm.tracking.v1.content_service_pb2_grpc import ContentServiceStub, add_ContentServiceServicer_to_server
+from scrm.tracking.v1.group_service_pb2_grpc import GroupServiceStub, add_GroupServiceServicer_to_server
 from scrm.tracking.v1.link_service_pb2_grpc import LinkServiceStub, add_LinkServiceServicer_to_server
 from scrm.tracking.v1.menu_service_pb2_grpc import MenuServiceStub, add_MenuServiceServicer_to_server
 from scrm.tracking.v1.plan_service_pb2_grpc import PlanServiceStub, add_PlanServiceServicer_to_server
 from services.tracking.adapters.channel_servicer import ChannelServicer
 from services.tracking.adapters.content_servicer import ContentServicer
 from services.tracking.adapters.form_desk import FormDesk
+from services.tracking.adapters.group_servicer import GroupServicer
 from services.tracking.adapters.ingest_writer import IngestWriter
 from services.tracking.adapters.link_servicer import LinkServicer
 from services.tracking.adapters.menu_servicer import MenuServicer
@@ -52,7 +55,7 @@ from tests.tracking.touches import NOON, Tracking, event
 SCOPES = ("tracking.read", "tracking.write", "tracking.configure")
 
 
-STUBS = (PlanServiceStub, ChannelServiceStub, MenuServiceStub, ContentServiceStub, LinkServiceStub)
+STUBS = (PlanServiceStub, ChannelServiceStub, MenuServiceStub, ContentServiceStub, LinkServiceStub, GroupServiceStub)
 
 
 class Caller:
@@ -100,6 +103,7 @@ def serve(
                 (add_ChannelServiceServicer_to_server, ChannelServicer(bus, read_models)),
                 (add_MenuServiceServicer_to_server, MenuServicer(bus, read_models)),
                 (add_ContentServiceServicer_to_server, ContentServicer(bus, read_models)),
+                (add_GroupServiceServicer_to_server, GroupServicer(bus, read_models)),
                 (add_LinkServiceServicer_to_server, LinkServicer(bus, read_models, desk)),
             ]
             verifier = Verifier(await KeySet.opened(str(credentials.jwks)), "scrm-local")
@@ -328,5 +332,28 @@ def test_links_and_forms_are_made_and_forms_are_filled_in(serve: Serve, tracking
         assert [(it.form_id, it.submissions, it.unique_submitters) for it in found.stats] == [("F1", 1, 1)]
         hits = link_pb.GetLinkStatsRequest(short_codes=[made.link.short_code], **span)
         assert not (await caller.call("GetLinkStats", hits)).stats
+
+    serve(check)
+
+
+def test_groups_are_registered_and_who_is_in_them_is_recorded(serve: Serve) -> None:
+    async def check(caller: Caller) -> None:
+        group = group_pb2.CommunityGroup(group_id="G", owner_staff_id="G1", store_id="SH")
+        upsert = group_pb.UpsertGroupRequest(request_id=new_id(), group=group)
+        assert (await caller.call("UpsertGroup", upsert)).group == group
+        get = group_pb.GetGroupRequest(group_id="G")
+        assert (await caller.call("GetGroup", get)).group == group
+        assert (await caller.refused("GetGroup", get, "globex")).reason == "GROUP_NOT_FOUND"
+        record = group_pb.RecordGroupMembershipRequest(
+            request_id=new_id(),
+            group_id="G",
+            customer_id=new_id(),
+            change=group_pb2.GROUP_CHANGE_JOINED,
+            change_time=timestamp(NOON),
+        )
+        assert (await caller.refused("RecordGroupMembership", record)).reason == "CUSTOMER_NOT_FOUND"
+        span: dict[str, Any] = {"start_time": timestamp(NOON), "end_time": timestamp(NOON + timedelta(days=1))}
+        asked = group_pb.GetGroupStatsRequest(group_ids=["G"], **span)
+        assert not (await caller.call("GetGroupStats", asked)).stats
 
     serve(check)

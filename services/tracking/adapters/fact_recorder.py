@@ -1,4 +1,4 @@
-"""The loop that follows behaviours and records the facts behind them: that somebody came by a channel code.
+"""The loop that follows behaviours and records the facts behind them: who came by a channel code, and who is in a group.
 
 `FactRecorder(bus, engine)` is a `Loop`. The facts and its cursor commit in one transaction, so that each behaviour counts once.
 """

@@ -4,6 +4,7 @@ from chassis.commands import Handlers
 from services.tracking.application import (
     channel_commands,
     content_commands,
+    group_commands,
     link_commands,
     menu_commands,
     plan_commands,
@@ -19,5 +20,6 @@ def definition_handlers(quarantines: Quarantines) -> Handlers:
         *menu_commands.HANDLERS,
         *content_commands.HANDLERS,
         *link_commands.HANDLERS,
+        *group_commands.HANDLERS,
         *quarantine_handlers(quarantines),
     )

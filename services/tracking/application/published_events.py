@@ -7,8 +7,15 @@ from google.protobuf.message import Message
 
 from chassis.log import Recorded
 from scrm.tracking.v1 import events_pb2 as pb
-from services.tracking.application import published_channels, published_links, published_plan, published_touchpoints
+from services.tracking.application import (
+    published_channels,
+    published_groups,
+    published_links,
+    published_plan,
+    published_touchpoints,
+)
 from services.tracking.application.published_channels import of_channels
+from services.tracking.application.published_groups import of_groups
 from services.tracking.application.published_links import of_links
 from services.tracking.application.published_plan import of_plan
 from services.tracking.application.published_touchpoints import of_touchpoints
@@ -34,11 +41,17 @@ PUBLISHED: Final = (
     "content_registered",
     "tracked_link_created",
     "form_defined",
+    "group_upserted",
+    "group_membership_changed",
 )
 """Events of the log "tracking", in snake_case; behaviours have a log of their own."""
 
 PRIVATE: Final = frozenset[type](
-    published_plan.PRIVATE | published_channels.PRIVATE | published_touchpoints.PRIVATE | published_links.PRIVATE
+    published_plan.PRIVATE
+    | published_channels.PRIVATE
+    | published_touchpoints.PRIVATE
+    | published_links.PRIVATE
+    | published_groups.PRIVATE
 )
 """Domain events that nobody else is ever told of."""
 
@@ -60,7 +73,13 @@ def publish(recorded: Recorded) -> Message | None:
             return pb.OrderReceived(order_id=str(id), node_id=str(node), receive_time=timestamp(at))
         case Order.Cancelled(originator_id=id, node=node, cancelled_at=at):
             return pb.OrderCancelled(order_id=str(id), node_id=str(node), cancel_time=timestamp(at))
-    return of_plan(recorded) or of_channels(recorded) or of_touchpoints(recorded) or of_links(recorded)
+    return of_definitions(recorded)
+
+
+def of_definitions(recorded: Recorded) -> Message | None:
+    """The message for an event of what a brand defines, and of what is recorded of it."""
+    found = (it(recorded) for it in (of_plan, of_channels, of_touchpoints, of_links, of_groups))
+    return next((message for message in found if message is not None), None)
 
 
 def partition_key(recorded: Recorded) -> UUID:

@@ -125,3 +125,7 @@ class FormNotFound(NotFound):
 
 class SubmissionConflict(AlreadyExists):
     """The form was submitted under this message id with other answers."""
+
+
+class GroupNotFound(NotFound):
+    """No group is registered under this id."""
