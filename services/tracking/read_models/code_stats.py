@@ -109,10 +109,11 @@ _UNKNOWN: Final = sa.text(
     " UNION ALL SELECT (SELECT b.code_key FROM behaviours b"
     f"  WHERE b.tenant = {_TENANT} AND b.code_key <> '' AND b.code_key > keys.code_key ORDER BY b.code_key LIMIT 1)"
     " FROM keys WHERE keys.code_key IS NOT NULL"
-    ") SELECT count(*) FROM keys JOIN behaviours b ON (b.tenant, b.code_key) ="
-    f" ({_TENANT}, keys.code_key) AND b.code_key <> '' AND b.occurred_at >= :start AND b.occurred_at < :end"
-    " AND b.event_type IN ('qr_scanned', 'wecom_friend_added')"
-    f" WHERE NOT EXISTS (SELECT FROM channel_codes c WHERE (c.tenant, c.code_key) = ({_TENANT}, keys.code_key))"
+    ") SELECT sum((SELECT count(*) FROM behaviours b"
+    f"  WHERE b.tenant = {_TENANT} AND b.code_key = keys.code_key AND b.code_key <> '' AND b.occurred_at >= :start"
+    "  AND b.occurred_at < :end AND b.event_type IN ('qr_scanned', 'wecom_friend_added'))) FROM keys"
+    " WHERE keys.code_key IS NOT NULL AND NOT EXISTS ("
+    f"  SELECT FROM channel_codes c WHERE (c.tenant, c.code_key) = ({_TENANT}, keys.code_key))"
 )
 
 _TOUCH: Final = (

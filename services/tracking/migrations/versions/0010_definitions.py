@@ -33,7 +33,9 @@ CONTACTS = "'oa_subscribed', 'oa_unsubscribed', 'qr_scanned', 'wecom_friend_adde
 
 STATEMENTS = (
     "ALTER TABLE behaviours ADD COLUMN subject text NOT NULL DEFAULT '', ADD COLUMN group_id text NOT NULL DEFAULT ''",
+    "ALTER TABLE behaviours NO FORCE ROW LEVEL SECURITY",  # or not even the owner would see a row
     SUBJECTS,
+    "ALTER TABLE behaviours FORCE ROW LEVEL SECURITY",
     f"CREATE INDEX behaviours_facts ON behaviours (position) WHERE event_type IN ({CONTACTS}) OR group_id <> ''",
     "CREATE INDEX behaviours_by_code ON behaviours (tenant, code_key, occurred_at) WHERE code_key <> ''",
     "CREATE INDEX behaviours_touches ON behaviours (tenant, node, occurred_at) WHERE code_key <> ''",
