@@ -9,7 +9,7 @@ import orjson
 import pytest
 
 from chassis.context import Context
-from chassis.errors import BadFormat, FieldRequired, FieldTooLong, RequestIdReused
+from chassis.errors import BadFormat, FieldRequired, FieldTooLong, RequestIdReused, ValueOutOfRange
 from chassis.unit_of_work import replay
 from scrm.identity.v1.attribute_pb2 import AttributeObservation
 from scrm.tracking.v1 import link_pb2
@@ -203,7 +203,9 @@ def test_other_answers_under_the_same_message_id_are_a_conflict(forms: Forms) ->
     assert forms.audience.tracking.count("accepted") == 1
 
 
-def test_a_form_that_is_yet_to_be_submitted_is_refused(forms: Forms) -> None:
+def test_a_form_of_another_time_is_refused(forms: Forms) -> None:
+    with pytest.raises(ValueOutOfRange):
+        forms.submit({"name": "Ann"}, NOON - timedelta(days=30))
     with pytest.raises(FutureTimestamp):
         forms.submit({"name": "Ann"}, NOON + timedelta(days=11))
     assert forms.people.declared == {}

@@ -12,7 +12,7 @@ import orjson
 from chassis.aggregate import natural_id
 from chassis.clock import Clock
 from chassis.context import Context
-from chassis.errors import BadFormat, RequestIdReused
+from chassis.errors import BadFormat, DomainError, FieldTooLong, RequestIdReused, ValueOutOfRange
 from scrm.identity.v1 import attribute_pb2
 from scrm.tracking.v1 import behaviour_pb2, tracking_service_pb2
 from scrm.tracking.v1 import link_service_pb2 as pb
@@ -26,6 +26,11 @@ from services.tracking.domain.errors import CustomerUnresolved, FutureTimestamp,
 from services.tracking.domain.form import FieldType, Form, FormField
 from services.tracking.domain.intake import Outcome, Reason
 
+REFUSALS: Final[Mapping[Reason, type[DomainError]]] = {
+    Reason.FUTURE_TIMESTAMP: FutureTimestamp,
+    Reason.TOO_LATE: ValueOutOfRange,
+    Reason.FIELD_TOO_LONG: FieldTooLong,
+}
 DECLARED: Final = attribute_pb2.ATTRIBUTE_SOURCE_CUSTOMER_DECLARED
 
 
@@ -91,8 +96,7 @@ class FormDesk:
             return submission
         if verdict.reason is Reason.NO_IDENTITY:
             raise CustomerUnresolved(field="identifiers")
-        error = FutureTimestamp if verdict.reason is Reason.FUTURE_TIMESTAMP else BadFormat
-        raise error(f"not taken in: {verdict.reason}", field=verdict.field)
+        raise REFUSALS.get(verdict.reason, BadFormat)(f"not taken in: {verdict.reason}", field=verdict.field)
 
     async def _declare(
         self, request: pb.SubmitFormRequest, answers: Mapping[FormField, str], context: Context, number: UUID
