@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 from rich.console import Console
 
-from bench import commands, figures, freshness, identities, ingest, logs
+from bench import commands, edge, figures, freshness, identities, ingest, logs, matching
 from bench.calls import rested
 from bench.figures import Figure
 from deploy.local.contracts import ROOT
@@ -30,9 +30,11 @@ def memory(stack: LocalStack) -> list[Figure]:
 PARTS: dict[str, Callable[[LocalStack], list[Figure]]] = {
     "commands": commands.measure,
     "ingest": ingest.measure,
+    "edge": edge.measure,
     "logs": logs.measure,
     "freshness": freshness.measure,
     "identities": identities.measure,
+    "matching": matching.measure,
     "memory": memory,
 }
 

@@ -4,7 +4,7 @@ What others make of an event runs in other processes, and in production on other
 from the call that is measured.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -16,15 +16,16 @@ from deploy.local.stack import LocalStack, Service
 
 @dataclass(frozen=True, slots=True)
 class Alone:
-    """Where it listens, and its database."""
+    """Where it listens, and its database; the port of its HTTP door, if it has that role."""
 
     address: str
     database: Database
+    edge_port: int
 
 
 @contextmanager
-def serving_alone(stack: LocalStack, name: str) -> Iterator[Alone]:
-    """Service `name` with the role `serve` only."""
+def serving_alone(stack: LocalStack, name: str, roles: Sequence[str] = (SERVE,)) -> Iterator[Alone]:
+    """Service `name` with `roles`, which answer calls, and no others."""
     database = stack.postgres.create_database(f"bench_{name}")
     environment = {
         **stack.environment_of(name),
@@ -33,11 +34,12 @@ def serving_alone(stack: LocalStack, name: str) -> Iterator[Alone]:
         "SCRM_OWNER_DATABASE_URL": database.owner_dsn,
         "SCRM_GRPC_PORT": str(free_port()),
         "SCRM_METRICS_PORT": str(free_port()),
+        "SCRM_EDGE_PORT": str(free_port()),
     }
-    service = Service(name, environment, stack.log_of(f"{name}_alone"), [SERVE])
+    service = Service(name, environment, stack.log_of(f"{name}_alone"), roles)
     service.migrate()
     service.start()
     try:
-        yield Alone(service.address, database)
+        yield Alone(service.address, database, int(environment["SCRM_EDGE_PORT"]))
     finally:
         service.stop()

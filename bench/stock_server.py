@@ -24,6 +24,7 @@ from chassis.telemetry import Metrics, Tracing
 from scrm.identity.v1.identity_service_pb2_grpc import add_IdentityServiceServicer_to_server
 from services.identity.adapters.grpc_servicer import IdentityServicer
 from services.identity.adapters.key_file import KeyFile
+from services.identity.adapters.matching_servicer import MatchingParts
 from services.identity.application.handlers import handlers
 from services.identity.application.vault import KeyWrap, Vault, WrappedKey
 from services.identity.domain.identifiers import IdentifierReader, LinkedIdentifier
@@ -143,9 +144,9 @@ async def serve(address: str, dsn: str, jwks: str) -> None:
     gate = Gate("identity", verifier, Metrics(), Tracing.from_environment("stock", {}))
     bus: Any = StockBus(application)
     unread: Any = None
-    servicer = IdentityServicer(
-        bus, unread, IdentifierReader(b"bench" * 8, region="US", regions={}), SystemClock(), unread
-    )
+    matching = MatchingParts(unread, unread, unread)
+    reader = IdentifierReader(b"bench" * 8, region="US", regions={})
+    servicer = IdentityServicer(bus, unread, reader, SystemClock(), matching)
     server = GrpcServer(gate, [(add_IdentityServiceServicer_to_server, servicer)])
     await server.start(address)
     sys.stdout.write("serving\n")

@@ -182,6 +182,7 @@ class Steps:
             traceparent=traceparent,
             correlation=_id(metadata, "scrm-correlation-id") or (numbered.request_id if numbered else None),
             causation=_id(metadata, "scrm-causation-id"),
+            stores=caller.stores,
         )
 
     def _call(self, request: Any) -> Call | None:

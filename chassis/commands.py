@@ -93,6 +93,7 @@ class CommandBus:
         batch_limit: int = 256,
     ) -> None:
         self.store = store
+        self.clock = clock
         known = {it.command: it for it in handlers}
         self._desk = Desk(store, clock, known, observer, AggregateCache(cache_capacity))
         self._turn = Lock()

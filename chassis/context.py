@@ -4,6 +4,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from uuid import UUID
+
+from chassis.errors import StoreScope
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +23,10 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """The circumstances of one call, command or consumed message."""
+    """The circumstances of one call, command or consumed message.
+
+    `stores` are those whose affairs the caller may see; None for callers that are bound to no store.
+    """
 
     tenant: str
     actor: str
@@ -29,11 +35,25 @@ class Context:
     traceparent: str | None = None
     correlation: str | None = None
     causation: str | None = None
+    stores: frozenset[UUID] | None = None
 
     @classmethod
     def system(cls, tenant: str, actor: str) -> "Context":
         """The service itself acting for `tenant`, in the role named by `actor`."""
         return cls(tenant=tenant, actor=f"system/{actor}")
+
+    def sees(self, store: UUID | None) -> bool:
+        """Whether the caller may see what belongs to `store`; what belongs to none is for callers bound to none."""
+        return self.stores is None or store in self.stores
+
+    def require_store(self, store: UUID | None) -> None:
+        """Raises StoreScope unless the caller may see what belongs to `store`.
+
+        Of something that does not exist `store` is None: so a caller bound to stores cannot tell it from something of another
+        store. Ask this before anything that would be NOT_FOUND.
+        """
+        if not self.sees(store):
+            raise StoreScope
 
 
 _current: ContextVar[Context] = ContextVar("scrm_context")

@@ -18,6 +18,7 @@ from http.client import HTTPMessage
 from pathlib import Path
 from typing import IO, Any, Final, Protocol
 from urllib.parse import urlsplit
+from uuid import UUID
 
 import jwt
 import structlog
@@ -55,12 +56,16 @@ class KeysUnavailable(Unavailable):
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who a valid token says is calling; `expires_at` in seconds since the epoch."""
+    """Who a valid token says is calling; `expires_at` in seconds since the epoch.
+
+    `stores` are the ids in the claim of that name; None where there is no such claim.
+    """
 
     subject: str
     tenant: str
     scopes: frozenset[str]
     expires_at: float
+    stores: frozenset[UUID] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,7 +262,16 @@ def _caller(claims: Mapping[str, Any]) -> Caller:
     tenant, subject, scope = claims["tenant"], claims["sub"], claims.get("scope", "")
     if not (isinstance(tenant, str) and isinstance(scope, str) and is_tenant(tenant)):
         raise ValueError("tenant or scope")
-    return Caller(subject, tenant, frozenset(scope.split()), float(claims["exp"]))
+    return Caller(subject, tenant, frozenset(scope.split()), float(claims["exp"]), _stores(claims.get("stores")))
+
+
+def _stores(claim: Any) -> frozenset[UUID] | None:
+    """The stores a token is bound to; an empty list binds it to none of them, which leaves it nothing to see."""
+    if claim is None:
+        return None
+    if not isinstance(claim, list) or not all(isinstance(it, str) for it in claim):
+        raise ValueError("stores")
+    return frozenset(map(UUID, claim))
 
 
 def is_tenant(name: str) -> bool:

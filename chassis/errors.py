@@ -131,6 +131,10 @@ class MissingScope(PermissionDenied):
     """The credentials do not grant the scope this call needs."""
 
 
+class StoreScope(PermissionDenied):
+    """It is not within the stores of the caller."""
+
+
 class Overloaded(ResourceExhausted):
     """More calls are waiting than the server takes."""
 

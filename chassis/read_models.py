@@ -6,6 +6,7 @@
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from typing import Final, TypeVar
 
 import sqlalchemy as sa
@@ -41,9 +42,9 @@ class ReadModels:
         self._engine.dispose()
 
     async def query(self, ask: Callable[[sa.Connection], T]) -> T:
-        """What `ask` returns, in one snapshot: which build of a read model serves is part of it."""
-        tenant = context.current().tenant
-        return await asyncio.get_running_loop().run_in_executor(self._threads, self.query_now, ask, tenant)
+        """What `ask` returns, in the context of the call and in one snapshot: which build of a read model serves is part of it."""
+        tenant, inside = context.current().tenant, copy_context()
+        return await asyncio.get_running_loop().run_in_executor(self._threads, inside.run, self.query_now, ask, tenant)
 
     def query_now(self, ask: Callable[[sa.Connection], T], tenant: str) -> T:
         """`query` in the calling thread."""

@@ -9,7 +9,7 @@ import gc
 import signal
 from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import structlog
 import uvloop
@@ -28,9 +28,13 @@ from chassis.settings import SHORTEST_SECRET, ChassisSettings, InvalidSettingsEr
 from chassis.telemetry import configure_logs
 from scrm.ops.v1.operations_service_pb2_grpc import add_OperationsServiceServicer_to_server
 
+if TYPE_CHECKING:  # who has no such door need not import a server for it
+    from chassis.http_edge import HttpEdge
+
 OBSERVE_SECONDS: Final = 5.0
 LAG_SECONDS: Final = 2.0  # for how long a read waits for the position it asks for
 SERVE: Final = "serve"
+EDGE: Final = "edge"
 _CANCEL_SECONDS: Final = 1.0
 
 _log = structlog.get_logger(__name__)
@@ -47,8 +51,8 @@ class Service:
     `servicers`, `subscriptions`, `public_logs` and each of `loops` are called once with the kit of the process.
     `publish` turns a recorded event into what other services read of it and `partition_key` names the customer it is
     about; with them the event store is published as a log of the service's name, beside `public_logs`, without the
-    events of the classes `private`. `timers` gives the command for a due timer by its kind. `one_shots` are roles that end,
-    beside those that every service has.
+    events of the classes `private`. `timers` gives the command for a due timer by its kind. `edge` makes
+    the HTTP server of the role of that name. `one_shots` are roles that end, beside those that every service has.
     """
 
     name: str
@@ -63,12 +67,13 @@ class Service:
     timers: Mapping[str, Callable[[Any], Any]] = field(default_factory=dict)
     public_logs: Callable[[Kit], Sequence[PublicLog]] = lambda kit: ()
     loops: Mapping[str, Callable[[Kit], Loop]] = field(default_factory=dict)
+    edge: Callable[[Kit], "HttpEdge"] | None = None
     one_shots: Mapping[str, OneShot] = field(default_factory=dict)
 
     @property
     def roles(self) -> tuple[str, ...]:
         """The roles that go on until stopped, in the order in which they start."""
-        return (SERVE, *roles.LOOPS, *self.loops)
+        return (SERVE, *roles.LOOPS, *self.loops, *((EDGE,) if self.edge else ()))
 
     def run(self, arguments: Sequence[str]) -> None:
         """Run what `arguments` name until SIGTERM or SIGINT. Raises InvalidSettingsError when they name nothing we know."""
@@ -108,8 +113,12 @@ async def run_roles(
             await connected
             await _take_up_clock(kit.broker, kit.clock)
             tasks.start("clock", follow_clock(kit.broker, kit.clock))
-        loops = [it for role in wanted if role != SERVE for it in roles.loops(service, kit, role)]
+        loops = [it for role in wanted if role not in (SERVE, EDGE) for it in roles.loops(service, kit, role)]
         server = await _server(service, kit, loops, tasks, serve=SERVE in wanted)
+        edge = service.edge(kit) if service.edge and EDGE in wanted else None
+        if edge:
+            door = await edge.start(settings.edge_host, settings.edge_port)
+            _log.info("service.edge", port=door)
         port = await server.start(f"{settings.grpc_host}:{settings.grpc_port}")
         kit.metrics.serve(settings.metrics_port)
         for loop in loops:
@@ -122,7 +131,11 @@ async def run_roles(
         await _until(stop, connected)
         _log.info("service.stopping")
         await server.drain()
+        if edge:
+            edge.drain()
         await asyncio.sleep(settings.drain_seconds)
+        if edge:
+            await edge.stop(settings.stop_grace_seconds)
         await server.stop(settings.stop_grace_seconds)
 
 

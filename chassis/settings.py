@@ -21,7 +21,7 @@ class ChassisSettings:
     `service_addresses` are the `SCRM_<SERVICE>_ADDRESS`, by service. `jwks` is a file or an https URL,
     `service_key` the PEM file this service signs its own tokens with, `service_token_file` where tokens made by
     somebody else are found instead. `poll_seconds` is how often loops look for what another process committed; what
-    their own process commits wakes them at once. Port 0 of gRPC means any free one, of metrics none. Of `shard_count` processes
+    their own process commits wakes them at once. Port 0 of gRPC and edge means any free one, of metrics none. Of `shard_count` processes
     with the role `consume` each reads its share, `shard_index`. `receipt_key` (at least 32 characters) is behind the digests by which
     a request is known again: with another one, requests that were answered before are taken for others of the same id.
     """
@@ -36,6 +36,8 @@ class ChassisSettings:
     grpc_host: str = "127.0.0.1"
     grpc_port: int = 0
     metrics_port: int = 0
+    edge_host: str = "127.0.0.1"
+    edge_port: int = 0
     jwks: str = ""
     issuer: str = "scrm-local"
     audience: str = "scrm"
@@ -69,6 +71,8 @@ class ChassisSettings:
             grpc_host=read.text("SCRM_GRPC_HOST", "127.0.0.1"),
             grpc_port=read.number("SCRM_GRPC_PORT", 0),
             metrics_port=read.number("SCRM_METRICS_PORT", 0),
+            edge_host=read.text("SCRM_EDGE_HOST", "127.0.0.1"),
+            edge_port=read.number("SCRM_EDGE_PORT", 0),
             jwks=read.text("SCRM_JWKS", ""),
             issuer=read.text("SCRM_ISSUER", "scrm-local"),
             audience=read.text("SCRM_AUDIENCE", "scrm"),

@@ -105,6 +105,13 @@ class Metrics:
         self.calls = Histogram(
             "scrm_grpc_seconds", "Duration of gRPC calls.", ["rpc", "code"], buckets=_SECONDS, registry=self.registry
         )
+        self.http = Histogram(
+            "scrm_http_seconds",
+            "Duration of HTTP requests.",
+            ["route", "status"],
+            buckets=_SECONDS,
+            registry=self.registry,
+        )
         self.commands = Counter("scrm_commands", "Commands by outcome.", ["command", "outcome"], registry=self.registry)
         self.events = Counter("scrm_events", "Events appended.", registry=self.registry)
         self.batch_size = Histogram(

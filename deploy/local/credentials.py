@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Final
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import jwt
 from cryptography.hazmat.primitives import serialization
@@ -59,10 +59,16 @@ class Credentials:
         return kept
 
     def mint(
-        self, tenant: str, scopes: Iterable[str], subject: str = "developer", ttl: timedelta = timedelta(hours=12)
+        self,
+        tenant: str,
+        scopes: Iterable[str],
+        subject: str = "developer",
+        ttl: timedelta = timedelta(hours=12),
+        stores: Iterable[UUID] | None = None,
     ) -> str:
         """A signed JWT that lets `subject` act for `tenant` within `scopes` (such as "identity.read") until `ttl` from now.
 
+        With `stores` the token is bound to these, as that of a member of their staff is.
         Times are of the wall clock, also under a replay clock: whoever verifies a token compares with the wall clock.
         """
         pem = self.private_key.read_bytes()
@@ -77,6 +83,7 @@ class Credentials:
             "nbf": issued_at,
             "exp": issued_at + ttl,
             "jti": str(uuid4()),
+            **({} if stores is None else {"stores": sorted(map(str, stores))}),
         }
         key_id = json.loads(self.jwks.read_bytes())["keys"][0]["kid"]
         return jwt.encode(claims, pem, ALGORITHM, headers={"kid": key_id})

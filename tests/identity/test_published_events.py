@@ -1,5 +1,7 @@
 """What leaves identity (contract) and what never does: every event is accounted for, and no message tells a value."""
 
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -12,12 +14,30 @@ from chassis.log import Recorded, StoredContext
 from chassis.testing import recorded
 from scrm.identity.v1 import error_reason_pb2, events_pb2
 from services.identity.application.consent_commands import SetChannelReachability, WithdrawConsent
+from services.identity.application.expiry_commands import ExpireAnonymous
+from services.identity.application.matching_commands import (
+    DecideMatchCandidate,
+    FinishMatchRun,
+    Proposal,
+    ProposeCandidates,
+    RunMatching,
+    SetMatchModel,
+    SettleCandidates,
+)
+from services.identity.application.namespace_commands import SetAnonymousLifetime
 from services.identity.application.published_events import PRIVATE, partition_key, publish
 from services.identity.domain import errors
 from services.identity.domain.consent import Purpose
 from services.identity.domain.customer import Customer
+from services.identity.domain.match_candidate import candidate_id, weighed_finding
+from services.identity.domain.match_model import DEFAULT
+from services.identity.domain.match_run import Tally
 from tests.identity.brand import Brand
+from tests.identity.engagements import engage
 from tests.identity.people import everything_told
+from tests.identity.settings import block, config, configure, unblock
+from tests.identity.staffing import everything_organised
+from tests.identity.test_name_index import index as index_names
 
 SECRETS = (
     "13800000001",
@@ -29,6 +49,7 @@ SECRETS = (
     "Ann Lee",
     "2015-01-0",
     "Leo",
+    "Mei Lan",
 )
 
 
@@ -56,8 +77,41 @@ def eventful() -> Brand:
     brand.allow_reunion(one, another)
     brand.do(WithdrawConsent(one, Purpose.MARKETING, "SMS", "SMS_REPLY"))
     brand.do(SetChannelReachability(one, "OA", True, "FOLLOWED"))
+    configure(brand, config("phone", limit=3))
+    brand.do(SetAnonymousLifetime(30))
+    visitor = brand.resolve(("anonymous_id", "visitor-3"))
+    brand.clock.set(brand.clock.now() + timedelta(days=2))
+    brand.resolve(("anonymous_id", "visitor-3"))
+    brand.clock.set(brand.clock.now() + timedelta(days=30))
+    brand.do(ExpireAnonymous(visitor.customer_id))
+    unblock(brand, block(brand, "email", "jane@x.com").block_id)
     everything_told(brand, one)
+    index_names(brand)
+    engage(brand, one, words="13800000001 jane@x.com")
+    matched(brand)
+    everything_organised(brand, one)
+    case = brand.request_erasure(one)
+    brand.waits.append(lambda customer, work: "OPEN_TICKET")
+    brand.begin_erasure(case.id)
+    brand.waits.clear()
+    brand.cancel_erasure(case.id)
+    brand.erase(one)
     return brand
+
+
+def matched(brand: Brand) -> None:
+    """A pair that is found, decided, found again and overtaken; a model, and a run."""
+    one, other = (brand.resolve(("phone", f"+861360000000{number}")).customer_id for number in range(2))
+    id = candidate_id(brand.tenant, *sorted((one, other)))
+    brand.resolve(("phone", "+8613600000000"), ("phone", "+8613600000001"))
+    brand.do(DecideMatchCandidate(id, accept=False, note="jane@x.com"))
+    weighed = weighed_finding(DEFAULT.weigh((0, 0, 0, 0, 0)), 0)
+    brand.do(ProposeCandidates((Proposal(one, other, weighed),)))
+    brand.merge(one, other)
+    brand.do(SettleCandidates((id,)))
+    brand.do(SetMatchModel(replace(DEFAULT, high=0.9)))
+    run = brand.do(RunMatching((one,)))
+    brand.do(FinishMatchRun(run.id, Tally()))
 
 
 def unaccounted(classes: set[type[Event]], happened: list[Recorded]) -> set[str]:

@@ -13,7 +13,7 @@ import pytest
 from chassis.event_store import PostgresEventStore
 from chassis.log import Recorded
 from chassis.migrations import migrate_now
-from chassis.projection import Projector
+from chassis.projection import Projection, Projector
 from chassis.read_models import ReadModels
 from chassis.testing import recorded
 from services.identity.domain.customer import CustomerState
@@ -26,12 +26,16 @@ from services.identity.read_models.customer_directory import (
     canonical,
     list_customers,
 )
+from services.identity.read_models.device_use import DeviceUseProjection
+from services.identity.read_models.erasure_cases import ErasureCasesProjection
 from services.identity.read_models.identity_statistics import (
     IdentityStatistics,
     IdentityStatisticsProjection,
     identity_statistics,
 )
 from services.identity.read_models.merge_history import MergeHistoryProjection, MergeRow, merge_history
+from services.identity.read_models.steward_queue import StewardQueueProjection
+from services.identity.read_models.work_order_queue import WorkOrderQueueProjection
 from tests.conftest import DatabaseFactory
 from tests.identity.brand import MIGRATIONS, Brand, phone
 
@@ -39,12 +43,18 @@ PROJECTIONS = (
     CustomerDirectoryProjection(),
     IdentityStatisticsProjection(),
     MergeHistoryProjection(),
+    ErasureCasesProjection(),
+    WorkOrderQueueProjection(),
     AttributeValuesProjection(),
+    StewardQueueProjection(),
+    DeviceUseProjection(),
 )
 
 
 class Reading:
     """A brand on PostgreSQL with its read models."""
+
+    projections: Sequence[Projection] = PROJECTIONS
 
     def __init__(
         self, brand: Brand, store: PostgresEventStore, reader_dsn: str, loop: asyncio.AbstractEventLoop
@@ -55,7 +65,7 @@ class Reading:
         self.loop = loop
 
     def projector(self, batch_limit: int = 1000) -> Projector:
-        return Projector(PROJECTIONS, self.store.engine, self.store, batch_limit=batch_limit)
+        return Projector(self.projections, self.store.engine, self.store, batch_limit=batch_limit)
 
     def follow(self, batch_limit: int = 1000) -> None:
         """Let the projections follow the log until they have reached its end."""
@@ -70,13 +80,13 @@ class Reading:
 
     def rebuild(self) -> None:
         async def run() -> None:
-            for it in PROJECTIONS:
+            for it in self.projections:
                 await self.projector().rebuild(it.name)
 
         self.loop.run_until_complete(run())
 
     def hashes(self) -> list[str]:
-        return [self.projector().canonical_hash(it.name) for it in PROJECTIONS]
+        return [self.projector().canonical_hash(it.name) for it in self.projections]
 
     def statistics(self, tenant: str = "acme") -> IdentityStatistics:
         return self.read_models.query_now(identity_statistics, tenant)
@@ -203,6 +213,10 @@ def test_a_rebuild_gives_the_same_rows_as_following(reading: Reading) -> None:
     for seed in range(3):
         populate(reading.brand, seed, calls=50)
         reading.follow(batch_limit=7)
+    for customer in reading.brand.customers()[:3]:
+        reading.brand.erase(customer.id)
+    reading.brand.request_erasure(reading.brand.resolve(phone(9)).customer_id)
+    reading.follow(batch_limit=7)
     live, shown = reading.hashes(), reading.customers()
 
     reading.rebuild()

@@ -22,10 +22,10 @@ FROM (VALUES (1, 'menu_clicked', '{"menu_key":"P1"}'), (2, 'group_message_sent',
 def test_what_older_behaviours_are_about_is_taken_from_their_properties(database: DatabaseFactory) -> None:
     made = database("tracking")
     schema.create(made.owner_dsn)
-    upgrade(made.owner_dsn, "0001")
+    upgrade(made.owner_dsn, "0003")
     with psycopg.connect(made.writer_dsn) as writer:
         writer.execute(OLD)
-    upgrade(made.owner_dsn, "0010")
+    upgrade(made.owner_dsn, "0004")
     with psycopg.connect(made.writer_dsn) as writer:
         found = writer.execute("SELECT subject, group_id FROM behaviours ORDER BY position").fetchall()
     assert found == [("P1", ""), ("", "G"), ("", "")]

@@ -10,6 +10,7 @@ from uuid import uuid4
 
 import grpc
 import pytest
+from google.protobuf.field_mask_pb2 import FieldMask
 from google.rpc.error_details_pb2 import ErrorInfo
 from google.type.money_pb2 import Money
 
@@ -27,31 +28,38 @@ from chassis.telemetry import Metrics, Tracing
 from deploy.local.credentials import Credentials
 from deploy.local.postgres import Database
 from scrm.identity.v1.identity_service_pb2_grpc import add_IdentityServiceServicer_to_server
-from scrm.tracking.v1 import order_pb2
+from scrm.tracking.v1 import order_pb2, source_pb2
+from scrm.tracking.v1 import source_service_pb2 as source_pb
 from scrm.tracking.v1 import tracking_service_pb2 as pb
 from scrm.tracking.v1.behaviour_pb2 import Identifier
+from scrm.tracking.v1.source_service_pb2_grpc import SourceServiceStub, add_SourceServiceServicer_to_server
 from scrm.tracking.v1.tracking_service_pb2_grpc import TrackingServiceStub, add_TrackingServiceServicer_to_server
 from services.identity.adapters.grpc_servicer import IdentityServicer
 from services.identity.adapters.key_file import KeyFile
 from services.identity.adapters.key_table import SqlKeyTable
-from services.identity.adapters.unsealing import Unsealer
+from services.identity.adapters.matching_servicer import MatchingParts
 from services.identity.application.handlers import handlers as identity_handlers
 from services.identity.application.vault import KeyWrap, Vault
 from services.identity.domain.identifiers import IdentifierReader
 from services.tracking.adapters.grpc_servicer import TrackingServicer
 from services.tracking.adapters.identity_client import IdentityClient
+from services.tracking.adapters.ingest import Ingest
 from services.tracking.adapters.ingest_writer import IngestWriter
 from services.tracking.adapters.plan_book import PlanBook
 from services.tracking.adapters.resolver import Resolver
-from services.tracking.application.commands import HANDLERS
+from services.tracking.adapters.source_book import SourceBook
+from services.tracking.adapters.source_servicer import SourceServicer
+from services.tracking.application.handlers import handlers
 from services.tracking.application.wire_values import timestamp
 from services.tracking.read_models.customer_nodes import CustomerNodesProjection
 from services.tracking.read_models.orders import OrdersProjection
+from services.tracking.read_models.sources import SourcesProjection
+from services.tracking.service import erasures
 from tests.chassis.streams import until
 from tests.conftest import DatabaseFactory
 from tests.tracking.touches import NOON, event, outcome, view
 
-SCOPES = ("tracking.read", "tracking.write")
+SCOPES = ("tracking.read", "tracking.write", "tracking.configure")
 SECRET = b"a secret of 32 bytes for tests.."
 ROOT_KEY = KeyFile("1", {"1": SECRET})
 IDENTITY_MIGRATIONS = Path(__file__).parents[2] / "services" / "identity" / "migrations"
@@ -60,15 +68,18 @@ IDENTITY_MIGRATIONS = Path(__file__).parents[2] / "services" / "identity" / "mig
 class World:
     """A caller of tracking, and the resolver behind it."""
 
-    def __init__(self, stub: Any, credentials: Credentials, clock: ReplayClock, resolver: Resolver) -> None:
-        self._stub = stub
+    def __init__(
+        self, channel: grpc.aio.Channel, credentials: Credentials, clock: ReplayClock, resolver: Resolver
+    ) -> None:
+        self._stubs: tuple[Any, ...] = (TrackingServiceStub(channel), SourceServiceStub(channel))
         self._credentials = credentials
         self.clock = clock
         self.resolver = resolver
 
     async def call(self, name: str, request: Any, tenant: str = "acme", *scopes: str) -> Any:
         token = self._credentials.mint(tenant, scopes or SCOPES)
-        return await getattr(self._stub, name)(request, metadata=(("authorization", f"Bearer {token}"),), timeout=20)
+        [method] = [getattr(it, name) for it in self._stubs if hasattr(it, name)]
+        return await method(request, metadata=(("authorization", f"Bearer {token}"),), timeout=20)
 
     async def refused(self, name: str, request: Any, tenant: str = "acme", *scopes: str) -> Refusal:
         with pytest.raises(grpc.aio.AioRpcError) as caught:
@@ -90,11 +101,15 @@ class World:
 
 @asynccontextmanager
 async def serving(
-    service: str, credentials: Credentials, bus: CommandBus, registration: Registration, read_models: ReadModels | None
+    service: str,
+    credentials: Credentials,
+    bus: CommandBus,
+    servicers: list[Registration],
+    read_models: ReadModels | None,
 ) -> AsyncIterator[int]:
     verifier = Verifier(await KeySet.opened(str(credentials.jwks)), "scrm-local")
     wait_for = read_models.wait_for if read_models else None
-    server = GrpcServer(Gate(service, verifier, Metrics(), Tracing(), wait_for=wait_for), [registration])
+    server = GrpcServer(Gate(service, verifier, Metrics(), Tracing(), wait_for=wait_for), servicers)
     bus.start()
     try:
         yield await server.start("127.0.0.1:0")
@@ -129,13 +144,14 @@ def serve(
             closing.callback(identity_store.close)
             identity_models = ReadModels(identity_tables.reader_dsn)
             closing.callback(identity_models.close)
-            identity = IdentityServicer(
-                identity_bus, identity_models, IdentifierReader(SECRET), clock, Unsealer(KeyWrap(ROOT_KEY))
-            )
+            parts = MatchingParts.on(identity_store, identity_models, KeyWrap(ROOT_KEY), SECRET)
+            identity = IdentityServicer(identity_bus, identity_models, IdentifierReader(SECRET), clock, parts)
             identity_port = await closing.enter_async_context(
-                serving("identity", credentials, identity_bus, (add_IdentityServiceServicer_to_server, identity), None)
+                serving(
+                    "identity", credentials, identity_bus, [(add_IdentityServiceServicer_to_server, identity)], None
+                )
             )
-            store, bus = opened(tables, HANDLERS, clock)
+            store, bus = opened(tables, handlers(erasures), clock)
             closing.callback(store.close)
             read_models = ReadModels(tables.reader_dsn)
             closing.callback(read_models.close)
@@ -146,10 +162,17 @@ def serve(
             writer = IngestWriter(store.engine)
             writer.start()
             closing.callback(writer.stop)
-            servicer = TrackingServicer(bus, read_models, clock, writer, client, PlanBook(store))
-            registration = (add_TrackingServiceServicer_to_server, servicer)
-            port = await closing.enter_async_context(serving("tracking", credentials, bus, registration, read_models))
-            projector = Projector((OrdersProjection(), CustomerNodesProjection()), store.engine, store)
+            book = SourceBook(store)
+            servicers: list[Registration] = [
+                (
+                    add_TrackingServiceServicer_to_server,
+                    TrackingServicer(bus, read_models, Ingest(writer, book, clock, PlanBook(store)), client),
+                ),
+                (add_SourceServiceServicer_to_server, SourceServicer(bus, read_models, book, SECRET)),
+            ]
+            port = await closing.enter_async_context(serving("tracking", credentials, bus, servicers, read_models))
+            projections = (OrdersProjection(), CustomerNodesProjection(), SourcesProjection())
+            projector = Projector(projections, store.engine, store)
             projecting = asyncio.create_task(projector.run())
             closing.push_async_callback(asyncio.wait, [projecting])
             closing.callback(projecting.cancel)
@@ -159,7 +182,7 @@ def serve(
 
             await until(is_ready, "the read models are there")
             channel = await closing.enter_async_context(grpc.aio.insecure_channel(f"127.0.0.1:{port}"))
-            yield World(TrackingServiceStub(channel), credentials, clock, Resolver(store.engine, client))
+            yield World(channel, credentials, clock, Resolver(store.engine, client))
 
     def run(check: Callable[[World], Coroutine[Any, Any, None]]) -> None:
         async def served() -> None:
@@ -376,5 +399,64 @@ def test_ac2_the_trail_of_a_customer_who_turns_out_to_be_known(serve: Serve) -> 
         await world.call("RecordOrderPaid", pb.RecordOrderPaidRequest(request_id=new_id(), payment=paid("1", 1200)))
         order = await world.call("GetOrder", pb.GetOrderRequest(key=pb.OrderKey(source_key="shop", order_no="1")))
         assert order.order.node_id == node
+
+    serve(check)
+
+
+def test_a_source_is_registered_listed_changed_and_given_another_key(serve: Serve) -> None:
+    async def check(world: World) -> None:
+        register = source_pb.RegisterSourceRequest(
+            request_id=new_id(), key="site", kind=source_pb2.SOURCE_KIND_SDK, rate_limit=50
+        )
+        made = await world.call("RegisterSource", register)
+        assert made.write_key.startswith("acme.site.")
+        assert (made.source.enabled, made.source.user_namespace, made.source.user_scope) == (
+            True,
+            "external_id",
+            "site",
+        )
+        assert await world.call("RegisterSource", register) == made, "a repeated request gets the same key"
+        register.request_id = new_id()
+        assert (await world.refused("RegisterSource", register)).reason == "SOURCE_EXISTS"
+        assert (await world.call("RegisterSource", register, "globex")).write_key.startswith("globex.site.")
+
+        change = source_pb.UpdateSourceRequest(
+            request_id=new_id(),
+            source=source_pb2.Source(key="site", enabled=False),
+            update_mask=FieldMask(paths=["enabled"]),
+        )
+        changed = (await world.call("UpdateSource", change)).source
+        assert (changed.enabled, changed.rate_limit) == (False, 50)
+        assert (await world.call("GetSource", source_pb.GetSourceRequest(key="site"))).source == changed
+        replace = source_pb.ReplaceWriteKeyRequest(request_id=new_id(), key="site")
+        assert (await world.call("ReplaceWriteKey", replace)).write_key != made.write_key
+        change.request_id, change.source.key = new_id(), "nowhere"
+        assert (await world.refused("UpdateSource", change)).reason == "SOURCE_NOT_FOUND"
+
+        async def is_listed() -> bool:
+            found = await world.call("ListSources", source_pb.ListSourcesRequest())
+            return [(it.key, it.enabled) for it in found.sources] == [("site", False)]
+
+        await until(is_listed, "the list shows the source as changed")
+
+    serve(check)
+
+
+def test_a_source_that_is_switched_off_or_sends_too_much_is_held_back(serve: Serve) -> None:
+    async def check(world: World) -> None:
+        assert await world.track(event("m0")) == ["ACCEPTED"], "a source that nobody registered is open"
+        register = source_pb.RegisterSourceRequest(
+            request_id=new_id(), key="oa", kind=source_pb2.SOURCE_KIND_SERVER, rate_limit=1
+        )
+        await world.call("RegisterSource", register)
+        assert await world.track(*(event(f"m{n}", source_key="oa") for n in range(1000))) == ["ACCEPTED"] * 1000
+        refused = await world.refused("TrackBatch", pb.TrackBatchRequest(events=[event("late", source_key="oa")]))
+        assert (refused.code, refused.reason) == ("RESOURCE_EXHAUSTED", "SOURCE_RATE_EXCEEDED")
+
+        off = source_pb2.Source(key="oa", rate_limit=0, enabled=False)
+        change = source_pb.UpdateSourceRequest(request_id=new_id(), source=off, update_mask=FieldMask(paths=["*"]))
+        await world.call("UpdateSource", change)
+        found = await world.track(event("m1001", source_key="oa"), event("m1001"))
+        assert found == ["REJECTED SOURCE_DISABLED", "ACCEPTED"]
 
     serve(check)

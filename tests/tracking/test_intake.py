@@ -43,6 +43,10 @@ def engaged(buckets: Any) -> TrackedEvent:
     return event("m", "content_engaged", properties=json(page_view_id="p", active_buckets=buckets))
 
 
+def nested(levels: int) -> bytes:
+    return b'{"phone":' * levels + b"1" + b"}" * levels if levels > 32 else b'{"a":' * levels + b"1" + b"}" * levels
+
+
 BUCKETS_AT_FAULT = "QUARANTINED SCHEMA properties.active_buckets"
 
 
@@ -71,6 +75,9 @@ BUCKETS_AT_FAULT = "QUARANTINED SCHEMA properties.active_buckets"
         (event(sent_time={"seconds": 1 << 60}), "REJECTED BAD_FORMAT sent_time"),
         (event(tz_offset_minutes=1081), "REJECTED OUT_OF_RANGE tz_offset_minutes"),
         (event(properties=b"[1]"), "REJECTED BAD_FORMAT properties_json"),
+        (event("m", "custom.deep", properties=nested(32)), "ACCEPTED"),
+        (event("m", "custom.deep", properties=nested(33)), "REJECTED BAD_FORMAT properties_json"),
+        (event("m", "checkin", properties=nested(1000)), "REJECTED BAD_FORMAT properties_json"),
         (event(properties=b'{"a"'), "REJECTED BAD_FORMAT properties_json"),
         (event(properties=b'{"a":"\\u0000"}'), "REJECTED BAD_FORMAT properties_json"),
         (event(properties=json(a="x" * 33_000)), "REJECTED TOO_LARGE properties_json"),

@@ -67,6 +67,18 @@ def test_what_is_paid_is_told_with_what_models_count(memory_shop: Shop) -> None:
     assert (paid.order_no, paid.source_key, paid.node_id) == ("1", "shop", str(JANE))
 
 
+def test_the_guide_and_store_that_the_source_names_are_told_and_corrected_like_the_payment(memory_shop: Shop) -> None:
+    memory_shop.tell(memory_shop.paid("1", 1200, guide_code="G1", store_code="S1"))
+    with pytest.raises(OrderConflict):
+        memory_shop.tell(memory_shop.paid("1", 1200, guide_code="G2", store_code="S1"))
+    memory_shop.tell(memory_shop.paid("1", 1200, guide_code="G2", store_code="S1", revision=1))
+
+    paid, revised = memory_shop.published
+    assert isinstance(paid, events_pb2.OrderPaid)
+    assert isinstance(revised, events_pb2.OrderPaymentRevised)
+    assert [(it.guide_code, it.store_code) for it in (paid, revised)] == [("G1", "S1"), ("G2", "S1")]
+
+
 def test_any_order_of_arrival_gives_the_same_order(memory_shop: Shop) -> None:
     key = memory_shop.key
     facts: tuple[Callable[[str], Any], ...] = (

@@ -14,11 +14,11 @@ from chassis.paging import Keyset
 from chassis.read_models import ReadModels
 from scrm.identity.v1 import customer_pb2
 from scrm.identity.v1 import identity_service_pb2 as pb
-from scrm.identity.v1.identity_service_pb2_grpc import IdentityServiceServicer
-from services.identity.adapters import attribute_wire, wire
+from services.identity.adapters import attribute_wire, import_wire, wire
 from services.identity.adapters.attribute_reading import opened, rows_of, shown
 from services.identity.adapters.explanation import explained
-from services.identity.adapters.unsealing import Unsealer
+from services.identity.adapters.matching_servicer import MatchingParts, MatchingServicer
+from services.identity.adapters.namespace_methods import NamespaceMethods
 from services.identity.application.attribute_queries import attribute_definitions, get_attributes
 from services.identity.application.attribute_upsert import sealed_as
 from services.identity.application.explaining import Trace, explain
@@ -30,13 +30,15 @@ from services.identity.application.merge_commands import (
     SetNeverMerge,
     UnmergeCustomer,
 )
+from services.identity.application.org_queries import require_own_customer
 from services.identity.application.pii_views import may_see, record_view
 from services.identity.application.published_attributes import definition
 from services.identity.application.queries import get_customer, lookup_customer, preview_merge
 from services.identity.domain.errors import CustomerNotFound
 from services.identity.domain.identifiers import GivenIdentifier, Identifier, IdentifierReader, Reading
 from services.identity.domain.survivorship import Said, resolve_all
-from services.identity.read_models.customer_directory import list_customers, nodes_with
+from services.identity.read_models.customer_directory import customers, list_customers, nodes_with
+from services.identity.read_models.customer_guides import within
 from services.identity.read_models.identity_statistics import identity_statistics
 from services.identity.read_models.merge_history import MergeRow, merge_history
 
@@ -44,19 +46,25 @@ BY_ID: Final = Keyset(UUID)
 BY_KEY: Final = Keyset(str)
 
 
-class IdentityServicer(IdentityServiceServicer):
+class IdentityServicer(MatchingServicer, NamespaceMethods):
     """One method per RPC; refusals are raised, and answered by the steps around."""
 
     def __init__(
-        self, bus: CommandBus, read_models: ReadModels, reader: IdentifierReader, clock: Clock, unsealer: Unsealer
+        self,
+        bus: CommandBus,
+        read_models: ReadModels,
+        reader: IdentifierReader,
+        clock: Clock,
+        matching: MatchingParts,
     ) -> None:
-        self._bus = bus
+        MatchingServicer.__init__(self, bus, matching)
+        NamespaceMethods.__init__(self, bus, reader)
         self._clock = clock
         self._read_models = read_models
-        self._reader = reader
-        self._unsealer = unsealer
+        self._unsealer = matching.unsealer
 
     async def GetCustomer(self, request: pb.GetCustomerRequest, context: ServicerContext) -> pb.GetCustomerResponse:
+        await require_own_customer(self._bus, UUID(request.customer_id), self._clock.now())
         found = await get_customer(self._bus, UUID(request.customer_id))
         return pb.GetCustomerResponse(customer=wire.customer(found.customer))
 
@@ -65,8 +73,10 @@ class IdentityServicer(IdentityServiceServicer):
     ) -> pb.ListCustomersResponse:
         page = BY_ID.page(request)
         after = page.after[0] if page.after else None
+        stores = current().stores
+        only = None if stores is None else within(customers.c.customer, stores, self._clock.now())
         rows = await self._read_models.query(
-            lambda rows: list_customers(rows, wire.state(request.state), after, page.limit)
+            lambda rows: list_customers(rows, wire.state(request.state), after, page.limit, only=only)
         )
         shown, token = BY_ID.cut(request, rows, lambda it: [str(it.customer_id)])
         return pb.ListCustomersResponse(customers=[wire.summary(it) for it in shown], next_page_token=token)
@@ -74,24 +84,42 @@ class IdentityServicer(IdentityServiceServicer):
     async def LookupCustomer(
         self, request: pb.LookupCustomerRequest, context: ServicerContext
     ) -> pb.LookupCustomerResponse:
+        await self._rules.refresh()
         identifier = self._read_one(request.identifier, "identifier")
-        return wire.found_customer(await lookup_customer(self._bus, identifier))
+        try:
+            found = await lookup_customer(self._bus, identifier)
+        except CustomerNotFound:
+            current().require_store(None)
+            raise
+        await require_own_customer(self._bus, found.node_id, self._clock.now())
+        return wire.found_customer(found)
 
     async def ResolveIdentity(
         self, request: pb.ResolveIdentityRequest, context: ServicerContext
     ) -> pb.ResolveIdentityResponse:
+        await self._rules.refresh()
         command = wire.resolve_command(request, self._read)
         answer: pb.ResolveIdentityResponse = await self._bus.execute(command, reply=wire.resolved)
         return answer
 
     async def BatchResolve(self, request: pb.BatchResolveRequest, context: ServicerContext) -> pb.BatchResolveResponse:
+        await self._rules.refresh()
         command = wire.batch_command(request, self._read)
         answer: pb.BatchResolveResponse = await self._bus.execute(command, reply=wire.batch_resolved)
+        return answer
+
+    async def ImportCustomers(
+        self, request: pb.ImportCustomersRequest, context: ServicerContext
+    ) -> pb.ImportCustomersResponse:
+        await self._rules.refresh()
+        command = import_wire.command(request, self._read)
+        answer: pb.ImportCustomersResponse = await self._bus.execute(command, reply=import_wire.imported)
         return answer
 
     async def LinkIdentifier(
         self, request: pb.LinkIdentifierRequest, context: ServicerContext
     ) -> pb.LinkIdentifierResponse:
+        await self._rules.refresh()
         command = LinkIdentifier(UUID(request.customer_id), self._read_one(request.identifier, "identifier"))
         answer: pb.LinkIdentifierResponse = await self._bus.execute(command, reply=wire.linked)
         return answer
@@ -99,11 +127,13 @@ class IdentityServicer(IdentityServiceServicer):
     async def UnlinkIdentifier(
         self, request: pb.UnlinkIdentifierRequest, context: ServicerContext
     ) -> pb.UnlinkIdentifierResponse:
+        await self._rules.refresh()
         command = UnlinkIdentifier(UUID(request.customer_id), self._read_one(request.identifier, "identifier"))
         answer: pb.UnlinkIdentifierResponse = await self._bus.execute(command, reply=wire.unlinked)
         return answer
 
     async def PreviewMerge(self, request: pb.PreviewMergeRequest, context: ServicerContext) -> pb.PreviewMergeResponse:
+        current().require_store(None)
         found = await preview_merge(
             self._bus,
             UUID(request.survivor_id),
@@ -125,6 +155,7 @@ class IdentityServicer(IdentityServiceServicer):
     async def UnmergeCustomer(
         self, request: pb.UnmergeCustomerRequest, context: ServicerContext
     ) -> pb.UnmergeCustomerResponse:
+        await self._rules.refresh()
         dispositions = tuple(
             Disposition(
                 self._read_one(it.identifier, f"identifier_dispositions[{position}].identifier"), wire.side(it.side)
@@ -138,6 +169,7 @@ class IdentityServicer(IdentityServiceServicer):
     async def GetMergeHistory(
         self, request: pb.GetMergeHistoryRequest, context: ServicerContext
     ) -> pb.GetMergeHistoryResponse:
+        await require_own_customer(self._bus, UUID(request.customer_id), self._clock.now())
         page = BY_ID.page(request)
         before = page.after[0] if page.after else None
 
@@ -154,6 +186,8 @@ class IdentityServicer(IdentityServiceServicer):
     async def ExplainIdentity(
         self, request: pb.ExplainIdentityRequest, context: ServicerContext
     ) -> pb.ExplainIdentityResponse:
+        current().require_store(None)
+        await self._rules.refresh()
         one, other = self._trace(request.one, "one"), self._trace(request.other, "other")
         return explained(await explain(self._bus, one, other))
 
@@ -192,6 +226,7 @@ class IdentityServicer(IdentityServiceServicer):
     async def GetAttributes(
         self, request: pb.GetAttributesRequest, context: ServicerContext
     ) -> pb.GetAttributesResponse:
+        await require_own_customer(self._bus, UUID(request.customer_id), self._clock.now())
         known = await get_attributes(self._bus, UUID(request.customer_id))
         unmasked, caller = may_see(request.purpose), current()
 

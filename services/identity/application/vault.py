@@ -114,6 +114,11 @@ class Vault:
         key = self._at_hand(work, node) or self._make(work, node)
         return key.seal(text, Place(work.context.tenant, node, field))
 
+    def matches(self, work: UnitOfWork, place: tuple[UUID, str], sealed: Sealed, text: str) -> bool:
+        """Whether `sealed` is `text`, for the node and field of `place`. Raises CustomerErased, and SealBroken."""
+        node, field = place
+        return self._key(work, node).open(sealed, Place(work.context.tenant, node, field)) == text
+
     def reseal(self, work: UnitOfWork, field: str, sealed: Sealed, nodes: tuple[UUID, UUID]) -> Sealed:
         """A value of the first of `nodes` as one of the second. Raises CustomerErased, and SealBroken."""
         tenant, (old, new) = work.context.tenant, nodes

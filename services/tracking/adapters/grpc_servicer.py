@@ -1,5 +1,6 @@
 """TrackingService on the wire: requests become commands or questions, and what comes back becomes responses."""
 
+import asyncio
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Final, TypeVar
@@ -10,7 +11,6 @@ import sqlalchemy as sa
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from chassis import status
-from chassis.clock import Clock
 from chassis.commands import CommandBus
 from chassis.context import Context, current
 from chassis.errors import AggregateNotFound, DomainError, FieldRequired, FieldTooLong
@@ -21,11 +21,8 @@ from scrm.tracking.v1 import order_pb2
 from scrm.tracking.v1 import tracking_service_pb2 as pb
 from services.tracking.adapters import order_import, order_wire, trail_wire
 from services.tracking.adapters.identity_client import IdentityClient
-from services.tracking.adapters.ingest_rows import microseconds
-from services.tracking.adapters.ingest_writer import IngestWriter
+from services.tracking.adapters.ingest import Ingest
 from services.tracking.adapters.order_import import OrderReader
-from services.tracking.adapters.plan_book import PlanBook
-from services.tracking.adapters.submission import Reader
 from services.tracking.application.commands import (
     OrderKey,
     RecordOrderCancelled,
@@ -34,7 +31,8 @@ from services.tracking.application.commands import (
     RowOutcome,
 )
 from services.tracking.application.wire_values import money
-from services.tracking.domain.errors import CustomerNotFound, OrderNotFound, UnknownTimeZone
+from services.tracking.domain.erasure import erased_node_id
+from services.tracking.domain.errors import CustomerErased, CustomerNotFound, OrderNotFound, UnknownTimeZone
 from services.tracking.domain.order import Order
 from services.tracking.domain.trail import Trail
 from services.tracking.read_models import customer_nodes, ingest_statistics, orders, trail
@@ -50,20 +48,10 @@ T = TypeVar("T")
 class TrackingServicer:
     """Answers `scrm.tracking.v1.TrackingService`."""
 
-    def __init__(
-        self,
-        bus: CommandBus,
-        read_models: ReadModels,
-        clock: Clock,
-        ingest: IngestWriter,
-        identity: IdentityClient,
-        plans: PlanBook,
-    ) -> None:
+    def __init__(self, bus: CommandBus, read_models: ReadModels, ingest: Ingest, identity: IdentityClient) -> None:
         self._bus = bus
         self._read_models = read_models
-        self._clock = clock
         self._ingest = ingest
-        self._plans = plans
         self._orders = OrderReader(identity)
 
     async def TrackBatch(self, request: pb.TrackBatchRequest, _: ServicerContext) -> bytes:
@@ -72,10 +60,7 @@ class TrackingServicer:
             raise FieldRequired(field="events")
         if len(request.events) > MOST_EVENTS:
             raise FieldTooLong(f"at most {MOST_EVENTS} events", field="events")
-        context = current()
-        plan = await self._plans.of(context.tenant)
-        submission = Reader(context, microseconds(self._clock.now()), plan=plan).read(request)
-        return await self._ingest.submit(submission)
+        return await self._ingest.submit(request, current())
 
     async def GetTrail(self, request: pb.GetTrailRequest, _: ServicerContext) -> pb.GetTrailResponse:
         page = TRAIL_PAGES.page(request)
@@ -168,7 +153,11 @@ class TrackingServicer:
             order = await self._bus.load(Order, id)
         except AggregateNotFound:
             raise OrderNotFound from None
-        return pb.GetOrderResponse(order=order_wire.order_message(order))
+        message = order_wire.order_message(order)
+        if await self._is_erased(order.node):
+            for field in ("node_id", "source_key", "order_no", "lines", "refunds"):
+                message.ClearField(field)
+        return pb.GetOrderResponse(order=message)
 
     async def ListOrders(self, request: pb.ListOrdersRequest, _: ServicerContext) -> pb.ListOrdersResponse:
         page = ORDER_PAGES.page(request)
@@ -207,11 +196,15 @@ class TrackingServicer:
         recorded: T = await self._bus.execute(command, lambda order: response(order_wire.order_message(order)))  # type: ignore[arg-type,return-value]
         return recorded
 
+    async def _is_erased(self, node: UUID) -> bool:
+        id = erased_node_id(current().tenant, node)
+        return id in await asyncio.to_thread(self._bus.store.load, [id])
+
     async def _trail(self, customer_id: str) -> tuple[UUID, Trail]:
         """Who the customer is now, and everything they did."""
 
         def read(rows: sa.Connection) -> tuple[UUID, Trail]:
-            customer = customer_nodes.customer_of(rows, UUID(customer_id))
+            customer = _unerased(rows, UUID(customer_id))
             found = trail.trail_of(rows, customer_nodes.nodes_of(rows, customer))
             if not found.is_empty or customer_nodes.is_known(rows, customer):
                 return customer, found
@@ -223,13 +216,20 @@ class TrackingServicer:
         """What `read` finds for the nodes of a customer; CustomerNotFound for one of whom there is no order either."""
 
         def ask(rows: sa.Connection) -> T:
-            customer = customer_nodes.customer_of(rows, UUID(customer_id))
+            customer = _unerased(rows, UUID(customer_id))
             nodes = customer_nodes.nodes_of(rows, customer)
             if not customer_nodes.is_known(rows, customer) and not orders.list_orders(rows, nodes, None, 1):
                 raise CustomerNotFound
             return read(rows, nodes)
 
         return await self._read_models.query(ask)
+
+
+def _unerased(rows: sa.Connection, customer: UUID) -> UUID:
+    """Who the customer is now. Raises CustomerErased."""
+    if customer_nodes.is_erased(rows, customer):
+        raise CustomerErased(field="customer_id")
+    return customer_nodes.customer_of(rows, customer)
 
 
 def _row_result(tenant: str, row: pb.OrderRow, outcome: RowOutcome) -> pb.OrderRowResult:

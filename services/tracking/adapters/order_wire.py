@@ -50,6 +50,8 @@ def payment(fact: order_pb2.OrderPayment) -> Payment:
         currency,
         _minor(fact.paid, currency, "paid"),
         _minor(fact.shipping, currency, "shipping"),
+        fact.guide_code,
+        fact.store_code,
     )
 
 

@@ -1,6 +1,6 @@
 """A batch of events as it comes over the wire, judged event by event and made into rows that only wait to be copied."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from hashlib import blake2b
@@ -83,23 +83,30 @@ class Submission:
 
 @dataclass(frozen=True, slots=True)
 class _Kind:
-    """What all events of one source and type share; `head` is how their rows begin."""
+    """What all events of one source and type share; `head` is how their rows begin. Those of a closed source are rejected."""
 
     source_key: str
     type_name: str
     event_type: EventType | None
     is_well_named: bool
+    is_closed: bool
     on_time: Label
     late: Label
     head: bytes
 
 
 class Reader:
-    """Reads one batch by the plan of its tenant: everything about an event that can be said without looking at others."""
+    """Reads one batch by the plan of its tenant: everything about an event that can be said without looking at others.
 
-    def __init__(self, context: Context, received: int, *, plan: Plan = PRESET_PLAN) -> None:
+    Events of the sources `closed` are rejected.
+    """
+
+    def __init__(
+        self, context: Context, received: int, closed: Collection[str] = (), *, plan: Plan = PRESET_PLAN
+    ) -> None:
         self._context = context
         self._plan = plan
+        self._closed = closed
         self._received = received
         self._head = b"".join(
             (
@@ -140,6 +147,7 @@ class Reader:
         properties, places = (_small_properties if len(content) <= _SMALL else _properties)(kind.event_type, content)
         is_plain = (
             kind.is_well_named
+            and not kind.is_closed
             and message_id
             and len(whole) <= intake.LONGEST_TEXT
             and whole.isascii()
@@ -197,6 +205,7 @@ class Reader:
             type_name,
             self._plan.find(type_name),
             intake.check_keys("-", source_key, type_name) is None,
+            source_key in self._closed,
             (*counted, False),
             (*counted, True),
             self._head + pg.text(source_key) + pg.text(type_name),
@@ -231,6 +240,8 @@ def _malformed(event: behaviour_pb2.TrackedEvent, kind: _Kind, texts: Sequence[s
     verdict = intake.check_keys(texts[0], kind.source_key, kind.type_name)
     if verdict:
         return verdict
+    if kind.is_closed:
+        return intake.rejected(Reason.SOURCE_DISABLED, "source_key")
     if len(event.identifiers) > intake.MOST_IDENTIFIERS:
         return intake.rejected(Reason.TOO_MANY_IDENTIFIERS, "identifiers")
     if not event.HasField("original_time"):

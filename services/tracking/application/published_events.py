@@ -20,7 +20,9 @@ from services.tracking.application.published_links import of_links
 from services.tracking.application.published_plan import of_plan
 from services.tracking.application.published_touchpoints import of_touchpoints
 from services.tracking.application.wire_values import money, order_line, timestamp
+from services.tracking.domain.erasure import ErasedNode, Erasure
 from services.tracking.domain.order import Order
+from services.tracking.domain.source import IngestSource
 
 PUBLISHED: Final = (
     "order_placed",
@@ -30,6 +32,7 @@ PUBLISHED: Final = (
     "order_shipped",
     "order_received",
     "order_cancelled",
+    "customer_data_erased",
     "event_type_registered",
     "event_type_updated",
     "event_type_deprecated",
@@ -47,7 +50,14 @@ PUBLISHED: Final = (
 """Events of the log "tracking", in snake_case; behaviours have a log of their own."""
 
 PRIVATE: Final = frozenset[type](
-    published_plan.PRIVATE
+    {
+        IngestSource.Registered,  # who may report is our own business
+        IngestSource.Updated,
+        IngestSource.WriteKeyReplaced,
+        Erasure.Begun,
+        ErasedNode.Marked,
+    }
+    | published_plan.PRIVATE
     | published_channels.PRIVATE
     | published_touchpoints.PRIVATE
     | published_links.PRIVATE
@@ -73,6 +83,14 @@ def publish(recorded: Recorded) -> Message | None:
             return pb.OrderReceived(order_id=str(id), node_id=str(node), receive_time=timestamp(at))
         case Order.Cancelled(originator_id=id, node=node, cancelled_at=at):
             return pb.OrderCancelled(order_id=str(id), node_id=str(node), cancel_time=timestamp(at))
+        case Erasure.Finished(originator_id=id, customer=customer, removed=removed, finished_at=at):
+            return pb.CustomerDataErased(
+                case_id=str(id),
+                customer_id=str(customer),
+                removed=removed,
+                position=recorded.position,
+                erase_time=timestamp(at),
+            )
     return of_definitions(recorded)
 
 
@@ -83,7 +101,10 @@ def of_definitions(recorded: Recorded) -> Message | None:
 
 
 def partition_key(recorded: Recorded) -> UUID:
-    """The node of the customer, or what is defined: what happens to one of them stays in order."""
+    """The node of the customer, or what is defined: what happens to one of them stays in order; the customer of an erasure."""
+    match recorded.event:
+        case Erasure.Begun(customer=customer) | Erasure.Finished(customer=customer):
+            return customer
     node: UUID = getattr(recorded.event, "node", recorded.event.originator_id)
     return node
 
@@ -112,6 +133,8 @@ def _paid(event: Order.Paid) -> pb.OrderPaid:
         paid=money(payment.currency, payment.paid),
         pay_time=timestamp(payment.paid_at),
         place_time=timestamp(event.placed_at),
+        guide_code=payment.guide_code,
+        store_code=payment.store_code,
     )
 
 
@@ -126,6 +149,8 @@ def _payment_revised(event: Order.PaymentRevised) -> pb.OrderPaymentRevised:
         net=money(payment.currency, event.net),
         paid=money(payment.currency, payment.paid),
         pay_time=timestamp(payment.paid_at),
+        guide_code=payment.guide_code,
+        store_code=payment.store_code,
     )
 
 

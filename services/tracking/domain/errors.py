@@ -1,6 +1,6 @@
 """Why tracking refuses something."""
 
-from chassis.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound
+from chassis.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound, ResourceExhausted
 
 
 class OrderNotFound(NotFound):
@@ -53,6 +53,22 @@ class FutureTimestamp(InvalidArgument):
 
 class UnknownTimeZone(InvalidArgument):
     """The time zone is not one of the IANA database."""
+
+
+class SourceExists(AlreadyExists):
+    """A source is registered under this key."""
+
+
+class SourceNotFound(NotFound):
+    """No source is registered under this key."""
+
+
+class SourceRateExceeded(ResourceExhausted):
+    """The source sends more events than it may."""
+
+
+class CustomerErased(FailedPrecondition):
+    """Everything known of this customer is erased."""
 
 
 class EventTypeExists(AlreadyExists):

@@ -133,6 +133,7 @@ def open_type(name: str) -> EventType:
 
 
 # Name, category, properties as `name:kind`, with `!` where the event means nothing without it.
+# Orders are counted by their own events (TR-9), and so have no category here.
 # A category with two letters in TR-2 is given here as it is before anything more is known of the person.
 _TABLE: Final = """
 ad_exposed                    P  campaign:text placement:text
@@ -176,6 +177,9 @@ checkout_started              N  cart_value:number
 receipt_uploaded              B  store:text amount:number
 product_code_scanned          C  code:text! sku:text
 review_submitted              S  order:text! score:number append:bool
+order_completed               -  order_no:text! currency:text! paid:number! shipping:number lines:list
+order_refunded                -  order_no:text! currency:text! amount:number! refund_no:text
+order_cancelled               -  order_no:text!
 order_reviewed                S  order:text score:number append:bool
 referral_registered           C  referrer_code:text
 competitor_purchase_reported  -  category:text brand:text source:text

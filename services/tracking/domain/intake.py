@@ -20,6 +20,7 @@ FUTURE_TOLERANCE: Final = 5 * 60 * SECOND
 
 MOST_PROPERTY_BYTES: Final = 32 * 1024
 MOST_PROPERTIES: Final = 200
+DEEPEST_PROPERTIES: Final = 32
 MOST_IDENTIFIERS: Final = 20
 LONGEST_TEXT: Final = 256
 LONGEST_KEY: Final = 64
@@ -63,6 +64,8 @@ class Reason(StrEnum):
     TOO_LARGE = "TOO_LARGE"
     TOO_MANY_IDENTIFIERS = "TOO_MANY_IDENTIFIERS"
     OUT_OF_RANGE = "OUT_OF_RANGE"
+    SOURCE_DISABLED = "SOURCE_DISABLED"
+    CUSTOMER_ERASED = "CUSTOMER_ERASED"
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,9 +212,24 @@ def _parsed(content: bytes) -> dict[str, Any] | Verdict:
         return rejected(Reason.BAD_FORMAT, "properties_json")
     if type(properties) is not dict or b"\\u0000" in content:
         return rejected(Reason.BAD_FORMAT, "properties_json")
+    if content.count(b"{") + content.count(b"[") > DEEPEST_PROPERTIES and _is_deeper(properties, DEEPEST_PROPERTIES):
+        return rejected(Reason.BAD_FORMAT, "properties_json")
     if len(properties) > MOST_PROPERTIES:
         return rejected(Reason.TOO_LARGE, "properties_json")
     return properties
+
+
+def _is_deeper(value: Any, most: int) -> bool:
+    """Whether lists and objects stand in one another more than `most` deep: what is, not all can read that come after us."""
+    level = [value]
+    for _ in range(most):
+        inner: list[Any] = []
+        for it in level:
+            inner += it.values() if isinstance(it, dict) else it
+        level = [it for it in inner if isinstance(it, (dict, list))]
+        if not level:
+            return False
+    return True
 
 
 def _strip(value: Any, spared: Collection[str] = ()) -> list[str]:

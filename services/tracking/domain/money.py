@@ -1,10 +1,14 @@
 """Money in minor units: cents, fen, or whole yen."""
 
+from decimal import ROUND_HALF_UP, Decimal
 from typing import Final
 
+from chassis.errors import ValueOutOfRange
 from services.tracking.domain.errors import CurrencyMismatch, CurrencyUnsupported, NegativeAmount
 
 NANOS: Final = 1_000_000_000
+MOST: Final = 10**12
+"""More whole units than any order comes to."""
 
 # ISO 4217 by the number of digits after the point.
 _CURRENCIES: Final = {
@@ -36,6 +40,21 @@ def minor_units(currency: str, units: int, nanos: int, field: str = "amount") ->
     if rest or nanos >= NANOS:
         raise CurrencyUnsupported("the amount is finer than the smallest unit of its currency", field=field)
     return units * scale + minor
+
+
+def rounded_units(currency: str, amount: Decimal, field: str = "amount") -> int:
+    """An amount of a currency in its minor units, rounded half up to a whole one: programs that count in binary add dust.
+
+    Raises CurrencyUnsupported, NegativeAmount, and OUT_OF_RANGE for what no order comes to.
+    """
+    digits = _DIGITS.get(currency)
+    if digits is None:
+        raise CurrencyUnsupported(field=field)
+    if not amount < MOST:
+        raise ValueOutOfRange(f"less than {MOST}", field=field)
+    if amount < 0:
+        raise NegativeAmount(field=field)
+    return int(amount.scaleb(digits).to_integral_value(ROUND_HALF_UP))
 
 
 def major_units(currency: str, minor: int) -> tuple[int, int]:

@@ -21,6 +21,7 @@ from services.tracking.domain.order_facts import (
     check_amounts,
     check_lines,
     furthest,
+    nobody_named,
 )
 
 CLOCK_TOLERANCE: Final = timedelta(minutes=5)
@@ -58,6 +59,8 @@ class Order(Aggregate):
         """The order was paid."""
 
         TOPIC = "tracking.OrderPaid"
+        class_version = 2
+        upcast_v1_v2 = staticmethod(nobody_named)
         source: str
         order_no: str
         node: UUID
@@ -70,6 +73,8 @@ class Order(Aggregate):
         """The source corrected what was paid."""
 
         TOPIC = "tracking.OrderPaymentRevised"
+        class_version = 2
+        upcast_v1_v2 = staticmethod(nobody_named)
         source: str
         order_no: str
         node: UUID

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
 
 from services.tracking.domain.errors import AmountsMismatch
 
@@ -37,12 +38,14 @@ class Placement:
 
 @dataclass(frozen=True, slots=True)
 class Payment:
-    """What was paid, with the part of it for shipping, in minor units."""
+    """What was paid, with the part of it for shipping, in minor units; the codes of guide and store that the source names."""
 
     paid_at: datetime
     currency: str
     paid: int
     shipping: int
+    guide_code: str = ""
+    store_code: str = ""
 
     @property
     def goods(self) -> int:
@@ -80,6 +83,11 @@ def furthest(*, refunded: bool, received: bool, shipped: bool, paid: bool, cance
     if paid:
         return Status.PAID
     return Status.CANCELLED if cancelled else Status.PLACED
+
+
+def nobody_named(state: dict[str, Any]) -> None:
+    """A stored payment of the time before it could name guide and store."""
+    state["payment"] |= {"guide_code": "", "store_code": ""}
 
 
 def check_amounts(whole: int, shipping: int) -> None:

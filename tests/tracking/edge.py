@@ -1,0 +1,148 @@
+"""The HTTP door in tests: served on a free port with two sources behind it, and a network in front that loses answers."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+import httpx
+import orjson
+
+from chassis.clock import Clock
+from chassis.commands import CommandBus
+from chassis.context import Context
+from chassis.event_store import PostgresEventStore
+from chassis.telemetry import Metrics
+from scrm.tracking.v1.behaviour_pb2 import TrackedEvent
+from services.tracking.adapters.ingest import Ingest
+from services.tracking.adapters.ingest_writer import IngestWriter
+from services.tracking.adapters.plan_book import PlanBook
+from services.tracking.adapters.segment_door import SegmentDoor
+from services.tracking.adapters.source_book import SourceBook
+from services.tracking.adapters.write_keys import write_key
+from services.tracking.application.handlers import HANDLERS
+from services.tracking.application.source_commands import RegisterSource
+from services.tracking.domain.source import SourceKind, Terms
+
+SOURCES: dict[str, tuple[SourceKind, dict[str, str]]] = {
+    "site": (SourceKind.SDK, {}),
+    "shop": (SourceKind.SERVER, {}),
+    "club": (SourceKind.SERVER, {"user_namespace": "member_no", "user_scope": "members"}),
+}
+KEYS = {name: write_key(b"a secret of this service", "acme", name, "r1") for name in SOURCES}
+
+
+class Door:
+    """The door on `url`, and what came in through it."""
+
+    def __init__(self, store: PostgresEventStore, clock: Clock) -> None:
+        self.store = store
+        self.bus = CommandBus(store, clock, HANDLERS)
+        self.metrics = Metrics()
+        self.writer = IngestWriter(store.engine)
+        self.edge = SegmentDoor(
+            Ingest(self.writer, SourceBook(store), clock, PlanBook(store)), clock, self.metrics
+        ).edge
+        self.url = ""
+        self.client = httpx.AsyncClient(timeout=30)
+
+    def register(self, name: str) -> None:
+        kind, given = SOURCES[name]
+        terms = Terms(True, 0, given.get("user_namespace", "external_id"), given.get("user_scope", name))
+        self.given(RegisterSource("acme", name, kind, terms, KEYS[name].digest))
+
+    def given(self, command: Any) -> None:
+        self.bus.execute_now(command, Context("acme", "test"))
+
+    async def post(self, path: str, body: Any, source: str = "site", **headers: str) -> httpx.Response:
+        """Send `body`, as JSON unless it is bytes, as `source` ("" for nobody)."""
+        content = body if isinstance(body, bytes) else orjson.dumps(body)
+        auth = httpx.BasicAuth(str(KEYS[source]), "") if source else httpx.Auth()
+        return await self.client.post(self.url + path, content=content, auth=auth, headers=headers)
+
+    async def said(self, path: str, body: Any, source: str = "site", **headers: str) -> list[str]:
+        """What became of each message."""
+        answer = await self.post(path, body, source, **headers)
+        assert answer.status_code == 200, answer.text
+        found = [(it["outcome"], it.get("reason", ""), it.get("field", "")) for it in answer.json()["results"]]
+        return [" ".join(filter(None, it)) for it in found]
+
+    def accepted(self) -> list[TrackedEvent]:
+        """What came in, in its order."""
+        return [
+            TrackedEvent.FromString(it.payload) for it in self.rows("SELECT payload FROM accepted ORDER BY position")
+        ]
+
+    def rows(self, query: str) -> list[Any]:
+        with self.store.engine.connect() as rows:
+            return list(rows.exec_driver_sql(query).all())
+
+    def counted(self) -> int:
+        """How many messages are accounted for, whatever became of them."""
+        return int(self.rows("SELECT coalesce(sum(count), 0)::int FROM tallies")[0][0])
+
+
+@asynccontextmanager
+async def opened(store: PostgresEventStore, clock: Clock) -> AsyncIterator[Door]:
+    door = Door(store, clock)
+    for name in SOURCES:
+        door.register(name)
+    door.writer.start()
+    door.url = f"http://127.0.0.1:{await door.edge.start('127.0.0.1', 0)}"
+    try:
+        yield door
+    finally:
+        await door.client.aclose()
+        await door.edge.stop(1)
+        door.writer.stop()
+
+
+Mishap = Callable[[int], str]
+"""What happens to the n-th request: "lost" (the answer is), "busy" (429 in its place), "down" (503), or "" for nothing."""
+
+
+@asynccontextmanager
+async def unreliable(url: str, mishap: Mishap) -> AsyncIterator[tuple[str, list[str]]]:
+    """A way to `url` on which `mishap` happens to requests; the address, and all that happened."""
+    happened: list[str] = []
+    _, _, to = url.partition("://")
+    host, _, port = to.partition(":")
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(asyncio.IncompleteReadError, ConnectionError):
+            head = await reader.readuntil(b"\r\n\r\n")
+            body = await reader.readexactly(int(_headers(head).get("content-length", "0")))
+            fate = mishap(len(happened))
+            happened.append(fate)
+            if fate in ("busy", "down"):
+                status = b"429 Too Many Requests" if fate == "busy" else b"503 Service Unavailable"
+                writer.write(
+                    b"HTTP/1.1 %b\r\nRetry-After: 0\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}" % status
+                )
+            else:
+                answer = await _forwarded(host, int(port), head, body)
+                if fate != "lost":
+                    writer.write(answer)
+            await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    try:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", happened
+    finally:
+        server.close()
+
+
+async def _forwarded(host: str, port: int, head: bytes, body: bytes) -> bytes:
+    """The whole answer to a request that is passed on."""
+    reader, writer = await asyncio.open_connection(host, port)
+    lines = [it for it in head.split(b"\r\n") if not it.lower().startswith(b"connection:")]
+    writer.write(b"\r\n".join([lines[0], b"Connection: close", *lines[1:]]) + body)
+    answer = await reader.read()
+    writer.close()
+    return answer.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n", 1)
+
+
+def _headers(head: bytes) -> Mapping[str, str]:
+    lines = [it.partition(":") for it in head.decode("latin-1").split("\r\n")[1:]]
+    return {name.strip().lower(): value.strip() for name, _, value in lines}
