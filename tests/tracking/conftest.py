@@ -87,6 +87,7 @@ def serve_analysis(analyst: Analyst, credentials: Credentials, loop: asyncio.Abs
     return lambda check: loop.run_until_complete(served(check))
 
 
+@pytest.fixture
 def audience(tracking: Tracking, tables: Database, loop: asyncio.AbstractEventLoop) -> Iterator[Audience]:
     found = Audience(tracking, tables, loop)
     yield found
