@@ -20,6 +20,7 @@ from chassis.credentials import KeySet, MintedTokens, Verifier
 from chassis.event_store import PostgresEventStore
 from chassis.grpc_client import Channels
 from chassis.grpc_server import Gate, GrpcServer, Registration
+from chassis.key_file import KeyFile
 from chassis.migrations import migrate_now
 from chassis.projection import Projector
 from chassis.read_models import ReadModels
@@ -35,12 +36,12 @@ from scrm.tracking.v1.behaviour_pb2 import Identifier
 from scrm.tracking.v1.source_service_pb2_grpc import SourceServiceStub, add_SourceServiceServicer_to_server
 from scrm.tracking.v1.tracking_service_pb2_grpc import TrackingServiceStub, add_TrackingServiceServicer_to_server
 from services.identity.adapters.grpc_servicer import IdentityServicer
-from services.identity.adapters.key_file import KeyFile
 from services.identity.adapters.key_table import SqlKeyTable
 from services.identity.adapters.matching_servicer import MatchingParts
 from services.identity.application.handlers import handlers as identity_handlers
 from services.identity.application.vault import KeyWrap, Vault
 from services.identity.domain.identifiers import IdentifierReader
+from services.tracking.adapters.account_seal import AccountSeal
 from services.tracking.adapters.grpc_servicer import TrackingServicer
 from services.tracking.adapters.identity_client import IdentityClient
 from services.tracking.adapters.ingest import Ingest
@@ -166,7 +167,10 @@ def serve(
                     add_TrackingServiceServicer_to_server,
                     TrackingServicer(bus, read_models, Ingest(writer, book, clock), client),
                 ),
-                (add_SourceServiceServicer_to_server, SourceServicer(bus, read_models, book, SECRET)),
+                (
+                    add_SourceServiceServicer_to_server,
+                    SourceServicer(bus, read_models, book, SECRET, AccountSeal(ROOT_KEY)),
+                ),
             ]
             port = await closing.enter_async_context(serving("tracking", credentials, bus, servicers, read_models))
             projections = (OrdersProjection(), CustomerNodesProjection(), SourcesProjection())
