@@ -10,6 +10,7 @@ from chassis.kit import Kit
 from chassis.service import Service
 from scrm.tracking.v1.source_service_pb2_grpc import add_SourceServiceServicer_to_server
 from scrm.tracking.v1.tracking_service_pb2_grpc import add_TrackingServiceServicer_to_server
+from services.tracking.adapters.account_seal import AccountSeal
 from services.tracking.adapters.behaviour_log import BehaviourLog
 from services.tracking.adapters.grpc_servicer import TrackingServicer
 from services.tracking.adapters.identity_client import IdentityClient
@@ -20,6 +21,7 @@ from services.tracking.adapters.resolver import Resolver
 from services.tracking.adapters.segment_door import SegmentDoor
 from services.tracking.adapters.source_book import SourceBook
 from services.tracking.adapters.source_servicer import SourceServicer
+from services.tracking.adapters.wechat_door import WechatDoor
 from services.tracking.application.handlers import HANDLERS
 from services.tracking.application.policies import IDENTITY_EVENTS, keep_customers
 from services.tracking.application.published_events import PRIVATE, partition_key, publish
@@ -35,18 +37,20 @@ def ingest(kit: Kit) -> Ingest:
     return Ingest(writer, SourceBook(kit.store), kit.clock)
 
 
-def servicers(kit: Kit, door: Ingest) -> Sequence[Registration]:
+def servicers(kit: Kit, door: Ingest, seal: AccountSeal) -> Sequence[Registration]:
     identity = IdentityClient(kit.channel("identity"))
     tracking = TrackingServicer(kit.bus, kit.read_models, door, identity)
-    sources = SourceServicer(kit.bus, kit.read_models, door.sources, kit.settings.receipt_key)
+    sources = SourceServicer(kit.bus, kit.read_models, door.sources, kit.settings.receipt_key, seal)
     return [
         (add_TrackingServiceServicer_to_server, tracking),
         (add_SourceServiceServicer_to_server, sources),
     ]
 
 
-def edge(kit: Kit, door: Ingest) -> HttpEdge:
-    return SegmentDoor(door, kit.clock, kit.metrics).edge
+def edge(kit: Kit, door: Ingest, seal: AccountSeal) -> HttpEdge:
+    found = SegmentDoor(door, kit.clock, kit.metrics).edge
+    found.add(WechatDoor(door, kit.clock, seal, found.body).routes)
+    return found
 
 
 def resolver(kit: Kit) -> Resolver:
@@ -61,6 +65,7 @@ def order_reporter(kit: Kit) -> OrderReporter:
 def service(settings: Settings) -> Service:
     """Tracking with `settings`."""
     opened: list[Ingest] = []
+    seal = AccountSeal(settings.keys)
 
     def door(kit: Kit) -> Ingest:
         """One way in for all doors of the process: its batches commit together."""
@@ -72,8 +77,8 @@ def service(settings: Settings) -> Service:
         name="tracking",
         settings=settings.chassis,
         handlers=HANDLERS,
-        servicers=lambda kit: servicers(kit, door(kit)),
-        edge=lambda kit: edge(kit, door(kit)),
+        servicers=lambda kit: servicers(kit, door(kit), seal),
+        edge=lambda kit: edge(kit, door(kit), seal),
         publish=publish,
         partition_key=partition_key,
         private=PRIVATE,

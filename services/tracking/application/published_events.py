@@ -23,7 +23,12 @@ PUBLISHED: Final = (
 """Events of the log "tracking", in snake_case; behaviours have a log of their own."""
 
 PRIVATE: Final = frozenset[type](
-    {IngestSource.Registered, IngestSource.Updated, IngestSource.WriteKeyReplaced}  # who may report is our own business
+    {  # who may report is our own business
+        IngestSource.Registered,
+        IngestSource.Updated,
+        IngestSource.WriteKeyReplaced,
+        IngestSource.WechatAccountSet,
+    }
 )
 """Domain events that nobody else is ever told of."""
 

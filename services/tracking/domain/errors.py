@@ -65,3 +65,11 @@ class SourceNotFound(NotFound):
 
 class SourceRateExceeded(ResourceExhausted):
     """The source sends more events than it may."""
+
+
+class SourceIsNoWebhook(FailedPrecondition):
+    """The source is of another kind than WEBHOOK, so no platform calls back as it."""
+
+
+class EncodingKeyRequired(InvalidArgument):
+    """WeCom encrypts every callback, so its EncodingAESKey is needed."""
