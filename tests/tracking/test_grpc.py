@@ -444,6 +444,58 @@ def test_a_source_is_registered_listed_changed_and_given_another_key(serve: Serv
     serve(check)
 
 
+def test_an_account_of_wechat_is_set_and_shown_without_its_secrets(serve: Serve) -> None:
+    async def check(world: World) -> None:
+        for key, kind in (("oa", source_pb2.SOURCE_KIND_WEBHOOK), ("shop", source_pb2.SOURCE_KIND_SERVER)):
+            await world.call("RegisterSource", source_pb.RegisterSourceRequest(request_id=new_id(), key=key, kind=kind))
+        asked: dict[str, Any] = {
+            "key": "oa",
+            "platform": source_pb2.WECHAT_PLATFORM_WECOM,
+            "account_id": "ww4asffe99e54c0f4c",
+            "token": "AtokenOfTheAccount",
+            "encoding_aes_key": "abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG",
+        }
+
+        def request(**changed: Any) -> Any:
+            return source_pb.SetWechatAccountRequest(**{"request_id": new_id(), **asked, **changed})
+
+        first = request()
+        answer = await world.call("SetWechatAccount", first)
+        account = source_pb2.WechatAccount(
+            platform=source_pb2.WECHAT_PLATFORM_WECOM,
+            account_id="ww4asffe99e54c0f4c",
+            encrypted=True,
+            callback_path="/wechat/wecom/acme.oa",
+        )
+        assert answer.source.wechat == account
+        assert await world.call("SetWechatAccount", first) == answer, "a repeated request has one effect"
+        assert (await world.call("GetSource", source_pb.GetSourceRequest(key="oa"))).source == answer.source
+        assert (await world.refused("SetWechatAccount", request(key="shop"))).reason == "SOURCE_IS_NO_WEBHOOK"
+        assert (await world.refused("SetWechatAccount", request(key="none"))).reason == "SOURCE_NOT_FOUND"
+        assert (await world.refused("SetWechatAccount", request(encoding_aes_key=""))).reason == "ENCODING_KEY_REQUIRED"
+        refused = await world.refused("SetWechatAccount", request(token="no token!"))
+        assert refused.code == "INVALID_ARGUMENT"
+        assert "no token" not in str(refused)
+        assert (await world.refused("SetWechatAccount", request(), "globex")).reason == "SOURCE_NOT_FOUND"
+
+        async def is_listed() -> bool:
+            found = await world.call("ListSources", source_pb.ListSourcesRequest())
+            return [(it.key, it.wechat) for it in found.sources] == [
+                ("oa", account),
+                ("shop", source_pb2.WechatAccount()),
+            ]
+
+        await until(is_listed, "the list shows the account")
+        with world.resolver._engine.connect() as rows:
+            kept = str(rows.exec_driver_sql("SELECT * FROM stored_events").all())
+            kept += str([bytes(it.answer or b"") for it in rows.exec_driver_sql("SELECT * FROM receipts")])
+        assert "ww4asffe99e54c0f4c" in kept
+        assert "AtokenOfTheAccount" not in kept
+        assert asked["encoding_aes_key"] not in kept
+
+    serve(check)
+
+
 def test_a_source_that_is_switched_off_or_sends_too_much_is_held_back(serve: Serve) -> None:
     async def check(world: World) -> None:
         assert await world.track(event("m0")) == ["ACCEPTED"], "a source that nobody registered is open"

@@ -281,12 +281,20 @@ def test_nothing_that_is_sent_breaks_the_door_or_gets_lost(run: Run) -> None:
         assert taken == sum(status == 200 for status, _ in answered)
         assert taken > FUZZED / 4, "not everything was nonsense"
         counted = tallied(door)
+        assert _answers(door) == FUZZED
         # A callback that is taken is at least one event; one with a scene is two, and groups have members.
         assert taken <= sum(counted.values()) <= 2 * taken
         assert {"ACCEPTED", "REJECTED FIELD_REQUIRED", "QUARANTINED NO_IDENTITY"} <= counted.keys()
         assert (await fakes[0].deliver(oa_xml(Event="CLICK", EventKey="after all that"))).text == "success"
 
     run(check)
+
+
+def _answers(door: Door) -> int:
+    """How many calls of WeChat were answered, by the metrics."""
+    [calls] = [it for it in door.metrics.registry.collect() if it.name == "scrm_http_seconds"]
+    counts = (it for it in calls.samples if it.name.endswith("_count") and it.labels["route"].startswith("/wechat/"))
+    return int(sum(it.value for it in counts))
 
 
 def _spoilt(random: Random, fake: Fake, number: int) -> tuple[bytes, dict[str, Any]]:
