@@ -49,7 +49,7 @@ def test_a_contact_who_was_added_is_a_customer_with_a_trail(stack: LocalStack, l
                 assert (await platform.post(url, params=_signed(added), content=body)).text == "success"
             forged = {**_signed(added), "nonce": "other"}
             assert (await platform.post(url, params=forged, content=body)).status_code == 401
-            await until(lambda: asyncio.to_thread(_node, stack), "the contact is known")
+            await until(lambda: bool(_node(stack)), "the contact is known")
             trail = (await gateway.get(f"/customers/{_node(stack)}/trail")).raise_for_status().json()["entries"]
             assert [(it["eventType"], it["channel"]) for it in trail] == [("wecom_friend_added", "wecom")]
 

@@ -51,8 +51,8 @@ def test_what_openssl_encrypts_and_signs_is_understood() -> None:
 
 def test_a_signature_is_of_this_token_these_parts_and_this_moment() -> None:
     good = Proof(signature(TOKEN, "1000000", "n", "c"), "1000000", "n")
-    for now in (1_000_000 - TOLERANCE, 1_000_000, 1_000_000 + TOLERANCE):
-        good.check(TOKEN, now, "c")
+    for moment in (1_000_000 - TOLERANCE, 1_000_000, 1_000_000 + TOLERANCE):
+        good.check(TOKEN, moment, "c")
     wrong: list[tuple[Proof, str, float, str]] = [
         (good, "other", 1_000_000, "c"),
         (good, TOKEN, 1_000_000, "d"),
