@@ -1,4 +1,4 @@
-"""Random histories of calls, links, merges and their undoing, against a plain union-find over what was recorded.
+"""Random histories of calls, links, merges, their undoing, and erasures, against a plain union-find over what was recorded.
 
 The oracle knows nothing of aggregates: it reads which merges stand and who got which identifier last, and says from that who is
 whom. Whatever was decided, by whichever replica, the customers have to be what the record says they are.
@@ -20,7 +20,7 @@ from chassis.event_store import MemoryEventStore
 from chassis.log import EventStore
 from services.identity.application.merge_commands import Side
 from services.identity.domain.claim import IdentifierClaim
-from services.identity.domain.customer import Belongings, Customer, Separation, UnlinkReason
+from services.identity.domain.customer import Belongings, Customer, CustomerState, Separation, UnlinkReason
 from services.identity.domain.identifiers import IdentifierKey
 from services.identity.domain.merging import Merge
 from tests.identity.brand import Brand, Given, anonymous, device, email, member, phone, unionid
@@ -39,6 +39,7 @@ class Oracle:
     keys: dict[UUID, IdentifierKey] = field(default_factory=dict)
     useless: set[IdentifierKey] = field(default_factory=set)
     apart: set[frozenset[UUID]] = field(default_factory=set)
+    erased: set[UUID] = field(default_factory=set)
     _merges: dict[UUID, tuple[UUID, UUID]] = field(default_factory=dict)
 
     def read(self, event: Event) -> None:
@@ -55,6 +56,8 @@ class Oracle:
                 self.survivor[loser] = survivor
             case Merge.Undone(originator_id=id):
                 del self.survivor[self._merges.pop(id)[1]]
+            case Customer.Erased(node_ids=node_ids):
+                self.erased.update(node_ids)
             case Customer.KeptApart(separation=it):
                 self.apart.add(frozenset((it.node, it.other)))
             case Customer.ReunionAllowed(separations=separations):
@@ -97,7 +100,11 @@ def compare(brand: Brand) -> None:
     identifiers: dict[UUID, dict[IdentifierKey, UUID]] = {it: {} for it in nodes}
     for key, node in oracle.node_of.items():
         identifiers[oracle.root(node)][key] = node
+    assert oracle.erased.isdisjoint(oracle.node_of.values()), (
+        "nobody is found by what the erased had, who returns is new"
+    )
     found = brand.customers()
+    assert {it.id for it in found if it.state is CustomerState.ERASED} == {oracle.root(it) for it in oracle.erased}
     assert {it.id: set(it.nodes) for it in found} == nodes
     assert {it.id: {key: one.node for key, one in it.identifiers.items()} for it in found} == identifiers
     for pair in oracle.apart:
@@ -120,6 +127,7 @@ class History:
             self._unlink,
             self._keep_apart,
             self._allow_reunion,
+            self._erase,
         ]
 
     def run(self, steps: int) -> None:
@@ -158,6 +166,14 @@ class History:
 
     def _allow_reunion(self) -> None:
         self._brand.allow_reunion(*self._two())
+
+    def _erase(self) -> None:
+        """To the end, or only to its beginning."""
+        node = self._two()[0]
+        if self._random.random() < 0.8:
+            self._brand.erase(node)
+        else:
+            self._brand.begin_erasure(self._brand.request_erasure(node).id)
 
     def _nodes(self) -> list[UUID]:
         return [it.originator_id for it in self._brand.events(Customer.Registered)]

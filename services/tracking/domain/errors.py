@@ -67,6 +67,10 @@ class SourceRateExceeded(ResourceExhausted):
     """The source sends more events than it may."""
 
 
+class CustomerErased(FailedPrecondition):
+    """Everything known of this customer is erased."""
+
+
 class SourceIsNoWebhook(FailedPrecondition):
     """The source is of another kind than WEBHOOK, so no platform calls back as it."""
 
