@@ -137,3 +137,15 @@ def wecom(door: Door) -> Fake:
 
 LONG_AGO = NOON - timedelta(seconds=301)
 """Just too long ago for a callback to be fresh."""
+
+
+def tallied(door: Door) -> dict[str, int]:
+    """How many events there are, by what became of them."""
+    return {
+        f"{it.outcome} {it.reason}".strip(): it.count
+        for it in door.rows("SELECT outcome, reason, sum(count)::int AS count FROM tallies GROUP BY outcome, reason")
+    }
+
+
+def accounts(door: Door) -> list[Fake]:
+    return [official(door), plain(door), wecom(door)]
