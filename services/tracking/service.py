@@ -9,12 +9,16 @@ from chassis.grpc_server import Registration
 from chassis.http_edge import HttpEdge
 from chassis.kit import Kit
 from chassis.service import Service
+from scrm.tracking.v1.analysis_service_pb2_grpc import add_AnalysisServiceServicer_to_server
 from scrm.tracking.v1.source_service_pb2_grpc import add_SourceServiceServicer_to_server
 from scrm.tracking.v1.tracking_service_pb2_grpc import add_TrackingServiceServicer_to_server
 from services.tracking.adapters.account_seal import AccountSeal
+from services.tracking.adapters.analysis_servicer import AnalysisServicer
 from services.tracking.adapters.behaviour_log import BehaviourLog
+from services.tracking.adapters.behaviour_source import BehaviourSource
 from services.tracking.adapters.eraser import Eraser
 from services.tracking.adapters.erasures import SqlErasures
+from services.tracking.adapters.fact_book import SqlFactBook
 from services.tracking.adapters.grpc_servicer import TrackingServicer
 from services.tracking.adapters.identity_client import IdentityClient
 from services.tracking.adapters.ingest import Ingest
@@ -25,11 +29,17 @@ from services.tracking.adapters.segment_door import SegmentDoor
 from services.tracking.adapters.source_book import SourceBook
 from services.tracking.adapters.source_servicer import SourceServicer
 from services.tracking.adapters.wechat_door import WechatDoor
+from services.tracking.application.analysis import Analysis
+from services.tracking.application.analysis_handlers import TIMERS, analysis_handlers
 from services.tracking.application.handlers import handlers
 from services.tracking.application.policies import IDENTITY_EVENTS, keep_customers
 from services.tracking.application.published_events import PRIVATE, partition_key, publish
+from services.tracking.read_models.boards import SOURCE, BoardsProjection
 from services.tracking.read_models.customer_nodes import CustomerNodesProjection
+from services.tracking.read_models.insights import InsightsProjection, KnownNodesProjection
+from services.tracking.read_models.order_paths import OrderPathsProjection
 from services.tracking.read_models.orders import OrdersProjection
+from services.tracking.read_models.shares import SharesProjection
 from services.tracking.read_models.sources import SourcesProjection
 from services.tracking.settings import Settings
 
@@ -47,6 +57,7 @@ def servicers(kit: Kit, door: Ingest, seal: AccountSeal) -> Sequence[Registratio
     return [
         (add_TrackingServiceServicer_to_server, tracking),
         (add_SourceServiceServicer_to_server, sources),
+        (add_AnalysisServiceServicer_to_server, AnalysisServicer(kit.bus, kit.read_models, kit.clock)),
     ]
 
 
@@ -73,6 +84,10 @@ def erasures(work: UnitOfWork) -> SqlErasures:
     return SqlErasures(work.rows, work.context.tenant)
 
 
+def fact_book(work: UnitOfWork) -> SqlFactBook:
+    return SqlFactBook(work.rows, work.context.tenant)
+
+
 def service(settings: Settings) -> Service:
     """Tracking with `settings`."""
     opened: list[Ingest] = []
@@ -87,13 +102,23 @@ def service(settings: Settings) -> Service:
     return Service(
         name="tracking",
         settings=settings.chassis,
-        handlers=handlers(erasures),
+        handlers=(*handlers(erasures), *analysis_handlers(fact_book)),
         servicers=lambda kit: servicers(kit, door(kit), seal),
         edge=lambda kit: edge(kit, door(kit), seal),
         publish=publish,
         partition_key=partition_key,
         private=PRIVATE,
-        projections=[OrdersProjection(), CustomerNodesProjection(), SourcesProjection()],
+        projections=[
+            OrdersProjection(),
+            CustomerNodesProjection(),
+            SourcesProjection(),
+            OrderPathsProjection(),
+            InsightsProjection(),
+            KnownNodesProjection(),
+            SharesProjection(),
+            BoardsProjection(),
+        ],
+        sources=lambda engine: {SOURCE: BehaviourSource(engine)},
         subscriptions=lambda kit: [
             Subscription(
                 "tracking",
@@ -101,8 +126,10 @@ def service(settings: Settings) -> Service:
                 lambda batch, work: keep_customers(batch, work, erasures),
                 keep=True,
                 events=IDENTITY_EVENTS,
-            )
+            ),
+            Analysis(fact_book).subscription(),
         ],
+        timers=TIMERS,
         public_logs=lambda kit: [BehaviourLog(kit.engine)],
         loops={"resolve": resolver, "orders": order_reporter, "erase": eraser},
     )

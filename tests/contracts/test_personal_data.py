@@ -23,6 +23,7 @@ HARMLESS = {
     "scrm.membership.v1.Program.points_name",  # what a brand calls its points
     "scrm.identity.v1.AttributeChange.value",  # absent for attributes that are personal
     "scrm.identity.v1.AttributeChange.old_value",
+    "scrm.tracking.v1.InsightDetected.EvidenceEntry.value",  # counts and days
 }
 
 FILES = [it for it in contracts.files() if it.endswith("/events.proto")]

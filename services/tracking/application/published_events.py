@@ -7,6 +7,7 @@ from google.protobuf.message import Message
 
 from chassis.log import Recorded
 from scrm.tracking.v1 import events_pb2 as pb
+from services.tracking.application.published_analysis import PRIVATE_ANALYSIS, PUBLISHED_ANALYSIS, of_analysis
 from services.tracking.application.wire_values import money, order_line, timestamp
 from services.tracking.domain.erasure import ErasedNode, Erasure
 from services.tracking.domain.order import Order
@@ -21,6 +22,7 @@ PUBLISHED: Final = (
     "order_received",
     "order_cancelled",
     "customer_data_erased",
+    *PUBLISHED_ANALYSIS,
 )
 """Events of the log "tracking", in snake_case; behaviours have a log of their own."""
 
@@ -32,6 +34,7 @@ PRIVATE: Final = frozenset[type](
         IngestSource.WechatAccountSet,
         Erasure.Begun,
         ErasedNode.Marked,
+        *PRIVATE_ANALYSIS,
     }
 )
 """Domain events that nobody else is ever told of."""
@@ -62,7 +65,7 @@ def publish(recorded: Recorded) -> Message | None:
                 position=recorded.position,
                 erase_time=timestamp(at),
             )
-    return None
+    return of_analysis(recorded)
 
 
 def partition_key(recorded: Recorded) -> UUID:

@@ -71,6 +71,14 @@ class CustomerErased(FailedPrecondition):
     """Everything known of this customer is erased."""
 
 
+class ShareNotFound(NotFound):
+    """No share has this id."""
+
+
+class ShareExists(AlreadyExists):
+    """There is a share of this id with another content."""
+
+
 class SourceIsNoWebhook(FailedPrecondition):
     """The source is of another kind than WEBHOOK, so no platform calls back as it."""
 
