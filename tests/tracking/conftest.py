@@ -14,7 +14,9 @@ from deploy.local.credentials import Credentials
 from deploy.local.postgres import Database
 from tests.conftest import DatabaseFactory
 from tests.tracking.analyst import Analyst
+from tests.tracking.audience import Audience
 from tests.tracking.caller import AnalysisServing, Caller, answering
+from tests.tracking.definitions import Studio
 from tests.tracking.shop import Shop
 from tests.tracking.touches import Tracking
 
@@ -51,6 +53,12 @@ def shop(store: EventStore) -> Shop:
 
 
 @pytest.fixture
+def studio(store: EventStore) -> Studio:
+    """On both stores."""
+    return Studio(store)
+
+
+@pytest.fixture
 def memory_shop() -> Shop:
     """On the memory store only, for rules that do not depend on the store."""
     return Shop(MemoryEventStore())
@@ -77,3 +85,9 @@ def serve_analysis(analyst: Analyst, credentials: Credentials, loop: asyncio.Abs
             await check(caller)
 
     return lambda check: loop.run_until_complete(served(check))
+
+
+def audience(tracking: Tracking, tables: Database, loop: asyncio.AbstractEventLoop) -> Iterator[Audience]:
+    found = Audience(tracking, tables, loop)
+    yield found
+    found.read_models.close()

@@ -18,6 +18,7 @@ from scrm.tracking.v1.behaviour_pb2 import TrackedEvent
 from services.tracking.adapters.account_seal import AccountSeal
 from services.tracking.adapters.ingest import Ingest
 from services.tracking.adapters.ingest_writer import IngestWriter
+from services.tracking.adapters.plan_book import PlanBook
 from services.tracking.adapters.segment_door import SegmentDoor
 from services.tracking.adapters.source_book import SourceBook
 from services.tracking.adapters.wechat_door import WechatDoor
@@ -44,7 +45,7 @@ class Door:
         self.writer = IngestWriter(store.engine)
         self.book = SourceBook(store)
         self.seal = AccountSeal(KeyFile("1", {"1": b"a secret of 32 bytes for tests.."}))
-        ingest = Ingest(self.writer, self.book, clock)
+        ingest = Ingest(self.writer, self.book, clock, PlanBook(store))
         self.edge = SegmentDoor(ingest, clock, self.metrics).edge
         self.edge.add(WechatDoor(ingest, clock, self.seal, self.edge.body).routes)
         self.url = ""

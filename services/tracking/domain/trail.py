@@ -70,6 +70,14 @@ class Engagement:
     last_open: datetime | None = field(default=None, repr=False)
 
 
+def dwell_seconds(buckets: int, wall_ms: int | None) -> int:
+    """The seconds of so many distinct buckets of one page view, which was open for `wall_ms` (None: nobody knows)."""
+    if buckets == 0:
+        return 0
+    active = BUCKET_SECONDS * (buckets - 1) + FIRST_BUCKET_SECONDS
+    return active if wall_ms is None else min(active, wall_ms // 1000)
+
+
 @dataclass(slots=True)
 class PageView:
     """What is known of one loading of a page."""
@@ -97,10 +105,7 @@ class PageView:
     def dwell_seconds(self) -> int:
         """10 s for each distinct bucket but the first, which counts 5 s; never longer than the page was open."""
         distinct = self.from_start + sum(1 for bucket in self.buckets if bucket >= self.from_start)
-        if distinct == 0:
-            return 0
-        active = BUCKET_SECONDS * (distinct - 1) + FIRST_BUCKET_SECONDS
-        return active if self.wall_ms is None else min(active, self.wall_ms // 1000)
+        return dwell_seconds(distinct, self.wall_ms)
 
 
 @dataclass(slots=True)

@@ -3,7 +3,7 @@
 from alembic import op
 
 revision = "0020"
-down_revision = "0003"
+down_revision = "0004"
 
 # Written with the analysis of each order: its own log only knows orders by their ids.
 NODE_ORDERS = """
