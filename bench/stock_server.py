@@ -20,10 +20,10 @@ from chassis.clock import SystemClock
 from chassis.context import Context, current
 from chassis.credentials import KeySet, Verifier
 from chassis.grpc_server import Gate, GrpcServer
+from chassis.key_file import KeyFile
 from chassis.telemetry import Metrics, Tracing
 from scrm.identity.v1.identity_service_pb2_grpc import add_IdentityServiceServicer_to_server
 from services.identity.adapters.grpc_servicer import IdentityServicer
-from services.identity.adapters.key_file import KeyFile
 from services.identity.adapters.matching_servicer import MatchingParts
 from services.identity.application.handlers import handlers
 from services.identity.application.vault import KeyWrap, Vault, WrappedKey

@@ -91,6 +91,10 @@ class HttpEdge:
         self._ticking: asyncio.Task[None] | None = None
         self._socket: socket.socket | None = None
 
+    def add(self, routes: Sequence[BaseRoute]) -> None:
+        """Serve more routes, of which those before have precedence."""
+        self._router.routes.extend(routes)
+
     async def start(self, host: str, port: int) -> int:
         """Listen on `host` and `port` (0 for any); the port."""
         config = uvicorn.Config(

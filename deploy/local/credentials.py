@@ -51,7 +51,7 @@ class Credentials:
         return kept.read_text()
 
     def key_file(self, name: str) -> Path:
-        """A key file of that name as identity reads it, with one random root key; made at the first call."""
+        """A key file of that name as services read it (chassis/key_file.py), with one random root key; made at the first call."""
         kept = self.private_key.with_name(f"{name}.json")
         if not kept.exists():
             kept.touch(mode=0o600)

@@ -215,14 +215,21 @@ class LocalStack:
             # With this key a service signs its own token for calling another one; on Kubernetes it gets one from its platform.
             "SCRM_SERVICE_KEY": str(self.credentials.private_key),
             **{f"SCRM_{other.upper()}_ADDRESS": self.address(other) for other in SERVICES},
-            **(self._secrets_of_identity() if name == "identity" else {}),
+            **self._secrets_of(name),
         }
 
-    def _secrets_of_identity(self) -> dict[str, str]:
-        return {
-            "SCRM_IDENTITY_HASH_KEY": self.credentials.secret("identity_hash_key"),
-            "SCRM_IDENTITY_KEYS": str(self.credentials.key_file("identity_keys")),
-        }
+    def _secrets_of(self, name: str) -> dict[str, str]:
+        """What only one service is told."""
+        match name:
+            case "identity":
+                hash_key, keys = (
+                    self.credentials.secret("identity_hash_key"),
+                    self.credentials.key_file("identity_keys"),
+                )
+                return {"SCRM_IDENTITY_HASH_KEY": hash_key, "SCRM_IDENTITY_KEYS": str(keys)}
+            case "tracking":
+                return {"SCRM_TRACKING_KEYS": str(self.credentials.key_file("tracking_keys"))}
+        return {}
 
     def _gateway(self, services: Sequence[str]) -> Gateway:
         return Gateway(

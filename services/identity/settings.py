@@ -4,10 +4,9 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
-from pathlib import Path
 
+from chassis.key_file import KeyFile
 from chassis.settings import SHORTEST_SECRET, ChassisSettings, InvalidSettingsError, Variables
-from services.identity.adapters.key_file import KeyFile
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +43,7 @@ class Settings:
         return cls(
             chassis=ChassisSettings.from_environment("identity", environment),
             hash_key=hash_key,
-            keys=KeyFile.read(Path(read.text("SCRM_IDENTITY_KEYS"))),
+            keys=KeyFile.named_by("SCRM_IDENTITY_KEYS", read),
             region=_region(read.text("SCRM_IDENTITY_REGION", "CN"), "SCRM_IDENTITY_REGION"),
             regions=_regions(read.text("SCRM_IDENTITY_REGIONS", "")),
             erasure_grace=_minutes(read.text("SCRM_IDENTITY_ERASURE_GRACE", "60"), "SCRM_IDENTITY_ERASURE_GRACE"),

@@ -19,6 +19,7 @@ from scrm.tracking.v1.menu_service_pb2_grpc import add_MenuServiceServicer_to_se
 from scrm.tracking.v1.plan_service_pb2_grpc import add_PlanServiceServicer_to_server
 from scrm.tracking.v1.source_service_pb2_grpc import add_SourceServiceServicer_to_server
 from scrm.tracking.v1.tracking_service_pb2_grpc import add_TrackingServiceServicer_to_server
+from services.tracking.adapters.account_seal import AccountSeal
 from services.tracking.adapters.analysis_servicer import AnalysisServicer
 from services.tracking.adapters.behaviour_log import BehaviourLog
 from services.tracking.adapters.behaviour_source import BehaviourSource
@@ -44,6 +45,7 @@ from services.tracking.adapters.resolver import Resolver
 from services.tracking.adapters.segment_door import SegmentDoor
 from services.tracking.adapters.source_book import SourceBook
 from services.tracking.adapters.source_servicer import SourceServicer
+from services.tracking.adapters.wechat_door import WechatDoor
 from services.tracking.application.analysis import Analysis
 from services.tracking.application.analysis_handlers import TIMERS, analysis_handlers
 from services.tracking.application.definition_handlers import definition_handlers
@@ -72,10 +74,10 @@ def ingest(kit: Kit) -> Ingest:
     return Ingest(writer, SourceBook(kit.store), kit.clock, PlanBook(kit.store))
 
 
-def servicers(kit: Kit, door: Ingest) -> Sequence[Registration]:
+def servicers(kit: Kit, door: Ingest, seal: AccountSeal) -> Sequence[Registration]:
     identity = IdentityClient(kit.channel("identity"))
     tracking = TrackingServicer(kit.bus, kit.read_models, door, identity)
-    sources = SourceServicer(kit.bus, kit.read_models, door.sources, kit.settings.receipt_key)
+    sources = SourceServicer(kit.bus, kit.read_models, door.sources, kit.settings.receipt_key, seal)
     desk = FormDesk(door.writer, identity, door.plans, kit.clock)
     return [
         (add_TrackingServiceServicer_to_server, tracking),
@@ -90,8 +92,10 @@ def servicers(kit: Kit, door: Ingest) -> Sequence[Registration]:
     ]
 
 
-def edge(kit: Kit, door: Ingest) -> HttpEdge:
-    return SegmentDoor(door, kit.clock, kit.metrics).edge
+def edge(kit: Kit, door: Ingest, seal: AccountSeal) -> HttpEdge:
+    found = SegmentDoor(door, kit.clock, kit.metrics).edge
+    found.add(WechatDoor(door, kit.clock, seal, found.body).routes)
+    return found
 
 
 def resolver(kit: Kit) -> Resolver:
@@ -126,6 +130,7 @@ def fact_book(work: UnitOfWork) -> SqlFactBook:
 def service(settings: Settings) -> Service:
     """Tracking with `settings`."""
     opened: list[Ingest] = []
+    seal = AccountSeal(settings.keys)
 
     def door(kit: Kit) -> Ingest:
         """One way in for all doors of the process: its batches commit together."""
@@ -137,8 +142,8 @@ def service(settings: Settings) -> Service:
         name="tracking",
         settings=settings.chassis,
         handlers=[*handlers(erasures), *analysis_handlers(fact_book), *definition_handlers(quarantine)],
-        servicers=lambda kit: servicers(kit, door(kit)),
-        edge=lambda kit: edge(kit, door(kit)),
+        servicers=lambda kit: servicers(kit, door(kit), seal),
+        edge=lambda kit: edge(kit, door(kit), seal),
         publish=publish,
         partition_key=partition_key,
         private=PRIVATE,

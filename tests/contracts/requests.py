@@ -30,6 +30,7 @@ EXAMPLES: Final[dict[str, Any]] = {
     "scrm.identity.v1.MatchModel.low_threshold": 0.8,
     "scrm.identity.v1.MatchLevel.m": 0.5,
     "scrm.identity.v1.MatchLevel.u": 0.5,
+    "scrm.tracking.v1.SetWechatAccountRequest.encoding_aes_key": "a" * 43,
     # somebody whom identity can recognise: what a request leaves open, the answer would be about
     "scrm.tracking.v1.OrderCustomer.identifiers": {"namespace": "external_id", "scope": "shop", "value": "c-1"},
     "scrm.tracking.v1.SubmitFormRequest.identifiers": {"namespace": "external_id", "scope": "shop", "value": "c-1"},

@@ -14,10 +14,10 @@ from chassis.clock import ReplayClock
 from chassis.commands import CommandBus
 from chassis.context import Call, Context
 from chassis.errors import DomainError
+from chassis.key_file import KeyFile
 from chassis.log import EventStore, Recorded
 from chassis.testing import recorded
 from chassis.unit_of_work import replay
-from services.identity.adapters.key_file import KeyFile
 from services.identity.application.commands import BatchResolve
 from services.identity.application.erasure_commands import (
     BeginErasure,

@@ -12,7 +12,7 @@ from cryptography.exceptions import InvalidTag
 from chassis.commands import Effect, Unit, UnitOfWork
 from chassis.context import entered
 from chassis.event_store import PostgresEventStore
-from services.identity.adapters.key_file import KeyFile
+from chassis.key_file import KeyFile
 from services.identity.adapters.key_table import rewrap
 from services.identity.adapters.unsealing import Unsealer
 from services.identity.application.merge_commands import Side

@@ -12,13 +12,16 @@ from chassis.clock import Clock
 from chassis.commands import CommandBus
 from chassis.context import Context
 from chassis.event_store import PostgresEventStore
+from chassis.key_file import KeyFile
 from chassis.telemetry import Metrics
 from scrm.tracking.v1.behaviour_pb2 import TrackedEvent
+from services.tracking.adapters.account_seal import AccountSeal
 from services.tracking.adapters.ingest import Ingest
 from services.tracking.adapters.ingest_writer import IngestWriter
 from services.tracking.adapters.plan_book import PlanBook
 from services.tracking.adapters.segment_door import SegmentDoor
 from services.tracking.adapters.source_book import SourceBook
+from services.tracking.adapters.wechat_door import WechatDoor
 from services.tracking.adapters.write_keys import write_key
 from services.tracking.application.handlers import HANDLERS
 from services.tracking.application.source_commands import RegisterSource
@@ -40,9 +43,11 @@ class Door:
         self.bus = CommandBus(store, clock, HANDLERS)
         self.metrics = Metrics()
         self.writer = IngestWriter(store.engine)
-        self.edge = SegmentDoor(
-            Ingest(self.writer, SourceBook(store), clock, PlanBook(store)), clock, self.metrics
-        ).edge
+        self.book = SourceBook(store)
+        self.seal = AccountSeal(KeyFile("1", {"1": b"a secret of 32 bytes for tests.."}))
+        ingest = Ingest(self.writer, self.book, clock, PlanBook(store))
+        self.edge = SegmentDoor(ingest, clock, self.metrics).edge
+        self.edge.add(WechatDoor(ingest, clock, self.seal, self.edge.body).routes)
         self.url = ""
         self.client = httpx.AsyncClient(timeout=30)
 

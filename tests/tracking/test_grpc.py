@@ -20,6 +20,7 @@ from chassis.credentials import KeySet, MintedTokens, Verifier
 from chassis.event_store import PostgresEventStore
 from chassis.grpc_client import Channels
 from chassis.grpc_server import Gate, GrpcServer, Registration
+from chassis.key_file import KeyFile
 from chassis.migrations import migrate_now
 from chassis.projection import Projector
 from chassis.read_models import ReadModels
@@ -35,12 +36,12 @@ from scrm.tracking.v1.behaviour_pb2 import Identifier
 from scrm.tracking.v1.source_service_pb2_grpc import SourceServiceStub, add_SourceServiceServicer_to_server
 from scrm.tracking.v1.tracking_service_pb2_grpc import TrackingServiceStub, add_TrackingServiceServicer_to_server
 from services.identity.adapters.grpc_servicer import IdentityServicer
-from services.identity.adapters.key_file import KeyFile
 from services.identity.adapters.key_table import SqlKeyTable
 from services.identity.adapters.matching_servicer import MatchingParts
 from services.identity.application.handlers import handlers as identity_handlers
 from services.identity.application.vault import KeyWrap, Vault
 from services.identity.domain.identifiers import IdentifierReader
+from services.tracking.adapters.account_seal import AccountSeal
 from services.tracking.adapters.grpc_servicer import TrackingServicer
 from services.tracking.adapters.identity_client import IdentityClient
 from services.tracking.adapters.ingest import Ingest
@@ -168,7 +169,10 @@ def serve(
                     add_TrackingServiceServicer_to_server,
                     TrackingServicer(bus, read_models, Ingest(writer, book, clock, PlanBook(store)), client),
                 ),
-                (add_SourceServiceServicer_to_server, SourceServicer(bus, read_models, book, SECRET)),
+                (
+                    add_SourceServiceServicer_to_server,
+                    SourceServicer(bus, read_models, book, SECRET, AccountSeal(ROOT_KEY)),
+                ),
             ]
             port = await closing.enter_async_context(serving("tracking", credentials, bus, servicers, read_models))
             projections = (OrdersProjection(), CustomerNodesProjection(), SourcesProjection())
@@ -438,6 +442,58 @@ def test_a_source_is_registered_listed_changed_and_given_another_key(serve: Serv
             return [(it.key, it.enabled) for it in found.sources] == [("site", False)]
 
         await until(is_listed, "the list shows the source as changed")
+
+    serve(check)
+
+
+def test_an_account_of_wechat_is_set_and_shown_without_its_secrets(serve: Serve) -> None:
+    async def check(world: World) -> None:
+        for key, kind in (("oa", source_pb2.SOURCE_KIND_WEBHOOK), ("shop", source_pb2.SOURCE_KIND_SERVER)):
+            await world.call("RegisterSource", source_pb.RegisterSourceRequest(request_id=new_id(), key=key, kind=kind))
+        asked: dict[str, Any] = {
+            "key": "oa",
+            "platform": source_pb2.WECHAT_PLATFORM_WECOM,
+            "account_id": "ww4asffe99e54c0f4c",
+            "token": "AtokenOfTheAccount",
+            "encoding_aes_key": "abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG",
+        }
+
+        def request(**changed: Any) -> Any:
+            return source_pb.SetWechatAccountRequest(**{"request_id": new_id(), **asked, **changed})
+
+        first = request()
+        answer = await world.call("SetWechatAccount", first)
+        account = source_pb2.WechatAccount(
+            platform=source_pb2.WECHAT_PLATFORM_WECOM,
+            account_id="ww4asffe99e54c0f4c",
+            encrypted=True,
+            callback_path="/wechat/wecom/acme.oa",
+        )
+        assert answer.source.wechat == account
+        assert await world.call("SetWechatAccount", first) == answer, "a repeated request has one effect"
+        assert (await world.call("GetSource", source_pb.GetSourceRequest(key="oa"))).source == answer.source
+        assert (await world.refused("SetWechatAccount", request(key="shop"))).reason == "SOURCE_IS_NO_WEBHOOK"
+        assert (await world.refused("SetWechatAccount", request(key="none"))).reason == "SOURCE_NOT_FOUND"
+        assert (await world.refused("SetWechatAccount", request(encoding_aes_key=""))).reason == "ENCODING_KEY_REQUIRED"
+        refused = await world.refused("SetWechatAccount", request(token="no token!"))
+        assert refused.code == "INVALID_ARGUMENT"
+        assert "no token" not in str(refused)
+        assert (await world.refused("SetWechatAccount", request(), "globex")).reason == "SOURCE_NOT_FOUND"
+
+        async def is_listed() -> bool:
+            found = await world.call("ListSources", source_pb.ListSourcesRequest())
+            return [(it.key, it.wechat) for it in found.sources] == [
+                ("oa", account),
+                ("shop", source_pb2.WechatAccount()),
+            ]
+
+        await until(is_listed, "the list shows the account")
+        with world.resolver._engine.connect() as rows:
+            kept = str(rows.exec_driver_sql("SELECT * FROM stored_events").all())
+            kept += str([bytes(it.answer or b"") for it in rows.exec_driver_sql("SELECT * FROM receipts")])
+        assert "ww4asffe99e54c0f4c" in kept
+        assert "AtokenOfTheAccount" not in kept
+        assert asked["encoding_aes_key"] not in kept
 
     serve(check)
 

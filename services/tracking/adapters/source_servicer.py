@@ -13,12 +13,28 @@ from chassis.paging import Keyset
 from chassis.read_models import ReadModels
 from scrm.tracking.v1 import source_pb2
 from scrm.tracking.v1 import source_service_pb2 as pb
+from services.tracking.adapters.account_seal import AccountSeal
 from services.tracking.adapters.source_book import SourceBook
+from services.tracking.adapters.wechat_door import callback_path
 from services.tracking.adapters.write_keys import WriteKey, write_key
-from services.tracking.application.source_commands import RegisterSource, ReplaceWriteKey, UpdateSource
+from services.tracking.application.source_commands import (
+    RegisterSource,
+    ReplaceWriteKey,
+    SetWechatAccount,
+    UpdateSource,
+)
 from services.tracking.application.wire_values import timestamp
-from services.tracking.domain.errors import SourceNotFound
-from services.tracking.domain.source import DEFAULT_NAMESPACE, IngestSource, SourceKind, Terms, source_id
+from services.tracking.domain.errors import EncodingKeyRequired, SourceNotFound
+from services.tracking.domain.source import (
+    DEFAULT_NAMESPACE,
+    IngestSource,
+    SourceKind,
+    Terms,
+    WechatAccount,
+    WechatPlatform,
+    source_id,
+)
+from services.tracking.domain.wechat_crypto import Secrets, aes_key
 from services.tracking.read_models import sources
 
 PAGES: Final = Keyset(str)
@@ -27,13 +43,16 @@ _CHANGEABLE: Final = ("enabled", "rate_limit", "user_namespace", "user_scope")
 
 
 class SourceServicer:
-    """Answers `scrm.tracking.v1.SourceService`; `maker` is the secret behind write keys."""
+    """Answers `scrm.tracking.v1.SourceService`; `maker` is the secret behind write keys, `seal` hides the secrets of accounts."""
 
-    def __init__(self, bus: CommandBus, read_models: ReadModels, book: SourceBook, maker: bytes) -> None:
+    def __init__(
+        self, bus: CommandBus, read_models: ReadModels, book: SourceBook, maker: bytes, seal: AccountSeal
+    ) -> None:
         self._bus = bus
         self._read_models = read_models
         self._book = book
         self._maker = maker
+        self._seal = seal
 
     async def RegisterSource(self, request: pb.RegisterSourceRequest, _: ServicerContext) -> pb.RegisterSourceResponse:
         key = self._write_key(request.key, request.request_id)
@@ -79,6 +98,19 @@ class SourceServicer:
         answer: pb.ReplaceWriteKeyResponse = await self._execute(command, pb.ReplaceWriteKeyResponse)
         return pb.ReplaceWriteKeyResponse(source=answer.source, write_key=str(key))
 
+    async def SetWechatAccount(
+        self, request: pb.SetWechatAccountRequest, _: ServicerContext
+    ) -> pb.SetWechatAccountResponse:
+        tenant, key = current().tenant, request.key
+        platform = WechatPlatform(source_pb2.WechatPlatform.Name(request.platform).removeprefix("WECHAT_PLATFORM_"))
+        if platform is WechatPlatform.WECOM and not request.encoding_aes_key:
+            raise EncodingKeyRequired(field="encoding_aes_key")
+        secrets = Secrets(request.token, aes_key(request.encoding_aes_key) if request.encoding_aes_key else b"")
+        account = self._seal.sealed(tenant, key, platform, request.account_id, secrets)
+        command = SetWechatAccount(tenant, key, account)
+        answer: pb.SetWechatAccountResponse = await self._execute(command, pb.SetWechatAccountResponse)
+        return answer
+
     def _write_key(self, source: str, request_id: str) -> WriteKey:
         return write_key(self._maker, current().tenant, source, request_id)
 
@@ -90,8 +122,9 @@ class SourceServicer:
 
 
 def _message(source: IngestSource) -> source_pb2.Source:
-    terms = source.terms
+    terms, account = source.terms, source.wechat
     return source_pb2.Source(
+        wechat=_account(account, source.tenant, source.key) if account else None,
         key=source.key,
         kind=_kind(source.kind),
         enabled=terms.enabled,
@@ -105,6 +138,7 @@ def _message(source: IngestSource) -> source_pb2.Source:
 
 def _row_message(row: Any) -> source_pb2.Source:
     return source_pb2.Source(
+        wechat=_row_account(row) if row.wechat_platform else None,
         key=row.key,
         kind=_kind(row.kind),
         enabled=row.enabled,
@@ -118,3 +152,25 @@ def _row_message(row: Any) -> source_pb2.Source:
 
 def _kind(kind: str) -> "source_pb2.SourceKind.ValueType":
     return source_pb2.SourceKind.Value(f"SOURCE_KIND_{kind}")
+
+
+def _account(account: WechatAccount, tenant: str, key: str) -> source_pb2.WechatAccount:
+    return source_pb2.WechatAccount(
+        platform=_platform(account.platform),
+        account_id=account.account_id,
+        encrypted=account.encrypted,
+        callback_path=callback_path(tenant, key, account.platform),
+    )
+
+
+def _row_account(row: Any) -> source_pb2.WechatAccount:
+    return source_pb2.WechatAccount(
+        platform=_platform(row.wechat_platform),
+        account_id=row.wechat_account_id,
+        encrypted=row.wechat_encrypted,
+        callback_path=callback_path(row.tenant, row.key, WechatPlatform(row.wechat_platform)),
+    )
+
+
+def _platform(platform: str) -> "source_pb2.WechatPlatform.ValueType":
+    return source_pb2.WechatPlatform.Value(f"WECHAT_PLATFORM_{platform}")

@@ -56,6 +56,7 @@ PRIVATE: Final = frozenset[type](
         IngestSource.Registered,  # who may report is our own business
         IngestSource.Updated,
         IngestSource.WriteKeyReplaced,
+        IngestSource.WechatAccountSet,
         Erasure.Begun,
         ErasedNode.Marked,
         *PRIVATE_ANALYSIS,

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from chassis.commands import Handlers, UnitOfWork, handler
 from services.tracking.domain.errors import SourceExists, SourceNotFound
-from services.tracking.domain.source import IngestSource, SourceKind, Terms, source_id
+from services.tracking.domain.source import IngestSource, SourceKind, Terms, WechatAccount, source_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +36,13 @@ class ReplaceWriteKey:
     write_key_digest: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class SetWechatAccount:
+    tenant: str
+    key: str
+    account: WechatAccount
+
+
 def register_source(command: RegisterSource, work: UnitOfWork) -> IngestSource:
     """Raises SourceExists."""
     id = source_id(work.context.tenant, command.key)
@@ -60,6 +67,13 @@ def replace_write_key(command: ReplaceWriteKey, work: UnitOfWork) -> IngestSourc
     return source
 
 
+def set_wechat_account(command: SetWechatAccount, work: UnitOfWork) -> IngestSource:
+    """Raises SourceNotFound, SourceIsNoWebhook."""
+    source = _known(command.key, work)
+    source.set_wechat_account(command.account)
+    return source
+
+
 def _known(key: str, work: UnitOfWork) -> IngestSource:
     source = work.find(IngestSource, source_id(work.context.tenant, key))
     if source is None:
@@ -71,4 +85,5 @@ HANDLERS: Final[Handlers] = (
     handler(RegisterSource, register_source, loads=lambda it: [source_id(it.tenant, it.key)]),
     handler(UpdateSource, update_source, loads=lambda it: [source_id(it.tenant, it.key)]),
     handler(ReplaceWriteKey, replace_write_key, loads=lambda it: [source_id(it.tenant, it.key)]),
+    handler(SetWechatAccount, set_wechat_account, loads=lambda it: [source_id(it.tenant, it.key)]),
 )

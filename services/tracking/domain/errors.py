@@ -153,3 +153,11 @@ class SubmissionConflict(AlreadyExists):
 
 class GroupNotFound(NotFound):
     """No group is registered under this id."""
+
+
+class SourceIsNoWebhook(FailedPrecondition):
+    """The source is of another kind than WEBHOOK, so no platform calls back as it."""
+
+
+class EncodingKeyRequired(InvalidArgument):
+    """WeCom encrypts every callback, so its EncodingAESKey is needed."""

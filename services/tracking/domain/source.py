@@ -1,13 +1,14 @@
 """Ingest sources (TR-1): who may report behaviours, by which key, how much, and whom their user ids stand for."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from hmac import compare_digest
 from typing import Final
 from uuid import UUID
 
 from chassis.aggregate import Aggregate, Event, InitialEvent, event, natural_id
+from services.tracking.domain.errors import SourceIsNoWebhook
 
 DEFAULT_NAMESPACE: Final = "external_id"
 
@@ -45,6 +46,28 @@ class Terms:
     user_scope: str
 
 
+class WechatPlatform(StrEnum):
+    """Which of the two kinds of WeChat accounts calls back."""
+
+    OFFICIAL_ACCOUNT = "OFFICIAL_ACCOUNT"
+    WECOM = "WECOM"
+
+
+@dataclass(frozen=True, slots=True)
+class WechatAccount:
+    """The account of a platform whose callbacks a source is.
+
+    `account_id` is the appid of an official account or the corpid of a WeCom; the identifiers of people are unique within it.
+    `encrypted` says whether the platform encrypts what it sends. `sealed` are the secrets that prove it, sealed with the key `sealed_by`.
+    """
+
+    platform: WechatPlatform
+    account_id: str
+    encrypted: bool
+    sealed_by: str
+    sealed: bytes = field(repr=False)
+
+
 class IngestSource(Aggregate):
     """One system, site or app that reports behaviours."""
 
@@ -68,6 +91,12 @@ class IngestSource(Aggregate):
         TOPIC = "tracking.SourceWriteKeyReplaced"
         write_key_digest: bytes
 
+    class WechatAccountSet(Event):
+        """The account before, if any, and its secrets are worth nothing from now on."""
+
+        TOPIC = "tracking.SourceWechatAccountSet"
+        account: WechatAccount
+
     @event(Registered)
     def __init__(
         self, id: UUID, tenant: str, key: str, kind: SourceKind, terms: Terms, write_key_digest: bytes
@@ -77,6 +106,7 @@ class IngestSource(Aggregate):
         self.kind = SourceKind(kind)
         self.terms = terms
         self.write_key_digest = write_key_digest
+        self.wechat: WechatAccount | None = None
 
     def opens_with(self, digest: bytes) -> bool:
         """Whether `digest` is that of the write key; takes as long for a wrong one as for the right one."""
@@ -90,6 +120,12 @@ class IngestSource(Aggregate):
         if digest != self.write_key_digest:
             self._write_key_replaced(digest)
 
+    def set_wechat_account(self, account: WechatAccount) -> None:
+        """Raises SourceIsNoWebhook."""
+        if self.kind is not SourceKind.WEBHOOK:
+            raise SourceIsNoWebhook
+        self._wechat_account_set(account)
+
     @event(Updated)
     def _updated(self, terms: Terms) -> None:
         self.terms = terms
@@ -97,6 +133,10 @@ class IngestSource(Aggregate):
     @event(WriteKeyReplaced)
     def _write_key_replaced(self, write_key_digest: bytes) -> None:
         self.write_key_digest = write_key_digest
+
+    @event(WechatAccountSet)
+    def _wechat_account_set(self, account: WechatAccount) -> None:
+        self.wechat = account
 
 
 def source_id(tenant: str, key: str) -> UUID:

@@ -8,7 +8,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from chassis.log import Recorded
 from chassis.projection import Source
-from services.tracking.domain.source import IngestSource
+from services.tracking.domain.source import IngestSource, WechatAccount
 
 tables: Final = sa.MetaData()
 
@@ -23,6 +23,9 @@ sources: Final = sa.Table(
     sa.Column("rate_limit", sa.Integer, nullable=False),
     sa.Column("user_namespace", sa.Text, nullable=False),
     sa.Column("user_scope", sa.Text, nullable=False),
+    sa.Column("wechat_platform", sa.Text, nullable=False, server_default=""),
+    sa.Column("wechat_account_id", sa.Text, nullable=False, server_default=""),
+    sa.Column("wechat_encrypted", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.Column("registered_at", sa.DateTime(timezone=True), nullable=False),
     sa.Column("changed_at", sa.DateTime(timezone=True), nullable=False),
     sa.Index("sources_by_id", "tenant", "id"),
@@ -33,7 +36,7 @@ class SourcesProjection:
     """Keeps the table; a handful of rows, changed a few times a year."""
 
     name = "sources"
-    version = 1
+    version = 2
     source: Source = "events"
     tables = tables
 
@@ -49,6 +52,8 @@ class SourcesProjection:
                     )
                 case IngestSource.Updated(terms=terms):
                     rows.execute(_of(it).values(changed_at=it.event.timestamp, **_terms(terms)))
+                case IngestSource.WechatAccountSet(account=account):
+                    rows.execute(_of(it).values(changed_at=it.event.timestamp, **_account(account)))
                 case IngestSource.WriteKeyReplaced():
                     rows.execute(_of(it).values(changed_at=it.event.timestamp))
 
@@ -66,3 +71,11 @@ def _of(recorded: Recorded) -> sa.Update:
 
 def _terms(terms: Any) -> dict[str, Any]:
     return {name: getattr(terms, name) for name in ("enabled", "rate_limit", "user_namespace", "user_scope")}
+
+
+def _account(account: WechatAccount) -> dict[str, Any]:
+    return {
+        "wechat_platform": account.platform,
+        "wechat_account_id": account.account_id,
+        "wechat_encrypted": account.encrypted,
+    }
