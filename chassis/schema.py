@@ -23,7 +23,9 @@ _TABLES: Final = (
     *builds.DDL,
 )
 TABLES: Final = frozenset(
-    {"stored_events", "notification_tracking", "receipts"}.union(*(re.findall(r"CREATE TABLE IF NOT EXISTS (\w+)", it) for it in _TABLES))
+    {"stored_events", "notification_tracking", "receipts"}.union(
+        *(re.findall(r"CREATE TABLE IF NOT EXISTS (\w+)", it) for it in _TABLES)
+    )
 )
 """The names of all tables that `create` makes."""
 _GRANTS: Final = (
