@@ -5,7 +5,7 @@ from pathlib import Path
 
 import yaml
 
-from deploy.k8s import base, overlay, secrets
+from deploy.k8s import overlay, random_secrets, service_files
 from deploy.k8s.kustomize import render
 from deploy.local.contracts import ROOT
 
@@ -18,11 +18,11 @@ def main() -> None:
     commands.add_parser("secrets", help="print random Secrets for the overlay dev")
     match parser.parse_args().command:
         case "generate":
-            write(base.files() | overlay.files())
+            write(service_files.files() | overlay.files())
         case "render":
             write({ROOT / "build" / "k8s" / f"{name}.yaml": rendered(name) for name in overlay.NAMES})
         case "secrets":
-            print(secrets.documents(), end="")
+            print(random_secrets.documents(), end="")
 
 
 def rendered(name: str) -> str:

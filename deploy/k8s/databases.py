@@ -6,9 +6,9 @@ answers callers and sees the rows of their tenant only.
 
 from typing import Final
 
-from deploy.k8s.base import text
 from deploy.k8s.network import POSTGRES_PORT
 from deploy.k8s.parts import PARTS, Part
+from deploy.k8s.service_files import text
 from deploy.k8s.workloads import Json
 from deploy.local.postgres import GRANTS, OWNER, READER, WRITER
 

@@ -5,10 +5,10 @@ import tomllib
 from pathlib import Path
 from typing import Final
 
-from deploy.k8s.base import FOLDER
 from deploy.k8s.databases import dev_script, prod_clusters
 from deploy.k8s.kustomize import variables
 from deploy.k8s.parts import EDGE_PORT, GRPC_PORT, PARTS
+from deploy.k8s.service_files import FOLDER
 from deploy.local.contracts import DESCRIPTORS
 from deploy.local.gateway import Gateway, envoy_configuration
 

@@ -28,9 +28,9 @@ def test_a_service_migrates_and_passes_its_gate_in_the_databases_of_dev(state_di
         with psycopg.connect(server.dsn("postgres", "postgres")) as connection:
             for role in ROLES:
                 connection.execute(f"DROP ROLE {role}".encode())
-        command = [PROGRAMS / "psql", "--set=ON_ERROR_STOP=1", server.dsn("postgres", "postgres")]
-        script = OVERLAYS / "dev" / "init.sql"
-        subprocess.run([*command, "--file", script], env=os.environ | passwords, check=True, stdout=subprocess.DEVNULL)
+        command = [str(PROGRAMS / "psql"), "--set=ON_ERROR_STOP=1", server.dsn("postgres", "postgres")]
+        made = OVERLAYS / "dev" / "init.sql"
+        subprocess.run([*command, "--file", made], env=os.environ | passwords, check=True, stdout=subprocess.DEVNULL)
 
         for part in PARTS:
             migrations = ROOT / "services" / part.name / "migrations"

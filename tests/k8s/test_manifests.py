@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from deploy.k8s import base, kustomize, overlay
+from deploy.k8s import kustomize, overlay, service_files
 from deploy.k8s.parts import PARTS, Part
 from deploy.local.stack import SERVICES
 from tests.k8s import code
@@ -19,7 +19,7 @@ KUBECTL = shutil.which("kubectl")
 
 
 def test_every_generated_file_is_up_to_date() -> None:
-    wanted = base.files() | overlay.files()
+    wanted = service_files.files() | overlay.files()
 
     stale = [str(path) for path, content in wanted.items() if not path.exists() or path.read_text() != content]
 
@@ -30,15 +30,15 @@ def test_a_changed_table_is_noticed() -> None:
     one, *_ = PARTS
     smaller = Part(one.name, one.roles[:1], one.settings, one.secrets, one.files)
 
-    changed = base.files([smaller])
+    changed = service_files.files([smaller])
 
     assert any(path.read_text() != content for path, content in changed.items())
 
 
 def test_no_file_of_a_service_is_left_over() -> None:
-    folders = [base.BASE / part.name for part in PARTS]
+    folders = [service_files.BASE / part.name for part in PARTS]
 
-    assert {path for folder in folders for path in folder.iterdir()} == set(base.files())
+    assert {path for folder in folders for path in folder.iterdir()} == set(service_files.files())
 
 
 def test_the_parts_are_the_services_with_the_roles_that_have_work(tmp_path: Path) -> None:
@@ -50,7 +50,7 @@ def test_the_parts_are_the_services_with_the_roles_that_have_work(tmp_path: Path
 @pytest.mark.parametrize("name", NAMES)
 def test_every_file_of_the_base_is_part_of_the_overlay(name: str) -> None:
     found = {(it["kind"], it["metadata"]["name"]) for it in objects(name)}
-    for path in base.BASE.rglob("*.yaml"):
+    for path in service_files.BASE.rglob("*.yaml"):
         if path.name != "kustomization.yaml":
             for it in yaml.safe_load_all(path.read_text()):
                 assert (it["kind"], it["metadata"]["name"]) in found

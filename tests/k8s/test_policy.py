@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import yaml
 
-from deploy.k8s import secrets
-from deploy.k8s.base import FOLDER
+from deploy.k8s import random_secrets
+from deploy.k8s.service_files import FOLDER
 from deploy.k8s.workloads import COMMON_SETTINGS
 from tests.k8s.cluster import COMPONENT, NAMES, Json, containers, kinds, objects, pods, variables, workload, workloads
 
@@ -198,7 +198,7 @@ _cached: list[str] = []
 
 def _secrets() -> str:
     if not _cached:
-        _cached.append(secrets.documents())
+        _cached.append(random_secrets.documents())
     return _cached[0]
 
 
