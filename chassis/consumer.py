@@ -33,6 +33,7 @@ log = structlog.get_logger()
 
 React = Callable[[Incoming], Sequence[Any]]
 Absorb = Callable[[Sequence[Incoming], UnitOfWork], None]
+Keep = Callable[[Incoming], Incoming]
 
 _WAIT_SECONDS: Final = 1.0
 _GATHER_SECONDS: Final = 0.002
@@ -42,14 +43,15 @@ _GATHER_SECONDS: Final = 0.002
 class Subscription:
     """That `consumer` wants the messages of `streams`, and what it does with them.
 
-    With `keep` every message it handles also goes to the inbox. `events` (names in snake_case) narrows what is delivered. A
-    message whose handling is refused, or fails for good, is parked; what a policy expects to be refused, it must not command.
+    With `keep` every message it handles also goes to the inbox, as it came or as `keep` makes it. `events` (names in
+    snake_case) narrows what is delivered. A message whose handling is refused, or fails for good, is parked; what a policy
+    expects to be refused, it must not command.
     """
 
     consumer: str
     streams: Sequence[str]
     handle: React | Absorb
-    keep: bool = False
+    keep: bool | Keep = False
     events: Sequence[str] = ()
 
     @property

@@ -6,7 +6,7 @@ fails for a passing reason is tried again as it is. A failure nobody owns up to 
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from traceback import extract_tb
@@ -42,7 +42,7 @@ class Handler(Protocol):
     @property
     def handle(self) -> Any: ...
     @property
-    def keep(self) -> bool: ...
+    def keep(self) -> bool | Callable[[Incoming], Incoming]: ...
     @property
     def absorbs(self) -> bool: ...
 
@@ -229,8 +229,8 @@ class Handling:
         failed = self._failed(plan, outcomes)
         gone = {it.message.id for it in failed}
         handled = [it for it in plan.handled if it.id not in gone] if gone else plan.handled
-        if self._handler.keep:
-            inbox.keep(rows, handled)
+        if keep := self._handler.keep:
+            inbox.keep(rows, handled if keep is True else [keep(it) for it in handled])
         if work.redriven:
             self._garage.remove(rows, [work.redriven[it.id] for it in handled])
             self._garage.failed_again(rows, [*plan.parkings, *failed])

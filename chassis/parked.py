@@ -76,6 +76,12 @@ def park(rows: sa.Connection, consumer: str, parkings: Sequence[Parking]) -> Non
         cursor.execute(_PARK, columns(table))
 
 
+def forget(rows: sa.Connection, tenant: str, keys: Collection[str]) -> int:
+    """Remove what is parked under `keys` of the tenant, for all consumers; how many messages that were."""
+    removed = rows.execute(_FORGET, {"tenant": tenant, "keys": list(keys)})
+    return int(removed.rowcount)
+
+
 async def redrive(engine: sa.Engine, consumer: str, key: str | None = None) -> int:
     """Ask for another try of everything parked for `consumer`, or of one key; how many messages that are."""
     return await asyncio.to_thread(_mark, engine, consumer, key)
@@ -125,6 +131,7 @@ class Garage:
             rows.execute(_WAIT, self._scope | {"tenant": tenant, "key": key})
 
 
+_FORGET: Final = sa.text("DELETE FROM parked WHERE tenant = :tenant AND key = ANY(:keys)")
 _MINE: Final = "consumer = :consumer AND stream = :stream AND partition = ANY(:partitions)"
 _AGAIN: Final = sa.text(
     "UPDATE parked SET attempts = attempts + 1, reason = :reason, detail = :detail"

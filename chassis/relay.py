@@ -190,7 +190,10 @@ class Relay:
         if head == self._idle_up_to:
             return head
         info = await self._broker.stream(self._stream)
-        last = await self._broker.message(self._stream, seq=info.last_sequence) if info and info.messages else None
+        last = None
+        if info and info.messages:
+            last = await self._broker.message(self._stream, seq=info.last_sequence)
+            last = last or await self._broker.message(self._stream, last_by_subj=">")
         position = Address.of(last.headers["ce-id"]).offset.position if last else 0
         if position < head and not await asyncio.to_thread(self._log.read, position, 1):
             self._idle_up_to = position = head

@@ -15,7 +15,7 @@ from time import perf_counter
 from rich.console import Console
 
 from deploy.local.contracts import ROOT
-from faults import gaps, kills, lost_answers, maintenance, postgres_restarts, redelivery, verdict
+from faults import gaps, histories, kills, lost_answers, maintenance, postgres_restarts, redelivery, verdict
 from faults.verdict import Control, Scale, Verdict
 
 RESULT = ROOT / "build" / "faults.json"
@@ -28,6 +28,7 @@ FAULTS: Mapping[str, Callable[[Scale], Verdict]] = {
     "redelivery": redelivery.run,
     "postgres_restarts": postgres_restarts.run,
     "maintenance": maintenance.run,
+    "histories": histories.run,
 }
 
 

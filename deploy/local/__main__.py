@@ -1,4 +1,4 @@
-"""The local stack from the command line: `up`, `down`, `token`; what `make up`, `make down` and `make token` run."""
+"""The local stack from the command line: `up`, `down`, `token`, which `make` runs, and `verify-erasure`."""
 
 import argparse
 import json
@@ -6,16 +6,21 @@ import signal
 import sys
 import threading
 from datetime import timedelta
+from pathlib import Path
 from uuid import UUID
 
 import psutil
+from google.protobuf import json_format
 from rich.console import Console
 from rich.table import Table
 
 from deploy.local.contracts import ROOT, scopes
 from deploy.local.credentials import Credentials
+from deploy.local.erasure_check import verify
+from deploy.local.postgres import Postgres
 from deploy.local.processes import Child, DidNotStart, Program
 from deploy.local.stack import SERVICES, LocalStack, Ports
+from scrm.identity.v1.privacy_service_pb2 import GetErasureCertificateResponse
 
 STATE = ROOT / ".local"
 RUNNING = STATE / "running.json"  # name → [process id, when it was created], written when everything serves
@@ -34,6 +39,8 @@ def main() -> None:
             run(arguments.clock)
         case "down":
             down()
+        case "verify-erasure":
+            verify_erasure(arguments.certificate)
         case "token":
             credentials = Credentials.in_folder(STATE / "credentials")
             granted = arguments.scopes.split() if arguments.scopes else scopes()
@@ -48,6 +55,8 @@ def parse_arguments() -> argparse.Namespace:
         starts = commands.add_parser(name, help=sentence)
         starts.add_argument("--clock", choices=["system", "replay"], default="system")
     commands.add_parser("down", help="stop what `up` started")
+    certificate = commands.add_parser("verify-erasure", help="check a certificate against the databases")
+    certificate.add_argument("certificate", type=Path, help="a file with what GetErasureCertificate answered, as JSON")
     token = commands.add_parser("token", help="print a token")
     token.add_argument("--tenant", default="demo")
     token.add_argument("--scopes", help="separated by spaces; all when not given")
@@ -112,6 +121,21 @@ def still_running() -> dict[str, psutil.Process]:
         except psutil.NoSuchProcess:
             continue
     return alive
+
+
+def verify_erasure(file: Path) -> None:
+    """Say what speaks against a certificate; ends with 1 if anything does."""
+    answer = json_format.Parse(file.read_text(), GetErasureCertificateResponse())
+    postgres = Postgres(STATE / "postgres", Ports.fixed().postgres)
+    verdict = verify(answer.certificate, lambda service: postgres.dsn(service, "postgres"))
+    if verdict.holds:
+        print("The certificate is as it was given, no row leads to the person, and no key is left.")
+        return
+    if verdict.is_altered:
+        print("The certificate was altered: its digest is another.")
+    for table, count in verdict.rows.items():
+        print(f"{table}: {count} rows")
+    sys.exit(f"{verdict.keys} data keys are left" if verdict.keys else 1)
 
 
 def print_addresses(ports: Ports) -> None:

@@ -1,11 +1,13 @@
 """The campaigns service: its parts put together."""
 
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from uuid import UUID
 
 from chassis.clock import SystemClock
-from chassis.consumer import Subscription
+from chassis.commands import UnitOfWork
+from chassis.consumer import Incoming, Subscription
 from chassis.kit import Kit
 from chassis.service import Service
 from scrm.campaigns.v1.campaigns_service_pb2_grpc import add_CampaignsServiceServicer_to_server
@@ -15,7 +17,7 @@ from services.campaigns.adapters.order_book import SqlIntake, SqlOrderBook
 from services.campaigns.adapters.roster import SqlRoster
 from services.campaigns.adapters.tagging_audience import TaggingAudience
 from services.campaigns.adapters.work_list import SqlWorkList
-from services.campaigns.application import policies, published_events
+from services.campaigns.application import erasure, policies, published_events
 from services.campaigns.application.commands import OPEN_TIMER, Tables
 from services.campaigns.application.dispatcher import Dispatcher
 from services.campaigns.application.dispatching import OpenBroadcast
@@ -54,13 +56,19 @@ def service(settings: Settings) -> Service:
             Subscription(
                 "campaigns",
                 ["identity", "tracking"],
-                lambda batch, work: policies.absorb(batch, SqlIntake(work.rows)),
-                events=policies.EVENTS,
+                absorb,
+                events=(*policies.EVENTS, *erasure.EVENTS),
             )
         ],
         timers={OPEN_TIMER: lambda timer: OpenBroadcast(UUID(timer.key))},
         loops={"dispatch": dispatcher},
     )
+
+
+def absorb(batch: Sequence[Incoming], work: UnitOfWork) -> None:
+    """Take note of what other services report."""
+    policies.absorb(batch, SqlIntake(work.rows))
+    erasure.erase(batch, work, lambda work: SqlIntake(work.rows))
 
 
 def main() -> None:

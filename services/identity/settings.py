@@ -1,8 +1,9 @@
 """What identity is told by its environment."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 
 from chassis.settings import SHORTEST_SECRET, ChassisSettings, InvalidSettingsError, Variables
@@ -16,7 +17,9 @@ class Settings:
     It must stay the same for ever: with another one nobody is recognised. `keys` (SCRM_IDENTITY_KEYS, the path of a key file)
     are behind the keys that personal values are sealed with. `region` (SCRM_IDENTITY_REGION) is the country
     whose phone numbers need no country code, `regions` (SCRM_IDENTITY_REGIONS, such as `acme=US,globex=DE`) the same
-    for single tenants.
+    for single tenants. `erasure_grace` (SCRM_IDENTITY_ERASURE_GRACE, minutes, an hour unless said otherwise) is how long a
+    customer may change their mind about being erased, `erasure_graces` (SCRM_IDENTITY_ERASURE_GRACES, such as
+    `acme=0,globex=1440`) the same for single tenants.
     """
 
     chassis: ChassisSettings
@@ -24,6 +27,12 @@ class Settings:
     keys: KeyFile = field(repr=False)
     region: str
     regions: Mapping[str, str]
+    erasure_grace: timedelta = timedelta(hours=1)
+    erasure_graces: Mapping[str, timedelta] = field(default_factory=dict)
+
+    def grace_of(self, tenant: str) -> timedelta:
+        """How long this tenant waits before it erases anybody."""
+        return self.erasure_graces.get(tenant, self.erasure_grace)
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Settings":
@@ -38,15 +47,28 @@ class Settings:
             keys=KeyFile.read(Path(read.text("SCRM_IDENTITY_KEYS"))),
             region=_region(read.text("SCRM_IDENTITY_REGION", "CN"), "SCRM_IDENTITY_REGION"),
             regions=_regions(read.text("SCRM_IDENTITY_REGIONS", "")),
+            erasure_grace=_minutes(read.text("SCRM_IDENTITY_ERASURE_GRACE", "60"), "SCRM_IDENTITY_ERASURE_GRACE"),
+            erasure_graces={
+                tenant: _minutes(minutes, "SCRM_IDENTITY_ERASURE_GRACES")
+                for tenant, minutes in _pairs(read.text("SCRM_IDENTITY_ERASURE_GRACES", ""))
+            },
         )
 
 
 def _regions(text: str) -> dict[str, str]:
-    found: dict[str, str] = {}
+    return {tenant: _region(region, "SCRM_IDENTITY_REGIONS") for tenant, region in _pairs(text)}
+
+
+def _pairs(text: str) -> Iterator[tuple[str, str]]:
     for pair in filter(None, text.split(",")):
-        tenant, _, region = pair.partition("=")
-        found[tenant.strip()] = _region(region.strip(), "SCRM_IDENTITY_REGIONS")
-    return found
+        tenant, _, value = pair.partition("=")
+        yield tenant.strip(), value.strip()
+
+
+def _minutes(text: str, name: str) -> timedelta:
+    if not text.isascii() or not text.isdecimal():
+        raise InvalidSettingsError(f"{name} must be whole minutes")
+    return timedelta(minutes=int(text))
 
 
 def _region(text: str, name: str) -> str:

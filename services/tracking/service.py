@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Sequence
 
+from chassis.commands import UnitOfWork
 from chassis.consumer import Subscription
 from chassis.grpc_server import Registration
 from chassis.http_edge import HttpEdge
@@ -11,6 +12,8 @@ from chassis.service import Service
 from scrm.tracking.v1.source_service_pb2_grpc import add_SourceServiceServicer_to_server
 from scrm.tracking.v1.tracking_service_pb2_grpc import add_TrackingServiceServicer_to_server
 from services.tracking.adapters.behaviour_log import BehaviourLog
+from services.tracking.adapters.eraser import Eraser
+from services.tracking.adapters.erasures import SqlErasures
 from services.tracking.adapters.grpc_servicer import TrackingServicer
 from services.tracking.adapters.identity_client import IdentityClient
 from services.tracking.adapters.ingest import Ingest
@@ -20,7 +23,7 @@ from services.tracking.adapters.resolver import Resolver
 from services.tracking.adapters.segment_door import SegmentDoor
 from services.tracking.adapters.source_book import SourceBook
 from services.tracking.adapters.source_servicer import SourceServicer
-from services.tracking.application.handlers import HANDLERS
+from services.tracking.application.handlers import handlers
 from services.tracking.application.policies import IDENTITY_EVENTS, keep_customers
 from services.tracking.application.published_events import PRIVATE, partition_key, publish
 from services.tracking.read_models.customer_nodes import CustomerNodesProjection
@@ -58,6 +61,14 @@ def order_reporter(kit: Kit) -> OrderReporter:
     return OrderReporter(kit.bus, kit.engine, poll=kit.settings.poll_seconds, pulse=kit.pulse)
 
 
+def eraser(kit: Kit) -> Eraser:
+    return Eraser(kit.engine, kit.bus, kit.broker, poll=kit.settings.poll_seconds, pulse=kit.pulse)
+
+
+def erasures(work: UnitOfWork) -> SqlErasures:
+    return SqlErasures(work.rows, work.context.tenant)
+
+
 def service(settings: Settings) -> Service:
     """Tracking with `settings`."""
     opened: list[Ingest] = []
@@ -71,7 +82,7 @@ def service(settings: Settings) -> Service:
     return Service(
         name="tracking",
         settings=settings.chassis,
-        handlers=HANDLERS,
+        handlers=handlers(erasures),
         servicers=lambda kit: servicers(kit, door(kit)),
         edge=lambda kit: edge(kit, door(kit)),
         publish=publish,
@@ -79,10 +90,16 @@ def service(settings: Settings) -> Service:
         private=PRIVATE,
         projections=[OrdersProjection(), CustomerNodesProjection(), SourcesProjection()],
         subscriptions=lambda kit: [
-            Subscription("tracking", ["identity"], keep_customers, keep=True, events=IDENTITY_EVENTS)
+            Subscription(
+                "tracking",
+                ["identity"],
+                lambda batch, work: keep_customers(batch, work, erasures),
+                keep=True,
+                events=IDENTITY_EVENTS,
+            )
         ],
         public_logs=lambda kit: [BehaviourLog(kit.engine)],
-        loops={"resolve": resolver, "orders": order_reporter},
+        loops={"resolve": resolver, "orders": order_reporter, "erase": eraser},
     )
 
 

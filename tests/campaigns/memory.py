@@ -1,8 +1,9 @@
 """The tables of campaigns on plain Python objects, for the suites that run on the memory store."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from services.campaigns.application.policies import NodeMoved, Spans
@@ -22,6 +23,7 @@ class MemoryTables:
     observed: dict[UUID, Window] = field(default_factory=dict)
     told: dict[tuple[UUID, int], OrderFact] = field(default_factory=dict)
     waiting: dict[UUID, datetime] = field(default_factory=dict)
+    gone: dict[UUID, UUID] = field(default_factory=dict)
 
     # roster
 
@@ -36,6 +38,10 @@ class MemoryTables:
 
     def persons(self, nodes: Collection[UUID]) -> dict[UUID, UUID]:
         return {node: self.person(node) for node in nodes}
+
+    def erased(self, *nodes: Any) -> set[UUID]:
+        """For the roster the nodes, for the intake a tenant and the nodes."""
+        return self.gone.keys() & set(nodes[-1])
 
     def contact(self, broadcast: UUID, persons: Mapping[UUID, UUID]) -> set[UUID]:
         claimed = set()
@@ -107,6 +113,18 @@ class MemoryTables:
         for it in moves:
             if self.nodes.get(it.node, (it.node, -1))[1] < it.position:
                 self.nodes[it.node] = (it.customer, it.position)
+
+    def erase(self, tenant: str, refs: Mapping[UUID, UUID]) -> dict[str, int]:
+        def ref(it: UUID) -> UUID:
+            return refs.get(it, it)
+
+        removed = {"assignments": sum(customer in refs for _, customer in self.units)}
+        self.gone.update(refs)
+        self.units = {(b, ref(c)): replace(unit, customer=ref(c)) for (b, c), unit in self.units.items()}
+        self.recipients = {(broadcast, ref(it)) for broadcast, it in self.recipients}
+        self.nodes = {ref(node): (ref(customer), at) for node, (customer, at) in self.nodes.items()}
+        self.told = {key: replace(it, node=ref(it.node)) for key, it in self.told.items()}
+        return removed
 
     # work list
 

@@ -19,12 +19,13 @@ from chassis.commands import CommandBus
 from chassis.context import Context
 from chassis.envelope import Incoming
 from chassis.log import Recorded
-from chassis.unit_of_work import replay
+from chassis.unit_of_work import UnitOfWork, replay
 from scrm.identity.v1.events_pb2 import CustomersMerged, CustomerUnmerged
 from scrm.tracking.v1.events_pb2 import OrderPaid, OrderRefunded
 from services.campaigns.application.commands import ApproveBroadcast, CreateBroadcast
 from services.campaigns.application.dispatcher import Dispatcher, Pace
 from services.campaigns.application.dispatching import FreezeAudience, OpenBroadcast
+from services.campaigns.application.erasure import erase
 from services.campaigns.application.policies import Intake, absorb
 from services.campaigns.application.ports import AudiencePage, WorkList
 from services.campaigns.domain.broadcast import Broadcast
@@ -136,7 +137,12 @@ class World:
 
     def tell(self, *messages: Incoming) -> None:
         """Let the consumer absorb these messages as one batch."""
-        self.run(self.bus.effect(lambda work: absorb(messages, self.intake(work)), self.context))
+
+        def take(work: UnitOfWork) -> None:
+            absorb(messages, self.intake(work))
+            erase(messages, work, self.intake)
+
+        self.run(self.bus.effect(take, self.context))
 
     def execute_freeze(self, id: UUID) -> None:
         """Freeze the audience of a started broadcast as the dispatcher would."""

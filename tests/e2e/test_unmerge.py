@@ -19,10 +19,11 @@ from demo.barrier import Barrier
 from demo.wire import money, timestamp
 from deploy.local.contracts import scopes
 from deploy.local.stack import LocalStack
-from scrm.identity.v1 import customer_pb2
+from scrm.identity.v1 import customer_pb2, profile_pb2
 from scrm.identity.v1 import identity_service_pb2 as identity
+from scrm.identity.v1 import profile_service_pb2 as profiles
+from scrm.membership.v1 import member_pb2, points_pb2
 from scrm.membership.v1 import membership_service_pb2 as membership
-from scrm.membership.v1 import points_pb2
 from scrm.tagging.v1 import tagging_service_pb2 as tagging
 from scrm.tracking.v1 import behaviour_pb2, order_pb2
 from scrm.tracking.v1 import tracking_service_pb2 as tracking
@@ -133,7 +134,7 @@ class World:
         trail = await backend.tracking.GetTrail(tracking.GetTrailRequest(customer_id=customer))
         tags = await backend.tagging.GetCustomerTags(tagging.GetCustomerTagsRequest(customer_id=customer))
         member = await backend.membership.GetMember(membership.GetMemberRequest(customer_id=customer))
-        return Shape(
+        shape = Shape(
             found.state,
             sorted(it.node_id for it in found.identifiers),
             sorted(it.order_no for it in orders.orders),
@@ -142,6 +143,21 @@ class World:
             f"{member.member.state} since {member.member.join_time.seconds}",
             await self.balance(customer),
         )
+        await self.check_profile(customer, shape, member.member)
+        return shape
+
+    async def check_profile(self, customer: str, shape: Shape, member: member_pb2.Member) -> None:
+        """The profile, which is made of what was told, says the same as those who told it."""
+        found = await self.backend.profiles.GetProfile360(profiles.GetProfile360Request(customer_id=customer))
+        assert {it.status for it in found.sections} == {profile_pb2.SECTION_STATUS_AVAILABLE}
+        said = {it.WhichOneof("content"): it for it in found.sections}
+        assert sorted(it.order_no for it in said["orders"].orders.latest) == shape.orders
+        assert said["behaviour"].behaviour.behaviours == len(shape.trail)
+        assert [it.tag_key for it in said["tags"].tags.tags] == shape.tags
+        points = said["membership"].membership
+        is_member = member.state == member_pb2.MEMBER_STATE_ACTIVE
+        assert (points.state, points.balance) == ("ACTIVE" if is_member else "NONE", shape.balance)
+        assert points.join_time == member.join_time
 
     def _order(self, name: str, number: int, amount: int) -> Iterator[tracking.OrderRow]:
         buyer = order_pb2.OrderCustomer(

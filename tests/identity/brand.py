@@ -1,7 +1,7 @@
 """A brand in tests: calls that come in, who they turn out to be, and what is recorded of it."""
 
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 from uuid import UUID
@@ -19,6 +19,14 @@ from chassis.testing import recorded
 from chassis.unit_of_work import replay
 from services.identity.adapters.key_file import KeyFile
 from services.identity.application.commands import BatchResolve
+from services.identity.application.erasure_commands import (
+    BeginErasure,
+    CancelErasure,
+    ErasureRules,
+    RecordServiceErasure,
+    RequestErasure,
+    Wait,
+)
 from services.identity.application.handlers import handlers
 from services.identity.application.link_commands import LinkIdentifier, UnlinkIdentifier
 from services.identity.application.merge_commands import (
@@ -35,6 +43,7 @@ from services.identity.application.resolving import Resolution, ResolveIdentity
 from services.identity.application.vault import KeyWrap, Vault
 from services.identity.domain.claim import IdentifierClaim
 from services.identity.domain.customer import Customer
+from services.identity.domain.erasure import SERVICES, ErasureCase
 from services.identity.domain.identifiers import DropReason, GivenIdentifier, Identifier, IdentifierReader
 from services.identity.domain.merging import Evidence
 from services.identity.domain.sealing import DataKey, Place, Sealed
@@ -44,6 +53,7 @@ MIGRATIONS = Path(__file__).parents[2] / "services" / "identity" / "migrations"
 ROOT = b"a root key of 32 bytes for tests"
 ROOT_KEY = KeyFile("1", {"1": ROOT})
 NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
+GRACE = timedelta(hours=1)
 SECRET = b"a secret of 32 bytes for tests.."
 
 A = TypeVar("A", bound=Aggregate)
@@ -59,7 +69,9 @@ class Brand:
         self.clock = ReplayClock(NOON)
         self.wrap = KeyWrap(ROOT_KEY)
         self.vault = Vault(self.wrap, key_tables(store))
-        self.bus = CommandBus(store, self.clock, handlers(self.vault))
+        self.waits: list[Wait] = []
+        erasure = ErasureRules(lambda tenant: GRACE, self.waits)
+        self.bus = CommandBus(store, self.clock, handlers(self.vault, erasure))
         self.reader = IdentifierReader(SECRET)
 
     def call(self, *identifiers: Given, **details: Any) -> ResolveIdentity:
@@ -99,6 +111,36 @@ class Brand:
 
     def allow_reunion(self, one: UUID, other: UUID) -> None:
         self.do(RevokeNeverMerge(one, other))
+
+    def request_erasure(self, node: UUID, verified_by: str = "staff/7") -> ErasureCase:
+        found: ErasureCase = self.do(RequestErasure(node, "PIPL_47", verified_by))
+        return found
+
+    def cancel_erasure(self, case_id: UUID) -> ErasureCase:
+        found: ErasureCase = self.do(CancelErasure(case_id))
+        return found
+
+    def begin_erasure(self, case_id: UUID) -> ErasureCase:
+        """What the timer of the case does."""
+        self.do(BeginErasure(case_id))
+        return self.case(case_id)
+
+    def acknowledge(self, case_id: UUID, service: str, **removed: int) -> None:
+        """What the consumer does when `service` says that it is done."""
+        self.do(RecordServiceErasure(case_id, service, 7, removed, self.clock.now()))
+
+    def erase(self, node: UUID) -> ErasureCase:
+        """From the request to the end."""
+        case = self.request_erasure(node)
+        self.begin_erasure(case.id)
+        for service in SERVICES:
+            self.acknowledge(case.id, service)
+        return self.case(case.id)
+
+    def case(self, case_id: UUID) -> ErasureCase:
+        case = self._load(ErasureCase, case_id)
+        assert case is not None
+        return case
 
     def opened(self, node: UUID, field: str, sealed: Sealed) -> str | None:
         """What was sealed as `field` of `node`; None if that is erased."""

@@ -1,6 +1,7 @@
 """Identity as its callers meet it: over gRPC, on PostgreSQL, with tokens."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -22,7 +23,7 @@ from chassis.read_models import ReadModels
 from chassis.status import Refusal, refusal
 from chassis.telemetry import Metrics, Tracing
 from deploy.local.credentials import Credentials
-from scrm.identity.v1 import consent_pb2, customer_pb2
+from scrm.identity.v1 import consent_pb2, customer_pb2, erasure_pb2
 from scrm.identity.v1 import identity_service_pb2 as pb
 from scrm.identity.v1 import privacy_service_pb2 as privacy
 from scrm.identity.v1.identity_service_pb2_grpc import (
@@ -30,19 +31,25 @@ from scrm.identity.v1.identity_service_pb2_grpc import (
     add_IdentityServiceServicer_to_server,
 )
 from scrm.identity.v1.privacy_service_pb2_grpc import PrivacyServiceStub, add_PrivacyServiceServicer_to_server
+from services.identity.adapters.customer_export import SECTIONS
 from services.identity.adapters.grpc_servicer import IdentityServicer
 from services.identity.adapters.key_table import SqlKeyTable
 from services.identity.adapters.matcher import Matcher
 from services.identity.adapters.matching_servicer import MatchingParts
 from services.identity.adapters.privacy_servicer import PrivacyServicer
+from services.identity.adapters.unsealing import Unsealer
 from services.identity.application.handlers import handlers
 from services.identity.application.vault import KeyWrap, Vault
 from services.identity.domain.identifiers import IdentifierReader
+from services.identity.read_models.contact_history import ContactHistoryProjection
+from services.identity.read_models.leads import LeadsProjection
+from services.identity.read_models.sent_messages import SentMessagesProjection
 from tests.conftest import DatabaseFactory
 from tests.identity.brand import MIGRATIONS, NOON, ROOT_KEY, SECRET
 from tests.identity.test_read_models import PROJECTIONS
 
-SCOPES = ("identity.read", "identity.write", "identity.merge", "identity.configure")
+ENGAGEMENT = (ContactHistoryProjection(), SentMessagesProjection(), LeadsProjection())
+SCOPES = ("identity.read", "identity.write", "identity.merge", "identity.configure", "identity.erase")
 
 
 class Caller:
@@ -87,7 +94,7 @@ def serve(database: DatabaseFactory, credentials: Credentials, loop: asyncio.Abs
         bus = CommandBus(store, clock, handlers(Vault(wrap, SqlKeyTable)))
         read_models = ReadModels(made.reader_dsn)
         parts = MatchingParts.on(store, read_models, wrap, SECRET)
-        projector = Projector(PROJECTIONS, store.engine, store)
+        projector = Projector((*PROJECTIONS, *ENGAGEMENT), store.engine, store)
         projecting = asyncio.create_task(projector.run())
         while any(it.backlog for it in await projector.progress()):  # noqa: ASYNC110
             await asyncio.sleep(0.01)  # until there are tables
@@ -98,7 +105,7 @@ def serve(database: DatabaseFactory, credentials: Credentials, loop: asyncio.Abs
             Gate("identity", verifier, Metrics(), Tracing(), wait_for=read_models.wait_for),
             [
                 (add_IdentityServiceServicer_to_server, servicer),
-                (add_PrivacyServiceServicer_to_server, PrivacyServicer(bus)),
+                (add_PrivacyServiceServicer_to_server, PrivacyServicer(bus, read_models, Unsealer(wrap))),
             ],
         )
         bus.start()
@@ -459,5 +466,73 @@ def test_what_was_decided_inside_another_customer_is_explained_too(serve: Serve)
         assert ("MERGED", inner) in told
         assert ("UNMERGED", inner) in told
         assert [kind for kind, _ in told].count("KEPT_APART") >= 1
+
+    serve(check)
+
+
+def test_an_erasure_case_is_requested_listed_and_cancelled(serve: Serve) -> None:
+    async def check(caller: Caller) -> None:
+        made = await caller.call("ResolveIdentity", resolve(phone(1)))
+        asked = {"customer_id": made.customer_id, "legal_basis": "PIPL_47"}
+        unverified = privacy.RequestErasureRequest(request_id=str(uuid4()), **asked)
+        found = await caller.refused("RequestErasure", unverified)
+        assert (found.code, found.reason) == ("FAILED_PRECONDITION", "VERIFICATION_REQUIRED")
+
+        verified = privacy.RequestErasureRequest(request_id=str(uuid4()), verified_by="staff/7", **asked)
+        case = (await caller.call("RequestErasure", verified)).case
+        assert (case.customer_id, case.state) == (made.customer_id, erasure_pb2.ERASURE_STATE_VERIFIED)
+        again = privacy.RequestErasureRequest(request_id=str(uuid4()), verified_by="staff/7", **asked)
+        assert (await caller.refused("RequestErasure", again)).reason == "ERASURE_OPEN"
+        certificate = privacy.GetErasureCertificateRequest(case_id=case.case_id)
+        assert (await caller.refused("GetErasureCertificate", certificate)).reason == "ERASURE_UNFINISHED"
+        foreign = await caller.refused("GetErasureCase", privacy.GetErasureCaseRequest(case_id=case.case_id), "globex")
+        assert foreign.reason == "ERASURE_CASE_NOT_FOUND"
+
+        cancelled = privacy.CancelErasureRequest(request_id=str(uuid4()), case_id=case.case_id)
+        assert (await caller.call("CancelErasure", cancelled)).case.closing_reason == "CANCELLED"
+        listed = await caller.call("ListErasureCases", privacy.ListErasureCasesRequest(), scrm_position=caller.position)
+        assert [(it.case_id, it.state) for it in listed.cases] == [(case.case_id, erasure_pb2.ERASURE_STATE_REJECTED)]
+        none = privacy.ListErasureCasesRequest(state=erasure_pb2.ERASURE_STATE_ERASED)
+        assert not (await caller.call("ListErasureCases", none)).cases
+
+    serve(check)
+
+
+def test_a_customer_gets_all_that_is_known_and_that_it_was_read_is_recorded(serve: Serve) -> None:
+    async def check(caller: Caller) -> None:
+        made = await caller.call("ResolveIdentity", resolve(phone(1), identifier("email", "ann@x.com")))
+        other = await caller.call("ResolveIdentity", resolve(phone(2)))
+        await caller.call("MergeCustomers", merging(made.customer_id, other.customer_id))
+        await caller.call(
+            "RecordConsent",
+            privacy.RecordConsentRequest(
+                request_id=str(uuid4()),
+                customer_id=other.customer_id,
+                purpose=consent_pb2.CONSENT_PURPOSE_MARKETING,
+                channel="SMS",
+                state=consent_pb2.CONSENT_STATE_GRANTED,
+                policy_version="v7",
+                source="REGISTRATION_FORM",
+            ),
+        )
+        asked = privacy.ExportCustomerRequest(customer_id=other.customer_id, purpose="ACCESS_REQUEST")
+        assert (await caller.refused("ExportCustomer", asked)).reason == "MISSING_SCOPE"
+        told: dict[str, list[Any]] = {}
+        pages = 0
+        while True:
+            page = await caller.call(
+                "ExportCustomer", asked, scopes=(*SCOPES, "identity.pii"), scrm_position=caller.position
+            )
+            pages += 1
+            for record in map(json.loads, page.lines):
+                told.setdefault(record.pop("section"), []).append(record)
+            if not page.next_page_token:
+                break
+            asked.page_token = page.next_page_token
+        assert pages == len(SECTIONS)
+        assert {it["value"] for it in told["identifiers"]} == {"+8613800000001", "+8613800000002", "ann@x.com"}
+        assert told["customer"][0]["node_ids"] == [made.customer_id, other.customer_id]
+        assert [(it["node_id"], it["policy_version"]) for it in told["consents"]] == [(other.customer_id, "v7")]
+        assert [it["loser_id"] for it in told["merges"]] == [other.customer_id]
 
     serve(check)

@@ -61,7 +61,7 @@ def assert_within_limits(customer: Customer) -> None:
 
 
 def assert_state_fits(customer: Customer) -> None:
-    has_strong = any(it.rules.strong for it in customer.identifiers.values())
+    has_strong = any(NAMESPACES[it.namespace].strong for it in customer.identifiers.values())
     assert customer.state in (CustomerState.ANONYMOUS, CustomerState.KNOWN)
     assert customer.is_known or not has_strong
 

@@ -141,7 +141,7 @@ def serve(database: DatabaseFactory, credentials: Credentials, loop: asyncio.Abs
             [
                 (add_OrgServiceServicer_to_server, OrgServicer(bus, read_models, clock, unsealer)),
                 (add_IdentityServiceServicer_to_server, identity),
-                (add_PrivacyServiceServicer_to_server, PrivacyServicer(bus)),
+                (add_PrivacyServiceServicer_to_server, PrivacyServicer(bus, read_models, unsealer)),
             ],
         )
         bus.start()

@@ -1,6 +1,7 @@
 """What leaves identity (contract) and what never does: every event is accounted for, and no message tells a value."""
 
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from chassis.log import Recorded, StoredContext
 from chassis.testing import recorded
 from scrm.identity.v1 import error_reason_pb2, events_pb2
 from services.identity.application.consent_commands import SetChannelReachability, WithdrawConsent
+from services.identity.application.expiry_commands import ExpireAnonymous
 from services.identity.application.matching_commands import (
     DecideMatchCandidate,
     FinishMatchRun,
@@ -22,6 +24,7 @@ from services.identity.application.matching_commands import (
     SetMatchModel,
     SettleCandidates,
 )
+from services.identity.application.namespace_commands import SetAnonymousLifetime
 from services.identity.application.published_events import PRIVATE, partition_key, publish
 from services.identity.domain import errors
 from services.identity.domain.consent import Purpose
@@ -32,7 +35,9 @@ from services.identity.domain.match_run import Tally
 from tests.identity.brand import Brand
 from tests.identity.engagements import engage
 from tests.identity.people import everything_told
+from tests.identity.settings import block, config, configure, unblock
 from tests.identity.staffing import everything_organised
+from tests.identity.test_name_index import index as index_names
 
 SECRETS = (
     "13800000001",
@@ -72,10 +77,25 @@ def eventful() -> Brand:
     brand.allow_reunion(one, another)
     brand.do(WithdrawConsent(one, Purpose.MARKETING, "SMS", "SMS_REPLY"))
     brand.do(SetChannelReachability(one, "OA", True, "FOLLOWED"))
+    configure(brand, config("phone", limit=3))
+    brand.do(SetAnonymousLifetime(30))
+    visitor = brand.resolve(("anonymous_id", "visitor-3"))
+    brand.clock.set(brand.clock.now() + timedelta(days=2))
+    brand.resolve(("anonymous_id", "visitor-3"))
+    brand.clock.set(brand.clock.now() + timedelta(days=30))
+    brand.do(ExpireAnonymous(visitor.customer_id))
+    unblock(brand, block(brand, "email", "jane@x.com").block_id)
     everything_told(brand, one)
+    index_names(brand)
     engage(brand, one, words="13800000001 jane@x.com")
     matched(brand)
     everything_organised(brand, one)
+    case = brand.request_erasure(one)
+    brand.waits.append(lambda customer, work: "OPEN_TICKET")
+    brand.begin_erasure(case.id)
+    brand.waits.clear()
+    brand.cancel_erasure(case.id)
+    brand.erase(one)
     return brand
 
 

@@ -27,6 +27,7 @@ from services.identity.read_models.customer_directory import (
     list_customers,
 )
 from services.identity.read_models.device_use import DeviceUseProjection
+from services.identity.read_models.erasure_cases import ErasureCasesProjection
 from services.identity.read_models.identity_statistics import (
     IdentityStatistics,
     IdentityStatisticsProjection,
@@ -34,6 +35,7 @@ from services.identity.read_models.identity_statistics import (
 )
 from services.identity.read_models.merge_history import MergeHistoryProjection, MergeRow, merge_history
 from services.identity.read_models.steward_queue import StewardQueueProjection
+from services.identity.read_models.work_order_queue import WorkOrderQueueProjection
 from tests.conftest import DatabaseFactory
 from tests.identity.brand import MIGRATIONS, Brand, phone
 
@@ -41,6 +43,8 @@ PROJECTIONS = (
     CustomerDirectoryProjection(),
     IdentityStatisticsProjection(),
     MergeHistoryProjection(),
+    ErasureCasesProjection(),
+    WorkOrderQueueProjection(),
     AttributeValuesProjection(),
     StewardQueueProjection(),
     DeviceUseProjection(),
@@ -209,6 +213,10 @@ def test_a_rebuild_gives_the_same_rows_as_following(reading: Reading) -> None:
     for seed in range(3):
         populate(reading.brand, seed, calls=50)
         reading.follow(batch_limit=7)
+    for customer in reading.brand.customers()[:3]:
+        reading.brand.erase(customer.id)
+    reading.brand.request_erasure(reading.brand.resolve(phone(9)).customer_id)
+    reading.follow(batch_limit=7)
     live, shown = reading.hashes(), reading.customers()
 
     reading.rebuild()

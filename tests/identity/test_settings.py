@@ -1,16 +1,22 @@
 """What identity is told by its environment: enough, or a refusal to start that names the variable and not its value."""
 
 import json
+from collections import Counter
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import cast
 from uuid import uuid4
 
 import pytest
 
+from chassis.consumer import Subscription
 from chassis.due_times import Timer
+from chassis.kit import Kit
 from chassis.settings import InvalidSettingsError
 from services.identity.application.attribute_commands import EndMinority
 from services.identity.application.attribute_upsert import COMING_OF_AGE
+from services.identity.application.profile_policies import keep_what_is_told
 from services.identity.service import service
 from services.identity.settings import Settings
 
@@ -90,3 +96,22 @@ def test_birthdays_come_due_in_the_service(environment: dict[str, str]) -> None:
     node = uuid4()
     timer = Timer(COMING_OF_AGE, str(node), datetime(2026, 5, 1, tzinfo=UTC))
     assert made.timers[timer.kind](timer) == EndMinority(node)
+
+
+def kept_twice(subscriptions: Sequence[Subscription]) -> set[tuple[str, str]]:
+    """Streams and events that more than one of them keeps: there is one inbox, and each message may be in it once."""
+    kept = Counter((stream, event) for it in subscriptions if it.keep for stream in it.streams for event in it.events)
+    return {it for it, times in kept.items() if times > 1}
+
+
+def test_no_message_is_kept_twice(environment: dict[str, str]) -> None:
+    subscriptions = service(Settings.from_environment(environment)).subscriptions(cast(Kit, None))
+
+    assert kept_twice(subscriptions) == set()
+    assert any(it.keep for it in subscriptions)
+
+
+def test_a_message_that_two_subscriptions_keep_is_found() -> None:
+    one, other = (Subscription(it, ["campaigns"], keep_what_is_told, keep=True, events=["sent"]) for it in "ab")
+
+    assert kept_twice([one, other]) == {("campaigns", "sent")}

@@ -100,6 +100,7 @@ def test_what_is_of_concern_is_what_there_is_a_policy_for() -> None:
         "customer_became_known",
         "customers_merged",
         "customer_unmerged",
+        "customer_erasing",
     }
 
 

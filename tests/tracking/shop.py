@@ -1,6 +1,6 @@
 """A shop in tests: orders that are reported in whatever order, and what is recorded of them."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid5
@@ -14,7 +14,6 @@ from chassis.log import EventStore
 from chassis.testing import recorded
 from chassis.unit_of_work import replay
 from services.tracking.application.commands import (
-    HANDLERS,
     ImportOrders,
     OrderKey,
     RecordOrderPaid,
@@ -22,6 +21,7 @@ from services.tracking.application.commands import (
     RecordOrderRefunded,
     RowOutcome,
 )
+from services.tracking.application.handlers import handlers
 from services.tracking.application.published_events import publish
 from services.tracking.domain.order import Order
 from services.tracking.domain.order_facts import Line, Payment, Placement, Refund
@@ -30,13 +30,27 @@ NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
 JANE = uuid5(UUID(int=0), "jane")
 
 
+class OpenErasures:
+    """Erasures under way, in a dictionary."""
+
+    def __init__(self, open_ones: dict[UUID, Collection[UUID]]) -> None:
+        self._open = open_ones
+
+    def open(self, case_id: UUID, nodes: Collection[UUID]) -> None:
+        self._open[case_id] = nodes
+
+    def close(self, case_id: UUID) -> None:
+        del self._open[case_id]
+
+
 class Shop:
     """One tenant's orders on `store`."""
 
     def __init__(self, store: EventStore, tenant: str = "acme") -> None:
         self.tenant = tenant
         self.clock = ReplayClock(NOON)
-        self.bus = CommandBus(store, self.clock, HANDLERS)
+        self.open_erasures: dict[UUID, Collection[UUID]] = {}
+        self.bus = CommandBus(store, self.clock, handlers(lambda work: OpenErasures(self.open_erasures)))
 
     def key(self, order_no: str) -> OrderKey:
         return OrderKey.of(self.tenant, "shop", order_no)

@@ -48,11 +48,12 @@ from services.tracking.adapters.ingest_writer import IngestWriter
 from services.tracking.adapters.resolver import Resolver
 from services.tracking.adapters.source_book import SourceBook
 from services.tracking.adapters.source_servicer import SourceServicer
-from services.tracking.application.handlers import HANDLERS
+from services.tracking.application.handlers import handlers
 from services.tracking.application.wire_values import timestamp
 from services.tracking.read_models.customer_nodes import CustomerNodesProjection
 from services.tracking.read_models.orders import OrdersProjection
 from services.tracking.read_models.sources import SourcesProjection
+from services.tracking.service import erasures
 from tests.chassis.streams import until
 from tests.conftest import DatabaseFactory
 from tests.tracking.touches import NOON, event, outcome, view
@@ -149,7 +150,7 @@ def serve(
                     "identity", credentials, identity_bus, [(add_IdentityServiceServicer_to_server, identity)], None
                 )
             )
-            store, bus = opened(tables, HANDLERS, clock)
+            store, bus = opened(tables, handlers(erasures), clock)
             closing.callback(store.close)
             read_models = ReadModels(tables.reader_dsn)
             closing.callback(read_models.close)

@@ -71,6 +71,7 @@ class FakeIdentity:
     def __init__(self) -> None:
         self.is_down = False
         self.refused: set[str] = set()
+        self.erased: set[str] = set()
         self.asked: list[Asked] = []
 
     async def nodes(self, asked: Sequence[Asked], context: Context, request: UUID) -> list[UUID | str]:
@@ -80,6 +81,8 @@ class FakeIdentity:
         return [self.node(it.identity[0][0][2], context.tenant) for it in asked]
 
     def node(self, value: str, tenant: str = "acme") -> UUID | str:
+        if value in self.erased:
+            return "CUSTOMER_ERASED"
         return "NO_USABLE_IDENTIFIER" if value in self.refused else uuid5(UUID(int=0), f"{tenant}/{value}")
 
 

@@ -1,6 +1,6 @@
 """The order book in PostgreSQL: facts about orders while they are observed, and who waits for crediting."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from uuid import UUID
 
@@ -86,6 +86,24 @@ _ASK_MOVED = (
     " ON CONFLICT (tenant, order_id)"
     " DO UPDATE SET cause_at = least(credits_due.cause_at, excluded.cause_at)"
 )
+_ERASED = "SELECT node FROM erased_nodes WHERE tenant = %s AND node = ANY(%s)"
+_MARK = "INSERT INTO erased_nodes (tenant, node, ref) SELECT %s, * FROM unnest(%s::uuid[], %s::uuid[]) ON CONFLICT DO NOTHING"
+_RENAMED = {
+    "assignments": ("customer",),
+    "recipients": ("customer", "unit"),
+    "nodes": ("node", "customer"),
+    "node_moves": ("node", "customer"),
+    "order_facts": ("node",),
+}
+"""Where nodes are, by table."""
+_RENAME = (
+    "UPDATE {table} t SET {column} = r.ref FROM unnest(%s::uuid[], %s::uuid[]) AS r(node, ref)"
+    " WHERE t.tenant = %s AND t.{column} = r.node"
+)
+_EMPTY = (
+    "UPDATE captured_messages t SET customer = r.ref, body = '' FROM unnest(%s::uuid[], %s::uuid[]) AS r(node, ref)"
+    " WHERE t.tenant = %s AND t.customer = r.node"
+)
 
 
 class SqlOrderBook:
@@ -163,3 +181,25 @@ class SqlIntake:
             cursor.execute(_NOTE, table)
             cursor.execute(_MOVE, table[:4])
             cursor.execute(_ASK_MOVED, columns(dict.fromkeys(concerned)))
+
+    def erased(self, tenant: str, nodes: Collection[UUID]) -> set[UUID]:
+        return erased_nodes(self._rows, tenant, nodes)
+
+    def erase(self, tenant: str, refs: Mapping[UUID, UUID]) -> dict[str, int]:
+        pairs = [list(refs), list(refs.values())]
+        with driver_cursor(self._rows) as cursor:
+            cursor.execute(_MARK, [tenant, *pairs])
+            removed = {"captured_messages": cursor.execute(_EMPTY, [*pairs, tenant]).rowcount}
+            for table, its in _RENAMED.items():
+                renames = (_RENAME.format(table=table, column=it).encode() for it in its)
+                removed[table] = max(cursor.execute(it, [*pairs, tenant]).rowcount for it in renames)
+        return removed
+
+
+def erased_nodes(rows: sa.Connection, tenant: str, nodes: Collection[UUID]) -> set[UUID]:
+    """Those of `nodes` of which nothing may be heard any more."""
+    if not nodes:
+        return set()
+    with driver_cursor(rows) as cursor:
+        cursor.execute(_ERASED, [tenant, list(nodes)])
+        return {it[0] for it in cursor.fetchall()}

@@ -7,6 +7,7 @@ from uuid import UUID
 import sqlalchemy as sa
 
 from chassis.postgres import columns, driver_cursor
+from services.campaigns.adapters.order_book import erased_nodes
 from services.campaigns.application.ports import Unit
 
 _ENROL = (
@@ -61,6 +62,9 @@ class SqlRoster:
             cursor.execute(_PERSONS, [self._tenant, list(nodes)])
             found.update((node, customer) for node, customer in cursor.fetchall())
         return found
+
+    def erased(self, nodes: Collection[UUID]) -> set[UUID]:
+        return erased_nodes(self._rows, self._tenant, nodes)
 
     def contact(self, broadcast: UUID, persons: Mapping[UUID, UUID]) -> set[UUID]:
         claim = {

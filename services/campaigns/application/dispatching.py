@@ -29,6 +29,9 @@ MERGED = "MERGED"
 DUPLICATE = "DUPLICATE"
 """The person has a message of this broadcast already, or is about to get one."""
 
+ERASED = "ERASED"
+"""The person is erased."""
+
 
 @dataclass(frozen=True, slots=True)
 class OpenBroadcast:
@@ -70,11 +73,12 @@ class AssignUnits:
 
 
 def assign_units(command: AssignUnits, work: UnitOfWork, tables: Tables) -> None:
+    """Whoever is erased since the audience was frozen is nobody's unit."""
     broadcast = broadcast_of(work, command.broadcast)
-    control = buckets(global_control_seed(broadcast.tenant), (key for _, key in command.members))
-    reached = [
-        member for member, bucket in zip(command.members, control, strict=True) if bucket >= broadcast.global_control
-    ]
+    gone = tables.roster(work).erased([customer for customer, _ in command.members])
+    members = [it for it in command.members if it[0] not in gone]
+    control = buckets(global_control_seed(broadcast.tenant), (key for _, key in members))
+    reached = [member for member, bucket in zip(members, control, strict=True) if bucket >= broadcast.global_control]
     units = _split(broadcast, reached)
     variants: dict[str, list[UUID]] = {}
     for unit in units:
@@ -83,7 +87,7 @@ def assign_units(command: AssignUnits, work: UnitOfWork, tables: Tables) -> None
         command.page,
         command.next_page,
         {variant: len(customers) for variant, customers in variants.items()},
-        removed=len(command.members) - len(reached),
+        removed=len(members) - len(reached),
         outside=len(reached) - len(units),
     )
     frozen = {variant: tuple(customers) for variant, customers in variants.items()}
@@ -171,11 +175,14 @@ def _plan(roster: Roster, broadcast: Broadcast, units: Mapping[UUID, str]) -> _P
     persons = roster.persons(units)
     moved = {person for unit, person in persons.items() if person != unit}
     stands = roster.enrolled(broadcast.id, moved) if moved else set()
+    gone = roster.erased({*persons, *moved})
     suppressed: dict[str, list[UUID]] = {}
     failed: dict[str, list[UUID]] = {}
     open_to: dict[UUID, UUID] = {}
     for unit, arm in units.items():
-        if persons[unit] != unit and persons[unit] in stands:
+        if unit in gone or persons[unit] in gone:
+            suppressed.setdefault(ERASED, []).append(unit)
+        elif persons[unit] != unit and persons[unit] in stands:
             suppressed.setdefault(MERGED, []).append(unit)
         elif arm in faults:
             failed.setdefault(faults[arm], []).append(unit)

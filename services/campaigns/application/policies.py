@@ -3,7 +3,7 @@
 Most messages concern no broadcast and are passed over by their type and time alone.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -61,6 +61,12 @@ class Intake(Protocol):
         Lets the orders of everybody who has other nodes than before be credited.
         """
 
+    def erased(self, tenant: str, nodes: Collection[UUID]) -> set[UUID]:
+        """Those of `nodes` of which nothing may be heard any more."""
+
+    def erase(self, tenant: str, refs: Mapping[UUID, UUID]) -> dict[str, int]:
+        """Put the reference of each node in its place everywhere, without what was written to it; rows by table."""
+
 
 def absorb(batch: Sequence[Incoming], intake: Intake) -> None:
     """Take note of what concerns a broadcast in `batch`, of any tenants and in any order."""
@@ -70,11 +76,22 @@ def absorb(batch: Sequence[Incoming], intake: Intake) -> None:
         facts = [
             (it.tenant, order_fact(it)) for it in told if it.tenant in spans and _is_observed(it.time, spans[it.tenant])
         ]
-        if facts:
+        gone = _erased(intake, ((tenant, fact.node) for tenant, fact in facts))
+        if facts := [it for it in facts if (it[0], it[1].node) not in gone]:
             intake.keep(facts)
     moves = [move for it in batch if it.type in (MERGED, UNMERGED) for move in node_moves(it)]
+    gone = _erased(intake, ((it.tenant, node) for it in moves for node in (it.node, it.customer)))
+    moves = [it for it in moves if gone.isdisjoint(((it.tenant, it.node), (it.tenant, it.customer)))]
     if moves:
         intake.move(moves)
+
+
+def _erased(intake: Intake, named: Iterable[tuple[str, UUID]]) -> set[tuple[str, UUID]]:
+    """Those of `named` who are erased: what is told of them is dropped."""
+    by_tenant: dict[str, set[UUID]] = {}
+    for tenant, node in named:
+        by_tenant.setdefault(tenant, set()).add(node)
+    return {(tenant, node) for tenant, nodes in by_tenant.items() for node in intake.erased(tenant, nodes)}
 
 
 def order_fact(incoming: Incoming) -> OrderFact:

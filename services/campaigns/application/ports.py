@@ -30,6 +30,9 @@ class Roster(Protocol):
     def persons(self, nodes: Collection[UUID]) -> dict[UUID, UUID]:
         """The customer that each of `nodes` belongs to now; itself where nothing else is known."""
 
+    def erased(self, nodes: Collection[UUID]) -> set[UUID]:
+        """Those of `nodes` that were somebody who is erased."""
+
     def contact(self, broadcast: UUID, persons: Mapping[UUID, UUID]) -> set[UUID]:
         """Claim one message per person; the units (keys) of `persons` that got the claim.
 

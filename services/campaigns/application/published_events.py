@@ -15,6 +15,7 @@ from scrm.campaigns.v1 import events_pb2 as pb
 from services.campaigns.domain.broadcast import Broadcast
 from services.campaigns.domain.conversion import Conversion
 from services.campaigns.domain.delivery_batch import ByKey, DeliveryBatch, delivery_id
+from services.campaigns.domain.erasure import Erasure
 from services.campaigns.domain.experiment import Experiment
 from services.campaigns.domain.global_control import GlobalControl
 
@@ -53,6 +54,14 @@ def publish(recorded: Recorded) -> Message | list[Message] | None:
             return list(_sent(recorded.tenant, broadcast, sent, at))
         case Conversion.Recorded() | Conversion.Adjusted() as event:
             return _conversion(event)
+        case Erasure.Completed(originator_id=id, customer=customer, removed=removed, completed_at=at):
+            return pb.CustomerDataErased(
+                case_id=str(id),
+                customer_id=str(customer),
+                removed=removed,
+                position=recorded.position,
+                erase_time=timestamp(at),
+            )
     return None
 
 
@@ -63,6 +72,8 @@ def partition_key(recorded: Recorded) -> UUID:
             return credit.node
         case DeliveryBatch.Settled(broadcast=broadcast) | DeliveryBatch.Reconciled(broadcast=broadcast):
             return broadcast
+        case Erasure.Completed(customer=customer):
+            return customer
     return recorded.event.originator_id
 
 

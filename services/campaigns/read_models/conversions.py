@@ -18,6 +18,7 @@ from chassis.builds import Source
 from chassis.event_store import Recorded
 from chassis.postgres import columns, driver_cursor
 from services.campaigns.domain.conversion import Conversion, Tally
+from services.campaigns.domain.erasure import Erasure
 
 tables: Final = sa.MetaData()
 
@@ -33,16 +34,40 @@ conversion = sa.Table(
     sa.Column("net", sa.Numeric, nullable=False),
     sa.Column("currency", sa.Text, nullable=False),
     sa.Column("paid_at", sa.DateTime(timezone=True), nullable=False),
+    sa.Index("conversions_unit", "tenant", "unit"),
+    sa.Index("conversions_node", "tenant", "node"),
+)
+
+erased = sa.Table(
+    "erased_units",
+    tables,
+    sa.Column("tenant", sa.Text, primary_key=True),
+    sa.Column("node", sa.Uuid, primary_key=True),
+    sa.Column("ref", sa.Uuid, nullable=False),
 )
 
 _PUT = (
     "INSERT INTO conversions"
-    " (tenant, broadcast, order_id, unit, variant, node, net, currency, paid_at) SELECT * FROM"
+    " (tenant, broadcast, order_id, unit, variant, node, net, currency, paid_at)"
+    " SELECT c.tenant, c.broadcast, c.order_id, coalesce(u.ref, c.unit), c.variant, coalesce(n.ref, c.node),"
+    " c.net, c.currency, c.paid_at FROM"
     " unnest(%s::text[], %s::uuid[], %s::uuid[], %s::uuid[], %s::text[], %s::uuid[],"
     " %s::numeric[], %s::text[], %s::timestamptz[])"
+    " AS c(tenant, broadcast, order_id, unit, variant, node, net, currency, paid_at)"
+    " LEFT JOIN erased_units u ON (u.tenant, u.node) = (c.tenant, c.unit)"
+    " LEFT JOIN erased_units n ON (n.tenant, n.node) = (c.tenant, c.node)"
     " ON CONFLICT (tenant, broadcast, order_id) DO UPDATE SET unit = excluded.unit,"
     " variant = excluded.variant, node = excluded.node, net = excluded.net,"
     " currency = excluded.currency, paid_at = excluded.paid_at"
+)
+
+_ERASE = "INSERT INTO erased_units (tenant, node, ref) SELECT %s, * FROM unnest(%s::uuid[], %s::uuid[]) ON CONFLICT DO NOTHING"
+_RENAME = (
+    "UPDATE conversions c SET unit = coalesce(u.ref, c.unit), node = coalesce(n.ref, c.node)"
+    " FROM conversions o LEFT JOIN erased_units u ON (u.tenant, u.node) = (o.tenant, o.unit)"
+    " LEFT JOIN erased_units n ON (n.tenant, n.node) = (o.tenant, o.node)"
+    " WHERE o.tenant = %s AND (o.unit = ANY(%s) OR o.node = ANY(%s))"
+    " AND (c.tenant, c.broadcast, c.order_id) = (o.tenant, o.broadcast, o.order_id)"
 )
 
 # All units of whoever has one that was the same person as one of another variant, at any moment since they were
@@ -80,25 +105,31 @@ _CONVERTED = (
 
 
 class ConversionTable:
-    """One row per broadcast and order; net 0 where the order ceased to count."""
+    """One row per broadcast and order; net 0 where the order ceased to count. Whoever is erased stays, under a reference."""
 
     name = "conversion_table"
-    version = 1
+    version = 2
     source: Source = "events"
     tables = tables
 
     def apply(self, items: Sequence[Recorded], rows: sa.Connection) -> None:
         latest: dict[tuple[str, UUID, UUID], tuple[object, ...]] = {}
+        gone: list[tuple[str, dict[UUID, UUID]]] = []
         for recorded in items:
             match recorded.event:
+                case Erasure.Completed(refs=refs):
+                    gone.append((recorded.tenant, refs))
                 case (
                     Conversion.Recorded(broadcast=broadcast, order=order, credit=c)
                     | Conversion.Adjusted(broadcast=broadcast, order=order, credit=c)
                 ):
                     row = (c.unit, c.variant, c.node, c.net, c.currency, c.paid_at)
                     latest[recorded.tenant, broadcast, order] = row
-        if latest:
-            with driver_cursor(rows) as cursor:
+        with driver_cursor(rows) as cursor:
+            for tenant, refs in gone:
+                cursor.execute(_ERASE, [tenant, list(refs), list(refs.values())])
+                cursor.execute(_RENAME, [tenant, list(refs), list(refs)])
+            if latest:
                 cursor.execute(_PUT, columns((*key, *row) for key, row in latest.items()))
 
 

@@ -11,6 +11,7 @@ from chassis.builds import Source
 from chassis.event_store import Recorded
 from chassis.postgres import columns, driver_cursor
 from services.campaigns.domain.delivery_batch import ByKey, DeliveryBatch, Status
+from services.campaigns.domain.erasure import Erasure
 
 tables: Final = sa.MetaData()
 
@@ -24,6 +25,15 @@ delivery = sa.Table(
     sa.Column("arm", sa.Text, nullable=False),
     sa.Column("status", sa.Text, nullable=False),
     sa.Column("reason", sa.Text, nullable=False),
+    sa.Index("deliveries_customer", "tenant", "customer"),
+)
+
+erased = sa.Table(
+    "erased_units",
+    tables,
+    sa.Column("tenant", sa.Text, primary_key=True),
+    sa.Column("node", sa.Uuid, primary_key=True),
+    sa.Column("ref", sa.Uuid, nullable=False),
 )
 
 _ASSIGN = (
@@ -35,7 +45,13 @@ _CHANGE = (
     "UPDATE deliveries d SET status = u.status, reason = u.reason,"
     " arm = CASE WHEN u.arm = '' THEN d.arm ELSE u.arm END"
     " FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::text[]) AS u(customer, status, reason, arm)"
-    " WHERE d.tenant = %s AND d.broadcast = %s AND d.customer = u.customer"
+    " LEFT JOIN erased_units e ON e.tenant = %s AND e.node = u.customer"
+    " WHERE d.tenant = %s AND d.broadcast = %s AND d.customer = coalesce(e.ref, u.customer)"
+)
+_ERASE = "INSERT INTO erased_units (tenant, node, ref) SELECT %s, * FROM unnest(%s::uuid[], %s::uuid[]) ON CONFLICT DO NOTHING"
+_RENAME = (
+    "UPDATE deliveries d SET customer = r.ref FROM unnest(%s::uuid[], %s::uuid[]) AS r(node, ref)"
+    " WHERE d.tenant = %s AND d.customer = r.node"
 )
 
 Change = tuple[UUID, Status, str, str]
@@ -43,10 +59,10 @@ Change = tuple[UUID, Status, str, str]
 
 
 class DeliveryStatus:
-    """One row per unit."""
+    """One row per unit; somebody who is erased stays one, under a reference."""
 
     name = "delivery_status"
-    version = 1
+    version = 2
     source: Source = "events"
     tables = tables
 
@@ -54,6 +70,10 @@ class DeliveryStatus:
         with driver_cursor(rows) as cursor:
             for recorded in items:
                 match recorded.event:
+                    case Erasure.Completed(refs=refs):
+                        pairs = [list(refs), list(refs.values())]
+                        cursor.execute(_ERASE, [recorded.tenant, *pairs])
+                        cursor.execute(_RENAME, [*pairs, recorded.tenant])
                     case DeliveryBatch.UnitsAssigned(broadcast=broadcast, variants=variants):
                         if units := _pairs(variants):
                             cursor.execute(_ASSIGN, [recorded.tenant, broadcast, *columns(units)])
@@ -64,7 +84,7 @@ class DeliveryStatus:
                         | DeliveryBatch.LeaseExpired()
                     ) as event:
                         if changes := list(_changes(event)):
-                            key = [recorded.tenant, event.broadcast]
+                            key = [recorded.tenant, recorded.tenant, event.broadcast]
                             cursor.execute(_CHANGE, [*columns(changes), *key])
 
 

@@ -44,8 +44,12 @@ def define_command(request: pb.DefineAttributeRequest) -> DefineAttribute:
 
 def upsert_command(request: pb.UpsertAttributesRequest | pb.UpsertAttributesItem) -> UpsertAttributes:
     """Raises ValueOutOfRange for an impossible instant and FieldRequired for a value that is none."""
-    observations = (_observation(it, f"values[{number}]") for number, it in enumerate(request.values))
-    return UpsertAttributes(UUID(request.customer_id), tuple(observations))
+    return UpsertAttributes(UUID(request.customer_id), observations(request.values))
+
+
+def observations(values: Iterable[wire.AttributeObservation]) -> tuple[Observation, ...]:
+    """Raises ValueOutOfRange for an impossible instant and FieldRequired for a value that is none."""
+    return tuple(_observation(it, f"values[{number}]") for number, it in enumerate(values))
 
 
 def batch_command(request: pb.BatchUpsertAttributesRequest) -> BatchUpsertAttributes:

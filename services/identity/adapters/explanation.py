@@ -50,6 +50,8 @@ def _of_customer(recorded: Recorded) -> pb.ExplanationStep | None:
             return _about(pb.ExplanationStep.KIND_UNLINKED, id, shown, reason=reason)
         case Customer.BecameKnown(originator_id=id, via_namespace=via):
             return _about(pb.ExplanationStep.KIND_BECAME_KNOWN, id, reason=via)
+        case Customer.Expired(originator_id=id):
+            return _about(pb.ExplanationStep.KIND_EXPIRED, id)
     return None
 
 

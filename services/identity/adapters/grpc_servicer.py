@@ -14,10 +14,11 @@ from chassis.paging import Keyset
 from chassis.read_models import ReadModels
 from scrm.identity.v1 import customer_pb2
 from scrm.identity.v1 import identity_service_pb2 as pb
-from services.identity.adapters import attribute_wire, wire
+from services.identity.adapters import attribute_wire, import_wire, wire
 from services.identity.adapters.attribute_reading import opened, rows_of, shown
 from services.identity.adapters.explanation import explained
 from services.identity.adapters.matching_servicer import MatchingParts, MatchingServicer
+from services.identity.adapters.namespace_methods import NamespaceMethods
 from services.identity.application.attribute_queries import attribute_definitions, get_attributes
 from services.identity.application.attribute_upsert import sealed_as
 from services.identity.application.explaining import Trace, explain
@@ -45,7 +46,7 @@ BY_ID: Final = Keyset(UUID)
 BY_KEY: Final = Keyset(str)
 
 
-class IdentityServicer(MatchingServicer):
+class IdentityServicer(MatchingServicer, NamespaceMethods):
     """One method per RPC; refusals are raised, and answered by the steps around."""
 
     def __init__(
@@ -56,10 +57,10 @@ class IdentityServicer(MatchingServicer):
         clock: Clock,
         matching: MatchingParts,
     ) -> None:
-        super().__init__(bus, matching)
+        MatchingServicer.__init__(self, bus, matching)
+        NamespaceMethods.__init__(self, bus, reader)
         self._clock = clock
         self._read_models = read_models
-        self._reader = reader
         self._unsealer = matching.unsealer
 
     async def GetCustomer(self, request: pb.GetCustomerRequest, context: ServicerContext) -> pb.GetCustomerResponse:
@@ -83,6 +84,7 @@ class IdentityServicer(MatchingServicer):
     async def LookupCustomer(
         self, request: pb.LookupCustomerRequest, context: ServicerContext
     ) -> pb.LookupCustomerResponse:
+        await self._rules.refresh()
         identifier = self._read_one(request.identifier, "identifier")
         try:
             found = await lookup_customer(self._bus, identifier)
@@ -95,18 +97,29 @@ class IdentityServicer(MatchingServicer):
     async def ResolveIdentity(
         self, request: pb.ResolveIdentityRequest, context: ServicerContext
     ) -> pb.ResolveIdentityResponse:
+        await self._rules.refresh()
         command = wire.resolve_command(request, self._read)
         answer: pb.ResolveIdentityResponse = await self._bus.execute(command, reply=wire.resolved)
         return answer
 
     async def BatchResolve(self, request: pb.BatchResolveRequest, context: ServicerContext) -> pb.BatchResolveResponse:
+        await self._rules.refresh()
         command = wire.batch_command(request, self._read)
         answer: pb.BatchResolveResponse = await self._bus.execute(command, reply=wire.batch_resolved)
+        return answer
+
+    async def ImportCustomers(
+        self, request: pb.ImportCustomersRequest, context: ServicerContext
+    ) -> pb.ImportCustomersResponse:
+        await self._rules.refresh()
+        command = import_wire.command(request, self._read)
+        answer: pb.ImportCustomersResponse = await self._bus.execute(command, reply=import_wire.imported)
         return answer
 
     async def LinkIdentifier(
         self, request: pb.LinkIdentifierRequest, context: ServicerContext
     ) -> pb.LinkIdentifierResponse:
+        await self._rules.refresh()
         command = LinkIdentifier(UUID(request.customer_id), self._read_one(request.identifier, "identifier"))
         answer: pb.LinkIdentifierResponse = await self._bus.execute(command, reply=wire.linked)
         return answer
@@ -114,6 +127,7 @@ class IdentityServicer(MatchingServicer):
     async def UnlinkIdentifier(
         self, request: pb.UnlinkIdentifierRequest, context: ServicerContext
     ) -> pb.UnlinkIdentifierResponse:
+        await self._rules.refresh()
         command = UnlinkIdentifier(UUID(request.customer_id), self._read_one(request.identifier, "identifier"))
         answer: pb.UnlinkIdentifierResponse = await self._bus.execute(command, reply=wire.unlinked)
         return answer
@@ -141,6 +155,7 @@ class IdentityServicer(MatchingServicer):
     async def UnmergeCustomer(
         self, request: pb.UnmergeCustomerRequest, context: ServicerContext
     ) -> pb.UnmergeCustomerResponse:
+        await self._rules.refresh()
         dispositions = tuple(
             Disposition(
                 self._read_one(it.identifier, f"identifier_dispositions[{position}].identifier"), wire.side(it.side)
@@ -172,6 +187,7 @@ class IdentityServicer(MatchingServicer):
         self, request: pb.ExplainIdentityRequest, context: ServicerContext
     ) -> pb.ExplainIdentityResponse:
         current().require_store(None)
+        await self._rules.refresh()
         one, other = self._trace(request.one, "one"), self._trace(request.other, "other")
         return explained(await explain(self._bus, one, other))
 

@@ -118,7 +118,7 @@ class GuideMethods(OrgServiceServicer):
 
 def _assigned(it: Guided) -> pb.AssignCustomerResponse:
     return pb.AssignCustomerResponse(
-        customer_id=str(it.customer), guidance=_guidance(it.guidance, it.store), changed=it.changed
+        customer_id=str(it.customer), guidance=guidance_message(it.guidance, it.store), changed=it.changed
     )
 
 
@@ -128,7 +128,7 @@ def _unassigned(it: Guided) -> pb.UnassignCustomerResponse:
 
 def _touched(it: Guided) -> pb.RecordGuideTouchResponse:
     return pb.RecordGuideTouchResponse(
-        customer_id=str(it.customer), guidance=_guidance(it.guidance, it.store), changed=it.changed
+        customer_id=str(it.customer), guidance=guidance_message(it.guidance, it.store), changed=it.changed
     )
 
 
@@ -139,10 +139,11 @@ def _routed(it: Routed) -> pb.RouteCustomerResponse:
 
 
 def _guide(it: Guide | None) -> org_pb2.Guidance | None:
-    return _guidance(it.guidance, it.store) if it else None
+    return guidance_message(it.guidance, it.store) if it else None
 
 
-def _guidance(it: Guidance | None, store: UUID | None) -> org_pb2.Guidance | None:
+def guidance_message(it: Guidance | None, store: UUID | None) -> org_pb2.Guidance | None:
+    """Who looks after a customer, and the store where that one works; nothing for nobody."""
     if it is None:
         return None
     return org_pb2.Guidance(

@@ -80,7 +80,7 @@ def resolved(resolution: Resolution) -> pb.ResolveIdentityResponse:
 
 
 def batch_resolved(results: Sequence[Resolution | DomainError]) -> pb.BatchResolveResponse:
-    return pb.BatchResolveResponse(results=[_result(it) for it in results])
+    return pb.BatchResolveResponse(results=[result(it) for it in results])
 
 
 def found_customer(found: Found) -> pb.LookupCustomerResponse:
@@ -184,16 +184,16 @@ def state(number: int) -> CustomerState | None:
     return _FROM_STATE.get(number)
 
 
-def _result(result: Resolution | DomainError) -> pb.ResolveResult:
-    if isinstance(result, DomainError):
-        return pb.ResolveResult(status=to_status(result, "identity"))
+def result(it: Resolution | DomainError) -> pb.ResolveResult:
+    if isinstance(it, DomainError):
+        return pb.ResolveResult(status=to_status(it, "identity"))
     return pb.ResolveResult(
         status=_OK,
-        customer_id=str(result.customer_id),
-        node_id=str(result.node_id),
-        state=_STATES[result.state],
-        outcome=_OUTCOMES[result.outcome],
-        dropped=_dropped(result.dropped),
+        customer_id=str(it.customer_id),
+        node_id=str(it.node_id),
+        state=_STATES[it.state],
+        outcome=_OUTCOMES[it.outcome],
+        dropped=_dropped(it.dropped),
     )
 
 

@@ -2,6 +2,7 @@
 
 from chassis.commands import UnitOfWork
 from services.identity.application.owners import canonical
+from services.identity.application.owners import rules_of as identity_rules
 from services.identity.domain.customer import Customer
 from services.identity.domain.match_candidate import (
     ExpiryReason,
@@ -16,7 +17,7 @@ from services.identity.domain.match_rules import MatchRules, match_rules_id
 
 def propose(work: UnitOfWork, one: Customer, other: Customer, finding: Finding) -> MatchCandidate | None:
     """Open the candidate of the two, or tell it what is new; None where nobody needs to be asked."""
-    if one is other or not may_be_one(one, other):
+    if one is other or not may_be_one(one, other, identity_rules(work).namespaces):
         return None
     tenant = work.context.tenant
     candidate = work.find(MatchCandidate, candidate_id(tenant, *sorted((one.id, other.id))))
@@ -39,7 +40,7 @@ def settle(work: UnitOfWork, candidate: MatchCandidate) -> None:
     elif {one.id, other.id} != {candidate.a, candidate.b}:
         candidate.expire(ExpiryReason.MERGED, work.now)
         propose(work, one, other, candidate.finding)
-    elif not may_be_one(one, other):
+    elif not may_be_one(one, other, identity_rules(work).namespaces):
         candidate.expire(ExpiryReason.BARRED, work.now)
 
 

@@ -39,9 +39,9 @@ class ReduceCredit:
 
 
 def credit_order(command: CreditOrder, work: UnitOfWork) -> None:
-    """Nothing happens for a node that this tenant does not have. A code that names nobody counts as none."""
+    """Nothing happens for a node that this tenant does not have, or that is erased. A code that names nobody counts as none."""
     customer = canonical(work, command.node)
-    if customer is None:
+    if customer is None or customer.is_erased:
         return
     tenant = work.context.tenant
     guide = work.find(Staff, staff_id(tenant, command.guide_code)) if command.guide_code else None

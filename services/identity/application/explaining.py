@@ -88,6 +88,8 @@ def _tells(recorded: Recorded, concerned: set[UUID], keys: set[IdentifierKey]) -
             return loser in concerned
         case Customer.MergedInto() | Customer.PartLeft():
             return False  # told by the other side
+        case Customer.Seen():
+            return False  # a note for later
         case (
             Customer.IdentifiersLinked(identifiers=identifiers) | Customer.IdentifiersUnlinked(identifiers=identifiers)
         ):

@@ -13,6 +13,9 @@ from services.identity.application.consent_commands import (
     withdraw_consent,
 )
 from services.identity.application.credit_commands import CREDIT_HANDLERS
+from services.identity.application.erasure_commands import ErasureRules, erasure_handlers
+from services.identity.application.expiry_commands import EXPIRY_HANDLERS
+from services.identity.application.import_commands import import_handlers
 from services.identity.application.link_commands import (
     LinkIdentifier,
     UnlinkIdentifier,
@@ -31,6 +34,7 @@ from services.identity.application.merge_commands import (
     set_never_merge,
     unmerge_customer,
 )
+from services.identity.application.namespace_commands import NAMESPACE_HANDLERS
 from services.identity.application.org_commands import org_handlers
 from services.identity.application.pii_views import PII_HANDLERS
 from services.identity.application.relationship_commands import RELATIONSHIP_HANDLERS
@@ -39,7 +43,7 @@ from services.identity.application.transfer_commands import TRANSFER_HANDLERS
 from services.identity.application.vault import Vault
 
 
-def handlers(vault: Vault) -> Handlers:
+def handlers(vault: Vault, erasure: ErasureRules | None = None) -> Handlers:
     """All of them; what is personal goes to `vault`."""
     return [
         *resolve_handlers(vault),
@@ -48,6 +52,10 @@ def handlers(vault: Vault) -> Handlers:
         *_consent_handlers(vault),
         *attribute_handlers(vault),
         *PII_HANDLERS,
+        *NAMESPACE_HANDLERS,
+        *EXPIRY_HANDLERS,
+        *import_handlers(vault),
+        *erasure_handlers(erasure or ErasureRules(), vault),
         *engagement_commands.handlers(vault),
         *matching_handlers(vault),
         *org_handlers(vault),

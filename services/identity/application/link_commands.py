@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from uuid import UUID
 
 from chassis.commands import UnitOfWork
-from services.identity.application.owners import claim_all, owner_of, release
+from services.identity.application.owners import claim_all, keep, owner_of, release, rules_of
 from services.identity.application.vault import Vault
 from services.identity.domain.claim import ClaimState, IdentifierClaim
 from services.identity.domain.customer import Customer, UnlinkReason
@@ -43,6 +43,9 @@ def link_identifier(command: LinkIdentifier, work: UnitOfWork, vault: Vault) -> 
     customer, identifier = owner_of(work, command.customer_id, "customer_id"), command.identifier
     if identifier is None:
         raise IdentifierUnusable(field="identifier")
+    rules = rules_of(work)
+    if identifier.key in rules.blocked:
+        raise IdentifierUnusable(field="identifier")
     claim = work.find(IdentifierClaim, identifier.claim_id)
     if claim is not None and claim.state in (ClaimState.SHARED, ClaimState.BLOCKED):
         raise IdentifierUnusable(field="identifier", state=claim.state)
@@ -50,14 +53,16 @@ def link_identifier(command: LinkIdentifier, work: UnitOfWork, vault: Vault) -> 
         if identifier.key in customer.identifiers:
             return customer
         raise IdentifierTaken(field="identifier")
-    decision = decide(Encounter([Sight(identifier, None)], customer, authenticated=False, at=work.now))
+    sight = Sight(identifier, None, rules.namespaces[identifier.namespace])
+    decision = decide(Encounter([sight], customer, authenticated=False, at=work.now, namespaces=rules.namespaces))
     if decision.demoted:
-        raise IdentifierLimit(field="identifier", ns=identifier.namespace, limit=identifier.rules.limit.count)
+        raise IdentifierLimit(field="identifier", ns=identifier.namespace, limit=sight.rules.limit.count)
     linked = identifier.linked(customer.id, work.now)
     sealed = vault.seal(work, customer.id, linked.sealed_as, identifier.spelling)
-    customer.link([replace(linked, sealed=sealed)], work.now)
+    customer.link([replace(linked, sealed=sealed)], work.now, rules.namespaces)
     claim_all(work, [identifier], {claim.id: claim} if claim else {}, customer.id, work.now)
     release(work, customer, decision.evicted, UnlinkReason.LIMIT_FIFO, work.now)
+    keep(work, customer)
     return customer
 
 

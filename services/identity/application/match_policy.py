@@ -22,6 +22,7 @@ FOLLOWED: Final = (
     Customer.Restored,
     Customer.KeptApart,
     Customer.ReunionAllowed,
+    Customer.Erased,
     IdentifierClaim.Reassigned,
     IdentifierClaim.SeenWith,
     AttributeValues.Changed,
@@ -76,16 +77,21 @@ def _changed(event: Event) -> tuple[UUID, ...]:
             return (node,) if TRAITS & set(keys) else ()
         case Customer.ReunionAllowed(originator_id=id) | IdentifierClaim.SeenWith(customer=id):
             return (id,)
+        case Customer.Erased(node_ids=nodes):
+            return nodes
     return ()
 
 
 def _unsettled(event: Event) -> tuple[UUID, ...]:
-    """Whose candidates may be overtaken: by a merge, by a word that keeps two apart, or by an identifier that only one can have."""
+    """Whose candidates may be overtaken: by a merge or an erasure, by a word that keeps two apart, or by an identifier that only one
+    can have."""
     match event:
         case Customer.Merged(originator_id=id, loser_id=other):
             return id, other
         case Customer.KeptApart(originator_id=id) | Customer.IdentifiersLinked(originator_id=id):
             return (id,)
+        case Customer.Erased(node_ids=nodes):
+            return nodes
     return ()
 
 

@@ -5,14 +5,19 @@ from enum import StrEnum
 from uuid import UUID
 
 from chassis.commands import UnitOfWork
-from services.identity.application.owners import merge, owner_of
+from services.identity.application.owners import await_expiry, keep, merge, owner_of, rules_of
 from services.identity.application.vault import Vault
 from services.identity.domain.claim import IdentifierClaim
 from services.identity.domain.customer import Customer, IdentifierMove
-from services.identity.domain.errors import IdentifierLimit, IdentifierNotFound, MergeNotFound, SameCustomer
+from services.identity.domain.errors import (
+    CustomerErased,
+    IdentifierLimit,
+    IdentifierNotFound,
+    MergeNotFound,
+    SameCustomer,
+)
 from services.identity.domain.identifiers import Identifier, IdentifierKey, LinkedIdentifier
-from services.identity.domain.merging import Evidence, Merge, exceeded, refusal
-from services.identity.domain.resolution import count
+from services.identity.domain.merging import Evidence, Merge, exceeded_limits, refusal
 
 
 class Side(StrEnum):
@@ -82,20 +87,21 @@ class Unmerged:
 
 
 def merge_customers(command: MergeCustomers, work: UnitOfWork) -> Merged:
-    """Raises CustomerNotFound, SameCustomer, NeverMerge, SurvivorNotKnown and MemberConflict."""
+    """Raises CustomerNotFound, CustomerErased, SameCustomer, NeverMerge, SurvivorNotKnown and MemberConflict."""
     survivor = owner_of(work, command.survivor_id, "survivor_id")
     loser = owner_of(work, command.loser_id, "loser_id")
     refused = refusal(survivor, loser, command.evidence)
     if refused is not None:
         raise refused
     merge_id = merge(work, survivor, loser, command.reason, work.now, evidence=command.evidence)
+    keep(work, survivor)
     return Merged(merge_id, survivor)
 
 
 def unmerge_customer(command: UnmergeCustomer, work: UnitOfWork, vault: Vault) -> Unmerged:
     """Detach exactly the nodes of the merge, wherever its survivor is now; both sides are kept apart from then on.
 
-    Raises MergeNotFound, AlreadyUnmerged, IdentifierNotFound and IdentifierLimit.
+    Raises MergeNotFound, AlreadyUnmerged, CustomerErased, IdentifierNotFound and IdentifierLimit.
     """
     found = work.find(Merge, command.merge_id)
     if found is None:
@@ -106,11 +112,16 @@ def unmerge_customer(command: UnmergeCustomer, work: UnitOfWork, vault: Vault) -
     while (higher := above[-1].merged_into) is not None:
         above.append(work.get(Customer, higher))
     holder = above[-1]
+    if holder.is_erased:
+        raise CustomerErased(field="merge_id")
     moves = tuple(_sealed_anew(it, work, vault) for it in _moves(command, holder, restored, found.survivor))
     belongings = holder.belongings_of(restored.nodes, moves)
     for customer in above:
         customer.let_go(restored, found.id, moves, work.now)
     restored.restore(found.id, belongings, moves, command.reason, work.now)
+    restored.recognise(belongings.identifiers, work.now, rules_of(work).namespaces)
+    if not restored.is_known:
+        await_expiry(work, restored.id)
     for it in moves:
         came_to, left = (restored, holder) if it.node in restored.nodes else (holder, restored)
         _require_room(it.identifier, came_to, work)
@@ -171,7 +182,6 @@ def _sealed_anew(move: IdentifierMove, work: UnitOfWork, vault: Vault) -> Identi
 
 def _require_room(identifier: LinkedIdentifier, customer: Customer, work: UnitOfWork) -> None:
     """Raises IdentifierLimit for one that its new customer has no room for."""
-    counts = count((*customer.identifiers.values(), *customer.lost.values()), work.now)
-    for it in exceeded(counts):
+    for it in exceeded_limits([customer], work.now, rules_of(work).namespaces):
         if it.namespace == identifier.namespace and it.scope in ("", identifier.scope):
             raise IdentifierLimit(field="identifier_dispositions", ns=it.namespace, limit=it.limit)

@@ -6,13 +6,35 @@ from typing import Final
 from uuid import UUID
 
 from chassis.commands import UnitOfWork
+from chassis.due_times import Timer
 from services.identity.domain.claim import IdentifierClaim
 from services.identity.domain.customer import Customer, UnlinkReason
-from services.identity.domain.errors import CustomerNotFound, FutureTimestamp
+from services.identity.domain.errors import CustomerErased, CustomerNotFound, FutureTimestamp
 from services.identity.domain.identifiers import Identifier, LinkedIdentifier
 from services.identity.domain.merging import Evidence, Merge
+from services.identity.domain.namespace_settings import NamespaceSettings
+from services.identity.domain.rules import PRESET, IdentityRules, settings_id
 
+EXPIRY_TIMER: Final = "anonymous_expiry"
 CLOCK_TOLERANCE: Final = timedelta(minutes=5)
+
+
+def rules_of(work: UnitOfWork) -> IdentityRules:
+    """The rules of the tenant as of the last write: what is decided by them is decided again if they change meanwhile."""
+    settings = work.find(NamespaceSettings, settings_id(work.context.tenant))
+    return PRESET if settings is None else settings.rules
+
+
+def keep(work: UnitOfWork, customer: Customer) -> None:
+    """Note that the customer was seen now; an anonymous one whom nobody sees for long expires from then on."""
+    if customer.see(work.now):
+        await_expiry(work, customer.id)
+
+
+def await_expiry(work: UnitOfWork, node: UUID, seen_at: datetime | None = None) -> None:
+    """Look at the anonymous customer again when it was not seen since `seen_at` (None: now) for as long as it is kept."""
+    due_at = (seen_at or work.now) + rules_of(work).anonymous_lifetime
+    work.schedule(Timer(EXPIRY_TIMER, str(node), due_at))
 
 
 def canonical(work: UnitOfWork, node: UUID) -> Customer | None:
@@ -27,10 +49,12 @@ def canonical(work: UnitOfWork, node: UUID) -> Customer | None:
 
 
 def owner_of(work: UnitOfWork, node: UUID, field: str) -> Customer:
-    """`canonical`. Raises CustomerNotFound for `field` of the request."""
+    """`canonical`. Raises CustomerNotFound and CustomerErased for `field` of the request."""
     customer = canonical(work, node)
     if customer is None:
         raise CustomerNotFound(field=field)
+    if customer.is_erased:
+        raise CustomerErased(field=field)
     return customer
 
 
@@ -79,7 +103,9 @@ def release(
     work: UnitOfWork, customer: Customer, identifiers: Sequence[LinkedIdentifier], reason: UnlinkReason, at: datetime
 ) -> None:
     """Take these identifiers from the customer; they are nobody's afterwards."""
-    customer.unlink([it.key for it in identifiers], reason, at)
+    if not identifiers:
+        return
+    customer.unlink([it.key for it in identifiers], reason, at, rules_of(work).namespaces)
     for it in identifiers:
         work.get(IdentifierClaim, it.claim_id(customer.tenant)).release(at)
 

@@ -11,14 +11,17 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from chassis.log import Recorded
 from scrm.identity.v1 import consent_pb2, customer_pb2
 from scrm.identity.v1 import events_pb2 as pb
-from services.identity.application import published_engagement, published_matching
+from services.identity.application import published_engagement, published_matching, published_namespaces
+from services.identity.application import published_erasure as erasure
 from services.identity.application.published_attributes import PRIVATE_ATTRIBUTES, attribute_key, of_attributes
 from services.identity.application.published_org import PRIVATE_OF_ORG, of_org, org_key
 from services.identity.domain.claim import IdentifierClaim
 from services.identity.domain.consent import Permissions, Reachability, Statement
 from services.identity.domain.customer import Customer, CustomerState
+from services.identity.domain.erasure import ErasureCase
 from services.identity.domain.identifiers import LinkedIdentifier
 from services.identity.domain.merging import Merge
+from services.identity.domain.name_index import NameIndex
 
 PRIVATE: Final = frozenset[type](
     {
@@ -26,6 +29,7 @@ PRIVATE: Final = frozenset[type](
         IdentifierClaim.Reclaimed,
         IdentifierClaim.Released,
         IdentifierClaim.SeenWith,
+        Customer.Seen,
         Customer.MergedInto,
         Customer.PartLeft,
         Customer.KeptApart,
@@ -33,10 +37,14 @@ PRIVATE: Final = frozenset[type](
         Merge.Made,
         Permissions.Opened,
         Merge.Undone,
+        *erasure.PRIVATE,
         *PRIVATE_ATTRIBUTES,
+        NameIndex.Opened,
+        NameIndex.Indexed,
         *published_matching.PRIVATE,
         *PRIVATE_OF_ORG,
     }
+    | published_namespaces.PRIVATE
     | published_engagement.PRIVATE
 )
 """Domain events that nobody else is ever told of: the customer's side of the same change is, or it concerns identity alone."""
@@ -49,6 +57,8 @@ def publish(recorded: Recorded) -> Sequence[Message] | None:
         or _of_claim(recorded)
         or _of_permissions(recorded)
         or of_attributes(recorded)
+        or published_namespaces.of_namespaces(recorded)
+        or erasure.of_erasure(recorded)
         or published_engagement.of_engagement(recorded)
         or published_matching.of_matching(recorded)
         or of_org(recorded)
@@ -66,6 +76,10 @@ def _of_customer(recorded: Recorded) -> Sequence[Message] | None:
         case Customer.BecameKnown() as event:
             return [
                 _became_known(event.originator_id, event.via_namespace, event.assignment_key, event.became_known_at)
+            ]
+        case Customer.Expired(originator_id=id, last_seen_at=seen, expired_at=at):
+            return [
+                pb.AnonymousExpired(customer_id=str(id), last_seen_time=_timestamp(seen), expire_time=_timestamp(at))
             ]
         case Customer.Merged() as event:
             return [_merged(event)]
@@ -129,6 +143,12 @@ def partition_key(recorded: Recorded) -> UUID:
             return node
         case IdentifierClaim.Reassigned(customer=customer):
             return customer
+        case (
+            ErasureCase.Requested(customer=customer)
+            | ErasureCase.ServiceCompleted(customer=customer)
+            | ErasureCase.Closed(customer=customer)
+        ):
+            return customer
     return (
         attribute_key(recorded)
         or published_engagement.node_concerned(recorded)
@@ -148,8 +168,7 @@ def _created(event: Customer.Registered) -> Iterator[Message]:
         create_time=_timestamp(event.registered_at),
     )
     if event.state is CustomerState.KNOWN:
-        via = next(it.namespace for it in event.identifiers if it.rules.strong)
-        yield _became_known(event.originator_id, via, event.assignment_key, event.registered_at)
+        yield _became_known(event.originator_id, event.via_namespace or "", event.assignment_key, event.registered_at)
 
 
 def _became_known(id: UUID, via: str, assignment_key: str, at: datetime) -> Message:

@@ -1,6 +1,6 @@
 """Carrying out a resolution: finds what the identifiers of a call lead to, has it decided, and records the decision."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
@@ -10,7 +10,17 @@ from chassis.aggregate import Aggregate
 from chassis.commands import UnitOfWork
 from chassis.errors import AggregateExists
 from services.identity.application.candidates import propose
-from services.identity.application.owners import canonical, claim_all, fetch_owners, merge, release, require_past
+from services.identity.application.owners import (
+    await_expiry,
+    canonical,
+    claim_all,
+    fetch_owners,
+    keep,
+    merge,
+    release,
+    require_past,
+    rules_of,
+)
 from services.identity.application.vault import Seal, Vault
 from services.identity.domain.claim import ClaimState, IdentifierClaim
 from services.identity.domain.customer import (
@@ -22,10 +32,18 @@ from services.identity.domain.customer import (
     UnlinkReason,
     default_assignment_key,
 )
-from services.identity.domain.errors import CustomerIdTaken, CustomerNotFound, NoUsableIdentifier
-from services.identity.domain.identifiers import Dropped, DropReason, Identifier, LinkedIdentifier, Reading
+from services.identity.domain.errors import CustomerErased, CustomerIdTaken, CustomerNotFound, NoUsableIdentifier
+from services.identity.domain.identifiers import (
+    Dropped,
+    DropReason,
+    Identifier,
+    LinkedIdentifier,
+    Reading,
+    best_first,
+)
 from services.identity.domain.match_candidate import SHOWN_TOGETHER
 from services.identity.domain.resolution import Decision, Demotion, Encounter, Outcome, Sight, decide
+from services.identity.domain.rules import PRESET
 
 _DROPPED_BY_STATE: Final = {ClaimState.SHARED: DropReason.SHARED, ClaimState.BLOCKED: DropReason.BLOCKED}
 _DROPPED_BY_RULE: Final = {
@@ -65,6 +83,35 @@ class Resolution:
     dropped: tuple[Dropped, ...]
 
 
+def needed(commands: Iterable[ResolveIdentity]) -> Iterator[UUID]:
+    """The aggregates that resolving these calls of one tenant is sure to need."""
+    settings = None
+    for command in commands:
+        if settings is None and command.reading.settings is not None:
+            settings = command.reading.settings
+            yield settings
+        for it in command.reading.identifiers:
+            yield it.claim_id
+
+
+def bring_to_hand(commands: Sequence[ResolveIdentity], work: UnitOfWork, vault: Vault) -> None:
+    """Claims, their owners and their data keys for all of these calls: a query each, and one for each further step of a chain
+    of merges."""
+    claims = work.find_all(IdentifierClaim, list(needed(commands)))
+    named = [it.customer_id for it in commands if it.customer_id]
+    fetch_owners(work, [it.node for it in claims.values()] + named)
+    vault.prepare(work, {node for it in commands for node in _gaining(it, claims, work)})
+
+
+def _gaining(item: ResolveIdentity, claims: Mapping[UUID, IdentifierClaim], work: UnitOfWork) -> set[UUID]:
+    """Customers there are already who may get an identifier by the call."""
+    ids = [it.claim_id for it in item.reading.identifiers]
+    known = {claims[id].node for id in ids if id in claims} | ({item.customer_id} if item.customer_id else set())
+    if not known or all(id in claims for id in ids):
+        return set()
+    return {it.id for it in (canonical(work, node) for node in known) if it is not None}
+
+
 class Resolving:
     """One resolution under way."""
 
@@ -73,6 +120,7 @@ class Resolving:
         self._work = work
         self._vault = vault
         self._at = work.now
+        self._rules = rules_of(work)
         self._claims: dict[UUID, IdentifierClaim] = {}
         self._dropped: list[Dropped] = list(command.reading.dropped)
 
@@ -82,6 +130,7 @@ class Resolving:
         encounter = self._encounter()
         decision = decide(encounter)
         customer = self._merge(decision) if decision.owners else self._register(decision)
+        keep(self._work, customer)
         for demotion in decision.demoted:
             self._put_aside(demotion, customer)
         self._ask_about(decision.unproven)
@@ -92,11 +141,14 @@ class Resolving:
     def _encounter(self) -> Encounter:
         """The identifiers that still tell something, with their owners."""
         command, work = self._command, self._work
-        identifiers = command.reading.identifiers
+        identifiers: Sequence[Identifier] = command.reading.identifiers
+        if self._rules is not PRESET:  # it may have been read by rules that have changed since
+            identifiers = self._current(identifiers)
         self._claims = work.find_all(IdentifierClaim, [it.claim_id for it in identifiers])
         customer = canonical(work, command.customer_id) if command.customer_id else None
         if command.customer_id and customer is None:
             raise CustomerNotFound(field="customer_id")
+        _require_unerased(customer, "customer_id")
         sights: list[Sight] = []
         for it in identifiers:
             claim = self._claims.get(it.claim_id)
@@ -104,10 +156,21 @@ class Resolving:
                 self._dropped.append(_drop(it, _DROPPED_BY_STATE[claim.state]))
             else:
                 owner = canonical(work, claim.node) if claim is not None and claim.is_claimed else None
-                sights.append(Sight(it, owner))
+                _require_unerased(owner, "identifiers")
+                sights.append(Sight(it, owner, self._rules.namespaces[it.namespace]))
         if not sights and customer is None:
             raise NoUsableIdentifier(field="identifiers")
-        return Encounter(sights, customer, command.authenticated, self._at)
+        return Encounter(sights, customer, command.authenticated, self._at, self._rules.namespaces)
+
+    def _current(self, identifiers: Iterable[Identifier]) -> list[Identifier]:
+        """Those that are not blocked, best first."""
+        usable: list[Identifier] = []
+        for it in best_first(identifiers, self._rules.namespaces):
+            if it.key in self._rules.blocked:
+                self._dropped.append(_drop(it, DropReason.BLOCKED))
+            else:
+                usable.append(it)
+        return usable
 
     def _register(self, decision: Decision) -> Customer:
         """A new customer with everything the call brings."""
@@ -118,13 +181,14 @@ class Resolving:
         if command.new_customer_id and work.find(Aggregate, id) is not None:
             raise CustomerIdTaken(field="new_customer_id")
         linked = self._gained(decision, id, self._vault.seal_new)
-        is_known = any(it.rules.strong for it in linked)
+        via = next((it.namespace for it in linked if self._rules.namespaces[it.namespace].strong), None)
         customer = Customer(
             id=id,
             tenant=work.context.tenant,
-            state=CustomerState.KNOWN if is_known else CustomerState.ANONYMOUS,
+            state=CustomerState.KNOWN if via else CustomerState.ANONYMOUS,
             assignment_key=command.assignment_key or default_assignment_key(id),
             identifiers=linked,
+            via_namespace=via,
             registered_at=self._at,
         )
         try:
@@ -132,6 +196,8 @@ class Resolving:
         except AggregateExists:
             raise CustomerIdTaken(field="new_customer_id") from None
         self._claim(decision.kept, id)
+        if via is None:
+            await_expiry(work, id)
         return customer
 
     def _merge(self, decision: Decision) -> Customer:
@@ -141,10 +207,16 @@ class Resolving:
         for loser in losers:
             met_by = [it for it in shown if it.key in survivor.identifiers or it.key in loser.identifiers]
             merge(self._work, survivor, loser, RESOLUTION, self._at, met_by)
-        survivor.link(self._gained(decision, survivor.id, self._vault.seal), self._at, self._command.assignment_key)
+        self._learn(survivor, shown, self._gained(decision, survivor.id, self._vault.seal))
         self._claim(decision.kept, survivor.id)
         release(self._work, survivor, decision.evicted, UnlinkReason.LIMIT_FIFO, self._at)
         return survivor
+
+    def _learn(self, customer: Customer, shown: Sequence[LinkedIdentifier], gained: Sequence[LinkedIdentifier]) -> None:
+        """A customer may have had what is strong since its namespace changed."""
+        namespaces, assignment_key = self._rules.namespaces, self._command.assignment_key
+        customer.link(gained, self._at, namespaces, assignment_key)
+        customer.recognise(shown, self._at, namespaces, assignment_key)
 
     def _gained(self, decision: Decision, node: UUID, seal: Seal) -> tuple[LinkedIdentifier, ...]:
         new = [it.identifier for it in decision.kept if it.owner is None]
@@ -166,9 +238,9 @@ class Resolving:
             return
         claim = self._claims[identifier.claim_id]
         if demotion.reassign:
-            owner.unlink([identifier.key], UnlinkReason.REASSIGNED, self._at)
-            claim.reassign(owner.id, customer.id, self._at)
-        if not identifier.rules.strong and customer.is_known:
+            owner.unlink([identifier.key], UnlinkReason.REASSIGNED, self._at, self._rules.namespaces)
+            claim.reassign(owner.id, customer.id, self._at, strong=demotion.sight.rules.strong)
+        if not demotion.sight.rules.strong and customer.is_known:
             claim.see(customer.id, self._at)
             claim.share_if_common(self._known_users(claim), self._at)
 
@@ -189,6 +261,12 @@ class Resolving:
             return self._command.customer_id
         best = decision.kept[0]
         return customer.id if best.owner is None else self._claims[best.identifier.claim_id].node
+
+
+def _require_unerased(customer: Customer | None, field: str) -> None:
+    """Raises CustomerErased: what is heard of somebody while they are erased is dropped."""
+    if customer is not None and customer.is_erased:
+        raise CustomerErased(field=field)
 
 
 def _drop(identifier: Identifier, reason: DropReason) -> Dropped:

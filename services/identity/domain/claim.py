@@ -8,7 +8,6 @@ from uuid import UUID
 
 from chassis.aggregate import Aggregate, Event, InitialEvent, event
 from services.identity.domain.identifiers import IdentifierKey
-from services.identity.domain.namespaces import NAMESPACES
 
 SHARED_ABOVE: Final = 3
 SHARED_WINDOW: Final = timedelta(days=365)
@@ -132,11 +131,11 @@ class IdentifierClaim(Aggregate):
         """Give the identifier, which is nobody's, to `node`."""
         self._reclaimed(node=node, claimed_at=at)
 
-    def reassign(self, from_customer: UUID, customer: UUID, at: datetime) -> None:
-        """Give the identifier to `customer` (under its own node); block it if it went through too many hands."""
+    def reassign(self, from_customer: UUID, customer: UUID, at: datetime, *, strong: bool) -> None:
+        """Give the identifier to `customer` (under its own node); block a strong one that went through too many hands."""
         self._give(from_customer, customer, customer, ReassignReason.NEWEST_AUTHENTICATED, at)
         nodes = sum(seen > at - BLOCKED_WINDOW for seen in self.sightings.values())
-        if NAMESPACES[self.namespace].strong and nodes >= BLOCKED_FROM:
+        if strong and nodes >= BLOCKED_FROM:
             self._blocked(
                 namespace=self.namespace,
                 scope=self.scope,

@@ -7,26 +7,38 @@ taken back by moving exactly these nodes.
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Final
 from uuid import UUID
 
 from chassis.aggregate import Aggregate, Event, InitialEvent, event
 from services.identity.domain.identifiers import IdentifierKey, LinkedIdentifier
+from services.identity.domain.namespaces import Namespaces
 from services.identity.domain.sealing import Sealed
 
 
 class CustomerState(StrEnum):
-    """ANONYMOUS until the first strong identifier, then KNOWN; MERGED when part of another customer."""
+    """ANONYMOUS until the first strong identifier, then KNOWN; MERGED when part of another customer.
+
+    ERASING while everything known of the person is being removed everywhere, then ERASED for ever.
+    """
 
     ANONYMOUS = "ANONYMOUS"
     KNOWN = "KNOWN"
     MERGED = "MERGED"
+    ERASING = "ERASING"
+    ERASED = "ERASED"
 
 
 RESOLUTION: Final = "RESOLUTION"
 """The reason of a merge that the rules of identity made; whoever asks for one gives a code of their own."""
+
+NOTED_FOR: Final = timedelta(days=1)
+"""For so long the sight of an anonymous customer need not be noted again."""
+
+_WEAK_BY_PRESET: Final = frozenset({"device_id", "anonymous_id"})
+_EVER_BY_PRESET: Final = frozenset({"member_no", "wechat_unionid"})
 
 
 class UnlinkReason(StrEnum):
@@ -35,6 +47,8 @@ class UnlinkReason(StrEnum):
     REASSIGNED = "REASSIGNED"
     LIMIT_FIFO = "LIMIT_FIFO"
     REQUESTED = "REQUESTED"
+    EXPIRED = "EXPIRED"
+    ERASED = "ERASED"
 
 
 class ConflictRule(StrEnum):
@@ -101,13 +115,20 @@ class Customer(Aggregate):
         """A person was seen for the first time."""
 
         TOPIC = "identity.CustomerRegistered"
-        class_version = 2
+        class_version = 3
         upcast_v1_v2 = staticmethod(no_values)
         tenant: str
         state: CustomerState
         assignment_key: str
         identifiers: tuple[LinkedIdentifier, ...]
+        via_namespace: str | None
         registered_at: datetime
+
+        @staticmethod
+        def upcast_v2_v3(fields: dict[str, Any]) -> None:
+            """Before rules could change: what made the person known was the first of the identifiers that is strong by preset."""
+            strong = (it["namespace"] for it in fields["identifiers"] if it["namespace"] not in _WEAK_BY_PRESET)
+            fields["via_namespace"] = next(strong, None) if fields["state"] == CustomerState.KNOWN else None
 
     class IdentifiersLinked(Event):
         """More ways to reach this person were learnt."""
@@ -119,14 +140,20 @@ class Customer(Aggregate):
         linked_at: datetime
 
     class IdentifiersUnlinked(Event):
-        """Some identifiers are no longer this person's."""
+        """Some identifiers are no longer this person's; those `remembered` count against the limits all the same."""
 
         TOPIC = "identity.IdentifiersUnlinked"
-        class_version = 2
+        class_version = 3
         upcast_v1_v2 = staticmethod(no_values)
         identifiers: tuple[LinkedIdentifier, ...]
+        remembered: tuple[LinkedIdentifier, ...]
         reason: UnlinkReason
         unlinked_at: datetime
+
+        @staticmethod
+        def upcast_v2_v3(fields: dict[str, Any]) -> None:
+            """Before rules could change: kinds of which one person has only one ever, by preset."""
+            fields["remembered"] = [it for it in fields["identifiers"] if it["namespace"] in _EVER_BY_PRESET]
 
     class BecameKnown(Event):
         """An anonymous person got the first strong identifier."""
@@ -135,6 +162,19 @@ class Customer(Aggregate):
         via_namespace: str
         assignment_key: str
         became_known_at: datetime
+
+    class Seen(Event):
+        """An anonymous person was seen again, at least a day after the last time that was noted."""
+
+        TOPIC = "identity.AnonymousSeen"
+        seen_at: datetime
+
+    class Expired(Event):
+        """An anonymous person was not seen for so long that their identifiers are nobody's."""
+
+        TOPIC = "identity.AnonymousExpired"
+        last_seen_at: datetime
+        expired_at: datetime
 
     class Merged(Event):
         """Another customer turned out to be this person; `met_by` are the identifiers of both that one call showed."""
@@ -211,6 +251,37 @@ class Customer(Aggregate):
         resolution: ConflictResolution
         detected_at: datetime
 
+    class ErasureOpened(Event):
+        """Somebody asked that everything known of this person be erased."""
+
+        TOPIC = "identity.CustomerErasureOpened"
+        case_id: UUID
+        opened_at: datetime
+
+    class ErasureClosed(Event):
+        """Nobody asks for that any more."""
+
+        TOPIC = "identity.CustomerErasureClosed"
+        case_id: UUID
+        closed_at: datetime
+
+    class ErasureBegun(Event):
+        """Everything known of this person, by all nodes, is being removed; nothing new is taken in."""
+
+        TOPIC = "identity.CustomerErasing"
+        case_id: UUID
+        node_ids: tuple[UUID, ...]
+        former_state: CustomerState
+        began_at: datetime
+
+    class Erased(Event):
+        """Nothing is known of this person any more."""
+
+        TOPIC = "identity.CustomerErased"
+        case_id: UUID
+        node_ids: tuple[UUID, ...]
+        erased_at: datetime
+
     @event(Registered)
     def __init__(
         self,
@@ -219,12 +290,15 @@ class Customer(Aggregate):
         state: CustomerState,
         assignment_key: str,
         identifiers: tuple[LinkedIdentifier, ...],
+        via_namespace: str | None,
         registered_at: datetime,
     ) -> None:
         self.tenant = tenant
         self.state = state
         self.assignment_key = assignment_key
         self.registered_at = registered_at
+        self.last_seen_at = registered_at
+        self.has_expired = False
         self.nodes: dict[UUID, None] = {id: None}
         self.identifiers: dict[IdentifierKey, LinkedIdentifier] = {it.key: it for it in identifiers}
         self.lost: dict[IdentifierKey, LinkedIdentifier] = {}
@@ -232,10 +306,16 @@ class Customer(Aggregate):
         self.merged_into: UUID | None = None
         self.former_state = state
         self.conflicts: set[tuple[IdentifierKey, UUID | None, ConflictRule]] = set()
+        self.erasure_case: UUID | None = None
 
     @property
     def is_known(self) -> bool:
         return self.state is CustomerState.KNOWN
+
+    @property
+    def is_erased(self) -> bool:
+        """Whether nothing of this person may be read or learnt any more."""
+        return self.state in (CustomerState.ERASING, CustomerState.ERASED)
 
     @property
     def has_own_assignment_key(self) -> bool:
@@ -248,21 +328,55 @@ class Customer(Aggregate):
         is_member = any(it.namespace == "member_no" for it in self.identifiers.values())
         return not is_member, not self.is_known, self.registered_at, self.id
 
-    def link(self, identifiers: Sequence[LinkedIdentifier], at: datetime, assignment_key: str | None = None) -> None:
-        """Accept more ways to reach this person; a strong one makes an anonymous person known.
+    def link(
+        self,
+        identifiers: Sequence[LinkedIdentifier],
+        at: datetime,
+        namespaces: Namespaces,
+        assignment_key: str | None = None,
+    ) -> None:
+        """Accept more ways to reach this person, and `recognise` by them."""
+        if identifiers:
+            self._identifiers_linked(identifiers=tuple(identifiers), linked_at=at)
+            self.recognise(identifiers, at, namespaces, assignment_key)
+
+    def recognise(
+        self,
+        shown: Iterable[LinkedIdentifier],
+        at: datetime,
+        namespaces: Namespaces,
+        assignment_key: str | None = None,
+    ) -> None:
+        """An anonymous person is known from the first strong identifier on.
 
         Whoever becomes known takes over `assignment_key`, unless one was chosen before.
         """
-        if not identifiers:
+        if self.state is not CustomerState.ANONYMOUS:
             return
-        self._identifiers_linked(identifiers=tuple(identifiers), linked_at=at)
-        self._notice_strong(identifiers, at, assignment_key)
+        via = next((it.namespace for it in shown if namespaces[it.namespace].strong), None)
+        if via is not None:
+            adopted = assignment_key if assignment_key and not self.has_own_assignment_key else self.assignment_key
+            self._became_known(via_namespace=via, assignment_key=adopted, became_known_at=at)
 
-    def unlink(self, keys: Collection[IdentifierKey], reason: UnlinkReason, at: datetime) -> None:
+    def unlink(
+        self, keys: Collection[IdentifierKey], reason: UnlinkReason, at: datetime, namespaces: Namespaces
+    ) -> None:
         """Let go of those of `keys` that this person has."""
         leaving = tuple(self.identifiers[key] for key in keys if key in self.identifiers)
         if leaving:
-            self._identifiers_unlinked(identifiers=leaving, reason=reason, unlinked_at=at)
+            remembered = tuple(it for it in leaving if namespaces[it.namespace].limit.ever)
+            self._identifiers_unlinked(identifiers=leaving, remembered=remembered, reason=reason, unlinked_at=at)
+
+    def see(self, at: datetime) -> bool:
+        """Note that this person, who is anonymous, was seen at `at`; False if that was noted within the last day."""
+        if self.state is not CustomerState.ANONYMOUS or (at - self.last_seen_at < NOTED_FOR and not self.has_expired):
+            return False
+        self._seen(seen_at=at)
+        return True
+
+    def expire(self, at: datetime) -> None:
+        """Nobody has seen this person, who is anonymous, for long; what was counted stays counted."""
+        self._expired(last_seen_at=self.last_seen_at, expired_at=at)
 
     def absorb(
         self, loser: "Customer", merge_id: UUID, reason: str, at: datetime, met_by: Sequence[LinkedIdentifier] = ()
@@ -316,7 +430,6 @@ class Customer(Aggregate):
             reason=reason,
             restored_at=at,
         )
-        self._notice_strong(belongings.identifiers, at)
 
     def keep_apart(self, node: UUID, other: UUID, at: datetime) -> None:
         """`node`, which is this customer's, and `other` are two persons."""
@@ -329,6 +442,23 @@ class Customer(Aggregate):
         separations = tuple(it for it in sorted_apart(self.apart) if it.other in other.nodes)
         if separations:
             self._reunion_allowed(separations=separations, allowed_at=at)
+
+    def open_erasure(self, case_id: UUID, at: datetime) -> None:
+        """Remember the one open case of this person."""
+        self._erasure_opened(case_id=case_id, opened_at=at)
+
+    def close_erasure(self, case_id: UUID, at: datetime) -> None:
+        """Stay, although somebody had asked for the opposite."""
+        if self.erasure_case == case_id:
+            self._erasure_closed(case_id=case_id, closed_at=at)
+
+    def begin_erasure(self, case_id: UUID, at: datetime) -> None:
+        """Take in nothing more from now on."""
+        self._erasure_begun(case_id=case_id, node_ids=tuple(self.nodes), former_state=self.state, began_at=at)
+
+    def finish_erasure(self, case_id: UUID, at: datetime) -> None:
+        """Be nobody from now on."""
+        self._erased(case_id=case_id, node_ids=tuple(self.nodes), erased_at=at)
 
     def is_kept_apart_from(self, other: "Customer") -> bool:
         return any(it.other in other.nodes for it in self.apart)
@@ -354,15 +484,6 @@ class Customer(Aggregate):
                 detected_at=at,
             )
 
-    def _notice_strong(
-        self, identifiers: Iterable[LinkedIdentifier], at: datetime, assignment_key: str | None = None
-    ) -> None:
-        """An anonymous person is known from the first strong identifier on."""
-        strong = next((it.namespace for it in identifiers if it.rules.strong), None)
-        if strong is not None and self.state is CustomerState.ANONYMOUS:
-            adopted = assignment_key if assignment_key and not self.has_own_assignment_key else self.assignment_key
-            self._became_known(via_namespace=strong, assignment_key=adopted, became_known_at=at)
-
     @event(IdentifiersLinked)
     def _identifiers_linked(self, identifiers: tuple[LinkedIdentifier, ...], linked_at: datetime) -> None:
         for it in identifiers:
@@ -371,17 +492,29 @@ class Customer(Aggregate):
 
     @event(IdentifiersUnlinked)
     def _identifiers_unlinked(
-        self, identifiers: tuple[LinkedIdentifier, ...], reason: UnlinkReason, unlinked_at: datetime
+        self,
+        identifiers: tuple[LinkedIdentifier, ...],
+        remembered: tuple[LinkedIdentifier, ...],
+        reason: UnlinkReason,
+        unlinked_at: datetime,
     ) -> None:
         for it in identifiers:
             self.identifiers.pop(it.key, None)
-            if it.rules.limit.ever:
-                self.lost[it.key] = it
+        self.lost.update((it.key, it) for it in remembered)
 
     @event(BecameKnown)
     def _became_known(self, via_namespace: str, assignment_key: str, became_known_at: datetime) -> None:
         self.state = CustomerState.KNOWN
         self.assignment_key = assignment_key
+
+    @event(Seen)
+    def _seen(self, seen_at: datetime) -> None:
+        self.last_seen_at = seen_at
+        self.has_expired = False
+
+    @event(Expired)
+    def _expired(self, last_seen_at: datetime, expired_at: datetime) -> None:
+        self.has_expired = True
 
     @event(Merged)
     def _merged(
@@ -445,6 +578,28 @@ class Customer(Aggregate):
     @event(ReunionAllowed)
     def _reunion_allowed(self, separations: tuple[Separation, ...], allowed_at: datetime) -> None:
         self.apart.difference_update(separations)
+
+    @event(ErasureOpened)
+    def _erasure_opened(self, case_id: UUID, opened_at: datetime) -> None:
+        self.erasure_case = case_id
+
+    @event(ErasureClosed)
+    def _erasure_closed(self, case_id: UUID, closed_at: datetime) -> None:
+        self.erasure_case = None
+
+    @event(ErasureBegun)
+    def _erasure_begun(
+        self, case_id: UUID, node_ids: tuple[UUID, ...], former_state: CustomerState, began_at: datetime
+    ) -> None:
+        self.state = CustomerState.ERASING
+        self.erasure_case = case_id
+
+    @event(Erased)
+    def _erased(self, case_id: UUID, node_ids: tuple[UUID, ...], erased_at: datetime) -> None:
+        self.state = CustomerState.ERASED
+        self.identifiers = {}
+        self.lost = {}
+        self.conflicts = set()
 
     @event(ConflictDetected)
     def _conflict_detected(

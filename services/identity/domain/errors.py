@@ -1,6 +1,6 @@
 """What identity refuses, and why: the reasons a caller can meet."""
 
-from chassis.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound
+from chassis.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound, ResourceExhausted
 
 
 class BadIdentifier(InvalidArgument):
@@ -103,6 +103,38 @@ class UnknownTimeZone(InvalidArgument):
     """There is no such IANA time zone."""
 
 
+class NamespaceFixed(FailedPrecondition):
+    """This rule of the namespace is for ever."""
+
+
+class NamespacePriorityClash(FailedPrecondition):
+    """A weak namespace would tell as much as a strong one, or more."""
+
+
+class TooManyNamespaces(FailedPrecondition):
+    """The brand has as many namespaces of its own as it can have."""
+
+
+class TooManyBlockedValues(FailedPrecondition):
+    """The brand blocks as many values and patterns as it can."""
+
+
+class BlockPatternTooBroad(InvalidArgument):
+    """The pattern says too little to tell values apart: it needs three characters that stand for themselves."""
+
+
+class BlockedValueNotFound(NotFound):
+    """The brand blocks no such value."""
+
+
+class CustomerIdMismatch(FailedPrecondition):
+    """The identifiers of the row are those of another customer than the one it names."""
+
+
+class RehearsalRunning(ResourceExhausted):
+    """Another rehearsal is under way; one runs at a time."""
+
+
 class IllegalTransition(FailedPrecondition):
     """It cannot go there from where it is."""
 
@@ -177,3 +209,23 @@ class CandidateNotOpen(FailedPrecondition):
 
 class MatchRunNotFound(NotFound):
     """This tenant has no such run of matching."""
+
+
+class VerificationRequired(FailedPrecondition):
+    """Nobody has verified that the request comes from the person concerned."""
+
+
+class ErasureOpen(FailedPrecondition):
+    """There is an open case for this customer."""
+
+
+class ErasureStarted(FailedPrecondition):
+    """What has been removed cannot be brought back."""
+
+
+class ErasureCaseNotFound(NotFound):
+    """There is no such case."""
+
+
+class ErasureUnfinished(FailedPrecondition):
+    """Not everything of this case is erased yet."""

@@ -5,7 +5,8 @@ A form raises `Malformed` for what cannot be an identifier of its kind. Nothing 
 
 import re
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from enum import StrEnum
 from typing import Final
 
 import phonenumbers
@@ -13,6 +14,19 @@ from phonenumbers import NumberParseException, PhoneNumberFormat, ValidationResu
 
 Form = Callable[[str, str], str]
 """`(value, region) → spelling`; `region` is the ISO 3166 country whose phone numbers need no country code."""
+
+
+class FormName(StrEnum):
+    """The forms by the names under which they are recorded; `FORMS` has the functions."""
+
+    MEMBER_NO = "MEMBER_NO"
+    WECHAT_UNIONID = "WECHAT_UNIONID"
+    PHONE = "PHONE"
+    EMAIL = "EMAIL"
+    AS_IS = "AS_IS"
+    TRIMMED = "TRIMMED"
+    SHORT = "SHORT"
+
 
 _MEMBER_NO: Final = re.compile(r"[A-Z0-9-]{4,32}")
 _UNIONID: Final = re.compile(r"[A-Za-z0-9_-]{20,64}")
@@ -98,3 +112,14 @@ def _at_most(length: int, value: str) -> str:
     if not value or len(value) > length:
         raise Malformed
     return value
+
+
+FORMS: Final[Mapping[FormName, Form]] = {
+    FormName.MEMBER_NO: member_no,
+    FormName.WECHAT_UNIONID: wechat_unionid,
+    FormName.PHONE: phone,
+    FormName.EMAIL: email,
+    FormName.AS_IS: as_is,
+    FormName.TRIMMED: trimmed,
+    FormName.SHORT: short,
+}

@@ -6,7 +6,7 @@ only sealed, under the data key of its node.
 """
 
 import hmac
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -17,7 +17,8 @@ from uuid import UUID
 from chassis.aggregate import natural_id
 from services.identity.domain import forms
 from services.identity.domain.errors import BadIdentifier, TooManyIdentifiers, UnknownNamespace
-from services.identity.domain.namespaces import NAMESPACES, Namespace
+from services.identity.domain.namespaces import Namespace, Namespaces
+from services.identity.domain.rules import PRESET, IdentityRules, settings_id
 from services.identity.domain.sealing import Sealed
 
 MOST_IDENTIFIERS: Final = 20
@@ -65,18 +66,9 @@ class Identifier:
     def key(self) -> IdentifierKey:
         return self.namespace, self.scope, self.value_hmac
 
-    @property
-    def rules(self) -> Namespace:
-        return NAMESPACES[self.namespace]
-
     def linked(self, node: UUID, at: datetime) -> "LinkedIdentifier":
         """The identifier as one of `node`, its value not sealed yet."""
         return LinkedIdentifier(self.namespace, self.scope, self.value_hmac, node, self.verified, at)
-
-    @property
-    def rank(self) -> tuple[int, int]:
-        """What sorts the identifiers of a call, the most telling first."""
-        return NAMESPACES[self.namespace].priority, self.position
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,10 +89,6 @@ class LinkedIdentifier:
     @property
     def key(self) -> IdentifierKey:
         return self.namespace, self.scope, self.value_hmac
-
-    @property
-    def rules(self) -> Namespace:
-        return NAMESPACES[self.namespace]
 
     @property
     def sealed_as(self) -> str:
@@ -124,17 +112,22 @@ class Dropped:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """The identifiers of one call: those that can tell who it is, best first, and those that cannot."""
+    """The identifiers of one call: those that can tell who it is, best first, and those that cannot.
+
+    `settings` is where the rules are to be found by which the call will be decided.
+    """
 
     identifiers: tuple[Identifier, ...] = ()
     dropped: tuple[Dropped, ...] = ()
+    settings: UUID | None = None
 
 
 class IdentifierReader:
     """Turns the identifiers that callers give into those identity works with.
 
     `secret` (at least 32 bytes) is the root of the tenants' hash keys: with another one every identifier is unknown.
-    `region` is the country whose phone numbers need no country code, `regions` the same for single tenants.
+    `region` is the country whose phone numbers need no country code, `regions` the same for single tenants. Each tenant's
+    identifiers are read by the rules it last learnt of that tenant, by the preset ones before.
     """
 
     def __init__(self, secret: bytes, *, region: str = "CN", regions: Mapping[str, str] = MappingProxyType({})) -> None:
@@ -144,6 +137,15 @@ class IdentifierReader:
         self._region = region
         self._regions = regions
         self._keys: dict[str, bytes] = {}
+        self._rules: dict[str, IdentityRules] = {}
+
+    def learn(self, tenant: str, rules: IdentityRules) -> None:
+        """Read the identifiers of `tenant` by `rules` from now on."""
+        self._rules[tenant] = rules
+
+    def namespaces(self, tenant: str) -> Namespaces:
+        """The kinds of identifier of the tenant, as last learnt."""
+        return self._rules.get(tenant, PRESET).namespaces
 
     def read(self, tenant: str, given: Sequence[GivenIdentifier]) -> Reading:
         """The usable identifiers of a call, without repetitions, and the useless ones with the reason.
@@ -153,38 +155,53 @@ class IdentifierReader:
         """
         if len(given) > MOST_IDENTIFIERS:
             raise TooManyIdentifiers(field="identifiers", maximum=MOST_IDENTIFIERS)
+        rules = self._rules.get(tenant, PRESET)
         usable: dict[UUID, Identifier] = {}
         dropped: list[Dropped] = []
         for position, it in enumerate(given):
-            found = self._identifier(tenant, position, it, f"identifiers[{position}]")
+            found = self._identifier(tenant, rules, position, it, f"identifiers[{position}]")
             if isinstance(found, Dropped):
                 dropped.append(found)
             elif (known := usable.get(found.claim_id)) is None or found.verified > known.verified:
                 usable[found.claim_id] = found
-        return Reading(tuple(sorted(usable.values(), key=lambda it: it.rank)), tuple(dropped))
+        return Reading(tuple(best_first(usable.values(), rules.namespaces)), tuple(dropped), settings_id(tenant))
 
     def read_one(self, tenant: str, given: GivenIdentifier, field: str = "identifier") -> Identifier | None:
         """The identifier in `field` of a request; None when its value is blocked or malformed beyond use."""
-        found = self._identifier(tenant, 0, given, field)
+        found = self._identifier(tenant, self._rules.get(tenant, PRESET), 0, given, field)
         return found if isinstance(found, Identifier) else None
 
-    def _identifier(self, tenant: str, position: int, given: GivenIdentifier, field: str) -> Identifier | Dropped:
-        if forms.is_blocked(given.value):
-            return Dropped(position, given.namespace, given.scope, DropReason.BLOCKED)
-        rules = NAMESPACES.get(given.namespace)
-        if rules is None:
-            raise UnknownNamespace(field=f"{field}.namespace", ns=given.namespace)
-        if given.scope and not rules.scoped:
-            raise BadIdentifier("the namespace has no scopes", field=f"{field}.scope", ns=rules.name)
+    def key_of(self, tenant: str, given: GivenIdentifier) -> IdentifierKey:
+        """Under what a value is kept, blocked or not. Raises UnknownNamespace, and BadIdentifier for one that is none."""
+        namespace = _namespace(self._rules.get(tenant, PRESET), given, "")
         try:
-            spelling = rules.form(forms.composed(given.value), self._regions.get(tenant, self._region))
+            return self._key(tenant, given, self._spelling(tenant, namespace, given.value))
         except forms.Malformed:
-            if rules.strong:
-                raise BadIdentifier(field=f"{field}.value", ns=rules.name) from None
+            raise BadIdentifier(field="pattern", ns=namespace.name) from None
+
+    def _identifier(
+        self, tenant: str, rules: IdentityRules, position: int, given: GivenIdentifier, field: str
+    ) -> Identifier | Dropped:
+        if forms.is_blocked(given.value) or (rules.patterns and rules.blocks(given.namespace, given.value.strip())):
+            return Dropped(position, given.namespace, given.scope, DropReason.BLOCKED)
+        namespace = _namespace(rules, given, f"{field}.")
+        try:
+            spelling = self._spelling(tenant, namespace, given.value)
+        except forms.Malformed:
+            if namespace.strong:
+                raise BadIdentifier(field=f"{field}.value", ns=namespace.name) from None
             return Dropped(position, given.namespace, given.scope, DropReason.MALFORMED)
-        value_hmac = self._hmac(tenant, rules.name, given.scope, spelling)
-        claim = claim_id(tenant, (rules.name, given.scope, value_hmac))
-        return Identifier(rules.name, given.scope, value_hmac, given.verified, position, claim, spelling)
+        key = self._key(tenant, given, spelling)
+        if key in rules.blocked or (rules.patterns and rules.blocks(given.namespace, spelling)):
+            return Dropped(position, given.namespace, given.scope, DropReason.BLOCKED)
+        return Identifier(*key, given.verified, position, claim_id(tenant, key), spelling)
+
+    def _spelling(self, tenant: str, namespace: Namespace, value: str) -> str:
+        region = self._regions.get(tenant, self._region)
+        return forms.FORMS[namespace.form](forms.composed(value), region)
+
+    def _key(self, tenant: str, given: GivenIdentifier, spelling: str) -> IdentifierKey:
+        return given.namespace, given.scope, self._hmac(tenant, given.namespace, given.scope, spelling)
 
     def _hmac(self, tenant: str, namespace: str, scope: str, spelling: str) -> bytes:
         key = self._keys.get(tenant)
@@ -193,6 +210,20 @@ class IdentifierReader:
                 self._secret, b"scrm identity hash key\0" + tenant.encode(), "sha256"
             )
         return hmac.digest(key, "\0".join((namespace, scope, spelling)).encode(), "sha256")
+
+
+def _namespace(rules: IdentityRules, given: GivenIdentifier, prefix: str) -> Namespace:
+    namespace = rules.namespaces.get(given.namespace)
+    if namespace is None:
+        raise UnknownNamespace(field=f"{prefix}namespace", ns=given.namespace)
+    if given.scope and not namespace.scoped:
+        raise BadIdentifier("the namespace has no scopes", field=f"{prefix}scope", ns=namespace.name)
+    return namespace
+
+
+def best_first(identifiers: Iterable[Identifier], namespaces: Namespaces) -> list[Identifier]:
+    """The identifiers of a call, the most telling first."""
+    return sorted(identifiers, key=lambda it: (namespaces[it.namespace].priority, it.position))
 
 
 def claim_id(tenant: str, key: IdentifierKey) -> UUID:

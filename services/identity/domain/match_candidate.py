@@ -13,6 +13,7 @@ from services.identity.domain.errors import CandidateNotOpen
 from services.identity.domain.identifiers import IdentifierKey
 from services.identity.domain.match_model import Band, Step, Weighed
 from services.identity.domain.merging import Evidence, refusal
+from services.identity.domain.namespaces import Namespaces
 from services.identity.domain.sealing import Sealed
 
 CANDIDATE: Final = "CANDIDATE"
@@ -202,7 +203,7 @@ def senior_first(one: Customer, other: Customer) -> Sequence[Customer]:
     return sorted((one, other), key=lambda it: it.seniority)
 
 
-def may_be_one(one: Customer, other: Customer) -> bool:
+def may_be_one(one: Customer, other: Customer, namespaces: Namespaces) -> bool:
     """Whether a steward may be asked about the two.
 
     Not those who are one customer, are kept apart, or may not be merged at all, nor those who have different identifiers of
@@ -213,7 +214,7 @@ def may_be_one(one: Customer, other: Customer) -> bool:
     survivor, loser = senior_first(one, other)
     if refusal(survivor, loser, Evidence.STEWARD) is not None:
         return False
-    unique, others = _unique(one), _unique(other)
+    unique, others = _unique(one, namespaces), _unique(other, namespaces)
     return all(unique[key] & others[key] for key in unique.keys() & others.keys())
 
 
@@ -222,11 +223,12 @@ def is_member(customer: Customer) -> bool:
     return any(it.namespace == "member_no" for it in customer.identifiers.values())
 
 
-def _unique(customer: Customer) -> dict[tuple[str, str], set[IdentifierKey]]:
+def _unique(customer: Customer, namespaces: Namespaces) -> dict[tuple[str, str], set[IdentifierKey]]:
     """The identifiers that count of each kind, or scope of a kind, of which a person has one."""
     found: dict[tuple[str, str], set[IdentifierKey]] = {}
-    for it in (*customer.identifiers.values(), *customer.lost.values()):
-        limit = it.rules.limit
+    lost = (it for it in customer.lost.values() if namespaces[it.namespace].limit.ever)
+    for it in (*customer.identifiers.values(), *lost):
+        limit = namespaces[it.namespace].limit
         if limit.count == 1:
             found.setdefault((it.namespace, it.scope if limit.per_scope else ""), set()).add(it.key)
     return found

@@ -1,10 +1,9 @@
 """Merges that people ask for, and taking any merge back."""
 
-from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from itertools import chain
 from uuid import UUID
 
 from chassis.aggregate import Aggregate, Event, InitialEvent, event
@@ -17,8 +16,8 @@ from services.identity.domain.errors import (
     SameCustomer,
     SurvivorNotKnown,
 )
-from services.identity.domain.namespaces import NAMESPACES
-from services.identity.domain.resolution import CountKey, count
+from services.identity.domain.namespaces import Namespaces
+from services.identity.domain.resolution import count
 
 
 class Evidence(StrEnum):
@@ -96,15 +95,10 @@ def refusal(survivor: Customer, loser: Customer, evidence: Evidence) -> DomainEr
     return None
 
 
-def exceeded_limits(survivor: Customer, loser: Customer, at: datetime) -> list[ExceededLimit]:
-    """Of what the two together would have too many."""
-    both = chain.from_iterable((*it.identifiers.values(), *it.lost.values()) for it in (survivor, loser))
-    return exceeded(count(both, at))
-
-
-def exceeded(counts: Counter[CountKey]) -> list[ExceededLimit]:
-    """Which of `counts` are more than one person has."""
-    limits = ((key, number, NAMESPACES[key[0]].limit.count) for key, number in sorted(counts.items()))
+def exceeded_limits(customers: Sequence[Customer], at: datetime, namespaces: Namespaces) -> list[ExceededLimit]:
+    """Of what these together have too many."""
+    counts = count(customers, at, namespaces)
+    limits = ((key, number, namespaces[key[0]].limit.count) for key, number in sorted(counts.items()))
     return [ExceededLimit(*key, number, limit) for key, number, limit in limits if number > limit]
 
 

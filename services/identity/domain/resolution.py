@@ -10,12 +10,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
-from itertools import chain
 from typing import Final
 
 from services.identity.domain.customer import ConflictRule, Customer
 from services.identity.domain.identifiers import Identifier, LinkedIdentifier
-from services.identity.domain.namespaces import NAMESPACES, Namespace
+from services.identity.domain.namespaces import Namespace, Namespaces
 
 MOST_LINKED: Final = 50
 
@@ -39,20 +38,21 @@ class Sight:
 
     identifier: Identifier
     owner: Customer | None
-
-    @property
-    def rules(self) -> Namespace:
-        return self.identifier.rules
+    rules: Namespace
 
 
 @dataclass(frozen=True, slots=True)
 class Encounter:
-    """A call as far as its identity goes. `sights` come best first; `customer` is whom the caller says it is about."""
+    """A call as far as its identity goes, to be decided by the rules of `namespaces`.
+
+    `sights` come best first; `customer` is whom the caller says it is about.
+    """
 
     sights: Sequence[Sight]
     customer: Customer | None
     authenticated: bool
     at: datetime
+    namespaces: Namespaces
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +110,7 @@ def decide(encounter: Encounter) -> Decision:
     near, foreign = _without_foreign_devices(encounter)
     if not _may_be_one(encounter, near):
         return _not_joined(encounter, near, foreign)
-    union = _Union(encounter.at, encounter.customer)
+    union = _Union(encounter)
     kept: list[Sight] = []
     demoted: list[Demotion] = []
     for it in near:
@@ -188,14 +188,15 @@ class _Union:
     `_firm` counts the identifiers that nothing can push out: strong ones and those of the call.
     """
 
-    def __init__(self, at: datetime, customer: Customer | None) -> None:
-        self._at = at
+    def __init__(self, encounter: Encounter) -> None:
+        self._at = encounter.at
+        self._namespaces = encounter.namespaces
         self.owners: list[Customer] = []
         self._counts: Counter[CountKey] = Counter()
         self._new = 0
         self._firm = 0
-        if customer is not None:
-            self._join(customer, self._count(customer))
+        if encounter.customer is not None:
+            self._join(encounter.customer, self._count(encounter.customer))
 
     def forbids(self, sight: Sight) -> bool:
         """Whether somebody said that whoever has the identifier is another person."""
@@ -206,7 +207,7 @@ class _Union:
         """Take in the identifier and whoever has it, unless a limit forbids it."""
         owner = sight.owner
         if owner is None:
-            return self._take_new(sight.identifier)
+            return self._take_new(sight.identifier, sight.rules)
         if any(it is owner for it in self.owners):
             return True
         counts = self._count(owner)
@@ -222,13 +223,12 @@ class _Union:
         if beyond <= 0:
             return ()
         used = {it.identifier.key for it in kept}
-        weak = [it for it in linked if not it.rules.strong and it.key not in used]
+        weak = [it for it in linked if not self._namespaces[it.namespace].strong and it.key not in used]
         return tuple(sorted(weak, key=lambda it: (it.linked_at, it.key))[:beyond])
 
-    def _take_new(self, identifier: Identifier) -> bool:
-        rules = identifier.rules
+    def _take_new(self, identifier: Identifier, rules: Namespace) -> bool:
         key = _count_key(rules, identifier.scope)
-        returns = any(identifier.key in it.lost for it in self.owners)  # and counts already
+        returns = rules.limit.ever and any(identifier.key in it.lost for it in self.owners)  # and counts already
         if (self._counts[key] >= rules.limit.count and not returns) or self._firm >= MOST_LINKED:
             return False
         self._counts[key] += not returns
@@ -237,26 +237,34 @@ class _Union:
         return True
 
     def _has_room(self, owner: Customer, counts: Counter[CountKey]) -> bool:
-        within = all(self._counts[key] + count <= NAMESPACES[key[0]].limit.count for key, count in counts.items())
-        return within and self._firm + _strong(owner) <= MOST_LINKED
+        within = all(self._counts[key] + count <= self._namespaces[key[0]].limit.count for key, count in counts.items())
+        return within and self._firm + self._strong(owner) <= MOST_LINKED
 
     def _join(self, owner: Customer, counts: Counter[CountKey]) -> None:
         self.owners.append(owner)
         self._counts.update(counts)
-        self._firm += _strong(owner)
+        self._firm += self._strong(owner)
 
     def _count(self, customer: Customer) -> Counter[CountKey]:
-        relevant = chain(customer.identifiers.values(), customer.lost.values())
-        return count(relevant, self._at)
+        return count([customer], self._at, self._namespaces)
+
+    def _strong(self, customer: Customer) -> int:
+        return sum(self._namespaces[it.namespace].strong for it in customer.identifiers.values())
 
 
-def count(identifiers: Iterable[LinkedIdentifier], at: datetime) -> Counter[CountKey]:
-    """How many of `identifiers` of each kind count against the limits at `at`."""
-    return Counter(_count_key(it.rules, it.scope) for it in identifiers if _is_recent(it, it.rules, at))
-
-
-def _strong(customer: Customer) -> int:
-    return sum(it.rules.strong for it in customer.identifiers.values())
+def count(customers: Iterable[Customer], at: datetime, namespaces: Namespaces) -> Counter[CountKey]:
+    """How many identifiers of each kind of `customers` count against the limits at `at`, those they have lost included."""
+    found: Counter[CountKey] = Counter()
+    for customer in customers:
+        for it in customer.identifiers.values():
+            rules = namespaces[it.namespace]
+            if _is_recent(it, rules, at):
+                found[_count_key(rules, it.scope)] += 1
+        for it in customer.lost.values():
+            rules = namespaces[it.namespace]
+            if rules.limit.ever and _is_recent(it, rules, at):
+                found[_count_key(rules, it.scope)] += 1
+    return found
 
 
 def _is_recent(identifier: LinkedIdentifier, rules: Namespace, at: datetime) -> bool:

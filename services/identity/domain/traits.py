@@ -78,12 +78,17 @@ def spelled(text: str) -> str:
 
 def sound(name: str) -> str:
     """How a name sounds: its words and syllables in Latin letters without accents, in alphabetical order."""
+    return " ".join(sorted(syllables(name)))
+
+
+def syllables(name: str) -> list[str]:
+    """The words and syllables of a name as they sound, in their order."""
     words = spelled(name)
     if not words.isascii():
         words = " ".join(lazy_pinyin(words, style=Style.NORMAL, v_to_u=False))
         plain = unicodedata.normalize("NFKD", words)
         words = "".join(it for it in plain if not unicodedata.combining(it))
-    return " ".join(sorted(words.split()))
+    return words.split()
 
 
 def digits_of_date(text: str) -> str:

@@ -24,6 +24,7 @@ from services.identity.domain.attributes import (
     AttributeType,
     MergePolicy,
 )
+from services.identity.domain.customer import Customer
 from services.identity.domain.survivorship import ranked
 
 Row = tuple[Any, ...]
@@ -71,7 +72,7 @@ class AttributeValuesProjection:
     """Keeps the three tables."""
 
     name = "attribute_values"
-    version = 1
+    version = 2
     source: Source = "events"
     tables = tables
 
@@ -144,6 +145,7 @@ class _Changes:
     confirmed: dict[Key, datetime] = field(default_factory=dict)
     minor: dict[tuple[str, UUID], bool] = field(default_factory=dict)
     defined: dict[tuple[str, str], AttributeDefinition] = field(default_factory=dict)
+    erased: list[Row] = field(default_factory=list)
 
     def take(self, recorded: Recorded) -> None:
         tenant = recorded.tenant
@@ -163,8 +165,16 @@ class _Changes:
                         del known[key]
             case AttributeValues.MinorityChanged(node=node, minor=minor):
                 self.minor[tenant, node] = minor
+            case _:
+                self._take_rest(recorded)
+
+    def _take_rest(self, recorded: Recorded) -> None:
+        """What is not said of one node."""
+        match recorded.event:
             case AttributeCatalogue.AttributeDefined(definition=definition):
-                self.defined[tenant, definition.key] = definition
+                self.defined[recorded.tenant, definition.key] = definition
+            case Customer.Erased(node_ids=node_ids):
+                self.erased += [(recorded.tenant, node) for node in node_ids]
 
     def _confirm(self, key: Key, at: datetime) -> None:
         if key in self.changed:
@@ -173,7 +183,7 @@ class _Changes:
             self.confirmed[key] = at
 
     def write(self, rows: sa.Connection) -> None:
-        """What is purged goes first: whatever was said before it is not among the rest."""
+        """What is purged goes first: whatever was said before it is not among the rest. Of the erased nothing is said any more."""
         _write(rows, _PURGE, list(self.purged))
         _write(rows, _CONFIRM, [(*key, at) for key, at in self.confirmed.items()])
         _write(rows, _CHANGE, [(*key, *held) for key, held in self.changed.items()])
@@ -181,6 +191,8 @@ class _Changes:
         _write(rows, _FLAG, [key for key, minor in self.minor.items() if minor])
         if self.defined:
             rows.execute(_DEFINE, [_definition_row(tenant, it) for (tenant, _), it in self.defined.items()])
+        _write(rows, _FORGET, self.erased)
+        _write(rows, _GROW_UP, self.erased)
 
 
 def _definition_row(tenant: str, it: AttributeDefinition) -> dict[str, Any]:
@@ -220,6 +232,10 @@ _CHANGE: Final = sa.text(
     f" SELECT * FROM unnest({_PLACES}, CAST(:e AS text[]), CAST(:f AS bytea[]), CAST(:g AS uuid[]), CAST(:h AS timestamptz[]))"
     " ON CONFLICT (tenant, node, key, source) DO UPDATE SET text = excluded.text, sealed = excluded.sealed,"
     " sealed_for = excluded.sealed_for, observed_at = excluded.observed_at"
+)
+_FORGET: Final = sa.text(
+    "DELETE FROM attribute_values v USING unnest(CAST(:a AS text[]), CAST(:b AS uuid[])) AS gone(tenant, node)"
+    " WHERE (v.tenant, v.node) = (gone.tenant, gone.node)"
 )
 _FLAG: Final = sa.text(
     "INSERT INTO minors (tenant, node) SELECT * FROM unnest(CAST(:a AS text[]), CAST(:b AS uuid[])) ON CONFLICT DO NOTHING"

@@ -6,7 +6,7 @@ taken back, but for identifiers that do not stay with their nodes.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
@@ -59,7 +59,7 @@ class CustomerDirectoryProjection:
     """Keeps the three tables."""
 
     name = "customer_directory"
-    version = 2
+    version = 3
     source: Source = "events"
     tables = tables
 
@@ -98,7 +98,19 @@ def list_customers(
         query = query.where(customers.c.customer > after)
     if only is not None:
         query = query.where(only)
-    page = rows.execute(query).all()
+    return _described(rows, rows.execute(query).all())
+
+
+def customers_with_ids(
+    rows: sa.Connection, ids: Collection[UUID], *, only: sa.ColumnElement[bool] | None = None
+) -> dict[UUID, CustomerRow]:
+    """Those of these customers that there are, merged ones too, by their ids; of them `only` those."""
+    query = sa.select(customers).where(customers.c.customer.in_(ids))
+    found = rows.execute(query if only is None else query.where(only)).all()
+    return {it.customer_id: it for it in _described(rows, found)}
+
+
+def _described(rows: sa.Connection, page: Sequence[Any]) -> list[CustomerRow]:
     nodes_of = _nodes_of(rows, [it.customer for it in page])
     counts_of = _counts_of(rows, [node for found in nodes_of.values() for node in found])
     return [
@@ -151,6 +163,7 @@ class _Changes:
     known: list[Row] = field(default_factory=list)
     fates: dict[tuple[str, UUID], tuple[CustomerState, UUID | None]] = field(default_factory=dict)
     counted: Counter[tuple[str, UUID, str]] = field(default_factory=Counter)
+    erased: list[Row] = field(default_factory=list)
 
     def take(self, recorded: Recorded) -> None:
         tenant = recorded.tenant
@@ -168,6 +181,11 @@ class _Changes:
                     self.fates[tenant, id] = CustomerState.KNOWN, None
             case Customer.MergedInto(originator_id=id, survivor_id=survivor):
                 self.fates[tenant, id] = CustomerState.MERGED, survivor
+            case Customer.ErasureBegun(originator_id=id):
+                self.fates[tenant, id] = CustomerState.ERASING, None
+            case Customer.Erased(originator_id=id, node_ids=node_ids):
+                self.fates[tenant, id] = CustomerState.ERASED, None
+                self.erased += [(tenant, node) for node in node_ids]
             case Customer.Restored(originator_id=id, state=state, moves=moves):
                 self.fates[tenant, id] = state, None
                 self._count(tenant, [it.identifier for it in moves], -1)
@@ -185,6 +203,8 @@ class _Changes:
         _write(rows, _DECIDE, [(*customer, *fate) for customer, fate in self.fates.items()])
         _write(rows, _PLACE, list(self.fates))
         _write(rows, _COUNT, [(*key, count) for key, count in self.counted.items()])
+        _write(rows, _FORGET, self.erased)
+        _write(rows, _FORGET_COUNTS, self.erased)
 
 
 def _write(rows: sa.Connection, statement: sa.TextClause, values: Sequence[Row]) -> None:
@@ -237,4 +257,12 @@ _COUNT: Final = sa.text(
     "INSERT INTO identifier_counts AS i (tenant, node, namespace, count)"
     " SELECT * FROM unnest(CAST(:a AS text[]), CAST(:b AS uuid[]), CAST(:c AS text[]), CAST(:d AS int[]))"
     " ON CONFLICT (tenant, node, namespace) DO UPDATE SET count = i.count + excluded.count"
+)
+_FORGET: Final = sa.text(
+    "UPDATE customers c SET assignment_key = '' FROM unnest(CAST(:a AS text[]), CAST(:b AS uuid[])) AS v(tenant, customer)"
+    " WHERE (c.tenant, c.customer) = (v.tenant, v.customer)"
+)
+_FORGET_COUNTS: Final = sa.text(
+    "DELETE FROM identifier_counts i USING unnest(CAST(:a AS text[]), CAST(:b AS uuid[])) AS v(tenant, node)"
+    " WHERE (i.tenant, i.node) = (v.tenant, v.node)"
 )

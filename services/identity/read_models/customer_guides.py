@@ -16,6 +16,7 @@ from chassis.log import Recorded
 from chassis.projection import Source
 from services.identity.domain.relationships import Relationship
 from services.identity.read_models.customer_directory import nodes
+from services.identity.read_models.erased import erased_in
 from services.identity.read_models.organisation import current_store, placements
 
 tables: Final = sa.MetaData()
@@ -34,10 +35,10 @@ guides: Final = sa.Table(
 
 
 class CustomerGuidesProjection:
-    """One row per node of which anything was said."""
+    """One row per node of which anything was said, and that is not erased."""
 
     name = "customer_guides"
-    version = 1
+    version = 2
     source: Source = "events"
     tables = tables
 
@@ -49,6 +50,7 @@ class CustomerGuidesProjection:
             _write(rows, _DECIDE, [(*key, it.staff, it.at, it.besides) for key, it in said.items() if it.at])
             _write(rows, _HAND_OVER, [(*key, it.staff) for key, it in said.items() if it.staff and not it.at])
             _write(rows, _FOLLOW_UP, [(*key, it.followed_at) for key, it in said.items() if it.followed_at])
+        _write(rows, _DROP, erased_in(items))
 
 
 def within(customer: sa.ColumnElement[UUID], stores: Collection[UUID], at: datetime) -> sa.ColumnElement[bool]:
@@ -131,6 +133,10 @@ _DECIDE: Final = sa.text(
 _HAND_OVER: Final = sa.text(
     "UPDATE customer_guides g SET staff = v.staff"
     " FROM unnest(CAST(:a AS text[]), CAST(:b AS uuid[]), CAST(:c AS uuid[])) AS v(tenant, node, staff)"
+    " WHERE (g.tenant, g.node) = (v.tenant, v.node)"
+)
+_DROP: Final = sa.text(
+    "DELETE FROM customer_guides g USING unnest(CAST(:a AS text[]), CAST(:b AS uuid[])) AS v(tenant, node)"
     " WHERE (g.tenant, g.node) = (v.tenant, v.node)"
 )
 _FOLLOW_UP: Final = sa.text(

@@ -1,7 +1,8 @@
 """DeviceUse: which customers were seen on which devices, for comparing them; devices that many share are none of anybody.
 
 A device is known by its claim. Who had it keeps its place here when the device goes to another: that is what two have in
-common. Rows of one device are only ever added, so that it does not matter how the log interleaves devices.
+common. Rows of one device are only ever added, and removed when the customer is erased, so that it does not matter how the log
+interleaves devices.
 """
 
 from collections.abc import Collection, Sequence
@@ -13,6 +14,7 @@ import sqlalchemy as sa
 from chassis.log import Recorded
 from chassis.projection import Source
 from services.identity.domain.claim import IdentifierClaim
+from services.identity.domain.customer import Customer
 
 DEVICE: Final = "device_id"
 
@@ -39,7 +41,7 @@ class DeviceUseProjection:
     """Keeps both tables."""
 
     name = "device_use"
-    version = 1
+    version = 2
     source: Source = "events"
     tables = tables
 
@@ -47,6 +49,7 @@ class DeviceUseProjection:
         made: list[tuple[str, UUID]] = []
         seen: dict[tuple[str, UUID, UUID], None] = {}
         spoilt: list[tuple[str, UUID]] = []
+        erased: list[tuple[str, UUID]] = []
         for it in items:
             match it.event:
                 case IdentifierClaim.Claimed(originator_id=id, namespace=namespace, node=node):
@@ -62,7 +65,9 @@ class DeviceUseProjection:
                     seen[it.tenant, customer, id] = None
                 case IdentifierClaim.MarkedShared(originator_id=id) | IdentifierClaim.Blocked(originator_id=id):
                     spoilt.append((it.tenant, id))
-        for statement, values in ((_MAKE, made), (_SEE, list(seen)), (_SPOIL, spoilt)):
+                case Customer.Erased(node_ids=nodes):
+                    erased += [(it.tenant, node) for node in nodes]
+        for statement, values in ((_MAKE, made), (_SEE, list(seen)), (_SPOIL, spoilt), (_FORGET, erased)):
             if values:
                 rows.execute(statement, _columns(values))
 
@@ -96,4 +101,8 @@ _SEE: Final = sa.text(
 _SPOIL: Final = sa.text(
     "UPDATE devices d SET usable = false FROM unnest(CAST(:c0 AS text[]), CAST(:c1 AS uuid[])) AS v(tenant, device)"
     " WHERE (d.tenant, d.device) = (v.tenant, v.device)"
+)
+_FORGET: Final = sa.text(
+    "DELETE FROM device_uses u USING unnest(CAST(:c0 AS text[]), CAST(:c1 AS uuid[])) AS v(tenant, node)"
+    " WHERE (u.tenant, u.node) = (v.tenant, v.node)"
 )

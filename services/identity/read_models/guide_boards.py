@@ -18,6 +18,7 @@ from chassis.projection import Source
 from services.identity.domain.follow_up import FollowUp
 from services.identity.domain.relationships import Relationship
 from services.identity.domain.sales import Sales
+from services.identity.read_models.erased import erased_in
 
 tables: Final = sa.MetaData()
 
@@ -54,7 +55,7 @@ class GuideBoardsProjection:
     """Keeps both tables."""
 
     name = "guide_boards"
-    version = 1
+    version = 2
     source: Source = "events"
     tables = tables
 
@@ -71,6 +72,8 @@ class GuideBoardsProjection:
         reduced = [it for it in changed.values() if "paid_at" not in it]
         if reduced:
             rows.execute(_REDUCE, _columns(reduced))
+        if erased := erased_in(items):
+            rows.execute(_FORGET, {"tenants": [it[0] for it in erased], "nodes": [it[1] for it in erased]})
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +176,12 @@ _REDUCE: Final = sa.text(
     "UPDATE order_credits c SET net = v.net FROM unnest(CAST(:tenant AS text[]), CAST(:node AS uuid[]),"
     ' CAST(:order AS uuid[]), CAST(:net AS bigint[])) AS v(tenant, node, "order", net)'
     ' WHERE (c.tenant, c.node, c."order") = (v.tenant, v.node, v."order")'
+)
+
+# What was sold stays sold, to nobody in particular.
+_FORGET: Final = sa.text(
+    'UPDATE order_credits c SET node = c."order" FROM unnest(CAST(:tenants AS text[]), CAST(:nodes AS uuid[])) AS v(tenant, node)'
+    " WHERE (c.tenant, c.node) = (v.tenant, v.node)"
 )
 
 _BOUNDS: Final = """

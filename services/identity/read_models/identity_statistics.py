@@ -48,7 +48,7 @@ class IdentityStatisticsProjection:
     """One row per tenant."""
 
     name = "identity_statistics"
-    version = 2
+    version = 3
     source: Source = "events"
     tables = tables
 
@@ -89,8 +89,16 @@ def _steps(event: Event) -> Iterator[tuple[str, int]]:
         case Customer.Restored(state=state):
             yield "unmerges", 1
             yield ("known_customers" if state is CustomerState.KNOWN else "anonymous_customers"), 1
+        case Customer.ErasureBegun(former_state=former):
+            yield ("known_customers" if former is CustomerState.KNOWN else "anonymous_customers"), -1
         case Customer.ConflictDetected():
             yield "conflicts", 1
+        case _:
+            yield from _steps_of_claim(event)
+
+
+def _steps_of_claim(event: Event) -> Iterator[tuple[str, int]]:
+    match event:
         case IdentifierClaim.Reassigned():
             yield "reassignments", 1
         case IdentifierClaim.MarkedShared(namespace=namespace):

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from chassis.commands import UnitOfWork
 from chassis.due_times import Timer
-from services.membership.domain.errors import MemberNotFound
+from services.membership.domain.errors import CustomerErased, MemberNotFound
 from services.membership.domain.member import Member, member_id
 from services.membership.domain.points_account import PointsAccount, account_id
 from services.membership.domain.program import Program, program_id
@@ -29,6 +29,12 @@ def member_of(node: UUID, work: UnitOfWork) -> Member:
     return find_member(node, work) or notice(node, work)
 
 
+def is_erased(node: UUID, work: UnitOfWork) -> bool:
+    """Whether `node` was somebody who is erased; what is heard of them is dropped."""
+    member = work.find(Member, member_id(work.context.tenant, node))
+    return member is not None and member.is_erased
+
+
 def ancestors(member: Member, work: UnitOfWork) -> list[Member]:
     """Of whom `member` is a part, and of whom they are, up to the customer."""
     above = []
@@ -39,7 +45,9 @@ def ancestors(member: Member, work: UnitOfWork) -> list[Member]:
 
 
 def known_member(customer: UUID, work: UnitOfWork) -> Member:
-    """Raises MemberNotFound for somebody of whom nothing was ever heard."""
+    """Raises MemberNotFound for somebody of whom nothing was ever heard, and CustomerErased."""
+    if is_erased(customer, work):
+        raise CustomerErased
     member = find_member(customer, work)
     if member is None:
         raise MemberNotFound

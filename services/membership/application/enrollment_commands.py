@@ -10,6 +10,7 @@ from services.membership.application.customers import (
     find_account,
     find_member,
     find_program,
+    is_erased,
     keeping_time,
     known_member,
     member_of,
@@ -61,6 +62,8 @@ class EnrollMember:
 def count_order(command: CountOrder, work: UnitOfWork) -> None:
     """Count the order towards the threshold; join with it; earn by it as a member."""
     spend = command.spend
+    if is_erased(spend.node, work):
+        return
     member = member_of(spend.node, work)
     member.count(spend)
     program = find_program(work)
@@ -71,6 +74,8 @@ def count_order(command: CountOrder, work: UnitOfWork) -> None:
 
 def count_refund(command: CountRefund, work: UnitOfWork) -> None:
     """Count the order for what is left of it; take back points, and the membership if it rested on it."""
+    if is_erased(command.node, work):
+        return
     member = member_of(command.node, work)
     member.reduce(command.order, command.net, command.refunded_at)
     account, program = find_account(member, work), find_program(work)
@@ -87,6 +92,8 @@ def count_refund(command: CountRefund, work: UnitOfWork) -> None:
 
 def recognize_customer(command: RecognizeCustomer, work: UnitOfWork) -> None:
     """A customer who spent enough while anonymous joins when recognized."""
+    if is_erased(command.customer, work):
+        return
     member = find_member(command.customer, work)
     if member is None:
         work.add(Member.notice(command.tenant, command.customer, command.known_since))

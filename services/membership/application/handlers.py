@@ -12,6 +12,7 @@ from services.membership.application.enrollment_commands import (
     enroll_member,
     recognize_customer,
 )
+from services.membership.application.erasure_commands import EraseMember, erase_member, erasure_loads
 from services.membership.application.merge_commands import (
     FollowAwaitedMerges,
     MergeMembers,
@@ -65,6 +66,7 @@ HANDLERS: Handlers = (
         follow_awaited_merges,
         loads=lambda it: customer_loads(it.tenant, it.restored),
     ),
+    handler(EraseMember, erase_member, loads=erasure_loads),
     handler(EnrollMember, enroll_member, loads=lambda it: customer_loads(it.tenant, it.customer)),
     handler(GrantPoints, grant_points, loads=lambda it: customer_loads(it.tenant, it.customer)),
     handler(BurnPoints, burn_points, loads=lambda it: customer_loads(it.tenant, it.customer)),

@@ -12,6 +12,7 @@ from services.membership.application.customers import (
     find_account,
     find_member,
     find_program,
+    is_erased,
     keeping_time,
     member_of,
     notice,
@@ -56,7 +57,7 @@ def merge_members(command: MergeMembers, work: UnitOfWork) -> None:
     here that takes that back.
     """
     merge, survivor = command.merge, command.survivor
-    if command.loser == survivor:
+    if command.loser == survivor or is_erased(command.loser, work) or is_erased(survivor, work):
         return
     loser = _customer(command.loser, work)
     if merge in loser.merges or merge in loser.taken_back:
@@ -69,6 +70,8 @@ def merge_members(command: MergeMembers, work: UnitOfWork) -> None:
 
 def unmerge_members(command: UnmergeMembers, work: UnitOfWork) -> None:
     """The loser is a customer again with what is theirs; a merge not heard of so far will change nothing."""
+    if is_erased(command.restored, work):
+        return
     restored = _customer(command.restored, work)
     if restored.merged_by == command.merge:
         _split(restored, command.merge, work)
@@ -82,6 +85,8 @@ def unmerge_members(command: UnmergeMembers, work: UnitOfWork) -> None:
 
 def follow_awaited_merges(command: FollowAwaitedMerges, work: UnitOfWork) -> None:
     """Carry out what the two customers wait for that were one, if nothing is in its way any more."""
+    if is_erased(command.restored, work):
+        return
     restored = _customer(command.restored, work)
     for node in (restored.customer, restored.left):
         loser = find_member(node, work) if node is not None else None

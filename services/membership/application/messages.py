@@ -27,7 +27,9 @@ LOT_STATES: Final[Mapping[LotState, points_pb2.PointsLotState.ValueType]] = {
     it: points_pb2.PointsLotState.Value(f"POINTS_LOT_STATE_{it}") for it in LotState
 }
 MEMBER_STATES: Final[Mapping[MemberState, member_pb2.MemberState.ValueType]] = {
-    it: member_pb2.MemberState.Value(f"MEMBER_STATE_{it}") for it in MemberState if it is not MemberState.MERGED
+    it: member_pb2.MemberState.Value(f"MEMBER_STATE_{it}")
+    for it in MemberState
+    if it not in (MemberState.MERGED, MemberState.ERASED)
 }
 JOINED_VIA: Final[Mapping[Via, member_pb2.JoinedVia.ValueType]] = {
     it: member_pb2.JoinedVia.Value(f"JOINED_VIA_{it}") for it in Via

@@ -17,6 +17,7 @@ from services.membership.application.enrollment_commands import (
     CountRefund,
     RecognizeCustomer,
 )
+from services.membership.application.erasure_commands import EraseMember
 from services.membership.application.merge_commands import FollowAwaitedMerges, MergeMembers, UnmergeMembers
 from services.membership.domain.join_policy import Spend
 from services.membership.domain.money import minor_units
@@ -81,6 +82,13 @@ def restore_memberships_of_unmerged_customers(incoming: Incoming) -> Commands:
     )
 
 
+def erase_members_of_erased_customers(incoming: Incoming) -> Commands:
+    """Whenever a customer is erased, so is the member, and the points are forfeited."""
+    it = incoming.parse(identity.CustomerErasing)
+    nodes = tuple(UUID(node) for node in it.node_ids)
+    return (EraseMember(incoming.tenant, UUID(it.case_id), UUID(it.customer_id), nodes),)
+
+
 POLICIES: Mapping[str, Callable[[Incoming], Commands]] = {
     "scrm.tracking.v1.OrderPaid": count_paid_order,
     "scrm.tracking.v1.OrderRefunded": count_refunded_order,
@@ -88,6 +96,7 @@ POLICIES: Mapping[str, Callable[[Incoming], Commands]] = {
     "scrm.identity.v1.CustomerBecameKnown": recognize_customer_who_became_known,
     "scrm.identity.v1.CustomersMerged": merge_memberships_of_merged_customers,
     "scrm.identity.v1.CustomerUnmerged": restore_memberships_of_unmerged_customers,
+    "scrm.identity.v1.CustomerErasing": erase_members_of_erased_customers,
 }
 
 CONCERNS: Final = tuple(event_name(it.rpartition(".")[2]) for it in POLICIES)

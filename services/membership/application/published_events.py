@@ -18,6 +18,7 @@ from services.membership.application.messages import (
     money,
     timestamp,
 )
+from services.membership.domain.erasure import Erasure
 from services.membership.domain.lots import Allocation
 from services.membership.domain.member import Member
 from services.membership.domain.points_account import PointsAccount
@@ -27,6 +28,8 @@ from services.membership.domain.standing import Standing
 
 def publish(recorded: Recorded) -> Message | None:
     """The message for an event; None for a private one."""
+    if isinstance(recorded.event, Erasure.Completed):
+        return _erased(recorded.event, recorded.position)
     published = PUBLISHED.get(type(recorded.event))
     return None if published is None else published(recorded.event)
 
@@ -239,6 +242,26 @@ def _regained(it: PointsAccount.Regained) -> Message:
     )
 
 
+def _closed(it: PointsAccount.Closed) -> Message:
+    return pb.PointsForfeited(
+        customer_id=str(it.customer),
+        account_id=str(it.originator_id),
+        allocations=allocation_messages(it.lots),
+        debt=sum(it.debts.values()),
+        forfeit_time=timestamp(it.closed_at),
+    )
+
+
+def _erased(it: Erasure.Completed, position: int) -> Message:
+    return pb.CustomerDataErased(
+        case_id=str(it.originator_id),
+        customer_id=str(it.customer),
+        removed=it.removed,
+        position=position,
+        erase_time=timestamp(it.completed_at),
+    )
+
+
 PUBLISHED: Final[Mapping[type, Callable[[Any], Message]]] = {
     Program.Defined: _program_defined,
     Program.JoinPolicySet: _join_policy_set,
@@ -259,6 +282,7 @@ PUBLISHED: Final[Mapping[type, Callable[[Any], Message]]] = {
     PointsAccount.TakenOver: _taken_over,
     PointsAccount.Split: _split,
     PointsAccount.Regained: _regained,
+    PointsAccount.Closed: _closed,
 }
 """How each published event is told."""
 
@@ -272,6 +296,7 @@ PRIVATE: Final = frozenset[type](
         Member.MergedInto,
         Member.MergeTakenBack,
         Member.Corrected,
+        Member.Erased,
         PointsAccount.Opened,
         PointsAccount.HandedOver,
     }

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from chassis.commands import CommandBus
 from chassis.errors import AggregateNotFound
-from services.membership.domain.errors import MemberNotFound, ProgramNotFound
+from services.membership.domain.errors import CustomerErased, MemberNotFound, ProgramNotFound
 from services.membership.domain.lots import Balance
 from services.membership.domain.member import Member, member_id
 from services.membership.domain.points_account import PointsAccount, account_id
@@ -21,13 +21,15 @@ async def the_program(bus: CommandBus, tenant: str) -> Program:
 
 
 async def the_member(bus: CommandBus, tenant: str, customer: UUID) -> Member:
-    """The customer, or whom they were merged into. Raises MemberNotFound."""
+    """The customer, or whom they were merged into. Raises MemberNotFound and CustomerErased."""
     try:
         member = await bus.load(Member, member_id(tenant, customer))
         while member.merged_into is not None:
             member = await bus.load(Member, member_id(tenant, member.merged_into))
     except AggregateNotFound:
         raise MemberNotFound from None
+    if member.is_erased:
+        raise CustomerErased
     return member
 
 

@@ -65,3 +65,7 @@ class BurnNotFound(NotFound):
 
 class OrderNotCounted(FailedPrecondition):
     """This order was never counted, so it cannot be refunded here."""
+
+
+class CustomerErased(FailedPrecondition):
+    """Everything known of this customer is erased."""

@@ -21,6 +21,7 @@ class MemberState(StrEnum):
     ACTIVE = "ACTIVE"
     REVOKED = "REVOKED"
     MERGED = "MERGED"
+    ERASED = "ERASED"
 
 
 @lru_cache(maxsize=50_000)
@@ -125,6 +126,13 @@ class Member(Aggregate):
         merge: UUID
         record: Record
 
+    class Erased(Event):
+        """Nothing is known of this customer any more, nor will be."""
+
+        TOPIC = "membership.MemberErased"
+        customer: UUID
+        erased_at: datetime
+
     @event(Noticed)
     def __init__(
         self,
@@ -141,6 +149,7 @@ class Member(Aggregate):
         self.taken_back: set[UUID] = set()
         self.merged_by: UUID | None = None
         self.left: UUID | None = None
+        self.is_erased = False
 
     @classmethod
     def notice(cls, tenant: str, customer: UUID, known_since: datetime | None = None) -> "Member":
@@ -151,6 +160,8 @@ class Member(Aggregate):
 
     @property
     def state(self) -> MemberState:
+        if self.is_erased:
+            return MemberState.ERASED
         if self.merged_into is not None:
             return MemberState.MERGED
         if self.membership is not None:
@@ -276,6 +287,11 @@ class Member(Aggregate):
             alone.follow(entries, policy)
             self._restored(self.customer, survivor, merge, alone.record())
 
+    def erase(self, at: datetime) -> None:
+        """Forget everything, once."""
+        if not self.is_erased:
+            self._erased(self.customer, at)
+
     # What that changes
 
     @event(Recognized)
@@ -337,6 +353,11 @@ class Member(Aggregate):
     @event(Restored)
     def _restored(self, customer: UUID, survivor: UUID, merge: UUID, record: Record) -> None:
         self.history.restore(record)
+
+    @event(Erased)
+    def _erased(self, customer: UUID, erased_at: datetime) -> None:
+        self.history = History(self.tenant, customer, {})
+        self.is_erased = True
 
     def _stand(self, standing: Standing) -> None:
         self.history.standing = standing

@@ -162,6 +162,15 @@ class PointsAccount(Aggregate):
         debts: dict[UUID, int]
         moved_at: datetime
 
+    class Closed(Event):
+        """The customer is erased: what was left is forfeited, what was owed is forgiven."""
+
+        TOPIC = "membership.PointsAccountClosed"
+        customer: UUID
+        lots: tuple[Allocation, ...]
+        debts: dict[UUID, int]
+        closed_at: datetime
+
     @event(Opened)
     def __init__(
         self,
@@ -370,6 +379,12 @@ class PointsAccount(Aggregate):
         self._split(self.customer, other.customer, merge, lots, burns, debts, now)
         other._regained(other.customer, self.customer, merge, lots, burns, elsewhere, debts, now)  # noqa: SLF001
 
+    def close(self, now: datetime) -> None:
+        """Forfeit what is left and owe nothing. There is an entry for every point, and nobody whose they were."""
+        self.settle(now)
+        lots = tuple(Allocation(it.id, it.remaining) for it in first_expiring_first(self.open.values()))
+        self._closed(self.customer, lots, dict(self.debts), now)
+
     # How that is decided
 
     def _active(self) -> list[Lot]:
@@ -566,6 +581,14 @@ class PointsAccount(Aggregate):
         moved_at: datetime,
     ) -> None:
         self._receive(lots, burns, elsewhere, debts)
+
+    @event(Closed)
+    def _closed(
+        self, customer: UUID, lots: tuple[Allocation, ...], debts: dict[UUID, int], closed_at: datetime
+    ) -> None:
+        self._take(lots)
+        self.burns, self.debts, self.sent = {}, {}, {}
+        self._tally(forfeited=total(lots), debt_forgiven=sum(debts.values()))
 
     def _receive(
         self,

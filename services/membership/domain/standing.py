@@ -34,6 +34,11 @@ class Standing:
     former: Membership | None = None
     revoked_at: datetime | None = None
 
+    @property
+    def is_decided(self) -> bool:
+        """Whether this is somebody who is or was a member."""
+        return self.membership is not None or self.former is not None
+
     def joined(self, membership: Membership) -> "Standing":
         return replace(self, membership=membership)
 

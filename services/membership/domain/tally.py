@@ -18,18 +18,22 @@ class Tally:
     handed_over: int = 0
     debt_received: int = 0
     debt_handed_over: int = 0
+    forfeited: int = 0
+    debt_forgiven: int = 0
 
     @property
     def remaining(self) -> int:
         """What all lots together must still hold."""
         gained = self.granted + self.restored + self.received
-        gone = self.burned + self.expired + self.reversed_from_lots + self.debt_offsets + self.handed_over
+        gone = (
+            self.burned + self.expired + self.reversed_from_lots + self.debt_offsets + self.handed_over + self.forfeited
+        )
         return gained - gone
 
     @property
     def debt(self) -> int:
         """What must still be owed."""
-        return self.to_debt + self.debt_received - self.debt_offsets - self.debt_handed_over
+        return self.to_debt + self.debt_received - self.debt_offsets - self.debt_handed_over - self.debt_forgiven
 
     def __add__(self, other: "Tally") -> "Tally":
         return Tally(
@@ -44,4 +48,6 @@ class Tally:
             self.handed_over + other.handed_over,
             self.debt_received + other.debt_received,
             self.debt_handed_over + other.debt_handed_over,
+            self.forfeited + other.forfeited,
+            self.debt_forgiven + other.debt_forgiven,
         )

@@ -37,7 +37,7 @@ class MembersProjection:
     """Keeps the table; of each customer only what the batch leaves behind is written."""
 
     name = "members"
-    version = 2
+    version = 3
     source: Source = "events"
     tables = tables
 
@@ -56,7 +56,7 @@ class MembersProjection:
                     | Member.Restored(customer=customer, record=record)
                 ):
                     written[it.tenant, customer] = _standing_row(it.tenant, customer, record.standing)
-                case Member.MergedInto(customer=customer):
+                case Member.MergedInto(customer=customer) | Member.Erased(customer=customer):
                     written[it.tenant, customer] = None
                 case Member.Revoked(customer=customer, revoked_at=at):
                     _write(rows, written)

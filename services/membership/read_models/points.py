@@ -1,7 +1,8 @@
 """Points: the double-entry ledger, the lots, and the balances, three views that must add up to the same.
 
-Every entry moves points from one side to another (`ISSUED`, `LOTS`, `BURNED`, `EXPIRED`, `REVERSED`, `DEBT`), or to and from
-another account (`TRANSFERRED`), when customers become one or two. Entries stay in the account they were made in. What they
+Every entry moves points from one side to another (`ISSUED`, `LOTS`, `BURNED`, `EXPIRED`, `REVERSED`, `DEBT`, `FORFEITED`), or to and
+from another account (`TRANSFERRED`), when customers become one or two. The account of somebody who is erased keeps its entries, and
+names nobody. Entries stay in the account they were made in. What they
 leave on the side LOTS is what the lots hold, on the side DEBT what is owed; `accounts_that_do_not_add_up` compares.
 """
 
@@ -75,7 +76,7 @@ class PointsProjection:
     """Keeps the three tables; a batch is gathered in memory and written with a few statements."""
 
     name = "points"
-    version = 2
+    version = 3
     source: Source = "events"
     tables = tables
 
@@ -85,8 +86,8 @@ class PointsProjection:
             match it.event:
                 case PointsAccount.Opened(customer=customer):
                     gathered.opened.append(_balance(it.tenant, it.event.originator_id, customer))
-                case PointsAccount.HandedOver():
-                    gathered.handed_over[it.tenant, it.event.originator_id] = True
+                case PointsAccount.HandedOver() | PointsAccount.Closed():
+                    gathered.end(it)
                 case PointsAccount.TakenOver(lots=moved):
                     gathered.move(it.tenant, it.event.originator_id, moved)
                 case PointsAccount.Regained(lots=moved):
@@ -161,12 +162,16 @@ def _lines(
 
 
 def _transfers(event: object) -> Iterator[Entry]:
-    """What is left of lots goes to another account or comes from there, and what is owed for them along with it."""
+    """What is left of lots goes to another account, comes from there, or to nobody, and what is owed for them along with it."""
     match event:
         case PointsAccount.HandedOver() | PointsAccount.Split() as it:
             points, debt = ("LOTS", "TRANSFERRED"), ("TRANSFERRED", "DEBT")
         case PointsAccount.TakenOver() | PointsAccount.Regained() as it:
             points, debt = ("TRANSFERRED", "LOTS"), ("DEBT", "TRANSFERRED")
+        case PointsAccount.Closed(lots=left, debts=debts, closed_at=at):
+            yield from _lines("LOTS", "FORFEITED", left, "", "", at)
+            yield from (Entry("FORFEITED", "DEBT", owed, id, "", "", at) for id, owed in debts.items())
+            return
         case _:
             return
     for lot in it.lots:
@@ -188,6 +193,14 @@ class _Gathered:
     debt: dict[Account, int] = field(default_factory=lambda: defaultdict(int))
     holders: dict[tuple[str, UUID], UUID] = field(default_factory=dict)
     handed_over: dict[Account, bool] = field(default_factory=dict)
+    closed: list[Account] = field(default_factory=list)
+
+    def end(self, recorded: Recorded) -> None:
+        account = recorded.tenant, recorded.event.originator_id
+        if isinstance(recorded.event, PointsAccount.Closed):
+            self.closed.append(account)
+        else:
+            self.handed_over[account] = True
 
     def move(self, tenant: str, account: UUID, moved: Iterable[Lot]) -> None:
         self.holders.update(((tenant, lot.id), account) for lot in moved)
@@ -250,6 +263,10 @@ class _Gathered:
                 {"t": key[0], "a": key[1], "n": points, "d": self.debt[key]} for key, points in self.remaining.items()
             ]
             rows.execute(_CHANGE_BALANCE, moved)
+        if self.closed:
+            closed = [{"t": tenant, "a": account} for tenant, account in self.closed]
+            rows.execute(_CLOSE_BALANCE, closed)
+            rows.execute(_CLOSE_LOTS, closed)
 
 
 _CHANGE_LOT: Final = (
@@ -266,6 +283,16 @@ _HAND_OVER: Final = (
     sa.update(balances)
     .where((balances.c.tenant == sa.bindparam("t")) & (balances.c.account == sa.bindparam("a")))
     .values(handed_over=sa.bindparam("h"))
+)
+_CLOSE_BALANCE: Final = (
+    sa.update(balances)
+    .where((balances.c.tenant == sa.bindparam("t")) & (balances.c.account == sa.bindparam("a")))
+    .values(customer=balances.c.account)
+)
+_CLOSE_LOTS: Final = (
+    sa.update(lots)
+    .where((lots.c.tenant == sa.bindparam("t")) & (lots.c.account == sa.bindparam("a")))
+    .values(node=lots.c.account)
 )
 _CHANGE_BALANCE: Final = (
     sa.update(balances)

@@ -3,11 +3,13 @@
 from collections.abc import Sequence
 from uuid import UUID
 
+from chassis import parked
 from chassis.commands import UnitOfWork
 from chassis.consumer import Incoming, Subscription
-from services.tagging.application.facts import EVENTS, STREAMS, Facts
+from services.tagging.application.facts import EVENTS, STREAMS, Erasing, Facts, essence
 from services.tagging.application.ports import Audiences
-from services.tagging.application.rule_review import Changes, both, regroup, review
+from services.tagging.application.rule_review import Changes, both, erase, regroup, review
+from services.tagging.domain.erasure import Erasure
 from services.tagging.domain.tags import Cause
 from services.tagging.read_models import audiences as tables
 from services.tagging.read_models.intake import take_in
@@ -20,7 +22,7 @@ class FactIntake:
         self._audiences = audiences
 
     def subscription(self) -> Subscription:
-        return Subscription(consumer="tagging_facts", streams=STREAMS, handle=self.absorb, keep=True, events=EVENTS)
+        return Subscription(consumer="tagging_facts", streams=STREAMS, handle=self.absorb, keep=essence, events=EVENTS)
 
     def absorb(self, batch: Sequence[Incoming], work: UnitOfWork) -> None:
         """One batch of one tenant, in the order of arrival."""
@@ -41,3 +43,14 @@ class FactIntake:
         if arrivals.regrouped:
             tables.move_listed(rows, tenant, arrivals)
         tables.retag(rows, tenant, changes, arrivals.identified)
+        for erasing, removed in taken.removed:
+            self._erase(erasing, removed, work)
+
+    def _erase(self, erasing: Erasing, removed: dict[str, int], work: UnitOfWork) -> None:
+        """Take the tags along, and what waits to be tried again, and say that all is done; nothing the second time."""
+        if work.find(Erasure, erasing.case_id) is not None:
+            return
+        tags = erase(work, erasing.nodes)
+        waiting = parked.forget(work.rows, work.context.tenant, [str(it) for it in erasing.nodes])
+        removed = {**removed, "tags": tags, "parked": waiting}
+        work.add(Erasure(erasing.case_id, work.context.tenant, erasing.customer, removed, work.now))

@@ -1,9 +1,9 @@
 """What other services tell about customers, as far as this one keeps it; a batch of it in the order of arrival."""
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -34,6 +34,14 @@ class Merge(NamedTuple):
     survivor: UUID
     loser: UUID
     undone: bool
+
+
+class Erasing(NamedTuple):
+    """A customer, with all nodes, is to be forgotten."""
+
+    case_id: UUID
+    customer: UUID
+    nodes: tuple[UUID, ...]
 
 
 class Paid(NamedTuple):
@@ -67,6 +75,7 @@ class Facts:
     visits: dict[UUID, list[Visit]] = field(default_factory=dict)
     paid: dict[UUID, Paid] = field(default_factory=dict)
     refunded: dict[tuple[UUID, str], Refunded] = field(default_factory=dict)
+    erasures: list[Erasing] = field(default_factory=list)
 
     @classmethod
     def of(cls, messages: Iterable[Incoming]) -> "Facts":
@@ -91,6 +100,19 @@ class Facts:
         self.nodes[merge.survivor] = self.nodes[merge.loser] = None
         if merge.undone or merge.id not in self.merges:
             self.merges[merge.id] = merge
+
+    @property
+    def erasing(self) -> set[UUID]:
+        """The nodes that are to be forgotten with this batch."""
+        return {node for it in self.erasures for node in it.nodes}
+
+    def drop(self, nodes: Collection[UUID]) -> None:
+        """Forget what is told of `nodes`; what is told of somebody else beside them stays."""
+        self.recognitions = [it for it in self.recognitions if it.node not in nodes]
+        self.merges = {id: it for id, it in self.merges.items() if it.survivor not in nodes and it.loser not in nodes}
+        self.visits = {node: it for node, it in self.visits.items() if node not in nodes}
+        self.paid = {id: it for id, it in self.paid.items() if it.node not in nodes}
+        self.refunded = {id: it for id, it in self.refunded.items() if it.node not in nodes}
 
     def pay(self, paid: Paid) -> None:
         self.nodes[paid.node] = None
@@ -125,6 +147,13 @@ def _unmerged(facts: Facts, message: Incoming) -> None:
     facts.merge(Merge(UUID(it.merge_id), UUID(it.survivor_id), UUID(it.restored_id), undone=True))
 
 
+def _erasing(facts: Facts, message: Incoming) -> None:
+    it = message.parse(identity_events.CustomerErasing)
+    nodes = tuple(UUID(node) for node in it.node_ids)
+    facts.nodes.update(dict.fromkeys(nodes))
+    facts.erasures.append(Erasing(UUID(it.case_id), UUID(it.customer_id), nodes))
+
+
 def _behaved(facts: Facts, message: Incoming) -> None:
     it = message.parse(tracking_events.BehaviourTracked)
     if opens_session(it.event_type):
@@ -157,6 +186,7 @@ READERS: Final[Mapping[str, Callable[[Facts, Incoming], None]]] = {
     "scrm.identity.v1.CustomerBecameKnown": _became_known,
     "scrm.identity.v1.CustomersMerged": _merged,
     "scrm.identity.v1.CustomerUnmerged": _unmerged,
+    "scrm.identity.v1.CustomerErasing": _erasing,
     "scrm.tracking.v1.BehaviourTracked": _behaved,
     "scrm.tracking.v1.OrderPaid": _paid,
     "scrm.tracking.v1.OrderPaymentRevised": _payment_revised,
@@ -169,12 +199,39 @@ EVENTS: Final = (
     "customer_became_known",
     "customers_merged",
     "customer_unmerged",
+    "customer_erasing",
     "behaviour_tracked",
     "order_paid",
     "order_payment_revised",
     "order_refunded",
 )
 """The names of the events above, in snake_case: what the intake subscribes to."""
+
+
+def essence(message: Incoming) -> Incoming:
+    """A message as it is kept: of what somebody did, and of what they bought, only what is read here."""
+    if message.type == "scrm.tracking.v1.BehaviourTracked":
+        it = message.parse(tracking_events.BehaviourTracked)
+        kept = tracking_events.BehaviourTracked(event_type=it.event_type)
+        if opens_session(it.event_type):
+            kept.node_id, kept.channel = it.node_id, it.channel
+            kept.occur_time.CopyFrom(it.occur_time)
+            if it.HasField("tz_offset_minutes"):
+                kept.tz_offset_minutes = it.tz_offset_minutes
+        return replace(message, payload=kept.SerializeToString())
+    kind = _WITH_ORDER_NUMBERS.get(message.type)
+    if kind is None:
+        return message
+    order = message.parse(kind)
+    order.ClearField("order_no")
+    order.ClearField("source_key")
+    return replace(message, payload=order.SerializeToString())
+
+
+_WITH_ORDER_NUMBERS: Final[Mapping[str, type[Any]]] = {
+    it.DESCRIPTOR.full_name: it
+    for it in (tracking_events.OrderPaid, tracking_events.OrderPaymentRevised, tracking_events.OrderRefunded)
+}
 
 
 def _instant(time: Timestamp) -> datetime:

@@ -54,6 +54,10 @@ class Audiences(Protocol):
         """The customer behind each of `ids` that is known of: a merged one stands for its survivor."""
         ...
 
+    def erased(self, work: UnitOfWork, ids: Iterable[UUID]) -> set[UUID]:
+        """Those of `ids` that were somebody who is erased."""
+        ...
+
     def nodes(self, work: UnitOfWork, customer: UUID) -> list[UUID]:
         """The nodes that are this customer now, its own among them."""
         ...

@@ -8,6 +8,7 @@ from google.protobuf.message import Message
 from chassis.event_store import Recorded
 from scrm.tagging.v1 import events_pb2 as pb
 from services.tagging.application import wire
+from services.tagging.domain.erasure import Erasure
 from services.tagging.domain.models import ModelRun, RfmModel
 from services.tagging.domain.segments import Segment, SegmentName, Snapshot
 from services.tagging.domain.tags import CustomerTags, tag_id
@@ -45,6 +46,14 @@ def publish(recorded: Recorded) -> Message | None:
             return pb.SegmentSnapshotTaken(snapshot_id=str(id), segment_id=str(segment), size=size, take_time=taken)
         case ModelRun.Completed() as event:
             return _completed(id, event)
+        case Erasure.Completed(customer=customer, removed=removed, completed_at=at):
+            return pb.CustomerDataErased(
+                case_id=str(id),
+                customer_id=str(customer),
+                removed=removed,
+                position=recorded.position,
+                erase_time=wire.timestamp(at),
+            )
     return None
 
 
@@ -54,6 +63,8 @@ def partition_key(recorded: Recorded) -> UUID:
         case CustomerTags.Opened(customer=customer) | CustomerTags.Withdrawn(customer=customer):
             return customer
         case CustomerTags.Assigned(customer=customer) | CustomerTags.Removed(customer=customer):
+            return customer
+        case Erasure.Completed(customer=customer):
             return customer
         case event:
             return event.originator_id

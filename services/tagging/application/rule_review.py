@@ -146,6 +146,18 @@ def _forget_states(work: UnitOfWork, audiences: Audiences, gone: Collection[UUID
         audiences.keep_rule_states(work, tag, dict.fromkeys(states, NO_STATE))
 
 
+def erase(work: UnitOfWork, nodes: Collection[UUID]) -> int:
+    """Take every tag from `nodes`, which are erased, and the timers that would bring them back; how many tags that were."""
+    tags = work.find_all(CustomerTags, [tags_id(work.context.tenant, node) for node in nodes]).values()
+    count = sum(len(it.assignments) for it in tags)
+    for it in tags:
+        it.erase(work.now)
+    for node in nodes:
+        for tag in RULE_TAGS:
+            work.unschedule(REVIEW_CUSTOMER, f"{tag}:{node}")
+    return count
+
+
 def change(changes: Changes, tag: str) -> Change:
     """The change of one tag out of `changes`, made where there is none."""
     return changes.setdefault(tag, Change(BitMap(), BitMap()))

@@ -9,7 +9,7 @@ from pyroaring import BitMap
 from chassis.commands import UnitOfWork
 from services.tagging.application.ports import Audiences, Customer
 from services.tagging.application.rule_review import Changes, change, reviewed
-from services.tagging.domain.errors import CustomerNotFound
+from services.tagging.domain.errors import CustomerErased, CustomerNotFound
 from services.tagging.domain.tags import Cause, CustomerTags, tags_id
 
 
@@ -83,11 +83,12 @@ def _change(
     audiences: Audiences,
     how: Callable[[CustomerTags, Customer], None],
 ) -> CustomerTags:
-    """The tags of a customer after `how`. Raises CustomerNotFound."""
+    """The tags of a customer after `how`. Raises CustomerNotFound and CustomerErased."""
     audiences.lock(work)
     customer = audiences.customers(work, (customer_id,)).get(customer_id)
     if customer is None:
-        raise CustomerNotFound(field="customer_id")
+        erased = audiences.erased(work, (customer_id,))
+        raise CustomerErased(field="customer_id") if erased else CustomerNotFound(field="customer_id")
     found = work.find(CustomerTags, tags_id(work.context.tenant, customer.id))
     tags = found or CustomerTags.open(work.context.tenant, customer.id)
     how(tags, customer)

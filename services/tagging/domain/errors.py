@@ -73,3 +73,7 @@ class UnknownTimeZone(InvalidArgument):
 
 class AsOfInFuture(InvalidArgument):
     """The day lies in the future."""
+
+
+class CustomerErased(FailedPrecondition):
+    """Everything known of this customer is erased."""

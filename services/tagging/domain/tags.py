@@ -22,6 +22,7 @@ class Cause(StrEnum):
     MERGE = "MERGE"
     MANUAL = "MANUAL"
     BACKFILL = "BACKFILL"
+    ERASURE = "ERASURE"
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +168,13 @@ class CustomerTags(Aggregate):
         for tag in lost:
             self._remove(tag, Cause.MERGE, now)
         return lost
+
+    def erase(self, now: datetime) -> None:
+        """Have no tag any more, and know of none that was given."""
+        for tag in sorted(self.assignments):
+            self._remove(tag, Cause.ERASURE, now)
+        for tag in sorted(self.given):
+            self.withdraw(tag, now)
 
     def _assign(self, assignment: Assignment, cause: Cause) -> None:
         self._assigned(customer=self.customer, assignment=assignment, cause=cause)

@@ -16,6 +16,7 @@ from services.tagging.domain.sessions import Visit
 from services.tagging.read_models import (
     bitmaps,
     directory,
+    erasure,
     model_runs,
     rule_states,
     segments,
@@ -88,6 +89,9 @@ class PostgresAudiences:
 
     def customers(self, work: UnitOfWork, ids: Iterable[UUID]) -> dict[UUID, Customer]:
         return directory.canonical(work.rows, work.context.tenant, ids)
+
+    def erased(self, work: UnitOfWork, ids: Iterable[UUID]) -> set[UUID]:
+        return erasure.erased_among(work.rows, work.context.tenant, ids)
 
     def nodes(self, work: UnitOfWork, customer: UUID) -> list[UUID]:
         return directory.nodes_of(work.rows, work.context.tenant, customer)

@@ -5,7 +5,7 @@ first heard of, whatever the message, and keeps it; the ordinal of a customer is
 kept (`merges`), and that it was taken back even if the merge itself is not heard of yet; one not taken back stands. The
 nodes are a forest: `parent` is the survivor of the latest merge standing that the node lost, `customer` the root above
 it. So the same messages end in the same customers in any order, and a node not yet introduced by identity is its own
-anonymous customer.
+anonymous customer. A node of somebody who is erased keeps its row, and with it its ordinal, but belongs to nobody.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -46,10 +46,11 @@ _STANDING = (
 )
 _CANONICAL = (
     "SELECT n.node, c.node, c.ordinal, c.assignment_key FROM nodes n"
-    " JOIN nodes c ON c.tenant = n.tenant AND c.node = n.customer WHERE n.tenant = %s AND n.node = ANY(%s)"
+    " JOIN nodes c ON c.tenant = n.tenant AND c.node = n.customer"
+    " WHERE n.tenant = %s AND n.node = ANY(%s) AND NOT n.erased"
 )
 _NODES_OF = "SELECT node FROM nodes WHERE tenant = %s AND customer = %s ORDER BY node"
-_BY_ORDINAL = "SELECT ordinal, node, assignment_key FROM nodes WHERE tenant = %s AND ordinal = ANY(%s) ORDER BY ordinal"
+_BY_ORDINAL = "SELECT ordinal, node, assignment_key FROM nodes WHERE tenant = %s AND ordinal = ANY(%s) AND NOT erased ORDER BY ordinal"
 
 
 @dataclass(slots=True)
@@ -89,6 +90,11 @@ class Arrivals:
     identified: BitMap = field(default_factory=BitMap)
     """Customers whose place among the known and anonymous was decided anew."""
 
+    def leave(self, nodes: Collection[UUID]) -> None:
+        """Nothing is to be decided for `nodes`: they are erased."""
+        self.regrouped = {it: theirs for it, theirs in self.regrouped.items() if it not in nodes}
+        self.gone -= set(nodes)
+
 
 def absorb(rows: sa.Connection, tenant: str, facts: Facts) -> Arrivals:
     """Bring the directory up to date with a batch."""
@@ -109,8 +115,13 @@ def absorb(rows: sa.Connection, tenant: str, facts: Facts) -> Arrivals:
 
 
 def canonical(rows: sa.Connection, tenant: str, nodes: Iterable[UUID]) -> dict[UUID, Customer]:
-    """The customer of each of `nodes` that is known of."""
+    """The customer of each of `nodes` that is known of, and not erased."""
     return {row[0]: Customer(*row[1:]) for row in sql.fetch(rows, _CANONICAL, tenant, list(nodes))}
+
+
+def heard_of(rows: sa.Connection, tenant: str, nodes: Iterable[UUID]) -> set[UUID]:
+    """Those of `nodes` that have an ordinal."""
+    return {row[0] for row in sql.fetch(rows, _LOAD, tenant, list(nodes))}
 
 
 def nodes_of(rows: sa.Connection, tenant: str, customer: UUID) -> list[UUID]:
@@ -119,7 +130,7 @@ def nodes_of(rows: sa.Connection, tenant: str, customer: UUID) -> list[UUID]:
 
 
 def by_ordinal(rows: sa.Connection, tenant: str, ordinals: Iterable[int]) -> list[Customer]:
-    """The customers with these ordinals, in their order; a merged one as it was."""
+    """The customers with these ordinals, in their order; a merged one as it was, and none who is erased."""
     found = sql.fetch(rows, _BY_ORDINAL, tenant, list(ordinals))
     return [Customer(id, ordinal, key) for ordinal, id, key in found]
 

@@ -3,29 +3,54 @@
 `take_in` is what happens live and what a rebuild repeats.
 """
 
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from uuid import UUID
 
 import sqlalchemy as sa
 
-from services.tagging.application.facts import Facts
-from services.tagging.read_models import directory, purchases, visits
+from services.tagging.application.facts import Erasing, Facts
+from services.tagging.read_models import directory, erasure, purchases, visits
 from services.tagging.read_models.directory import Arrivals
 from services.tagging.read_models.visits import ByCustomer
 
 
 @dataclass(frozen=True, slots=True)
 class TakenIn:
-    """What a batch did: to the directory, and the visits of every customer whose sessions may be others now."""
+    """What a batch did: to the directory, and the visits of every customer whose sessions may be others now.
+
+    `removed` says of whom nothing is known any more, and how many rows of which table that were.
+    """
 
     arrivals: Arrivals
     visits: ByCustomer
+    removed: Sequence[tuple[Erasing, dict[str, int]]] = ()
 
 
 def take_in(rows: sa.Connection, tenant: str, facts: Facts) -> TakenIn:
-    """Write a batch of facts in the transaction of `rows`."""
+    """Write a batch of facts in the transaction of `rows`; what is told of people who are erased is dropped."""
+    gone = facts.erasing
+    heard_of = directory.heard_of(rows, tenant, gone) if gone else set()
+    erased = erasure.erased_among(rows, tenant, facts.nodes) if facts.nodes else set()
+    if gone or erased:
+        facts.drop(gone | erased)
+        for node in erased:
+            del facts.nodes[node]
+        for tie in erasure.ties(rows, tenant, gone) if gone else ():
+            facts.merge(tie)
     arrivals = directory.absorb(rows, tenant, facts)
     purchases.absorb(rows, tenant, facts.paid.values(), facts.refunded.values())
     found = visits.absorb(rows, tenant, facts.visits, arrivals.customer_of, arrivals.regrouped)
     for customer in arrivals.regrouped:
         found.setdefault(customer, [])
-    return TakenIn(arrivals, found)
+    if not gone:
+        return TakenIn(arrivals, found)
+    arrivals.leave(gone)
+    removed = [(it, _erase(rows, tenant, it, heard_of)) for it in facts.erasures]
+    return TakenIn(arrivals, {it: theirs for it, theirs in found.items() if it not in gone}, removed)
+
+
+def _erase(rows: sa.Connection, tenant: str, erasing: Erasing, heard_of: Collection[UUID]) -> dict[str, int]:
+    """The rows removed; none of somebody never heard of, who is only marked."""
+    removed = erasure.erase(rows, tenant, erasing.nodes)
+    return removed if any(it in heard_of for it in erasing.nodes) else dict.fromkeys(removed, 0)

@@ -31,6 +31,7 @@ from services.tagging.read_models import (
     audiences,
     bitmaps,
     directory,
+    erasure,
     rule_states,
     segments,
     sql,
@@ -132,6 +133,7 @@ def _decisions(rows: sa.Connection, store: EventStore) -> None:
         own = decided.get(tenant, _Decided())
         sql.run(rows, _AS_OF, tenant)
         tag_holders.note(rows, tenant, own.holders)
+        erasure.unlist(rows, tenant)
         _sets(rows, tenant, own)
         _states(rows, tenant, Calendar.of(own.zone))
 

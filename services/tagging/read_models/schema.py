@@ -65,6 +65,7 @@ Table(
     _value("loser", Uuid),
     _value("undone", Boolean),
     Index("merges_loser", "tenant", "loser"),
+    Index("merges_survivor", "tenant", "survivor"),
 )
 
 Table(
@@ -77,6 +78,7 @@ Table(
     _value("ordinal", BigInteger),
     _value("known", Boolean),
     _value("assignment_key", Text),
+    _value("erased", Boolean),
     Index("nodes_customer", "tenant", "customer"),
     Index("nodes_ordinal", "tenant", "ordinal", unique=True),
 )

@@ -14,7 +14,8 @@ EVENT_NAME: Final = "behaviour_tracked"
 TYPE: Final = events_pb2.BehaviourTracked.DESCRIPTOR.full_name
 
 _READ: Final = sa.text("SELECT * FROM behaviours WHERE position > :after ORDER BY position LIMIT :limit")
-_HEAD: Final = "SELECT coalesce(max(position), 0) FROM behaviours"
+# Behaviours up to there are all written; the last of them may have been removed since, which must not look like a loss.
+_HEAD: Final = "SELECT position FROM resolver_cursor WHERE name = 'resolve'"
 
 
 class BehaviourLog:

@@ -1,5 +1,6 @@
 """TrackingService on the wire: requests become commands or questions, and what comes back becomes responses."""
 
+import asyncio
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Final, TypeVar
@@ -30,7 +31,8 @@ from services.tracking.application.commands import (
     RowOutcome,
 )
 from services.tracking.application.wire_values import money
-from services.tracking.domain.errors import CustomerNotFound, OrderNotFound, UnknownTimeZone
+from services.tracking.domain.erasure import erased_node_id
+from services.tracking.domain.errors import CustomerErased, CustomerNotFound, OrderNotFound, UnknownTimeZone
 from services.tracking.domain.order import Order
 from services.tracking.domain.trail import Trail
 from services.tracking.read_models import customer_nodes, ingest_statistics, orders, trail
@@ -151,7 +153,11 @@ class TrackingServicer:
             order = await self._bus.load(Order, id)
         except AggregateNotFound:
             raise OrderNotFound from None
-        return pb.GetOrderResponse(order=order_wire.order_message(order))
+        message = order_wire.order_message(order)
+        if await self._is_erased(order.node):
+            for field in ("node_id", "source_key", "order_no", "lines", "refunds"):
+                message.ClearField(field)
+        return pb.GetOrderResponse(order=message)
 
     async def ListOrders(self, request: pb.ListOrdersRequest, _: ServicerContext) -> pb.ListOrdersResponse:
         page = ORDER_PAGES.page(request)
@@ -190,11 +196,15 @@ class TrackingServicer:
         recorded: T = await self._bus.execute(command, lambda order: response(order_wire.order_message(order)))  # type: ignore[arg-type,return-value]
         return recorded
 
+    async def _is_erased(self, node: UUID) -> bool:
+        id = erased_node_id(current().tenant, node)
+        return id in await asyncio.to_thread(self._bus.store.load, [id])
+
     async def _trail(self, customer_id: str) -> tuple[UUID, Trail]:
         """Who the customer is now, and everything they did."""
 
         def read(rows: sa.Connection) -> tuple[UUID, Trail]:
-            customer = customer_nodes.customer_of(rows, UUID(customer_id))
+            customer = _unerased(rows, UUID(customer_id))
             found = trail.trail_of(rows, customer_nodes.nodes_of(rows, customer))
             if not found.is_empty or customer_nodes.is_known(rows, customer):
                 return customer, found
@@ -206,13 +216,20 @@ class TrackingServicer:
         """What `read` finds for the nodes of a customer; CustomerNotFound for one of whom there is no order either."""
 
         def ask(rows: sa.Connection) -> T:
-            customer = customer_nodes.customer_of(rows, UUID(customer_id))
+            customer = _unerased(rows, UUID(customer_id))
             nodes = customer_nodes.nodes_of(rows, customer)
             if not customer_nodes.is_known(rows, customer) and not orders.list_orders(rows, nodes, None, 1):
                 raise CustomerNotFound
             return read(rows, nodes)
 
         return await self._read_models.query(ask)
+
+
+def _unerased(rows: sa.Connection, customer: UUID) -> UUID:
+    """Who the customer is now. Raises CustomerErased."""
+    if customer_nodes.is_erased(rows, customer):
+        raise CustomerErased(field="customer_id")
+    return customer_nodes.customer_of(rows, customer)
 
 
 def _row_result(tenant: str, row: pb.OrderRow, outcome: RowOutcome) -> pb.OrderRowResult:

@@ -20,7 +20,7 @@ from services.tracking.application.commands import (
     RecordOrderRefunded,
 )
 from services.tracking.application.resolving import questions
-from services.tracking.domain.errors import CustomerUnresolved
+from services.tracking.domain.errors import CustomerErased, CustomerUnresolved
 from services.tracking.domain.order_facts import Payment, Placement
 
 
@@ -75,7 +75,7 @@ class OrderReader:
         self._validator = RequestValidator()
 
     async def one(self, sold: Sold, context: Context, request: UUID) -> OrderFact:
-        """The command for one fact. Raises CustomerUnresolved."""
+        """The command for one fact. Raises CustomerUnresolved and CustomerErased."""
         return (await self._resolved([sold], context, request))[0]
 
     async def all(self, rows: Sequence[tracking_service_pb2.OrderRow], context: Context, request: UUID) -> ImportOrders:
@@ -118,6 +118,9 @@ class OrderReader:
         found: dict[int, OrderFact | DomainError] = {}
         for question, answer in zip(asked, answers, strict=True):
             for place in question.events:
-                known = isinstance(answer, UUID)
-                found[place] = sold[place].by(answer) if known else CustomerUnresolved(cause=answer)  # type: ignore[arg-type]
+                found[place] = sold[place].by(answer) if isinstance(answer, UUID) else _refusal(answer)
         return [found[place] for place in range(len(sold))]
+
+
+def _refusal(reason: str) -> DomainError:
+    return CustomerErased() if reason == CustomerErased.reason else CustomerUnresolved(cause=reason)

@@ -27,6 +27,7 @@ from services.tracking.adapters.ingest_rows import QUARANTINE_COLUMNS, Tallies, 
 from services.tracking.adapters.ingest_writer import LOCK_CLASS
 from services.tracking.application.resolving import Identity, questions
 from services.tracking.domain import event_types
+from services.tracking.domain.errors import CustomerErased
 from services.tracking.domain.identifiers import is_blocked
 from services.tracking.domain.intake import Outcome, Reason, quarantined
 
@@ -44,6 +45,10 @@ _READ: Final = sa.text(
 _HEAD: Final = "SELECT coalesce(max(position), 0) FROM accepted"
 _MOVE: Final = sa.text("UPDATE resolver_cursor SET position = :now WHERE name = 'resolve' AND position = :was")
 _TURN: Final = sa.text("SELECT pg_advisory_xact_lock(:lock, hashtext('behaviours'))")
+_DROP: Final = (
+    "DELETE FROM accepted a USING unnest(%s::bigint[], %s::timestamptz[]) AS k(position, received_at)"
+    " WHERE (a.position, a.received_at) = (k.position, k.received_at)"
+)
 _TALLY_TURN: Final = "SELECT pg_advisory_xact_lock(%s, hashtext('accepted'))"
 
 
@@ -158,14 +163,21 @@ class Resolver:
         return [Accepted(**it, event=parse(it["payload"])) for it in found]
 
     def _write(self, accepted: Sequence[Accepted], nodes: dict[int, UUID | str]) -> None:
-        """Append behaviours; an event that identity refuses is put aside, and counted so after all."""
+        """Append behaviours; an event that identity refuses is put aside, and counted so after all.
+
+        Of one about somebody who is being erased nothing is kept but the count.
+        """
         behaviours: list[bytes] = []
         quarantine: list[bytes] = []
+        dropped: list[Accepted] = []
         tallies = Tallies()
         for it in accepted:
             node = nodes[it.position]
             if isinstance(node, UUID):
                 behaviours.append(_row(it, node))
+            elif node == CustomerErased.reason:
+                dropped.append(it)
+                _count_refused(it, Reason.CUSTOMER_ERASED, tallies)
             else:
                 quarantine.append(_put_aside(it, node, tallies))
         with self._engine.begin() as rows:
@@ -178,10 +190,13 @@ class Resolver:
             with driver_cursor(rows) as cursor:
                 if behaviours:
                     pg.copy_rows(cursor, "behaviours", BEHAVIOUR_COLUMNS, behaviours)
-                if quarantine:
+                if dropped:
+                    cursor.execute(_DROP, [[it.position for it in dropped], [it.received_at for it in dropped]])
+                if quarantine or dropped:
                     cursor.execute(_TALLY_TURN, [LOCK_CLASS])
-                    pg.copy_rows(cursor, "quarantine", QUARANTINE_COLUMNS, quarantine)
                     tallies.write(cursor)
+                if quarantine:
+                    pg.copy_rows(cursor, "quarantine", QUARANTINE_COLUMNS, quarantine)
 
 
 def _identity(event: behaviour_pb2.TrackedEvent) -> Identity:
@@ -235,9 +250,14 @@ def _given(properties: dict[str, Any], name: str) -> str:
 def _put_aside(accepted: Accepted, reason: str, tallies: Tallies) -> bytes:
     verdict = quarantined(Reason.NO_IDENTITY, f"identifiers: {reason}")
     received = microseconds(accepted.received_at)
-    late = 1 if accepted.late else 0
-    names = (accepted.source_key, accepted.event_type)
-    tallies.add(accepted.tenant, received, (*names, Outcome.ACCEPTED.value, ""), -1, -late)
-    tallies.add(accepted.tenant, received, (*names, Outcome.QUARANTINED.value, verdict.reason.value), 1, late)
+    _count_refused(accepted, verdict.reason, tallies)
     names_in_row = (accepted.source_key, accepted.message_id, accepted.event_type)
     return aside_row(accepted.tenant, received, names_in_row, verdict, accepted.payload)
+
+
+def _count_refused(accepted: Accepted, reason: Reason, tallies: Tallies) -> None:
+    """It was counted as accepted."""
+    received, late = microseconds(accepted.received_at), 1 if accepted.late else 0
+    names = (accepted.source_key, accepted.event_type)
+    tallies.add(accepted.tenant, received, (*names, Outcome.ACCEPTED.value, ""), -1, -late)
+    tallies.add(accepted.tenant, received, (*names, Outcome.QUARANTINED.value, reason.value), 1, late)

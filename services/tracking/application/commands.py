@@ -1,4 +1,4 @@
-"""What can be reported of orders, and how each report is carried out."""
+"""What can be reported of orders, and how each report is carried out; of somebody who is erased nothing new can."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -8,6 +8,8 @@ from uuid import UUID
 
 from chassis.commands import Handlers, UnitOfWork, handler
 from chassis.errors import DomainError
+from services.tracking.application.erasure_commands import require_unerased
+from services.tracking.domain.erasure import ErasedNode, erased_node_id
 from services.tracking.domain.errors import FutureTimestamp, OrderNotFound
 from services.tracking.domain.order import Order, order_id
 from services.tracking.domain.order_facts import Payment, Placement, Refund
@@ -84,6 +86,7 @@ def record_order_placed(command: RecordOrderPlaced, work: UnitOfWork) -> Order:
     _require_past(command.placement.placed_at, "place_time", work)
     order = work.find(Order, command.key.id)
     if order is None:
+        require_unerased(command.node, work)
         command.placement.check()
         order = _open(command.key, command.node, command.placement, work, revision=command.revision)
     else:
@@ -96,6 +99,7 @@ def record_order_paid(command: RecordOrderPaid, work: UnitOfWork) -> Order:
     _require_past(payment.paid_at, "pay_time", work)
     order = work.find(Order, command.key.id)
     if order is None:
+        require_unerased(command.node, work)
         guess = Placement(payment.paid_at, payment.currency, payment.paid, payment.shipping, ())
         guess.check()
         order = _open(command.key, command.node, guess, work, estimated=True)
@@ -133,6 +137,8 @@ def record_order_cancelled(command: RecordOrderCancelled, work: UnitOfWork) -> O
 
 def import_orders(command: ImportOrders, work: UnitOfWork) -> list[RowOutcome]:
     """Each row by itself: the order it is about, or why it was refused."""
+    nodes = {it.node for it in command.rows if isinstance(it, RecordOrderPlaced | RecordOrderPaid)}
+    work.find_all(ErasedNode, [erased_node_id(work.context.tenant, it) for it in nodes])
 
     def record(row: OrderFact | DomainError) -> Order:
         match row:
@@ -180,3 +186,4 @@ HANDLERS: Final[Handlers] = (
     handler(RecordOrderCancelled, record_order_cancelled, loads=lambda it: [it.key.id]),
     handler(ImportOrders, import_orders, loads=_imported),
 )
+"""Those about orders."""

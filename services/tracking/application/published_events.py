@@ -8,6 +8,7 @@ from google.protobuf.message import Message
 from chassis.log import Recorded
 from scrm.tracking.v1 import events_pb2 as pb
 from services.tracking.application.wire_values import money, order_line, timestamp
+from services.tracking.domain.erasure import ErasedNode, Erasure
 from services.tracking.domain.order import Order
 from services.tracking.domain.source import IngestSource
 
@@ -19,11 +20,18 @@ PUBLISHED: Final = (
     "order_shipped",
     "order_received",
     "order_cancelled",
+    "customer_data_erased",
 )
 """Events of the log "tracking", in snake_case; behaviours have a log of their own."""
 
 PRIVATE: Final = frozenset[type](
-    {IngestSource.Registered, IngestSource.Updated, IngestSource.WriteKeyReplaced}  # who may report is our own business
+    {
+        IngestSource.Registered,  # who may report is our own business
+        IngestSource.Updated,
+        IngestSource.WriteKeyReplaced,
+        Erasure.Begun,
+        ErasedNode.Marked,
+    }
 )
 """Domain events that nobody else is ever told of."""
 
@@ -45,12 +53,23 @@ def publish(recorded: Recorded) -> Message | None:
             return pb.OrderReceived(order_id=str(id), node_id=str(node), receive_time=timestamp(at))
         case Order.Cancelled(originator_id=id, node=node, cancelled_at=at):
             return pb.OrderCancelled(order_id=str(id), node_id=str(node), cancel_time=timestamp(at))
+        case Erasure.Finished(originator_id=id, customer=customer, removed=removed, finished_at=at):
+            return pb.CustomerDataErased(
+                case_id=str(id),
+                customer_id=str(customer),
+                removed=removed,
+                position=recorded.position,
+                erase_time=timestamp(at),
+            )
     return None
 
 
 def partition_key(recorded: Recorded) -> UUID:
-    """The node of the customer: what happens to one of them stays in order."""
-    node: UUID = recorded.event.node  # type: ignore[attr-defined]  # every event of an order has one
+    """The node of the customer: what happens to one of them stays in order; the customer of an erasure."""
+    match recorded.event:
+        case Erasure.Begun(customer=customer) | Erasure.Finished(customer=customer):
+            return customer
+    node: UUID = recorded.event.node  # type: ignore[attr-defined]  # every other event has one
     return node
 
 

@@ -65,3 +65,7 @@ class SourceNotFound(NotFound):
 
 class SourceRateExceeded(ResourceExhausted):
     """The source sends more events than it may."""
+
+
+class CustomerErased(FailedPrecondition):
+    """Everything known of this customer is erased."""

@@ -65,6 +65,7 @@ class Reason(StrEnum):
     TOO_MANY_IDENTIFIERS = "TOO_MANY_IDENTIFIERS"
     OUT_OF_RANGE = "OUT_OF_RANGE"
     SOURCE_DISABLED = "SOURCE_DISABLED"
+    CUSTOMER_ERASED = "CUSTOMER_ERASED"
 
 
 @dataclass(frozen=True, slots=True)

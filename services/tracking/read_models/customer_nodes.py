@@ -2,10 +2,11 @@
 
 Events of different customers arrive in any order: a merge may be heard of before the customers it is about, a merge into
 somebody before that one was merged away, and that a merge was taken back before the merge. So all merges are kept by their
-ids, and those that stand are followed to their end.
+ids, and those that stand are followed to their end. Of somebody who is erased nothing is left but that these nodes are, so
+that what is heard later does not bring them back.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Final
 from uuid import UUID
 
@@ -15,7 +16,7 @@ from sqlalchemy.dialects.postgresql import insert
 from chassis.envelope import Incoming
 from chassis.postgres import columns, driver_cursor
 from chassis.projection import Source
-from scrm.identity.v1.events_pb2 import CustomerCreated, CustomersMerged, CustomerUnmerged
+from scrm.identity.v1.events_pb2 import CustomerCreated, CustomerErasing, CustomersMerged, CustomerUnmerged
 
 tables: Final = sa.MetaData()
 
@@ -40,9 +41,17 @@ merged: Final = sa.Table(
     sa.Index("merged_customers_by_survivor", "tenant", "survivor"),
 )
 
+erased: Final = sa.Table(
+    "erased_nodes",
+    tables,
+    sa.Column("tenant", sa.Text, primary_key=True),
+    sa.Column("node", sa.Uuid, primary_key=True),
+)
+
 CREATED: Final = CustomerCreated.DESCRIPTOR.full_name
 MERGED: Final = CustomersMerged.DESCRIPTOR.full_name
 UNMERGED: Final = CustomerUnmerged.DESCRIPTOR.full_name
+ERASING: Final = CustomerErasing.DESCRIPTOR.full_name
 
 Key = tuple[str, UUID]
 Row = tuple[str, UUID, UUID, UUID, bool]
@@ -77,21 +86,29 @@ are on their way, the last one made."""
 
 
 class CustomerNodesProjection:
-    """Keeps both tables."""
+    """Keeps all three tables."""
 
     name = "customer_nodes"
-    version = 2
+    version = 3
     source: Source = "inbox"
     tables = tables
 
     def apply(self, items: Sequence[Incoming], rows: sa.Connection) -> None:
-        created = [it for it in items if it.type == CREATED]
-        if created:
-            _create(rows, [(it.tenant, UUID(it.parse(CustomerCreated).node_id)) for it in created])
+        gone = [node for it in items if it.type == ERASING for node in _erasing(it)]
+        if gone:
+            rows.execute(insert(erased).on_conflict_do_nothing(), [{"tenant": t, "node": node} for t, node in gone])
+        created = [(it.tenant, UUID(it.parse(CustomerCreated).node_id)) for it in items if it.type == CREATED]
         merges = {it[:2]: it for it in map(_merge, items) if it is not None}
         undone = {it[:2]: it for it in map(_unmerge, items) if it is not None}
-        if merges or undone:
-            _note(rows, list((merges | undone).values()))
+        told = list((merges | undone).values())
+        named = {*created, *((it[0], node) for it in told for node in it[2:4])}
+        lost = _erased_of(rows, named)
+        if created := [it for it in created if it not in lost]:
+            _create(rows, created)
+        if told := [it for it in told if lost.isdisjoint((it[0], node) for node in it[2:4])]:
+            _note(rows, told)
+        if gone:
+            _forget(rows, gone)
 
 
 def customer_of(rows: sa.Connection, customer: UUID) -> UUID:
@@ -108,6 +125,29 @@ def nodes_of(rows: sa.Connection, customer: UUID) -> list[UUID]:
 
 def is_known(rows: sa.Connection, customer: UUID) -> bool:
     return rows.scalar(sa.select(nodes.c.node).where(nodes.c.node == customer)) is not None
+
+
+def is_erased(rows: sa.Connection, customer: UUID) -> bool:
+    """Whether this is, or was part of, somebody who is erased."""
+    return rows.scalar(sa.select(erased.c.node).where(erased.c.node == customer)) is not None
+
+
+def _erasing(message: Incoming) -> list[Key]:
+    return [(message.tenant, UUID(it)) for it in message.parse(CustomerErasing).node_ids]
+
+
+def _erased_of(rows: sa.Connection, named: Collection[Key]) -> set[Key]:
+    if not named:
+        return set()
+    query = sa.select(erased.c.tenant, erased.c.node).where(sa.tuple_(erased.c.tenant, erased.c.node).in_(named))
+    return {(it.tenant, it.node) for it in rows.execute(query)}
+
+
+def _forget(rows: sa.Connection, gone: Collection[Key]) -> None:
+    rows.execute(sa.delete(nodes).where(sa.tuple_(nodes.c.tenant, nodes.c.node).in_(gone)))
+    lost = sa.tuple_(merged.c.tenant, merged.c.loser).in_(gone)
+    kept = sa.tuple_(merged.c.tenant, merged.c.survivor).in_(gone)
+    rows.execute(sa.delete(merged).where(lost | kept))
 
 
 def _merge(message: Incoming) -> Row | None:

@@ -11,6 +11,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from chassis.log import Recorded
 from chassis.projection import Source
+from services.tracking.domain.erasure import Erasure
 from services.tracking.domain.order import Order
 from services.tracking.domain.order_facts import Status, furthest
 from services.tracking.read_models.customer_nodes import nodes as customer_nodes
@@ -40,27 +41,31 @@ orders: Final = sa.Table(
     sa.Column("received_at", sa.DateTime(timezone=True)),
     sa.Column("cancelled_at", sa.DateTime(timezone=True)),
     sa.Index("orders_paid", "tenant", "paid_at"),
+    sa.Index("orders_id", "tenant", "order_id"),
 )
 
 
 class OrdersProjection:
-    """Keeps the table: each batch is folded over the rows it touches, which are then written once."""
+    """Keeps the table: each batch is folded over the rows it touches, which are then written once.
+
+    The orders of somebody who is erased keep their money, under a reference that leads to nobody.
+    """
 
     name = "orders"
-    version = 1
+    version = 2
     source: Source = "events"
     tables = tables
 
     def apply(self, items: Sequence[Recorded], rows: sa.Connection) -> None:
-        mine = [it for it in items if isinstance(it.event, _EVENTS)]
-        if not mine:
-            return
-        fresh = {it.event.originator_id for it in mine if isinstance(it.event, Order.Placed)}
-        touched = {it.event.originator_id: (it.tenant, _node(it)) for it in mine}
-        states = _load(rows, [(*touched[id], id) for id in touched if id not in fresh])
-        for it in mine:
-            _fold(states, it)
-        rows.execute(_PUT, list(states.values()))
+        mine: list[Recorded] = []
+        for it in items:
+            if isinstance(it.event, _EVENTS):
+                mine.append(it)
+            elif isinstance(it.event, Erasure.Begun):
+                _apply(mine, rows)
+                mine = []
+                _make_anonymous(rows, it.tenant, it.event)
+        _apply(mine, rows)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,15 +144,27 @@ _PUT: Final = _put.on_conflict_do_update(
 )
 
 
-def _node(recorded: Recorded) -> UUID:
-    node: UUID = recorded.event.node  # type: ignore[attr-defined]  # every event of an order has one
-    return node
+def _apply(mine: Sequence[Recorded], rows: sa.Connection) -> None:
+    if not mine:
+        return
+    fresh = {it.event.originator_id for it in mine if isinstance(it.event, Order.Placed)}
+    touched = {it.event.originator_id: it.tenant for it in mine}
+    states = _load(rows, [(touched[id], id) for id in touched if id not in fresh])
+    for it in mine:
+        _fold(states, it)
+    rows.execute(_PUT, list(states.values()))
 
 
-def _load(rows: sa.Connection, keys: Sequence[tuple[str, UUID, UUID]]) -> dict[UUID, dict[str, Any]]:
+def _make_anonymous(rows: sa.Connection, tenant: str, event: Erasure.Begun) -> None:
+    theirs = (orders.c.tenant == tenant) & orders.c.node.in_(event.node_ids)
+    rows.execute(sa.update(orders).where(theirs).values(node=event.erased_ref, source="", order_no=""))
+
+
+def _load(rows: sa.Connection, keys: Sequence[tuple[str, UUID]]) -> dict[UUID, dict[str, Any]]:
+    """Rows by order: whose they are is not what it was if somebody was erased."""
     if not keys:
         return {}
-    wanted = sa.tuple_(orders.c.tenant, orders.c.node, orders.c.order_id).in_(keys)
+    wanted = sa.tuple_(orders.c.tenant, orders.c.order_id).in_(keys)
     return {it["order_id"]: dict(it) for it in rows.execute(sa.select(orders).where(wanted)).mappings()}
 
 

@@ -1,0 +1,126 @@
+"""The eraser: removes the rows of people who are to be forgotten, and their messages from the stream, then says so.
+
+Every step may be repeated: killed anywhere, it goes on with what is left.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Final
+from uuid import UUID
+
+import sqlalchemy as sa
+
+from chassis.broker import Broker
+from chassis.commands import CommandBus
+from chassis.context import Context, entered
+from chassis.envelope import Outgoing, seal
+from chassis.leadership import Leadership, leading, persevere
+from chassis.loops import CHECK_SECONDS, Progress
+from chassis.ordered_pull import OrderedPull, stream_sequence
+from chassis.pulse import Pulse
+from chassis.quick_look import QuickLook
+from services.tracking.adapters import erasures
+from services.tracking.adapters.behaviour_log import EVENT_NAME, TYPE, BehaviourLog
+from services.tracking.adapters.erasures import OpenErasure
+from services.tracking.application.erasure_commands import FinishErasure
+
+_OPEN: Final = "SELECT count(*) FROM erasures"
+_READ: Final = 500
+_ANY_TIME: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class Eraser:
+    """A `Loop`. `erased` counts the erasures it has carried out."""
+
+    name = "erase"
+
+    def __init__(
+        self,
+        engine: sa.Engine,
+        bus: CommandBus,
+        broker: Broker,
+        *,
+        poll: float = 0.05,
+        pulse: Pulse | None = None,
+        settle_seconds: float = 1.0,
+    ) -> None:
+        self.erased = 0
+        self._engine = engine
+        self._bus = bus
+        self._broker = broker
+        self._poll = poll
+        self._settle_seconds = settle_seconds
+        self._news = (pulse or Pulse()).listener()
+
+    async def run(self) -> None:
+        """Erase whenever this eraser leads, until cancelled."""
+        await persevere(self.name, self._lead)
+
+    async def progress(self) -> list[Progress]:
+        """`backlog` are the erasures that are not carried out."""
+        waiting = await QuickLook.of(self._engine).ask_scalar(_OPEN)
+        return [Progress("loop", self.name, self.erased, int(waiting), self.erased + int(waiting))]
+
+    async def step(self) -> int:
+        """Carry out what can be carried out; how much that was."""
+        found = await asyncio.to_thread(erasures.due, self._engine)
+        for it in found:
+            removed = await asyncio.to_thread(erasures.remove, self._engine, it)
+            removed["stream messages"] = await self._scrub(it)
+            with entered(Context.system(it.tenant, self.name)):
+                await self._bus.execute(FinishErasure(it.case_id, removed))
+            self.erased += 1
+        return len(found)
+
+    async def _lead(self) -> None:
+        async with leading(self._engine, "tracking/erase") as leadership:
+            await self._follow(leadership)
+
+    async def _follow(self, leadership: Leadership) -> None:
+        loop = asyncio.get_running_loop()
+        check = loop.time() + CHECK_SECONDS
+        while True:
+            if not await self.step():
+                await self._news.wait(self._poll)
+            if loop.time() > check:
+                await leadership.check()
+                check = loop.time() + CHECK_SECONDS
+
+    async def _scrub(self, it: OpenErasure) -> int:
+        """Overwrite the messages about these nodes in the stream of behaviours; how many there were.
+
+        What the relay has read before the rows were gone is published within moments, and waited for.
+        """
+        await asyncio.sleep(self._settle_seconds)
+        stream, deleted = BehaviourLog.name, 0
+        info = await self._broker.stream(stream)
+        if info is None or not info.messages:
+            return 0
+        nodes = {str(node) for node in it.nodes}
+        pull = OrderedPull(self._broker, stream, f"{self.name}-{it.case_id}", _subjects(it), 1)
+        await pull.open()
+        try:
+            while messages := await pull.next(_READ, 1.0) or await pull.waiting(info.last_sequence):
+                if isinstance(messages, int):
+                    continue
+                for message in messages:
+                    if message.headers.get("ce-subject") in nodes:
+                        sequence = stream_sequence(message.reply)
+                        await self._broker.request(f"STREAM.MSG.DELETE.{stream}", {"seq": sequence})
+                        deleted += 1
+                pull.done()
+        finally:
+            await pull.close()
+            await self._broker.request(f"CONSUMER.DELETE.{stream}.{self.name}-{it.case_id}")
+        return deleted
+
+
+def _subjects(it: OpenErasure) -> Sequence[str]:
+    """The subjects under which behaviours of these nodes are published."""
+    return sorted({_subject(it.tenant, node) for node in it.nodes})
+
+
+def _subject(tenant: str, node: UUID) -> str:
+    """As `seal` writes it: by the partition of the node, among others'."""
+    return seal(Outgoing(0, tenant, EVENT_NAME, node, b"", _ANY_TIME, TYPE), "").subject

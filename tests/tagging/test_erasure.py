@@ -1,0 +1,150 @@
+"""Somebody is to be forgotten: tags, facts and sets let go of them, and nothing that comes late brings them back."""
+
+from datetime import timedelta
+from random import Random
+from uuid import UUID, uuid5
+
+import pytest
+from google.protobuf.message import Message
+
+from scrm.identity.v1 import events_pb2 as identity
+from scrm.tracking.v1 import events_pb2 as tracking
+from services.tagging.application.facts import essence
+from services.tagging.application.published_events import publish
+from services.tagging.application.tag_commands import AssignTags
+from services.tagging.domain.conditions import HasTag, that
+from services.tagging.domain.erasure import Erasure
+from services.tagging.domain.errors import CustomerErased
+from services.tagging.domain.segments import Definition
+from services.tagging.domain.sessions import SERVER_EVENT_TYPES
+from services.tagging.domain.tags import Cause, CustomerTags
+from tests.tagging.world import (
+    START,
+    World,
+    became_known,
+    behaved,
+    created,
+    merged,
+    paid,
+    person,
+    refunded,
+    unmerged,
+)
+
+ANN, BOB, CLEO = person("ann"), person("bob"), person("cleo")
+
+
+def erasing(*nodes: UUID) -> identity.CustomerErasing:
+    case = uuid5(nodes[0], "case")
+    return identity.CustomerErasing(case_id=str(case), customer_id=str(nodes[0]), node_ids=[str(it) for it in nodes])
+
+
+def facts(who: UUID) -> list[Message]:
+    return [
+        created(who, key=f"shop:{who}"),
+        behaved(who, START + timedelta(hours=1)),
+        paid(who, f"of {who}", START, 1200),
+        refunded(who, f"of {who}", "r1", START, 200),
+    ]
+
+
+def traces(world: World, *nodes: UUID) -> dict[str, int]:
+    """In how many rows of which table the nodes are, beside the one that says that they are erased."""
+    who = ", ".join(f"'{it}'" for it in nodes)
+    return {
+        table: world.rows(f"SELECT count(*) FROM {table} WHERE {column} IN ({who})")[0][0]
+        for table, column in (
+            ("visits", "node"),
+            ("purchases", "node"),
+            ("refunds", "node"),
+            ("static_members", "node"),
+            ("tag_holders", "node"),
+            ("rule_states", "customer"),
+            ("merges", "survivor"),
+            ("merges", "loser"),
+        )
+    }
+
+
+def test_tags_facts_and_sets_let_go_of_the_customer(world: World) -> None:
+    world.tell(*facts(ANN), *facts(BOB), *facts(CLEO), merged(ANN, BOB))
+    for who in (ANN, CLEO):
+        world.do(AssignTags(who, [("vip_manual", "")]))
+    live = world.define("vips", Definition(condition=that(HasTag("vip_manual"))))
+    listed = world.listed("list", ANN, CLEO)
+    assert world.members(live) == world.members(listed) == {ANN, CLEO}
+
+    world.tell(erasing(ANN, BOB))
+
+    assert world.tagged("vip_manual") == world.members(live) == world.members(listed) == {CLEO}
+    assert not any(traces(world, ANN, BOB).values())
+    assert world.rows("SELECT DISTINCT assignment_key FROM nodes WHERE erased") == [("",)]
+    (removed,) = [it.event for it in world.events(CustomerTags.Removed)]
+    assert isinstance(removed, CustomerTags.Removed)
+    assert removed.cause is Cause.ERASURE
+    (done,) = world.events(Erasure.Completed)
+    message = publish(done)
+    assert message is not None
+    assert (message.removed["purchases"], message.removed["tags"]) == (2, 1)  # type: ignore[attr-defined]
+    assert world.rebuild() == {}
+
+
+def test_nobody_who_is_erased_can_be_tagged(world: World) -> None:
+    world.tell(*facts(ANN), erasing(ANN))
+    with pytest.raises(CustomerErased):
+        world.do(AssignTags(ANN, [("vip_manual", "")]))
+
+
+def test_an_erasure_is_answered_once_also_for_somebody_never_heard_of(world: World) -> None:
+    world.tell(erasing(ANN))
+    world.tell(erasing(ANN))
+    (done,) = world.events(Erasure.Completed)
+    assert isinstance(done.event, Erasure.Completed)
+    assert set(done.event.removed.values()) == {0}
+    assert world.rebuild() == {}
+
+
+def test_what_comes_late_brings_nobody_back(world: World) -> None:
+    world.tell(*facts(ANN), erasing(ANN, BOB))
+    world.tell(*facts(BOB), *facts(ANN), became_known(ANN, "k"), merged(ANN, BOB), unmerged(ANN, BOB))
+    assert not any(traces(world, ANN, BOB).values())
+    assert world.rebuild() == {}
+
+
+def test_somebody_who_was_thought_to_be_part_of_the_erased_is_not_lost(world: World) -> None:
+    """That their merge was taken back is on its way when the erasure arrives."""
+    world.tell(*facts(ANN), *facts(CLEO), merged(ANN, CLEO))
+    world.do(AssignTags(CLEO, [("vip_manual", "")]))
+    world.tell(erasing(ANN))
+    world.tell(unmerged(ANN, CLEO))
+    assert world.rows(f"SELECT customer, known FROM nodes WHERE node = '{CLEO}'") == [(CLEO, True)]
+    assert world.rows(f"SELECT count(*) FROM purchases WHERE node = '{CLEO}'") == [(1,)]
+    assert world.rebuild() == {}
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_any_order_of_arrival_ends_alike(world: World, seed: int) -> None:
+    """But for who got which ordinal."""
+    random = Random(seed)
+    messages = [*facts(ANN), *facts(BOB), *facts(CLEO), merged(ANN, BOB), erasing(ANN, BOB), erasing(ANN, BOB)]
+    random.shuffle(messages)
+    world.tell(*messages, batch=random.randint(1, 5))
+    assert not any(traces(world, ANN, BOB).values())
+    assert world.rows(f"SELECT net FROM purchases WHERE node = '{CLEO}'") in ([(1200,)], [(1400,)])
+    assert world.rebuild() == {}
+
+
+def test_what_is_kept_of_a_message_is_what_is_read_of_it(world: World) -> None:
+    seen = behaved(ANN, START, offset=480)
+    seen.properties_json, seen.page, seen.message_id = b'{"a": "secret"}', "secret", "secret"
+    seen.source_key, seen.code_key, seen.content_id, seen.staff_code = "secret", "secret", "secret", "secret"
+    order = paid(ANN, "o", START, 100)
+    order.order_no, order.source_key = "secret", "secret"
+    for message in (seen, order):
+        kept = essence(world.incoming(message))
+        assert b"secret" not in kept.payload
+        assert world.incoming(message).payload != kept.payload
+    behaviour = essence(world.incoming(seen)).parse(tracking.BehaviourTracked)
+    assert (behaviour.node_id, behaviour.channel, behaviour.tz_offset_minutes) == (str(ANN), "h5", 480)
+    other = behaved(ANN, START, kind=next(iter(SERVER_EVENT_TYPES)))
+    assert not essence(world.incoming(other)).parse(tracking.BehaviourTracked).node_id
