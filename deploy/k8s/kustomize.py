@@ -69,6 +69,7 @@ def _generate(generator: Json, folder: Path, objects: list[Json]) -> None:
     content: dict[str, str] = {}
     for name in generator.get("envs", []):
         content |= variables((folder / name).read_text())
+    content |= variables("\n".join(generator.get("literals", [])))
     for name in generator.get("files", []):
         key, _, source = name.rpartition("=")
         content[key or Path(source).name] = (folder / source).read_text()

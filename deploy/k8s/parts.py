@@ -60,7 +60,9 @@ class Role:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One service. `secrets` are variables by (name of the Secret, key), `files` variables by (Secret, file) that is mounted."""
+    """One service. `settings` are told to all its roles; SCRM_SHARD_COUNT among them is the number of processes that consume.
+
+    `secrets` are variables by (name of the Secret, key), `files` variables by (Secret, file) that is mounted."""
 
     name: str
     roles: tuple[Role, ...]
@@ -80,10 +82,27 @@ RELAY, PROJECT, CONSUMING, TIMERS = (Role(it) for it in ("relay", "project", CON
 PARTS: Final = (
     Part(
         "identity",
-        (SERVING, RELAY, PROJECT, Role(CONSUME, LARGE), TIMERS, Role("match", LARGE)),
-        settings={"SCRM_IDENTITY_REGION": "CN", "SCRM_IDENTITY_REGIONS": ""},
+        (
+            # It asks the others whether they are there, to say how far a profile can be relied on.
+            Role(SERVE, ANSWERING, calls=("tracking", "tagging", "membership", "campaigns"), replicas=2),
+            RELAY,
+            PROJECT,
+            Role(CONSUME, LARGE),
+            TIMERS,
+            Role("match", LARGE),
+        ),
+        settings={
+            "SCRM_SHARD_COUNT": "1",
+            "SCRM_IDENTITY_REGION": "CN",
+            "SCRM_IDENTITY_REGIONS": "",
+            "SCRM_IDENTITY_ERASURE_GRACE": "60",
+            "SCRM_IDENTITY_ERASURE_GRACES": "",
+        },
         secrets={"SCRM_IDENTITY_HASH_KEY": ("identity-hash-key", "hash-key")},
-        files={"SCRM_IDENTITY_KEYS": ("identity-keys", "keys.json")},
+        files={
+            "SCRM_IDENTITY_KEYS": ("identity-keys", "keys.json"),
+            "SCRM_SERVICE_KEY": ("identity-service-key", "private-key.pem"),
+        },
     ),
     Part(
         "tracking",
@@ -95,15 +114,17 @@ PARTS: Final = (
             CONSUMING,
             Role("resolve", LOOP, calls=("identity",)),
             Role("orders"),
+            Role("erase"),
         ),
+        settings={"SCRM_SHARD_COUNT": "1"},
         files={"SCRM_SERVICE_KEY": ("tracking-service-key", "private-key.pem")},
     ),
-    Part("tagging", (SERVING, RELAY, Role(CONSUME, LARGE), TIMERS)),
-    Part("membership", (SERVING, RELAY, PROJECT, CONSUMING, TIMERS)),
+    Part("tagging", (SERVING, RELAY, Role(CONSUME, LARGE), TIMERS), settings={"SCRM_SHARD_COUNT": "1"}),
+    Part("membership", (SERVING, RELAY, PROJECT, CONSUMING, TIMERS), settings={"SCRM_SHARD_COUNT": "1"}),
     Part(
         "campaigns",
         (SERVING, RELAY, PROJECT, CONSUMING, TIMERS, Role("dispatch", LOOP, calls=("tagging",))),
-        settings={"SCRM_LEASE_SECONDS": "5"},
+        settings={"SCRM_SHARD_COUNT": "1", "SCRM_LEASE_SECONDS": "5"},
         files={"SCRM_SERVICE_KEY": ("campaigns-service-key", "private-key.pem")},
     ),
 )

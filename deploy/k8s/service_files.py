@@ -34,9 +34,8 @@ def files_of(part: Part) -> dict[str, str]:
         "kind": "Kustomization",
         "resources": sorted(found),
     }
-    if part.settings:
-        kustomization["configMapGenerator"] = [{"name": f"{part.name}-settings", "envs": ["settings.env"]}]
-        found["settings.env"] = "".join(f"{name}={value}\n" for name, value in part.settings.items())
+    kustomization["configMapGenerator"] = [{"name": f"{part.name}-settings", "envs": ["settings.env"]}]
+    found["settings.env"] = "".join(f"{name}={value}\n" for name, value in part.settings.items())
     found["kustomization.yaml"] = text([kustomization])
     return found
 

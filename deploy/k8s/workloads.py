@@ -160,7 +160,7 @@ def _running(part: Part, role: Role) -> Json:
     mounts += [
         {"name": secret, "mountPath": f"{SECRETS_FOLDER}/{secret}", "readOnly": True} for secret in _mounted(part, role)
     ]
-    sources = [COMMON_SETTINGS, *([f"{part.name}-settings"] if part.settings else [])]
+    sources = [COMMON_SETTINGS, f"{part.name}-settings"]
     ready: Json = {"grpc": {"port": GRPC_PORT}}
     if role.name == EDGE:
         ready = {"httpGet": {"path": "/readyz", "port": "http"}}
@@ -193,7 +193,6 @@ def _environment(part: Part, role: Role) -> list[Json]:
     if role.name == CONSUME:
         index = "metadata.labels['apps.kubernetes.io/pod-index']"
         variables.append({"name": "SCRM_SHARD_INDEX", "valueFrom": {"fieldRef": {"fieldPath": index}}})
-        variables.append({"name": "SCRM_SHARD_COUNT", "value": str(role.replicas)})
     return variables
 
 

@@ -17,6 +17,7 @@ from services.identity.settings import Settings as Identity
 from services.tagging.settings import Settings as Tagging
 from services.tracking.settings import Settings as Tracking
 
+EVERY = "*"
 SETTINGS: Mapping[str, Callable[[Mapping[str, str]], Any]] = {
     "identity": Identity.from_environment,
     "tracking": Tracking.from_environment,
@@ -88,11 +89,14 @@ def roles_with_work(service: str, folder: Path) -> set[str]:
 
 
 def calls(service: str) -> dict[str, set[str]]:
-    """Which services each role calls: the `kit.channel("…")` reached from what `Service(...)` is given for the role."""
-    return calls_in((ROOT / "services" / service / "service.py").read_text())
+    """Which services each role calls: the `kit.channel("…")` reached from what `Service(...)` is given for the role.
+
+    Whoever is handed `kit.channel` itself calls all the others.
+    """
+    return calls_in(service, (ROOT / "services" / service / "service.py").read_text())
 
 
-def calls_in(source: str) -> dict[str, set[str]]:
+def calls_in(service: str, source: str) -> dict[str, set[str]]:
     tree = ast.parse(source)
     functions = {it.name: it for it in ast.walk(tree) if isinstance(it, ast.FunctionDef)}
     (made,) = [it for it in ast.walk(tree) if isinstance(it, ast.Call) and _is_name(it.func, "Service")]
@@ -111,15 +115,18 @@ def calls_in(source: str) -> dict[str, set[str]]:
         of_role |= {
             str(ast.literal_eval(key)): value for key, value in zip(loops.keys, loops.values, strict=True) if key
         }
+    others = set(SETTINGS) - {service}
     found = {role: _channels(node, functions, set()) for role, node in of_role.items()}
-    return {role: it for role, it in found.items() if it}
+    return {role: others if EVERY in it else it for role, it in found.items() if it}
 
 
 def _channels(node: ast.AST, functions: Mapping[str, ast.FunctionDef], seen: set[str]) -> set[str]:
     found: set[str] = set()
+    called = {id(it.func): it for it in ast.walk(node) if isinstance(it, ast.Call)}
     for it in ast.walk(node):
-        if isinstance(it, ast.Call) and isinstance(it.func, ast.Attribute) and it.func.attr == "channel":
-            found.add(str(ast.literal_eval(it.args[0])))
+        if isinstance(it, ast.Attribute) and it.attr == "channel":
+            call = called.get(id(it))
+            found.add(str(ast.literal_eval(call.args[0])) if call else EVERY)
         if isinstance(it, ast.Name) and it.id in functions and it.id not in seen:
             seen.add(it.id)
             found |= _channels(functions[it.id], functions, seen)

@@ -41,15 +41,15 @@ def test_every_process_is_told_what_it_reads_and_nothing_else(name: str, tmp_pat
 
 def test_a_missing_a_needless_and_a_foreign_variable_are_noticed(tmp_path: Path) -> None:
     found = objects("prod")
-    container = workload(found, "identity-serve")["spec"]["template"]["spec"]["containers"][0]
+    container = workload(found, "membership-serve")["spec"]["template"]["spec"]["containers"][0]
     container["env"] = [it for it in container["env"] if it["name"] != "SCRM_RECEIPT_KEY"]
     container["env"].append({"name": OWNER, "value": "x"})
     container["env"].append({"name": "SCRM_TAGGING_ADDRESS", "value": "x"})
 
     assert list(complaints(found, tmp_path)) == [
-        "identity-serve is not told SCRM_RECEIPT_KEY",
-        f"identity-serve does not read {OWNER}",
-        "identity-serve does not read SCRM_TAGGING_ADDRESS",
+        "membership-serve is not told SCRM_RECEIPT_KEY",
+        f"membership-serve does not read {OWNER}",
+        "membership-serve does not read SCRM_TAGGING_ADDRESS",
     ]
 
 
@@ -76,16 +76,18 @@ def test_the_settings_of_the_service_accept_what_the_process_is_told(
 def test_the_number_of_shards_is_that_of_the_processes_that_consume(name: str) -> None:
     found = objects(name)
     for part in PARTS:
-        consume = workload(found, f"{part.name}-consume")
-        told = variables(consume["spec"]["template"]["spec"]["containers"][0], found)
-
-        assert int(told["SCRM_SHARD_COUNT"]) == consume["spec"]["replicas"]
+        consuming = workload(found, f"{part.name}-consume")["spec"]["replicas"]
+        for role in part.roles:
+            container = workload(found, f"{part.name}-{role.name}")["spec"]["template"]["spec"]["containers"][0]
+            assert int(variables(container, found)["SCRM_SHARD_COUNT"]) == consuming
 
 
 def test_which_services_a_role_calls_is_read_from_the_code() -> None:
     assert code.calls("tracking") == {"serve": {"identity"}, "resolve": {"identity"}}
+    assert code.calls("identity") == {"serve": {"tracking", "tagging", "membership", "campaigns"}}
     assert code.calls_in(
+        "x",
         "def near(kit): return kit.channel('a')\n"
         "def far(kit): return near(kit)\n"
-        "Service(servicers=lambda kit: [far(kit)], loops={'x': near, 'y': None})"
+        "Service(servicers=lambda kit: [far(kit)], loops={'x': near, 'y': None})",
     ) == {"serve": {"a"}, "x": {"a"}}
