@@ -1,7 +1,7 @@
 """Which processes the system has on Kubernetes: the one table that the manifests of the services are generated from.
 
 What depends on the installation (images, addresses, replicas, hosts) is in the overlays; what is here follows from the code,
-and tests/k8s compares the two. Memory was measured with every role as a process of its own, idle, on the local stack: 99 to 113 MiB;
+and tests/k8s compares the two. Memory was measured with every role as a process of its own, idle, on the local stack: 103 to 113 MiB;
 158 with all subscriptions of identity, 174 with the names and rules that matching reads.
 """
 
