@@ -64,7 +64,7 @@ class Projection(Protocol):
 
     @property
     def source(self) -> str:
-        """ "events" (the service's own) or "inbox" (kept messages of others)."""
+        """ "events" (the service's own), "inbox" (kept messages of others), or a log of the service's own by its name."""
         ...
 
     def apply(self, items: Sequence[Any], rows: sa.Connection) -> None: ...

@@ -33,7 +33,10 @@ class AlreadyRebuilding(Exception):
 
 
 class Projector:
-    """Keeps the read models of a service. `applied` counts entries, `batches` the transactions they took."""
+    """Keeps the read models of a service, made of its events, its inbox, or the logs `sources` by their names.
+
+    `applied` counts entries, `batches` the transactions they took.
+    """
 
     def __init__(
         self,
@@ -45,13 +48,18 @@ class Projector:
         pulse: Pulse | None = None,
         batch_limit: int = 1000,
         drop_after_seconds: float = 60,
+        sources: Mapping[str, Log] | None = None,
     ) -> None:
         self.name = "project"
         self.applied = 0
         self.batches = 0
         self._projections = {it.name: it for it in projections}
         self._engine = engine
-        self._sources: Mapping[str, Log] = {"events": EventSource(store), "inbox": InboxSource(engine)}
+        self._sources: Mapping[str, Log] = {
+            "events": EventSource(store),
+            "inbox": InboxSource(engine),
+            **(sources or {}),
+        }
         self._tails = {name: Tail(source, poll=poll, pulse=pulse) for name, source in self._sources.items()}
         self._batch_limit = batch_limit
         self._drop_after_seconds = drop_after_seconds
@@ -154,7 +162,8 @@ class Projector:
             live = builds.live_build(rows, projection.name, lock=True)
             while live and build.position < live.position:
                 entries = source.read(build.position, self._batch_limit)
-                build = builds.advance(rows, build, projection, [it for _, it in entries], entries[-1][0])
+                reached = entries[-1][0] if entries else live.position  # the last entries may have been erased since
+                build = builds.advance(rows, build, projection, [it for _, it in entries], reached)
             builds.promote(rows, build)
 
     def _behind(self, rows: Rows, heads: Mapping[str, int]) -> list[Progress]:

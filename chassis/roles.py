@@ -42,7 +42,8 @@ def _relays(service: "Service", kit: Kit) -> list[Loop]:
 def _projectors(service: "Service", kit: Kit) -> list[Loop]:
     if not service.projections:
         return []
-    return [Projector(service.projections, kit.engine, kit.store, poll=kit.settings.poll_seconds, pulse=kit.pulse)]
+    sources, pace = service.sources(kit.engine), kit.settings.poll_seconds
+    return [Projector(service.projections, kit.engine, kit.store, poll=pace, pulse=kit.pulse, sources=sources)]
 
 
 def _consumers(service: "Service", kit: Kit) -> list[Loop]:
@@ -110,7 +111,7 @@ async def rebuild(service: "Service", names: Sequence[str]) -> None:
         raise InvalidSettingsError(f"no read model {', '.join(sorted(unknown))}; there is {', '.join(sorted(known))}")
     store = PostgresEventStore(service.settings.database_url)
     try:
-        projector = Projector(service.projections, store.engine, store)
+        projector = Projector(service.projections, store.engine, store, sources=service.sources(store.engine))
         for name in names or sorted(known):
             build = await projector.rebuild(name)
             _log.info("service.rebuilt", projection=name, build=build.build, position=build.position)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
+import sqlalchemy as sa
 import structlog
 import uvloop
 
@@ -25,6 +26,7 @@ from chassis.loops import Loop, supervised, watched
 from chassis.operations import OperationsServicer
 from chassis.published_log import PartitionKey, PublicLog, Publish
 from chassis.settings import SHORTEST_SECRET, ChassisSettings, InvalidSettingsError
+from chassis.tail import Log
 from chassis.telemetry import configure_logs
 from scrm.ops.v1.operations_service_pb2_grpc import add_OperationsServiceServicer_to_server
 
@@ -51,8 +53,9 @@ class Service:
     `servicers`, `subscriptions`, `public_logs` and each of `loops` are called once with the kit of the process.
     `publish` turns a recorded event into what other services read of it and `partition_key` names the customer it is
     about; with them the event store is published as a log of the service's name, beside `public_logs`, without the
-    events of the classes `private`. `timers` gives the command for a due timer by its kind. `edge` makes
-    the HTTP server of the role of that name. `one_shots` are roles that end, beside those that every service has.
+    events of the classes `private`. `sources` are logs in the database that projections are made of, beside events and inbox.
+    `timers` gives the command for a due timer by its kind. `edge` makes the HTTP server of the role of that name. `one_shots`
+    are roles that end, beside those that every service has.
     """
 
     name: str
@@ -63,6 +66,7 @@ class Service:
     partition_key: PartitionKey | None = None
     private: Collection[type] = ()
     projections: Sequence[Any] = ()
+    sources: Callable[[sa.Engine], Mapping[str, Log]] = lambda engine: {}
     subscriptions: Callable[[Kit], Sequence[Any]] = lambda kit: ()
     timers: Mapping[str, Callable[[Any], Any]] = field(default_factory=dict)
     public_logs: Callable[[Kit], Sequence[PublicLog]] = lambda kit: ()

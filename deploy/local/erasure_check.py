@@ -21,7 +21,7 @@ MARKS: Final[Mapping[str, frozenset[str]]] = {
         {"customers", "customer_nodes", "merges", "erasure_cases", "data_keys"}
         | {"work_orders", "contact_entries", "leads", "sent_messages", "steward_queue", "told_erased"}
     ),
-    "tracking": frozenset({"erased_nodes"}),
+    "tracking": frozenset({"erased_nodes", "erased_path_nodes"}),
     "tagging": frozenset({"nodes"}),
     "membership": frozenset(),
     "campaigns": frozenset({"erased_nodes", "erased_units"}),

@@ -32,6 +32,9 @@ EXAMPLES: Final[dict[str, Any]] = {
     "scrm.identity.v1.MatchLevel.u": 0.5,
     # somebody whom identity can recognise: what a request leaves open, the answer would be about
     "scrm.tracking.v1.OrderCustomer.identifiers": {"namespace": "external_id", "scope": "shop", "value": "c-1"},
+    "scrm.tracking.v1.SubmitFormRequest.identifiers": {"namespace": "external_id", "scope": "shop", "value": "c-1"},
+    # part of the address of an update
+    "scrm.tracking.v1.ChannelCode.code_key": "a",
 }
 SAMPLES: Final = (
     "a",

@@ -21,8 +21,12 @@ HARMLESS = {
     "scrm.tagging.v1.TagAssigned.value",  # one of the values a brand defined for the tag
     "scrm.tagging.v1.TagRemoved.value",
     "scrm.membership.v1.Program.points_name",  # what a brand calls its points
+    "scrm.tracking.v1.MenuItem.name",  # what a brand has its own accounts and pages say
+    "scrm.tracking.v1.MenuItem.url",
+    "scrm.tracking.v1.Content.title",
     "scrm.identity.v1.AttributeChange.value",  # absent for attributes that are personal
     "scrm.identity.v1.AttributeChange.old_value",
+    "scrm.tracking.v1.InsightDetected.EvidenceEntry.value",  # counts and days
 }
 
 FILES = [it for it in contracts.files() if it.endswith("/events.proto")]

@@ -14,7 +14,8 @@ READS = ("Get", "List", "Search", "BatchGet", "Lookup", "Count", "Estimate", "Ex
 
 SPECIAL = {"identity.merge", "identity.configure", "identity.erase", "tracking.configure"}
 """Changes that only some of those may make who may write: saying who is one person is a data steward's; how a brand is organised, by
-what rules people are known, what it wants to know of them and who may report it its administrator's; erasing has an office of its own."""
+what rules people are known, what it wants to know and track of them, and who reports it, its administrator's; erasing has an office
+of its own."""
 
 UNMASKED = {"identity.pii"}
 """Reads of what is personal."""

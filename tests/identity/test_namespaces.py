@@ -22,8 +22,8 @@ from services.identity.domain.forms import FormName
 from services.identity.domain.identifiers import DropReason, GivenIdentifier
 from services.identity.domain.namespace_settings import MOST_NAMESPACES, NamespaceConfig, NamespaceSettings
 from tests.identity.brand import Brand, anonymous, device, drops, email, phone, refused, unionid
+from tests.identity.histories import STEPS, History, compare
 from tests.identity.settings import CARD, config, configure
-from tests.identity.test_histories import STEPS, History, compare
 
 
 def card(number: int) -> tuple[str, str]:

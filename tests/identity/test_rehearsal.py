@@ -17,9 +17,9 @@ from services.identity.domain.forms import FormName
 from services.identity.domain.namespace_settings import NamespaceConfig
 from tests.identity import test_grpc
 from tests.identity.brand import Brand, anonymous, device, email, phone, unionid, verified
+from tests.identity.histories import STEPS, History
 from tests.identity.settings import CARD, config, configure
 from tests.identity.test_grpc import Caller, Serve, resolve
-from tests.identity.test_histories import STEPS, History
 
 serve = test_grpc.serve
 

@@ -16,6 +16,7 @@ from chassis.telemetry import Metrics
 from scrm.tracking.v1.behaviour_pb2 import TrackedEvent
 from services.tracking.adapters.ingest import Ingest
 from services.tracking.adapters.ingest_writer import IngestWriter
+from services.tracking.adapters.plan_book import PlanBook
 from services.tracking.adapters.segment_door import SegmentDoor
 from services.tracking.adapters.source_book import SourceBook
 from services.tracking.adapters.write_keys import write_key
@@ -39,7 +40,9 @@ class Door:
         self.bus = CommandBus(store, clock, HANDLERS)
         self.metrics = Metrics()
         self.writer = IngestWriter(store.engine)
-        self.edge = SegmentDoor(Ingest(self.writer, SourceBook(store), clock), clock, self.metrics).edge
+        self.edge = SegmentDoor(
+            Ingest(self.writer, SourceBook(store), clock, PlanBook(store)), clock, self.metrics
+        ).edge
         self.url = ""
         self.client = httpx.AsyncClient(timeout=30)
 

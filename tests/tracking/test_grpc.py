@@ -45,6 +45,7 @@ from services.tracking.adapters.grpc_servicer import TrackingServicer
 from services.tracking.adapters.identity_client import IdentityClient
 from services.tracking.adapters.ingest import Ingest
 from services.tracking.adapters.ingest_writer import IngestWriter
+from services.tracking.adapters.plan_book import PlanBook
 from services.tracking.adapters.resolver import Resolver
 from services.tracking.adapters.source_book import SourceBook
 from services.tracking.adapters.source_servicer import SourceServicer
@@ -165,7 +166,7 @@ def serve(
             servicers: list[Registration] = [
                 (
                     add_TrackingServiceServicer_to_server,
-                    TrackingServicer(bus, read_models, Ingest(writer, book, clock), client),
+                    TrackingServicer(bus, read_models, Ingest(writer, book, clock, PlanBook(store)), client),
                 ),
                 (add_SourceServiceServicer_to_server, SourceServicer(bus, read_models, book, SECRET)),
             ]

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Any
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 import orjson
 from hypothesis import given
@@ -125,6 +126,26 @@ def test_ac21_a_session_ends_after_more_than_thirty_minutes_and_not_at_midnight(
 def test_sessions_of_two_apps_have_nothing_to_do_with_each_other() -> None:
     trail = Trail([did("checkin", NOON + timedelta(minutes=20 * n), app="h5" if n % 2 else "oa") for n in range(4)])
     assert [it.session for it in trail.entries()] == [1, 1, 2, 2]
+
+
+def test_sessions_and_activity_are_read_out_of_the_trail() -> None:
+    start = datetime(2026, 5, 1, 23, 50, tzinfo=UTC)
+    trail = Trail([did("checkin", start + timedelta(minutes=it)) for it in (51, 0, 20)])
+    assert [(it.family, it.number, it.start, it.end, it.events) for it in trail.sessions()] == [
+        ("h5", 1, start, start + timedelta(minutes=20), 2),
+        ("h5", 2, start + timedelta(minutes=51), start + timedelta(minutes=51), 1),
+    ]
+    found = trail.activity(ZoneInfo("UTC"))
+    assert ({hour: count for hour, count in enumerate(found.hours) if count}, found.active_days) == ({23: 1, 0: 2}, 2)
+    assert trail.activity(ZoneInfo("Asia/Shanghai")).active_days == 1
+    assert found.last_at == start + timedelta(minutes=51)
+
+
+def test_a_late_event_joins_two_sessions() -> None:
+    times = [NOON, NOON + timedelta(minutes=50)]
+    assert [it.events for it in Trail([did("checkin", it) for it in times]).sessions()] == [1, 1]
+    times.append(NOON + timedelta(minutes=25))
+    assert [it.events for it in Trail([did("checkin", it) for it in times]).sessions()] == [3]
 
 
 def test_what_a_server_reports_opens_no_session() -> None:

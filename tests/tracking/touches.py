@@ -27,6 +27,7 @@ from services.tracking.adapters.ingest_writer import IngestWriter
 from services.tracking.adapters.resolver import Resolver
 from services.tracking.adapters.submission import Reader
 from services.tracking.application.wire_values import timestamp
+from services.tracking.domain.plan import PRESET_PLAN
 
 NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
 
@@ -93,6 +94,7 @@ class Tracking:
         self.store = store
         self.dsn = dsn
         self.now = NOON
+        self.plan = PRESET_PLAN
         self.identity = FakeIdentity()
         self.writer = IngestWriter(store.engine)
         self.resolver = self.new_resolver()
@@ -108,7 +110,7 @@ class Tracking:
         self, *events: TrackedEvent, tenant: str = "acme", request_id: str = "", body: bytes = b""
     ) -> Sequence[TrackResult]:
         call = Call("TrackBatch", request_id, body) if request_id else None
-        reader = Reader(Context(tenant, "test", call=call), microseconds(self.now))
+        reader = Reader(Context(tenant, "test", call=call), microseconds(self.now), plan=self.plan)
         answer = self.writer.submit_now(reader.read(pb.TrackBatchRequest(events=events)))
         return pb.TrackBatchResponse.FromString(answer).results
 

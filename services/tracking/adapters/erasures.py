@@ -32,6 +32,10 @@ _ACCEPTED: Final = (
     " AND (a.position, a.received_at) = (b.position, b.received_at) RETURNING a.payload"
 )
 _BEHAVIOURS: Final = "DELETE FROM behaviours WHERE tenant = %s AND node = ANY(%s)"
+_NODE_ORDERS: Final = "DELETE FROM node_orders WHERE tenant = %s AND node = ANY(%s)"
+_TIMERS: Final = "DELETE FROM timers WHERE tenant = %s AND payload ->> 'node' = ANY(%s)"
+_BOARDS: Final = "SELECT quote_ident(schema) FROM projections WHERE name = 'boards'"
+_NUMBERED: Final = "UPDATE {schema}.board_nodes SET node = gen_random_uuid() WHERE tenant = %s AND node = ANY(%s)"
 _SUSPECTS: Final = (
     "SELECT number, payload FROM {table} WHERE tenant = %s"
     " AND EXISTS (SELECT FROM unnest(%s::bytea[]) AS v WHERE position(v IN payload) > 0)"
@@ -84,6 +88,10 @@ def remove(engine: sa.Engine, it: OpenErasure) -> dict[str, int]:
         removed = Counter(found[0])
         removed["accepted"] += len(payloads)
         removed["behaviours"] += cursor.execute(_BEHAVIOURS, who).rowcount
+        removed["node_orders"] += cursor.execute(_NODE_ORDERS, who).rowcount
+        removed["timers"] += cursor.execute(_TIMERS, [it.tenant, [str(node) for node in it.nodes]]).rowcount
+        for (schema,) in cursor.execute(_BOARDS).fetchall():  # boards keep their numbers, of somebody whom nobody knows
+            removed["board_nodes"] += cursor.execute(_NUMBERED.format(schema=schema).encode(), who).rowcount
         shown = {one for payload in payloads for one in _identifiers(payload)}
         for table in ("quarantine", "conflicts"):
             removed[table] += _remove_aside(cursor, table, it.tenant, shown)

@@ -173,7 +173,7 @@ class TrackingServicer:
     async def GetOrderStatistics(
         self, request: pb.GetOrderStatisticsRequest, _: ServicerContext
     ) -> pb.GetOrderStatisticsResponse:
-        zone = _zone(request.time_zone)
+        zone = zone_name(request.time_zone)
         start, end = _bound(request, "start_time"), _bound(request, "end_time")
 
         def read(rows: sa.Connection, nodes: Sequence[UUID] | None) -> orders.OrderTotals:
@@ -254,7 +254,7 @@ def _bound(request: pb.GetTrailRequest | pb.GetOrderStatisticsRequest, name: str
     return order_wire.required_instant(given, name) if request.HasField(name) else None  # type: ignore[arg-type]
 
 
-def _zone(name: str) -> str:
+def zone_name(name: str) -> str:
     """The name of an IANA zone; UTC for none. Raises UnknownTimeZone."""
     try:
         return ZoneInfo(name or "UTC").key

@@ -9,12 +9,13 @@ import grpc
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 
 from chassis.context import Context, entered
-from chassis.errors import RequestIdReused, Unavailable
-from chassis.status import refusal
-from scrm.identity.v1 import customer_pb2, identity_service_pb2
+from chassis.errors import BadFormat, DomainError, RequestIdReused, Unavailable
+from chassis.status import Refusal, refusal
+from scrm.identity.v1 import attribute_pb2, customer_pb2, identity_service_pb2
 from scrm.identity.v1.identity_service_pb2_grpc import IdentityServiceStub
 from services.tracking.application.resolving import MOST_QUESTIONS, Identity
 from services.tracking.application.wire_values import timestamp
+from services.tracking.domain.errors import CustomerUnresolved
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,22 @@ class IdentityClient:
                 found += await self._ask([_item(it) for it in asked[start : start + MOST_QUESTIONS]], request, start)
         return found
 
+    async def declare(
+        self, node: UUID, values: Sequence[attribute_pb2.AttributeObservation], context: Context, request: UUID
+    ) -> None:
+        """Say what the person of `node` said of themselves; the same `request` with the same values is the same there.
+
+        Raises BadFormat for what identity does not take, CustomerUnresolved, RequestIdReused, Unavailable.
+        """
+        asked = identity_service_pb2.UpsertAttributesRequest(
+            request_id=str(request), customer_id=str(node), values=values
+        )
+        with entered(context):
+            try:
+                await self._stub.UpsertAttributes(asked)
+            except grpc.RpcError as error:
+                raise _declined(refusal(error)) from error
+
     async def _ask(
         self, items: Sequence[identity_service_pb2.ResolveItem], request: UUID, start: int
     ) -> list[UUID | str]:
@@ -65,6 +82,18 @@ class IdentityClient:
             first = await self._ask(items[:middle], request, start)
             return first + await self._ask(items[middle:], request, start + middle)
         return [_node(it) for it in answer.results]
+
+
+def _declined(found: Refusal) -> DomainError:
+    """Why identity does not take what somebody said of themselves, in our own words."""
+    if found.reason == RequestIdReused.reason:
+        return RequestIdReused(field="request_id")
+    match found.code:
+        case "INVALID_ARGUMENT":
+            return BadFormat(f"an answer is none for its attribute: {found.reason}", field="answers")
+        case "NOT_FOUND" | "FAILED_PRECONDITION":
+            return CustomerUnresolved(f"not taken in: {found.reason}", field="identifiers")
+    return Unavailable(f"identity does not answer: {found.code}")
 
 
 def _item(asked: Asked) -> identity_service_pb2.ResolveItem:

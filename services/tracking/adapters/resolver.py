@@ -5,7 +5,7 @@ appends behaviours and moves the cursor in one transaction. While identity does 
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, Protocol
@@ -26,16 +26,19 @@ from services.tracking.adapters.identity_client import Asked
 from services.tracking.adapters.ingest_rows import QUARANTINE_COLUMNS, Tallies, aside_row, microseconds
 from services.tracking.adapters.ingest_writer import LOCK_CLASS
 from services.tracking.application.resolving import Identity, questions
-from services.tracking.domain import event_types
 from services.tracking.domain.errors import CustomerErased
+from services.tracking.domain.event_types import CODES, SUBJECTS
 from services.tracking.domain.identifiers import is_blocked
 from services.tracking.domain.intake import Outcome, Reason, quarantined
+from services.tracking.domain.plan import PRESET_PLAN, Plan
 
 BEHAVIOUR_COLUMNS: Final = (
     "position", "tenant", "node", "occurred_at", "received_at", "message_id", "source_key", "event_type", "category",
     "late", "channel", "app", "page", "content_id", "page_view_id", "code_key", "delivery_id", "share_id", "staff_code",
-    "tz_offset_minutes", "properties", "traceparent",
+    "tz_offset_minutes", "properties", "traceparent", "subject", "group_id",
 )  # fmt: skip
+
+NO_PLANS: Final[Mapping[str, Plan]] = {}
 
 _CURSOR: Final = sa.text("SELECT position FROM resolver_cursor WHERE name = 'resolve'")
 _READ: Final = sa.text(
@@ -54,6 +57,12 @@ _TALLY_TURN: Final = "SELECT pg_advisory_xact_lock(%s, hashtext('accepted'))"
 
 class CursorMoved(Exception):
     """Somebody else resolved these events meanwhile."""
+
+
+class Plans(Protocol):
+    """Who knows the tracking plans."""
+
+    async def covering(self, tenant: str, names: Collection[str]) -> Plan: ...
 
 
 class Nodes(Protocol):
@@ -89,6 +98,7 @@ class Resolver:
         engine: sa.Engine,
         identity: Nodes,
         *,
+        plans: Plans | None = None,
         poll: float = 0.05,
         pulse: Pulse | None = None,
         batch_limit: int = 2000,
@@ -97,6 +107,7 @@ class Resolver:
         self.batches = 0
         self._engine = engine
         self._identity = identity
+        self._plans = plans
         self._poll = poll
         self._pulse = pulse or Pulse()
         self._news = self._pulse.listener()
@@ -118,9 +129,12 @@ class Resolver:
         accepted = await asyncio.to_thread(self._read)
         if accepted:
             nodes: dict[int, UUID | str] = {}
+            plans: dict[str, Plan] = {}
             for tenant in sorted({it.tenant for it in accepted}):
-                nodes |= await self._nodes(tenant, [it for it in accepted if it.tenant == tenant])
-            await asyncio.to_thread(self._write, accepted, nodes)
+                mine = [it for it in accepted if it.tenant == tenant]
+                nodes |= await self._nodes(tenant, mine)
+                plans[tenant] = await self._plan(tenant, mine)
+            await asyncio.to_thread(self._write, accepted, nodes, plans)
             self.resolved += len(accepted)
             self.batches += 1
             self._pulse.beat()
@@ -155,6 +169,12 @@ class Resolver:
             for place in question.events
         }
 
+    async def _plan(self, tenant: str, accepted: Sequence[Accepted]) -> Plan:
+        """The plan of the tenant that knows the types of what was accepted."""
+        if self._plans is None:
+            return PRESET_PLAN
+        return await self._plans.covering(tenant, {it.event_type for it in accepted})
+
     def _read(self) -> list[Accepted]:
         with self._engine.connect() as rows:
             after = rows.scalar(_CURSOR)
@@ -162,7 +182,9 @@ class Resolver:
         parse = behaviour_pb2.TrackedEvent.FromString
         return [Accepted(**it, event=parse(it["payload"])) for it in found]
 
-    def _write(self, accepted: Sequence[Accepted], nodes: dict[int, UUID | str]) -> None:
+    def _write(
+        self, accepted: Sequence[Accepted], nodes: dict[int, UUID | str], plans: Mapping[str, Plan] = NO_PLANS
+    ) -> None:
         """Append behaviours; an event that identity refuses is put aside, and counted so after all.
 
         Of one about somebody who is being erased nothing is kept but the count.
@@ -174,7 +196,7 @@ class Resolver:
         for it in accepted:
             node = nodes[it.position]
             if isinstance(node, UUID):
-                behaviours.append(_row(it, node))
+                behaviours.append(_row(it, node, plans.get(it.tenant, PRESET_PLAN)))
             elif node == CustomerErased.reason:
                 dropped.append(it)
                 _count_refused(it, Reason.CUSTOMER_ERASED, tallies)
@@ -205,11 +227,12 @@ def _identity(event: behaviour_pb2.TrackedEvent) -> Identity:
     return tuple(usable), event.authenticated
 
 
-def _row(accepted: Accepted, node: UUID) -> bytes:
-    event, event_type = accepted.event, event_types.find(accepted.event_type)
+def _row(accepted: Accepted, node: UUID, plan: Plan) -> bytes:
+    event, event_type = accepted.event, plan.find(accepted.event_type)
     context, campaign, text = event.context, event.context.campaign, pg.text
     properties = event.properties_json.decode() or "{}"
-    given = orjson.loads(properties) if _stands_in(context, campaign) else {}
+    given: dict[str, Any] = orjson.loads(properties)
+    code_key = campaign.code_key or _given(given, CODES.get(accepted.event_type, "code_key"))
     columns = (
         pg.int8(accepted.position),
         text(accepted.tenant),
@@ -222,24 +245,21 @@ def _row(accepted: Accepted, node: UUID) -> bytes:
         text(event_type.category if event_type else ""),
         pg.TRUE if accepted.late else pg.FALSE,
         text(context.channel or _given(given, "channel")),
-        text(context.app),
+        text(context.app or _given(given, "appid")),
         text(context.page or _given(given, "page")),
         text(context.content_id or _given(given, "content_id")),
         text(context.page_view_id or _given(given, "page_view_id")),
-        text(campaign.code_key or _given(given, "code_key")),
+        text(code_key),
         text(campaign.delivery_id),
         text(campaign.share_id or _given(given, "share_id")),
         text(campaign.staff_code or _given(given, "staff")),
         pg.int4(event.tz_offset_minutes) if event.HasField("tz_offset_minutes") else pg.NULL,
         text(properties),
         pg.optional_text(accepted.traceparent),
+        text(_given(given, SUBJECTS.get(accepted.event_type, ""))),
+        text(_given(given, "group_id")),
     )
     return pg.columns_in_row(len(columns)) + b"".join(columns)
-
-
-def _stands_in(context: behaviour_pb2.EventContext, campaign: behaviour_pb2.CampaignContext) -> bool:
-    """Whether a property may have to stand in for something that the context does not say."""
-    return not (context.channel and context.page and context.content_id and context.page_view_id and campaign.code_key)
 
 
 def _given(properties: dict[str, Any], name: str) -> str:

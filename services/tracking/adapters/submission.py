@@ -10,10 +10,11 @@ from typing import Final, TypeAlias
 from chassis.context import Call, Context
 from scrm.tracking.v1 import behaviour_pb2, tracking_service_pb2
 from services.tracking.adapters import binary_copy as pg
-from services.tracking.domain import event_types, intake
+from services.tracking.domain import intake
 from services.tracking.domain.event_types import EventType
 from services.tracking.domain.identifiers import is_blocked
 from services.tracking.domain.intake import Properties, Reason, Verdict
+from services.tracking.domain.plan import PRESET_PLAN, Plan
 
 ACCEPTED_COLUMNS: Final = (
     "tenant", "received_at", "traceparent", "source_key", "event_type", "occurred_at", "late", "message_id", "payload",
@@ -95,13 +96,16 @@ class _Kind:
 
 
 class Reader:
-    """Reads one batch: everything about an event that can be said without looking at others.
+    """Reads one batch by the plan of its tenant: everything about an event that can be said without looking at others.
 
     Events of the sources `closed` are rejected.
     """
 
-    def __init__(self, context: Context, received: int, closed: Collection[str] = ()) -> None:
+    def __init__(
+        self, context: Context, received: int, closed: Collection[str] = (), *, plan: Plan = PRESET_PLAN
+    ) -> None:
         self._context = context
+        self._plan = plan
         self._closed = closed
         self._received = received
         self._head = b"".join(
@@ -140,7 +144,7 @@ class Reader:
         for it in event.identifiers:
             texts += (it.namespace, it.scope, it.value)
         whole = "".join(texts)
-        properties, places = (_small_properties if len(content) <= _SMALL else _properties)(type_name, content)
+        properties, places = (_small_properties if len(content) <= _SMALL else _properties)(kind.event_type, content)
         is_plain = (
             kind.is_well_named
             and not kind.is_closed
@@ -186,6 +190,8 @@ class Reader:
             or (places and not all(texts[it] for it in places))
         ):
             verdict = _judged(kind.event_type, properties, texts, age)
+            if verdict and verdict.outcome is intake.Outcome.QUARANTINED and properties.kept is not None:
+                event.properties_json = content if properties.aside is None else properties.aside
         into.verdicts.append(verdict)
         into.labels.append(kind.late if late else kind.on_time)
         named = message_id.encode()
@@ -197,7 +203,7 @@ class Reader:
         kind = self._kinds[source_key, type_name] = _Kind(
             source_key,
             type_name,
-            event_types.find(type_name),
+            self._plan.find(type_name),
             intake.check_keys("-", source_key, type_name) is None,
             source_key in self._closed,
             (*counted, False),
@@ -219,9 +225,9 @@ def result_frame(verdict: Verdict) -> bytes:
     return tracking_service_pb2.TrackBatchResponse(results=[result]).SerializeToString()
 
 
-def _properties(event_type: str, content: bytes) -> tuple[Properties, tuple[int, ...]]:
+def _properties(event_type: EventType | None, content: bytes) -> tuple[Properties, tuple[int, ...]]:
     """The properties, and where among the texts of the event those may be that are missing."""
-    read = intake.read_properties(event_types.find(event_type), content)
+    read = intake.read_properties(event_type, content)
     return read, tuple(_IN_CONTEXT.get(name, _NOWHERE) for name in read.missing)
 
 

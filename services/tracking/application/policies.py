@@ -9,7 +9,13 @@ from chassis.envelope import Incoming
 from scrm.identity.v1.events_pb2 import CustomerErasing
 from services.tracking.application.erasure_commands import BeginErasure, Tables, begin_erasure
 
-IDENTITY_EVENTS: Final = ("customer_created", "customers_merged", "customer_unmerged", "customer_erasing")
+IDENTITY_EVENTS: Final = (
+    "customer_created",
+    "customers_merged",
+    "customer_unmerged",
+    "customer_became_known",
+    "customer_erasing",
+)
 ERASING: Final = CustomerErasing.DESCRIPTOR.full_name
 
 

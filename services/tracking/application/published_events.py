@@ -7,6 +7,19 @@ from google.protobuf.message import Message
 
 from chassis.log import Recorded
 from scrm.tracking.v1 import events_pb2 as pb
+from services.tracking.application import (
+    published_channels,
+    published_groups,
+    published_links,
+    published_plan,
+    published_touchpoints,
+)
+from services.tracking.application.published_analysis import PRIVATE_ANALYSIS, PUBLISHED_ANALYSIS, of_analysis
+from services.tracking.application.published_channels import of_channels
+from services.tracking.application.published_groups import of_groups
+from services.tracking.application.published_links import of_links
+from services.tracking.application.published_plan import of_plan
+from services.tracking.application.published_touchpoints import of_touchpoints
 from services.tracking.application.wire_values import money, order_line, timestamp
 from services.tracking.domain.erasure import ErasedNode, Erasure
 from services.tracking.domain.order import Order
@@ -21,6 +34,20 @@ PUBLISHED: Final = (
     "order_received",
     "order_cancelled",
     "customer_data_erased",
+    *PUBLISHED_ANALYSIS,
+    "event_type_registered",
+    "event_type_updated",
+    "event_type_deprecated",
+    "channel_code_created",
+    "channel_code_updated",
+    "channel_code_archived",
+    "channel_scanned",
+    "menu_published",
+    "content_registered",
+    "tracked_link_created",
+    "form_defined",
+    "group_upserted",
+    "group_membership_changed",
 )
 """Events of the log "tracking", in snake_case; behaviours have a log of their own."""
 
@@ -31,7 +58,13 @@ PRIVATE: Final = frozenset[type](
         IngestSource.WriteKeyReplaced,
         Erasure.Begun,
         ErasedNode.Marked,
+        *PRIVATE_ANALYSIS,
     }
+    | published_plan.PRIVATE
+    | published_channels.PRIVATE
+    | published_touchpoints.PRIVATE
+    | published_links.PRIVATE
+    | published_groups.PRIVATE
 )
 """Domain events that nobody else is ever told of."""
 
@@ -61,15 +94,21 @@ def publish(recorded: Recorded) -> Message | None:
                 position=recorded.position,
                 erase_time=timestamp(at),
             )
-    return None
+    return of_analysis(recorded) or of_definitions(recorded)
+
+
+def of_definitions(recorded: Recorded) -> Message | None:
+    """The message for an event of what a brand defines, and of what is recorded of it."""
+    found = (it(recorded) for it in (of_plan, of_channels, of_touchpoints, of_links, of_groups))
+    return next((message for message in found if message is not None), None)
 
 
 def partition_key(recorded: Recorded) -> UUID:
-    """The node of the customer: what happens to one of them stays in order; the customer of an erasure."""
+    """The node of the customer, or what is defined: what happens to one of them stays in order; the customer of an erasure."""
     match recorded.event:
         case Erasure.Begun(customer=customer) | Erasure.Finished(customer=customer):
             return customer
-    node: UUID = recorded.event.node  # type: ignore[attr-defined]  # every other event has one
+    node: UUID = getattr(recorded.event, "node", recorded.event.originator_id)
     return node
 
 

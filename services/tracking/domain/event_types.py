@@ -2,12 +2,26 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Final
+
+SUBJECTS: Final[Mapping[str, str]] = {
+    "menu_clicked": "menu_key",
+    "button_clicked": "button_id",
+    "link_clicked": "link_id",
+    "form_submitted": "form_id",
+}
+"""The property that says what a behaviour is about, where it is found by that."""
+
+CODES: Final[Mapping[str, str]] = {"wecom_friend_added": "state"}
+"""The property that has the channel code, where that is not `code_key`."""
 
 Check = Callable[[Any], bool]
 
 MOST_BUCKETS: Final = 8_640
 CUSTOM_PREFIX: Final = "custom."
+MASK: Final = "[personal]"
+"""What is kept of a value that was declared to be personal: that there was one."""
 
 
 def _is_text(value: Any) -> bool:
@@ -41,7 +55,7 @@ def _is_bucket(value: Any) -> bool:
     return type(value) is int and 0 <= value <= MOST_BUCKETS
 
 
-_KINDS: Final[Mapping[str, Check]] = {
+KINDS: Final[Mapping[str, Check]] = {
     "text": _is_text,
     "int": _is_whole,
     "number": _is_number,
@@ -51,14 +65,20 @@ _KINDS: Final[Mapping[str, Check]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class EventType:
-    """One kind of behaviour; `category` is P, I, N, C, B, S, V or empty."""
+    """One kind of behaviour; `category` is P, I, N, C, B, S, V or empty.
+
+    `personal` are the properties whose values are not kept. An `open` type knows all properties. Types are equal only to themselves,
+    so that what was found out about properties can be remembered by them.
+    """
 
     name: str
     category: str
     properties: Mapping[str, Check] = field(default_factory=dict)
     required: tuple[str, ...] = ()
+    personal: tuple[str, ...] = ()
+    open: bool = False
 
     def fault(self, properties: Mapping[str, Any]) -> str | None:
         """The first property of the wrong type; null is no value at all."""
@@ -74,13 +94,15 @@ class EventType:
         return tuple(name for name in self.required if properties.get(name) in (None, ""))
 
     def has_undeclared(self, properties: Mapping[str, Any]) -> bool:
-        """Whether there are properties that the type does not know; a tenant's own types know all."""
-        return not self.is_custom and not properties.keys() <= self.properties.keys()
+        """Whether there are properties that the type does not know."""
+        return not self.open and not properties.keys() <= self.properties.keys()
 
-    @property
-    def is_custom(self) -> bool:
-        """Whether the tenant made the type up."""
-        return self.name.startswith(CUSTOM_PREFIX)
+    def mask(self, properties: dict[str, Any]) -> bool:
+        """Take out the values of what is personal; whether there were any."""
+        found = [name for name in self.personal if properties.get(name) is not None]
+        for name in found:
+            properties[name] = MASK
+        return bool(found)
 
 
 def normalised(event_type: EventType, properties: Mapping[str, Any]) -> dict[str, Any]:
@@ -97,11 +119,17 @@ def normalised(event_type: EventType, properties: Mapping[str, Any]) -> dict[str
 
 
 def find(name: str) -> EventType | None:
-    """The type of that name; a tenant's own types are all named `custom.<name>`."""
+    """The type of that name which every tenant has: a preset one, or `custom.<name>`, of which nothing more is known."""
     found = PRESETS.get(name)
     if found is None and name.startswith(CUSTOM_PREFIX) and len(name) > len(CUSTOM_PREFIX):
-        return EventType(name, "")
+        return open_type(name)
     return found
+
+
+@lru_cache(maxsize=4096)
+def open_type(name: str) -> EventType:
+    """A type of which only the name is known."""
+    return EventType(name, "", open=True)
 
 
 # Name, category, properties as `name:kind`, with `!` where the event means nothing without it.
@@ -118,21 +146,21 @@ content_commented             I  content_id:text!
 content_shared                S  content_id:text share_id:text target:text
 content_forwarded             S  content_id:text share_id:text target:text
 button_clicked                I  button_id:text! page:text content_id:text
-form_submitted                C  form_id:text! fields:list
-link_clicked                  I  link_id:text! kind:text
-qr_scanned                    C  code_key:text! is_new_follow:bool
+form_submitted                C  form_id:text! form_version:int fields:list
+link_clicked                  I  link_id:text! kind:text group_id:text hit_id:text prefetch:bool
+qr_scanned                    C  code_key:text! is_new_follow:bool appid:text
 oa_subscribed                 C  appid:text code_key:text
 oa_unsubscribed               C  appid:text code_key:text
-menu_clicked                  I  menu_key:text! menu_version:int
-wecom_friend_added            C  staff:text state:text
-wecom_friend_deleted          C  staff:text state:text
+menu_clicked                  I  menu_key:text! menu_version:int menu_id:text appid:text
+wecom_friend_added            C  staff:text state:text appid:text
+wecom_friend_deleted          C  staff:text state:text appid:text
 group_joined                  C  group_id:text!
 group_left                    C  group_id:text!
 group_message_sent            I  group_id:text!
-activity_joined               I  activity_id:text!
+activity_joined               I  activity_id:text! group_id:text
 call_connected                C  staff:text seconds:int
 survey_answered               V  survey_id:text! nps:int
-checkin                       I
+checkin                       I  group_id:text
 login                         C  method:text
 logout                        C  method:text
 registered                    C  method:text
@@ -171,7 +199,7 @@ def _parse(line: str) -> EventType:
     name, category, *words = line.split()
     parts = [word.rstrip("!").split(":") for word in words]
     required = tuple(word.split(":")[0] for word in words if word.endswith("!"))
-    return EventType(name, "" if category == "-" else category, {part[0]: _KINDS[part[1]] for part in parts}, required)
+    return EventType(name, "" if category == "-" else category, {part[0]: KINDS[part[1]] for part in parts}, required)
 
 
 PRESETS: Final[Mapping[str, EventType]] = {parsed.name: parsed for parsed in map(_parse, _TABLE.strip().splitlines())}

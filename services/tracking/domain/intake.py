@@ -2,7 +2,7 @@
 
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
@@ -30,7 +30,7 @@ _FIRST_SECOND: Final = -62_135_596_800  # of year 1 and of year 9999, since 1970
 _LAST_SECOND: Final = 253_402_300_799
 _CONTROL: Final = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
-# Names of properties that speak of personal data, in any spelling; no preset type declares one.
+# Names of properties that speak of personal data, in any spelling; no preset type declares one, a tenant's own may.
 _PERSONAL_NAME: Final = (
     "address|birth_?da(?:te|y)|e_?mail|(?:first|full|last|real|nick)_?name|surname|id_?(?:card|no)|identity_?card|passport"
     "|(?:mobile|tele|cell)?_?phone(?:_?number)?|mobile|tel|wechat_?id"
@@ -88,13 +88,15 @@ class Properties:
     """What the properties of an event are worth, whatever else is in it.
 
     `verdict` if they are at fault, `missing` the required ones that are not among them, `kept` the JSON to keep where it
-    differs from the one given, `stripped` the names of what was taken out of it.
+    differs from the one given, `aside` the one to keep of an event that is put aside: as it was given, but for what is
+    personal. `stripped` has the names of what was taken out.
     """
 
     verdict: Verdict | None = None
     missing: tuple[str, ...] = ()
     kept: bytes | None = None
     stripped: tuple[str, ...] = ()
+    aside: bytes | None = None
 
 
 def rejected(reason: Reason, field: str) -> Verdict:
@@ -146,17 +148,19 @@ def read_properties(event_type: EventType | None, content: bytes) -> Properties:
     properties = _parsed(content)
     if isinstance(properties, Verdict):
         return Properties(properties)
-    stripped = tuple(dict.fromkeys(_strip(properties))) if _PERSONAL_KEY.search(content) else ()
+    declared = event_type.personal if event_type else ()
+    stripped = tuple(dict.fromkeys(_strip(properties, declared))) if _PERSONAL_KEY.search(content) else ()
     if event_type is None:
-        return Properties(stripped=stripped, kept=orjson.dumps(properties) if stripped else None)
+        rest = orjson.dumps(properties) if stripped else None
+        return Properties(stripped=stripped, kept=rest, aside=rest)
     fault = event_type.fault(properties)
-    verdict = quarantined(Reason.SCHEMA, f"properties.{fault}") if fault else None
-    kept = None
+    missing = event_type.missing(properties)
+    masked = bool(declared) and event_type.mask(properties)
+    kept = aside = orjson.dumps(properties) if stripped or masked else None
     if event_type.has_undeclared(properties):
         kept = orjson.dumps(event_types.normalised(event_type, properties))
-    elif stripped:
-        kept = orjson.dumps(properties)
-    return Properties(verdict, event_type.missing(properties), kept, stripped)
+    verdict = quarantined(Reason.SCHEMA, f"properties.{fault}") if fault else None
+    return Properties(verdict, missing, kept, stripped, aside)
 
 
 def rejection(properties: Properties) -> Verdict | None:
@@ -228,11 +232,14 @@ def _is_deeper(value: Any, most: int) -> bool:
     return True
 
 
-def _strip(value: Any) -> list[str]:
-    """Take everything out of `value` whose name speaks of personal data, at any depth; the names found."""
+def _strip(value: Any, spared: Collection[str] = ()) -> list[str]:
+    """Take everything out of `value` whose name speaks of personal data, at any depth; the names found.
+
+    Those `spared` may stand at the top.
+    """
     found: list[str] = []
     if isinstance(value, dict):
-        found = [name for name in value if _PERSONAL.fullmatch(name)]
+        found = [name for name in value if _PERSONAL.fullmatch(name) and name not in spared]
         for name in found:
             del value[name]
         value = list(value.values())

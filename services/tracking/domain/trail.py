@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 import orjson
 
@@ -18,7 +19,9 @@ BUCKET_SECONDS: Final = 10
 FIRST_BUCKET_SECONDS: Final = 5
 
 # Reported by servers or staff long after or far from what the customer has in hand: no part of a session.
-OUTSIDE_SESSIONS: Final = frozenset({"call_connected", "order_reviewed", "store_visited"})
+OUTSIDE_SESSIONS: Final = frozenset(
+    {"call_connected", "order_cancelled", "order_completed", "order_refunded", "order_reviewed", "store_visited"}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +70,14 @@ class Engagement:
     last_open: datetime | None = field(default=None, repr=False)
 
 
+def dwell_seconds(buckets: int, wall_ms: int | None) -> int:
+    """The seconds of so many distinct buckets of one page view, which was open for `wall_ms` (None: nobody knows)."""
+    if buckets == 0:
+        return 0
+    active = BUCKET_SECONDS * (buckets - 1) + FIRST_BUCKET_SECONDS
+    return active if wall_ms is None else min(active, wall_ms // 1000)
+
+
 @dataclass(slots=True)
 class PageView:
     """What is known of one loading of a page."""
@@ -94,10 +105,32 @@ class PageView:
     def dwell_seconds(self) -> int:
         """10 s for each distinct bucket but the first, which counts 5 s; never longer than the page was open."""
         distinct = self.from_start + sum(1 for bucket in self.buckets if bucket >= self.from_start)
-        if distinct == 0:
-            return 0
-        active = BUCKET_SECONDS * (distinct - 1) + FIRST_BUCKET_SECONDS
-        return active if self.wall_ms is None else min(active, self.wall_ms // 1000)
+        return dwell_seconds(distinct, self.wall_ms)
+
+
+@dataclass(slots=True)
+class Session:
+    """What a customer did in one go in one app or channel (`family`); `number` counts from 1 in it, `end` is the last event."""
+
+    family: str
+    number: int
+    start: datetime
+    end: datetime
+    events: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Activity:
+    """Behaviours by hour of the day, the number of days with any, and the time of the last."""
+
+    hours: tuple[int, ...]
+    active_days: int
+    last_at: datetime | None
+
+
+def family_of(behaviour: Behaviour) -> str:
+    """Within what sessions are counted."""
+    return behaviour.app or behaviour.channel
 
 
 class Trail:
@@ -137,6 +170,27 @@ class Trail:
             if seconds:
                 totals.setdefault(page_view.content_id, Engagement()).dwell_seconds += seconds
         return totals
+
+    def sessions(self) -> list[Session]:
+        """By the time they began, then by family; sessions of two families may overlap."""
+        found: dict[tuple[str, int], Session] = {}
+        for it, number in zip(self._behaviours, self._sessions(), strict=True):
+            if number:
+                session = found.setdefault(
+                    (family_of(it), number), Session(family_of(it), number, it.occurred_at, it.occurred_at)
+                )
+                session.end = it.occurred_at
+                session.events += 1
+        return sorted(found.values(), key=lambda it: (it.start, it.family))
+
+    def activity(self, zone: ZoneInfo) -> Activity:
+        """When the customer does something, by the clock of `zone`."""
+        local = [it.occurred_at.astimezone(zone) for it in self._behaviours]
+        hours = [0] * 24
+        for at in local:
+            hours[at.hour] += 1
+        last = self._behaviours[-1].occurred_at if self._behaviours else None
+        return Activity(tuple(hours), len({at.date() for at in local}), last)
 
     def _take(self, behaviour: Behaviour) -> None:
         match behaviour.event_type:
@@ -184,7 +238,7 @@ class Trail:
             if it.event_type in OUTSIDE_SESSIONS:
                 numbers.append(0)
                 continue
-            family = it.app or it.channel
+            family = family_of(it)
             before, number = last.get(family, (None, 0))
             if before is None or it.occurred_at - before > SESSION_GAP:
                 number += 1

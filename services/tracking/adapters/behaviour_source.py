@@ -1,0 +1,29 @@
+"""The table of behaviours as a log that read models are made of."""
+
+from collections.abc import Awaitable
+from typing import Any, Final
+
+import sqlalchemy as sa
+
+from chassis.quick_look import QuickLook
+from services.tracking.read_models.boards import BehaviourRow
+
+_READ: Final = sa.text(
+    "SELECT position, tenant, node, occurred_at, event_type, app, content_id, code_key, staff_code, properties"
+    " FROM behaviours WHERE position > :after ORDER BY position LIMIT :limit"
+)
+_HEAD: Final = "SELECT coalesce(max(position), 0) FROM behaviours"
+
+
+class BehaviourSource:
+    """Behaviours in the order in which they were resolved."""
+
+    def __init__(self, engine: sa.Engine) -> None:
+        self._engine = engine
+
+    def read(self, after: int, limit: int) -> list[tuple[int, Any]]:
+        with self._engine.connect() as rows:
+            return [(it[0], BehaviourRow(*it[1:])) for it in rows.execute(_READ, {"after": after, "limit": limit})]
+
+    def head_now(self) -> Awaitable[int]:
+        return QuickLook.of(self._engine).ask_scalar(_HEAD)

@@ -1,0 +1,85 @@
+"""The facts of a tenant in PostgreSQL, read from where they are truth: behaviours by node, and orders by the node they came to."""
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, Final
+from uuid import UUID
+
+import sqlalchemy as sa
+
+from chassis.postgres import columns, driver_cursor
+from services.tracking.application.ports import People
+from services.tracking.domain.insights import READING_TYPES
+from services.tracking.domain.path_facts import NEED_CATEGORY, PATH_TYPES
+from services.tracking.domain.trail import Behaviour
+
+CART_REMOVED: Final = "cart_removed"
+
+_FIELDS: Final = (
+    "b.message_id, b.source_key, b.event_type, b.category, b.node, b.occurred_at, b.received_at, b.channel, b.app, b.page,"
+    " b.content_id, b.page_view_id, b.properties"
+)
+_OF_NODES: Final = (
+    f"SELECT {_FIELDS} FROM behaviours b WHERE b.tenant = %s AND b.node = ANY(%s) AND b.event_type = ANY(%s)"  # noqa: S608
+)
+_PATH: Final = _OF_NODES + " AND (b.event_type <> ALL(%s) OR b.properties LIKE '%%\"category\"%%')"
+_READERS: Final = f"""
+WITH people AS (SELECT * FROM unnest(%s::uuid[], %s::uuid[]) AS p(node, customer)),
+readers AS (
+  SELECT DISTINCT p.customer FROM people p JOIN behaviours b ON (b.tenant, b.node) = (%s, p.node)
+  WHERE b.event_type = 'content_viewed' AND b.content_id <> ''
+  GROUP BY p.customer, b.content_id HAVING count(DISTINCT b.page_view_id) >= %s
+)
+SELECT {_FIELDS} FROM readers JOIN people p USING (customer) JOIN behaviours b ON (b.tenant, b.node) = (%s, p.node)
+WHERE b.event_type = ANY(%s)
+"""  # noqa: S608
+_LIVE_NODES: Final = "SELECT quote_ident(schema) FROM projections WHERE name = 'customer_nodes' AND live"
+_PEOPLE: Final = (
+    "SELECT n.node, n.customer FROM {schema}.customer_nodes n WHERE n.tenant = %s AND n.customer IN"
+    " (SELECT customer FROM {schema}.customer_nodes WHERE tenant = %s AND node = ANY(%s)) ORDER BY n.node"
+)
+_KEEP: Final = "INSERT INTO node_orders (tenant, node, order_id) SELECT %s, * FROM unnest(%s::uuid[], %s::uuid[]) ON CONFLICT DO NOTHING"
+_ORDERS: Final = "SELECT order_id FROM node_orders WHERE tenant = %s AND node = ANY(%s)"
+
+
+class SqlFactBook:
+    """A `FactBook` over the transaction of `rows`."""
+
+    def __init__(self, rows: sa.Connection, tenant: str) -> None:
+        self._rows = rows
+        self._tenant = tenant
+
+    def people(self, nodes: Collection[UUID]) -> People:
+        schema = self._ask(_LIVE_NODES, [])
+        found = (
+            self._ask(_PEOPLE.format(schema=schema[0][0]), [self._tenant, self._tenant, list(nodes)]) if schema else []
+        )
+        customers = {node: node for node in nodes} | dict(found)
+        members: dict[UUID, list[UUID]] = {}
+        for node, customer in customers.items():
+            members.setdefault(customer, []).append(node)
+        return People(customers, members)
+
+    def behaviours(self, nodes: Collection[UUID], types: Sequence[str]) -> list[Behaviour]:
+        return self._behaviours(_OF_NODES, [self._tenant, list(nodes), list(types)])
+
+    def path(self, nodes: Collection[UUID]) -> list[Behaviour]:
+        types = [*PATH_TYPES, CART_REMOVED]
+        return self._behaviours(_PATH, [self._tenant, list(nodes), types, sorted(NEED_CATEGORY)])
+
+    def repeat_readers(self, people: People, opens: int) -> list[Behaviour]:
+        table = columns((node, customer) for customer, them in people.nodes.items() for node in them)
+        return self._behaviours(_READERS, [*table, self._tenant, opens, self._tenant, list(READING_TYPES)])
+
+    def keep_orders(self, nodes: Mapping[UUID, UUID]) -> None:
+        with driver_cursor(self._rows) as cursor:
+            cursor.execute(_KEEP, [self._tenant, list(nodes.values()), list(nodes)])
+
+    def orders(self, nodes: Collection[UUID]) -> set[UUID]:
+        return {it[0] for it in self._ask(_ORDERS, [self._tenant, list(nodes)])}
+
+    def _behaviours(self, query: str, parameters: Sequence[Any]) -> list[Behaviour]:
+        return [Behaviour(*it) for it in self._ask(query, parameters)]
+
+    def _ask(self, query: str, parameters: Sequence[Any]) -> list[tuple[Any, ...]]:
+        with driver_cursor(self._rows) as cursor:
+            return cursor.execute(query.encode(), parameters).fetchall()

@@ -1,0 +1,179 @@
+"""Telling of purchase paths: what new facts made of missions, where they are stuck, and how they end."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final
+from uuid import UUID
+
+from chassis.commands import Handlers, UnitOfWork, handler
+from chassis.due_times import Timer
+from services.tracking.application.histories import History, histories
+from services.tracking.application.ports import Facts
+from services.tracking.domain.missions import Mission, Result, Visit
+from services.tracking.domain.path_facts import OrderFact, Step
+from services.tracking.domain.purchases import cycle, midnight, occasions
+from services.tracking.domain.shopping_mission import ShoppingMission
+from services.tracking.domain.stalls import Watch, is_stuck, watches
+
+STALL_TIMER: Final = "path_stall"
+IDLE_TIMER: Final = "mission_idle"
+REPURCHASE_TIMER: Final = "repurchase_due"
+
+
+@dataclass(frozen=True, slots=True)
+class TellStall:
+    """See whether the step behind `key` is still stuck after `patience`."""
+
+    node: UUID
+    key: str
+    step: Step
+    patience: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class TellEnds:
+    """See which missions of the customer have ended without anybody's doing."""
+
+    node: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class TellRepurchaseMissing:
+    """See whether the customer has bought again by the day it was expected."""
+
+    node: UUID
+
+
+def tell_news(work: UnitOfWork, history: History, keys: Collection[str], orders: Collection[UUID]) -> None:
+    """Tell what the facts behind `keys` and `orders` made of the missions of a customer, and when to look again."""
+    news = [
+        (mission, [it for it in mission.visits if it.key in keys or it.order_id in orders])
+        for mission in history.missions(work.now)
+    ]
+    touched = {it.id(work.context.tenant): (it, fresh) for it, fresh in news if fresh}
+    known = work.find_all(ShoppingMission, list(touched))
+    for id, (mission, fresh) in touched.items():
+        told = known.get(id) or _opened(work, id, mission)
+        for visit in fresh:
+            _reach(told, visit)
+            for watch in watches(mission, visit):
+                work.schedule(stall_timer(watch))
+        _close_or_watch(work, told, mission)
+    if orders:
+        _expect_repurchase(work, history)
+
+
+def tell_stall(command: TellStall, work: UnitOfWork, facts: Facts) -> None:
+    found = _find(work, _history(work, facts, command.node), command)
+    if found is None:
+        return
+    mission, visit = found
+    id = mission.id(work.context.tenant)
+    told = work.find(ShoppingMission, id) or _opened(work, id, mission)
+    for it in mission.visits:
+        if it.step is Step.HESITATE and it.order_id == visit.order_id:
+            _reach(told, it)
+    seconds = int(command.patience.total_seconds())
+    told.stall(visit.step, visit.at, seconds, node=visit.node, order_id=visit.order_id)
+
+
+def tell_ends(command: TellEnds, work: UnitOfWork, facts: Facts) -> None:
+    """Only of missions that were told of: the others are told when their next fact comes."""
+    ended = {
+        it.id(work.context.tenant): it
+        for it in _history(work, facts, command.node).missions(work.now)
+        if it.result is Result.ABANDONED
+    }
+    for id, told in work.find_all(ShoppingMission, list(ended)).items():
+        _close_or_watch(work, told, ended[id])
+
+
+def tell_repurchase_missing(command: TellRepurchaseMissing, work: UnitOfWork, facts: Facts) -> None:
+    """The last mission that was realised is stuck if nothing was bought by the day it was expected."""
+    history = _history(work, facts, command.node)
+    due = _expected(history.orders)
+    realised = [it for it in history.missions(work.now) if it.result is Result.REALISED]
+    if due is None or work.now < due or not realised:
+        return
+    mission = max(realised, key=lambda it: (it.closed_at, it.category))
+    last = next(it for it in reversed(mission.visits) if it.step is Step.PAY)
+    id = mission.id(work.context.tenant)
+    told = work.find(ShoppingMission, id) or _opened(work, id, mission)
+    after = int((due - last.at).total_seconds())
+    told.stall(Step.REPURCHASE, last.at, after, node=last.node, order_id=last.order_id)
+
+
+def stall_timer(watch: Watch) -> Timer:
+    visit, seconds = watch.visit, int(watch.patience.total_seconds())
+    payload = {"node": str(visit.node), "key": visit.key, "step": visit.step, "seconds": seconds}
+    return Timer(STALL_TIMER, f"{visit.step}/{seconds}/{visit.key}", visit.at + watch.patience, payload)
+
+
+def _opened(work: UnitOfWork, id: UUID, mission: Mission) -> ShoppingMission:
+    made = ShoppingMission(id, work.context.tenant, mission.opening.node, mission.category)
+    work.add(made)
+    return made
+
+
+def _reach(told: ShoppingMission, visit: Visit) -> None:
+    told.reach(visit.step, visit.at, node=visit.node, sku=visit.sku, order_id=visit.order_id)
+
+
+def _close_or_watch(work: UnitOfWork, told: ShoppingMission, mission: Mission) -> None:
+    if mission.closed_at is not None:
+        told.close(mission.result, mission.need_state, mission.closed_at)
+    else:
+        node = mission.visits[-1].node
+        key = f"{node}/{mission.category}"
+        work.schedule(Timer(IDLE_TIMER, key, mission.idle_at, {"node": str(node)}))
+
+
+def _expect_repurchase(work: UnitOfWork, history: History) -> None:
+    """Look again when the customer should have bought; the day moves with every order."""
+    due = _expected(history.orders)
+    if due is not None and due > work.now:
+        node = history.nodes[0]
+        work.schedule(Timer(REPURCHASE_TIMER, str(node), due, {"node": str(node)}))
+
+
+def _expected(orders: Collection[OrderFact]) -> datetime | None:
+    """The end of the day on which the next occasion is expected."""
+    days = occasions(orders)
+    rhythm = cycle(days)
+    return None if rhythm is None else midnight(days[-1]) + rhythm + timedelta(days=1)
+
+
+def _history(work: UnitOfWork, facts: Facts, node: UUID) -> History:
+    book = facts(work)
+    [found] = histories(work, book, book.people([node])).values()
+    return found
+
+
+def _find(work: UnitOfWork, history: History, command: TellStall) -> tuple[Mission, Visit] | None:
+    """The visit that a timer was set for, if it is still stuck."""
+    for mission in history.missions(work.now):
+        for visit in mission.visits:
+            if (visit.key, visit.step) == (command.key, command.step) and is_stuck(mission, visit):
+                return mission, visit
+    return None
+
+
+def path_handlers(facts: Facts) -> Handlers:
+    return (
+        handler(TellStall, lambda it, work: tell_stall(it, work, facts)),
+        handler(TellEnds, lambda it, work: tell_ends(it, work, facts)),
+        handler(TellRepurchaseMissing, lambda it, work: tell_repurchase_missing(it, work, facts)),
+    )
+
+
+PATH_TIMERS: Final[Mapping[str, Any]] = {
+    STALL_TIMER: lambda timer: TellStall(
+        UUID(timer.payload["node"]),
+        timer.payload["key"],
+        Step(timer.payload["step"]),
+        timedelta(seconds=timer.payload["seconds"]),
+    ),
+    IDLE_TIMER: lambda timer: TellEnds(UUID(timer.payload["node"])),
+    REPURCHASE_TIMER: lambda timer: TellRepurchaseMissing(UUID(timer.payload["node"])),
+}

@@ -1,0 +1,49 @@
+"""What the analysis of behaviours needs from outside: facts by node, and which nodes are one customer."""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+from uuid import UUID
+
+from chassis.commands import UnitOfWork
+from services.tracking.domain.trail import Behaviour
+
+
+@dataclass(frozen=True, slots=True)
+class People:
+    """Who the nodes asked for belong to now, and all nodes of these customers."""
+
+    customers: Mapping[UUID, UUID]
+    nodes: Mapping[UUID, Sequence[UUID]]
+
+    @property
+    def all_nodes(self) -> list[UUID]:
+        return [node for them in self.nodes.values() for node in them]
+
+    def of(self, node: UUID) -> UUID:
+        return self.customers.get(node, node)
+
+
+class FactBook(Protocol):
+    """The facts of one tenant in the transaction of a unit of work."""
+
+    def people(self, nodes: Collection[UUID]) -> People:
+        """As far as identity has told; a node of whom nothing is known is a customer by itself."""
+
+    def behaviours(self, nodes: Collection[UUID], types: Sequence[str]) -> list[Behaviour]:
+        """The behaviours of `nodes` of these types."""
+
+    def path(self, nodes: Collection[UUID]) -> list[Behaviour]:
+        """The behaviours of `nodes` that may be steps of a purchase path, and what was taken out of carts."""
+
+    def repeat_readers(self, people: People, opens: int) -> list[Behaviour]:
+        """What those of `people` did around contents who have opened one of them in `opens` page views."""
+
+    def keep_orders(self, nodes: Mapping[UUID, UUID]) -> None:
+        """Remember the node of each order."""
+
+    def orders(self, nodes: Collection[UUID]) -> set[UUID]:
+        """The orders of `nodes`."""
+
+
+Facts = Callable[[UnitOfWork], FactBook]
