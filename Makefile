@@ -6,10 +6,10 @@ export PYTHONPATH := .:gen
 export GRPC_VERBOSITY ?= ERROR
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test up down bench faults lint format proto token lock
+.PHONY: help setup demo test up down bench faults lint format proto token lock images k8s
 
 help: ## List the targets.
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r target sentence; do printf '  %-8s %s\n' "$$target" "$$sentence"; done
+	@sed -n 's/^\([a-z0-9]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r target sentence; do printf '  %-8s %s\n' "$$target" "$$sentence"; done
 
 setup: .venv/.dev proto ## Create .venv with everything that development needs and generate the code of the contracts.
 
@@ -30,6 +30,13 @@ bench: .venv/.dev proto ## Measure the system beside the raw ceilings of this ma
 
 faults: .venv/.dev proto ## Kill and cut things on purpose and count what was lost or done twice.
 	$(BIN)/python -m faults
+
+images: ## Build the images of the services and the gateway with docker, podman or buildah (VERSION=0.1.0).
+	@deploy/images/build.sh $(VERSION)
+
+k8s: .venv/.dev proto ## Render the overlays for Kubernetes into build/k8s and check them.
+	$(BIN)/python -m deploy.k8s render
+	$(BIN)/pytest --numprocesses 0 --quiet tests/k8s
 
 token: .venv/.demo proto ## Print a token for the local stack (TENANT=acme SCOPES='identity.read identity.write').
 	@$(BIN)/python -m deploy.local token $(if $(TENANT),--tenant '$(TENANT)') $(if $(SCOPES),--scopes '$(SCOPES)')

@@ -70,6 +70,7 @@ async def opened(settings: ChassisSettings, handlers: Handlers) -> AsyncIterator
             settings.nats_url,
             monitor_url=settings.nats_monitor_url or None,
             allow_unsynced=settings.allow_unsynced_broker,
+            replicas=settings.nats_replicas,
             name=settings.service,
         )
         closing.push_async_callback(broker.close)

@@ -1,7 +1,10 @@
-"""The role `migrate`: the tables of the chassis, then those that the migrations of the service make."""
+"""The roles `migrate` and `schema`: make the tables of the chassis and of the service, and wait until somebody has."""
 
+import time
 from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
+import psycopg
 import sqlalchemy as sa
 import structlog
 
@@ -9,6 +12,12 @@ from chassis import schema
 from chassis.postgres import create_engine
 from chassis.settings import ChassisSettings
 from chassis.telemetry import configure_logs
+
+if TYPE_CHECKING:
+    from alembic.config import Config
+
+GATE_POLL_SECONDS: Final = 1.0
+_ALL_TABLES: Final = "SELECT tablename FROM pg_tables WHERE schemaname = 'public'"
 
 _log = structlog.get_logger(__name__)
 
@@ -27,14 +36,66 @@ def migrate_now(owner_dsn: str, migrations: Path | None) -> None:
     if migrations is None:
         return
     from alembic import command
-    from alembic.config import Config
 
     engine = create_engine(owner_dsn, pool_size=1)
-    config = Config()
-    config.set_main_option("script_location", str(migrations).replace("%", "%%"))
-    config.set_main_option("path_separator", "os")
+    config = _config(migrations)
     with engine.begin() as connection:
         connection.execute(sa.text("SELECT pg_advisory_xact_lock(hashtext('scrm.migrate'))"))  # one at a time
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
     engine.dispose()
+
+
+def wait_for_schema(service: str, migrations: Path | None) -> None:
+    """Return when the database that the environment names has all that this version of the service needs.
+
+    Asks as the writer: nobody who waits needs the rights of the owner. A database that cannot be reached is waited for too.
+    """
+    settings = ChassisSettings.from_environment(service)
+    configure_logs(service, settings.log_level)
+    missing: str | None = ""
+    while (found := _lack(settings.database_url, migrations)) is not None:
+        if found != missing:
+            _log.info("service.waits_for_schema", missing=found)
+            missing = found
+        time.sleep(GATE_POLL_SECONDS)
+    _log.info("service.schema_is_there")
+
+
+def _lack(dsn: str, migrations: Path | None) -> str | None:
+    try:
+        return missing_in(dsn, migrations)
+    except psycopg.OperationalError as error:
+        return type(error).__name__
+
+
+def missing_in(dsn: str, migrations: Path | None) -> str | None:
+    """What the database lacks for this version: tables of the chassis or a revision of the service; None if nothing.
+
+    A revision that this version does not know is of a newer one, which has kept all that this one needs: migrations expand first
+    and contract a release later.
+    """
+    with psycopg.connect(dsn, connect_timeout=5) as connection:
+        there = {name for (name,) in connection.execute(_ALL_TABLES)}
+        if lacking := schema.TABLES - there:
+            return f"tables {', '.join(sorted(lacking))}"
+        if migrations is None:
+            return None
+        from alembic.script import ScriptDirectory
+
+        known = ScriptDirectory.from_config(_config(migrations))
+        head = known.get_current_head()
+        if "alembic_version" not in there:
+            return f"revision {head}"
+        current = {revision for (revision,) in connection.execute("SELECT version_num FROM alembic_version")}
+        older = {it.revision for it in known.walk_revisions()} - {head}
+        return f"revision {head}" if not current or current <= older else None
+
+
+def _config(migrations: Path) -> "Config":
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(migrations).replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
+    return config

@@ -14,10 +14,16 @@ Main: TypeAlias = Callable[[], None]
 def run(service: str, load: Callable[[], Main], migrations: Path | None = None) -> None:
     """Run the main function of the service, which `load` imports; a setting that will not do ends it with a sentence.
 
-    `migrate` needs PostgreSQL only, and so none of the service.
+    `migrate` and `schema` need PostgreSQL only, and so none of the service.
     """
     gc.disable()  # what is imported stays: looking through it for garbage again and again is a sixth of the time
-    main = _migration(service, migrations) if sys.argv[1:] == ["migrate"] else load()
+    match sys.argv[1:]:
+        case ["migrate"]:
+            main = _migration(service, migrations)
+        case ["schema"]:
+            main = _gate(service, migrations)
+        case _:
+            main = load()
     gc.freeze()
     gc.enable()
     try:
@@ -30,3 +36,9 @@ def _migration(service: str, migrations: Path | None) -> Main:
     from chassis.migrations import migrate
 
     return lambda: migrate(service, migrations)
+
+
+def _gate(service: str, migrations: Path | None) -> Main:
+    from chassis.migrations import wait_for_schema
+
+    return lambda: wait_for_schema(service, migrations)

@@ -1,5 +1,6 @@
 """The tables of the chassis in a service's database, and who may do what with them."""
 
+import re
 from typing import Final
 
 import psycopg
@@ -9,7 +10,7 @@ from chassis import builds, epochs, inbox, parked, positions
 from chassis.due_times import DDL as TIMERS
 from chassis.event_store import PostgresEventStore
 
-__all__ = ["create", "row_security"]
+__all__ = ["TABLES", "create", "row_security"]
 
 row_security = builds.row_security
 
@@ -21,6 +22,12 @@ _TABLES: Final = (
     *parked.DDL,
     *builds.DDL,
 )
+TABLES: Final = frozenset(
+    {"stored_events", "notification_tracking", "receipts"}.union(
+        *(re.findall(r"CREATE TABLE IF NOT EXISTS (\w+)", it) for it in _TABLES)
+    )
+)
+"""The names of all tables that `create` makes."""
 _GRANTS: Final = (
     # what has happened is only ever added to
     "REVOKE ALL ON stored_events, receipts, inbox, stream_epochs FROM scrm_writer",

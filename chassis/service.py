@@ -1,7 +1,7 @@
 """The runner of a service: its parts put together, its roles started, and stopped in order.
 
 A service describes itself in one `Service(...)`; `python -m services.<name> <role>…` runs the roles named, `all` every
-role that goes on. `rebuild` and `redrive` do one thing and end, and so does `migrate` (chassis.migrations).
+role that goes on. `rebuild` and `redrive` do one thing and end, and so do `migrate` and `schema` (chassis.migrations).
 """
 
 import asyncio
@@ -95,7 +95,7 @@ class Service:
         unknown = [it for it in wanted if it not in self.roles]
         if unknown or not wanted:
             raise InvalidSettingsError(
-                f"usage: one or more of {' '.join(self.roles)}, or all, or one of migrate {' '.join(one_shots)}"
+                f"usage: one or more of {' '.join(self.roles)}, or all, or one of migrate schema {' '.join(one_shots)}"
             )
         return lambda: self._until_signalled(wanted)
 

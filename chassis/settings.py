@@ -24,6 +24,7 @@ class ChassisSettings:
     their own process commits wakes them at once. Port 0 of gRPC and edge means any free one, of metrics none. Of `shard_count` processes
     with the role `consume` each reads its share, `shard_index`. `receipt_key` (at least 32 characters) is behind the digests by which
     a request is known again: with another one, requests that were answered before are taken for others of the same id.
+    `nats_replicas` is on how many servers of a cluster a new stream is kept.
     """
 
     service: str
@@ -32,6 +33,7 @@ class ChassisSettings:
     owner_database_url: str = field(repr=False)
     nats_url: str = field(default="nats://127.0.0.1:4222", repr=False)
     nats_monitor_url: str = ""
+    nats_replicas: int = 1
     allow_unsynced_broker: bool = False
     grpc_host: str = "127.0.0.1"
     grpc_port: int = 0
@@ -67,6 +69,7 @@ class ChassisSettings:
             owner_database_url=read.text("SCRM_OWNER_DATABASE_URL", writer),
             nats_url=read.text("SCRM_NATS_URL", "nats://127.0.0.1:4222"),
             nats_monitor_url=read.text("SCRM_NATS_MONITOR_URL", ""),
+            nats_replicas=read.number("SCRM_NATS_REPLICAS", 1),
             allow_unsynced_broker=read.switch("SCRM_ALLOW_UNSYNCED_BROKER"),
             grpc_host=read.text("SCRM_GRPC_HOST", "127.0.0.1"),
             grpc_port=read.number("SCRM_GRPC_PORT", 0),

@@ -4,17 +4,12 @@ import asyncio
 import json
 import ssl
 from collections import Counter
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import grpc
 import httpx
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 from google.protobuf.descriptor import MethodDescriptor
 
 from chassis.grpc_server import scope_of
@@ -22,6 +17,7 @@ from chassis.status import refusal
 from deploy.local.credentials import Credentials
 from tests.contracts import contracts
 from tests.contracts.requests import good_request
+from tests.gateway.certificates import self_signed
 from tests.gateway.conftest import Front, fronting
 from tests.gateway.wires import path_of
 
@@ -64,21 +60,7 @@ def test_a_caller_who_asks_too_much_is_slowed_and_nobody_else(
 
 @pytest.fixture
 def certificate(tmp_path: Path) -> tuple[Path, Path]:
-    """A certificate for localhost and its key."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
-    now = datetime.now(UTC)
-    made = (
-        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number(), now, now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    files = tmp_path / "certificate.pem", tmp_path / "key.pem"
-    files[0].write_bytes(made.public_bytes(serialization.Encoding.PEM))
-    files[1].write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )
-    return files
+    return self_signed(tmp_path)
 
 
 def test_it_speaks_tls_where_it_has_a_certificate(
