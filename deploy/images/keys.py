@@ -30,7 +30,8 @@ def main() -> None:
 def files(folder: Path) -> dict[str, str]:
     """The files by name; secrets are made in `folder` at the first call, and the same ever after."""
     made = Credentials.in_folder(folder)
-    made.key_file("identity_keys")
+    for name in ("identity_keys", "tracking_keys"):
+        made.key_file(name)
     passwords = {role: made.secret(f"password_of_{role}") for role in (OWNER, WRITER, READER)}
     superuser = made.secret("password_of_postgres")
     found = {
@@ -55,8 +56,11 @@ def _of_service(name: str, passwords: dict[str, str], made: Credentials) -> dict
         return _DSN.format(role=role, password=passwords[role], database=name)
 
     own = {
-        "SCRM_IDENTITY_HASH_KEY": made.secret("identity_hash_key"),
-        "SCRM_IDENTITY_KEYS": f"{KEYS}/identity_keys.json",
+        "identity": {
+            "SCRM_IDENTITY_HASH_KEY": made.secret("identity_hash_key"),
+            "SCRM_IDENTITY_KEYS": f"{KEYS}/identity_keys.json",
+        },
+        "tracking": {"SCRM_TRACKING_KEYS": f"{KEYS}/tracking_keys.json"},
     }
     return {
         "SCRM_DATABASE_URL": dsn(WRITER),
@@ -77,7 +81,7 @@ def _of_service(name: str, passwords: dict[str, str], made: Credentials) -> dict
         # One process has all roles of its service: what it commits wakes its loops.
         "SCRM_POLL_SECONDS": "0.5",
         **{f"SCRM_{it.name.upper()}_ADDRESS": f"dns:///{it.name}:{GRPC_PORT}" for it in PARTS},
-        **(own if name == "identity" else {}),
+        **own.get(name, {}),
     }
 
 

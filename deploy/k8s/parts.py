@@ -119,7 +119,10 @@ PARTS: Final = (
             Role("erase"),
         ),
         settings={"SCRM_SHARD_COUNT": "1"},
-        files={"SCRM_SERVICE_KEY": ("tracking-service-key", "private-key.pem")},
+        files={
+            "SCRM_TRACKING_KEYS": ("tracking-keys", "keys.json"),
+            "SCRM_SERVICE_KEY": ("tracking-service-key", "private-key.pem"),
+        },
     ),
     Part("tagging", (SERVING, RELAY, Role(CONSUME, LARGE), TIMERS), settings={"SCRM_SHARD_COUNT": "1"}),
     Part("membership", (SERVING, RELAY, PROJECT, CONSUMING, TIMERS), settings={"SCRM_SHARD_COUNT": "1"}),

@@ -32,9 +32,9 @@ def documents(namespace: str = "scrm") -> str:
             _secret(f"{part.name}-receipt-key", {"receipt-key": secrets.token_hex(32)}),
         ]
     found.append(_secret("identity-hash-key", {"hash-key": secrets.token_hex(32)}))
-    found.append(
-        _secret("identity-keys", {"keys.json": json.dumps({"newest": "1", "keys": {"1": secrets.token_hex(32)}})})
-    )
+    for service in ("identity", "tracking"):
+        keys = json.dumps({"newest": "1", "keys": {"1": secrets.token_hex(32)}})
+        found.append(_secret(f"{service}-keys", {"keys.json": keys}))
     found += _keys([part.name for part in PARTS if any(role.calls for role in part.roles)])
     for it in found:
         it["metadata"]["namespace"] = namespace

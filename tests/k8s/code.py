@@ -35,6 +35,7 @@ def needed(folder: Path) -> dict[str, str]:
         "SCRM_DATABASE_URL": "postgresql://writer@db/x",
         "SCRM_IDENTITY_HASH_KEY": "h" * 32,
         "SCRM_IDENTITY_KEYS": str(keys),
+        "SCRM_TRACKING_KEYS": str(keys),
     }
 
 
