@@ -1,4 +1,4 @@
-"""How far a part of a profile can be relied on that is made of what another service told: docs/adr/0027."""
+"""How far a part of a profile can be relied on that is made of what another service told: docs/adr/0028."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass

@@ -43,7 +43,7 @@ STATEMENTS = (
     "CREATE INDEX behaviours_by_subject ON behaviours (tenant, event_type, subject, occurred_at) WHERE subject <> ''",
     "CREATE INDEX behaviours_by_content ON behaviours (tenant, content_id, occurred_at) WHERE content_id <> ''",
     "CREATE INDEX behaviours_by_page_view ON behaviours (tenant, page_view_id) WHERE page_view_id <> ''",
-    "CREATE INDEX behaviours_by_share ON behaviours (tenant, share_id) WHERE share_id <> ''",
+    "CREATE INDEX behaviours_by_share ON behaviours (tenant, share_id, occurred_at) WHERE share_id <> ''",
     "CREATE INDEX behaviours_by_group ON behaviours (tenant, group_id, occurred_at) WHERE group_id <> ''",
     "INSERT INTO resolver_cursor VALUES ('facts', 0)",
     RELEASED,

@@ -1,8 +1,8 @@
-"""What the analysis of behaviours rests on: the node of each order, and indexes for steps of purchase paths and for visits."""
+"""What the analysis of behaviours rests on: the node of each order, and an index for steps of purchase paths."""
 
 from alembic import op
 
-revision = "0020"
+revision = "0005"
 down_revision = "0004"
 
 # Written with the analysis of each order: its own log only knows orders by their ids.
@@ -26,7 +26,6 @@ CREATE INDEX behaviours_path ON behaviours (tenant, occurred_at) WHERE event_typ
 STATEMENTS = (
     NODE_ORDERS,
     PATH,
-    "CREATE INDEX behaviours_share ON behaviours (tenant, share_id, occurred_at) WHERE share_id <> ''",
     "GRANT SELECT, INSERT, DELETE ON node_orders TO scrm_writer",
 )
 
