@@ -1,6 +1,6 @@
 """Orders are credited to guides as tracking reports them, and anew when a scan or click is heard of late."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 from uuid import UUID
@@ -18,7 +18,7 @@ from services.identity.domain.stores import Store, store_id
 @dataclass(frozen=True, slots=True)
 class CreditOrder:
     """An order of `node` was paid, or paid otherwise than reported before; the codes of guide and store are those on the order, empty
-    for none."""
+    for none. `rests_on` are aggregates to bring to hand beforehand, for all orders of a batch at once."""
 
     node: UUID
     order: UUID
@@ -27,6 +27,7 @@ class CreditOrder:
     net: int
     currency: str
     paid_at: datetime
+    rests_on: tuple[UUID, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +91,6 @@ def _sales(work: UnitOfWork, node: UUID) -> Sales:
 
 
 CREDIT_HANDLERS: Final[Handlers] = (
-    handler(CreditOrder, credit_order, loads=lambda command: (command.node,)),
+    handler(CreditOrder, credit_order, loads=lambda command: (command.node, *command.rests_on)),
     handler(ReduceCredit, reduce_credit, loads=lambda command: (command.node,)),
 )

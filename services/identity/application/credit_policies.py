@@ -12,6 +12,8 @@ from chassis.envelope import Incoming, event_name
 from scrm.tracking.v1 import events_pb2 as tracking
 from services.identity.application.credit_commands import CreditOrder, ReduceCredit
 from services.identity.domain.money import minor_units
+from services.identity.domain.relationships import relationship_id
+from services.identity.domain.sales import sales_id
 
 Commands = Sequence[Any]
 
@@ -24,12 +26,12 @@ def react(incoming: Incoming) -> Commands:
 
 def credit_paid_order(incoming: Incoming) -> Commands:
     """Whenever an order is paid, a guide is credited with it."""
-    return _credited(incoming.parse(tracking.OrderPaid))
+    return _credited(incoming.parse(tracking.OrderPaid), incoming.tenant)
 
 
 def credit_revised_order(incoming: Incoming) -> Commands:
     """Whenever an order turns out to have been paid otherwise, it is credited by what is known now."""
-    return _credited(incoming.parse(tracking.OrderPaymentRevised))
+    return _credited(incoming.parse(tracking.OrderPaymentRevised), incoming.tenant)
 
 
 def reduce_refunded_order(incoming: Incoming) -> Commands:
@@ -49,18 +51,19 @@ CONCERNS: Final = tuple(event_name(it.rpartition(".")[2]) for it in POLICIES)
 """The events that are of concern here, as they stand in subjects; all others are not even delivered."""
 
 
-def _credited(paid: tracking.OrderPaid | tracking.OrderPaymentRevised) -> Commands:
-    net = _minor(paid.net)
+def _credited(paid: tracking.OrderPaid | tracking.OrderPaymentRevised, tenant: str) -> Commands:
+    net, node = _minor(paid.net), UUID(paid.node_id)
     if net is None:
         return ()
     command = CreditOrder(
-        node=UUID(paid.node_id),
+        node=node,
         order=UUID(paid.order_id),
         guide_code=paid.guide_code,
         store_code=paid.store_code,
         net=net,
         currency=paid.net.currency_code,
         paid_at=_instant(paid.pay_time),
+        rests_on=(sales_id(tenant, node), relationship_id(tenant, node)),
     )
     return (command,)
 
