@@ -42,9 +42,8 @@ class Shop(Staffing):
     def buy(self, net: int = 100_00, *, order: UUID | None = None, node: UUID | None = None, **codes: str) -> UUID:
         """An order paid now."""
         order = order or uuid4()
-        named = {"guide_code": "", "store_code": "", **codes}
-        now = self.brand.clock.now()
-        self.brand.do(CreditOrder(node or self.node, order, net=net, currency="CNY", paid_at=now, **named))
+        guide, store, now = codes.get("guide_code", ""), codes.get("store_code", ""), self.brand.clock.now()
+        self.brand.do(CreditOrder(node or self.node, order, guide, store, net, "CNY", now))
         return order
 
     def refund(self, order: UUID, left: int, node: UUID | None = None) -> None:
