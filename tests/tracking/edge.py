@@ -24,6 +24,7 @@ from services.tracking.adapters.link_door import LinkDoor
 from services.tracking.adapters.link_signer import LinkSigner
 from services.tracking.adapters.plan_book import PlanBook
 from services.tracking.adapters.qr_door import QrDoor
+from services.tracking.adapters.script_door import ScriptDoor
 from services.tracking.adapters.segment_door import SegmentDoor
 from services.tracking.adapters.source_book import SourceBook
 from services.tracking.adapters.wechat_door import WechatDoor
@@ -62,6 +63,7 @@ class Door:
         self.hits = HitLog(store.engine)
         book = LinkBook(store)
         self.edge.add(LinkDoor(book, self.signer, self.hits, clock, self.edge.body).routes)
+        self.edge.add(ScriptDoor().routes)
         self.edge.add(QrDoor(book, self.signer, store).routes)
         self.edge.at_end(self.hits.stop)
         self.url = ""
