@@ -17,7 +17,7 @@ from scrm.identity.v1.events_pb2 import CustomersMerged
 from scrm.tracking.v1 import events_pb2 as pb
 from services.tracking.application.histories import histories
 from services.tracking.application.insight_commands import look_after_merge, look_at, tell
-from services.tracking.application.path_commands import tell_news
+from services.tracking.application.path_commands import PathNews, tell_news
 from services.tracking.application.ports import FactBook, Facts, People
 from services.tracking.application.share_commands import SeenShare, SeenVisit, take_shares, take_visits
 from services.tracking.application.wire_values import instant
@@ -149,12 +149,12 @@ def _follow_paths(work: UnitOfWork, book: FactBook, people: People, news: News) 
     keys = _by_customer(people, [(node, key) for node, them in news.steps.items() for key in them])
     orders = _by_customer(people, [(node, order) for order, node in news.orders.items()])
     carts = {people.of(it): it for it in news.carts}
-    for customer, history in histories(work, book, people, news.orders).items():
-        bought = orders.get(customer, ())
-        tell_news(work, history, keys.get(customer, ()), bought)
+    known = histories(work, book, people, news.orders)
+    tell_news(work, [PathNews(it, keys.get(who, ()), orders.get(who, ())) for who, it in known.items()])
+    for customer, history in known.items():
         if customer in carts:
             look_at(work, history, Kind.CART_FORGOTTEN, carts[customer])
-        if bought:
+        if customer in orders:
             look_at(work, history, Kind.REPURCHASE_STOPPED, history.nodes[0])
             look_at(work, history, Kind.CHURN_RISK, history.nodes[0])
 
