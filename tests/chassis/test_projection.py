@@ -418,3 +418,59 @@ def test_time_of_the_store_is_that_of_the_clock(loop: Any, desk: Desk) -> None:
         assert desk.store.read_log(0, 1)[0].recorded_at == NOON + timedelta(days=3)
 
     loop.run_until_complete(scenario())
+
+
+class Counted(Balances):
+    """The deposits of each account; refuses an entry as often as it is told to."""
+
+    name = "counted"
+
+    def __init__(self, failures: int = 0) -> None:
+        super().__init__()
+        self.failures = failures
+
+    def apply(self, items: Sequence[Recorded], rows: sa.Connection) -> None:
+        super().apply(items, rows)
+        if self.failures:
+            self.failures -= 1
+            raise RuntimeError("cannot be read")
+
+
+def test_read_models_of_one_log_advance_in_one_transaction(loop: Any, desk: Desk) -> None:
+    async def scenario() -> None:
+        async with running(one := projector(desk, Balances(), Counted(), batch_limit=1_000)):
+            await until(lambda: settled(one))
+            await deposits(desk, 50)
+            await until(lambda: settled(one))
+            with desk.engine.connect() as rows:
+                moved = rows.execute(sa.text("SELECT xmin::text, position FROM projections")).all()
+        assert len(moved) == 2
+        assert len(set(moved)) == 1
+        assert one.canonical_hash("balances") == one.canonical_hash("counted").replace("counted", "balances")
+
+    loop.run_until_complete(scenario())
+
+
+def test_a_read_model_that_fails_is_left_behind_and_joins_the_others_again(loop: Any, desk: Desk) -> None:
+    async def scenario() -> None:
+        counted = Counted()
+        async with running(one := projector(desk, Balances(), counted)):
+            await until(lambda: settled(one))
+            counted.failures = 4
+            await deposits(desk, 50)
+            head = desk.store.head()
+            await until(lambda: behind(one, "balances") == 0)
+            assert counted.failures > 0, "the others do not wait for it"
+            await until(lambda: settled(one))
+            await deposits(desk, 50)
+            await until(lambda: settled(one))
+            with desk.engine.connect() as rows:
+                assert len(set(rows.scalars(sa.text("SELECT xmin::text FROM projections")))) == 1
+                for name in ("balances_v1_b1", "counted_v1_b2"):
+                    assert rows.scalar(sa.text(f"SELECT sum(balance) FROM {name}.balances")) == 100  # noqa: S608
+        assert desk.store.head() > head
+
+    async def behind(one: Projector, name: str) -> int:
+        return next(it.backlog for it in await one.progress() if it.name == name)
+
+    loop.run_until_complete(scenario())
