@@ -84,7 +84,7 @@ class ShoppingMission(Aggregate):
         order_id: UUID | None
         reached_at: datetime
 
-        def apply(self, aggregate: "ShoppingMission") -> None:  # type: ignore[override]
+        def apply(self, aggregate: "ShoppingMission") -> None:
             aggregate.reached.add(self.step)
 
     class Closed(Event):
@@ -97,7 +97,7 @@ class ShoppingMission(Aggregate):
         need_state: NeedState
         closed_at: datetime
 
-        def apply(self, aggregate: "ShoppingMission") -> None:  # type: ignore[override]
+        def apply(self, aggregate: "ShoppingMission") -> None:
             aggregate.result = self.result
 
     @event(Begun)
