@@ -3,10 +3,12 @@
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from random import Random
+from typing import Any
 from uuid import UUID
 
 import pytest
 
+from chassis.aggregate import Event
 from chassis.unit_of_work import replay
 from services.tracking.domain.funnel import Funnel, Question
 from services.tracking.domain.insights import Kind, churn_risk, repeat_reader, repurchase_stopped
@@ -281,6 +283,27 @@ def test_d6_is_true_when_more_than_twice_the_cycle_has_passed() -> None:
     assert churn_risk(orders[:2], due + 900 * day) == churn_risk([], due)
 
 
+def old_events(topic: str) -> list[dict[str, Any]]:
+    closed = {"result": Result.REALISED, "need_state": NeedState.CLEAR, "closed_at": NOON}
+    return [
+        {"kind": ShoppingMission.Opened, "originator_topic": topic, "originator_version": 1, "tenant": "acme"},
+        {
+            "kind": ShoppingMission.NodeReached,
+            "originator_version": 2,
+            "step": Step.PAY,
+            "sku": "",
+            "order_id": None,
+            "reached_at": NOON,
+        },
+        {"kind": ShoppingMission.Closed, "originator_version": 3, **closed},
+    ]
+
+
+def made(fields: dict[str, Any]) -> Event:
+    event: Event = fields.pop("kind")(**fields)
+    return event
+
+
 def reached(kind: Step) -> Reached:
     return Reached(kind, NODE, "S1", None, NOON)
 
@@ -298,19 +321,9 @@ def test_what_was_told_of_a_mission_is_not_told_again() -> None:
 
 
 def test_a_mission_whose_steps_are_events_of_their_own_goes_on_where_it_was() -> None:
-    topic = ShoppingMission(UUID(int=9), "acme", NODE, "skincare").collect_events()[0].originator_topic
+    begun: Any = ShoppingMission(UUID(int=9), "acme", NODE, "skincare").collect_events()[0]
     about = {"originator_id": UUID(int=9), "timestamp": NOON, "node": NODE, "category": "skincare"}
-    told = replay(
-        [
-            ShoppingMission.Opened(originator_topic=topic, originator_version=1, tenant="acme", **about),
-            ShoppingMission.NodeReached(
-                originator_version=2, step=Step.PAY, sku="", order_id=None, reached_at=NOON, **about
-            ),
-            ShoppingMission.Closed(
-                originator_version=3, result=Result.REALISED, need_state=NeedState.CLEAR, closed_at=NOON, **about
-            ),
-        ]
-    )
+    told = replay([made(about | it) for it in old_events(begun.originator_topic)])
     assert isinstance(told, ShoppingMission)
     told.move([reached(Step.PAY)], Ending(Result.REALISED, NeedState.CLEAR, NOON))
     assert told.collect_events() == []
