@@ -144,7 +144,7 @@ def erasures(work: UnitOfWork) -> SqlErasures:
 
 
 def fact_book(work: UnitOfWork) -> SqlFactBook:
-    return SqlFactBook(work.rows, work.context.tenant)
+    return SqlFactBook(work.reading, work.context.tenant)
 
 
 def service(settings: Settings) -> Service:
