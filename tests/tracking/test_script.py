@@ -11,9 +11,10 @@ import orjson
 import pytest
 
 from chassis.clock import SystemClock
+from faults.bad_network import unreliable
 from services.tracking.adapters.script_door import shortened
 from tests.chassis.streams import until
-from tests.tracking.edge import KEYS, Door, opened, unreliable
+from tests.tracking.edge import KEYS, Door, opened
 
 BROWSER: Final = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 AGENT: Final = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/120 Safari/537.36"
