@@ -1,5 +1,6 @@
 """The public log of behaviours: the table `behaviours`, row by row, as other services read it."""
 
+from collections import namedtuple
 from collections.abc import Awaitable
 from typing import Any, Final
 
@@ -13,7 +14,15 @@ from services.tracking.application.wire_values import timestamp
 EVENT_NAME: Final = "behaviour_tracked"
 TYPE: Final = events_pb2.BehaviourTracked.DESCRIPTOR.full_name
 
-_READ: Final = sa.text("SELECT * FROM behaviours WHERE position > :after ORDER BY position LIMIT :limit")
+_COLUMNS: Final = (
+    "position", "tenant", "node", "occurred_at", "received_at", "message_id", "source_key", "event_type", "category", "late",
+    "channel", "app", "page", "content_id", "page_view_id", "code_key", "delivery_id", "share_id", "staff_code",
+    "tz_offset_minutes", "properties", "traceparent",
+)  # fmt: skip
+_Row: Final = namedtuple("_Row", _COLUMNS)
+_READ: Final = (
+    f"SELECT {', '.join(_COLUMNS)} FROM behaviours WHERE position > %(after)s ORDER BY position LIMIT %(limit)s"  # noqa: S608
+)
 # Behaviours up to there are all written; the last of them may have been removed since, which must not look like a loss.
 _HEAD: Final = "SELECT position FROM resolver_cursor WHERE name = 'resolve'"
 
@@ -28,8 +37,8 @@ class BehaviourLog:
         self._look = QuickLook(engine)
 
     def read(self, after: int, limit: int) -> list[Outgoing]:
-        with self._engine.connect() as rows:
-            return [_outgoing(it) for it in rows.execute(_READ, {"after": after, "limit": limit})]
+        found = self._look.rows(_READ, {"after": after, "limit": limit})
+        return [_outgoing(_Row(*it)) for it in found]
 
     def head(self) -> int:
         position: int = self._look.scalar(_HEAD)
