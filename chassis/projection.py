@@ -124,8 +124,6 @@ class Projector:
             while not follower.ended.done():
                 await asyncio.wait([follower.ended], timeout=CHECK_SECONDS)
                 await leadership.check()
-                if await asyncio.to_thread(self._replaced, build):
-                    return
             follower.ended.result()
 
     async def _drop_retired(self) -> None:
@@ -136,11 +134,6 @@ class Projector:
     def _ensure_live(self, projection: Projection) -> Build:
         with self._engine.begin() as rows:
             return builds.live_build(rows, projection.name) or builds.create(rows, projection, live=True)
-
-    def _replaced(self, build: Build) -> bool:
-        with self._engine.connect() as rows:
-            live = builds.live_build(rows, build.name)
-        return live is None or live.build != build.build
 
     def _advance(self, build: Build, projection: Projection, entries: Sequence[Entry]) -> Build:
         """Apply a batch to a build that nobody reads yet."""
