@@ -15,7 +15,10 @@ from services.tagging.application import published_events
 from services.tagging.application.commands import handlers
 from services.tagging.application.rule_review import REVIEW_CUSTOMER
 from services.tagging.application.settings_commands import REVIEW_ALL, ReviewAll
-from services.tagging.application.tag_commands import ReviewCustomer
+from services.tagging.application.standing import SETTLE_TAGS
+from services.tagging.application.tag_batch_commands import ADVANCE_BATCH, AdvanceTagBatch
+from services.tagging.application.tag_commands import ReviewCustomer, SettleTags
+from services.tagging.application.taxonomy_commands import REPOINT_TAGS, RepointTags
 from services.tagging.read_models.audiences import PostgresAudiences
 from services.tagging.read_models.rebuild import rebuild
 from services.tagging.settings import Settings
@@ -23,6 +26,11 @@ from services.tagging.settings import Settings
 TIMERS: Mapping[str, Callable[[Timer], Any]] = {
     REVIEW_CUSTOMER: lambda timer: ReviewCustomer(UUID(timer.payload["customer"])),
     REVIEW_ALL: lambda timer: ReviewAll(timer.payload["after"]),
+    SETTLE_TAGS: lambda timer: SettleTags(UUID(timer.payload["customer"])),
+    REPOINT_TAGS: lambda timer: RepointTags(
+        timer.payload["key"], timer.payload["into"], UUID(timer.payload["after"])
+    ),
+    ADVANCE_BATCH: lambda timer: AdvanceTagBatch(UUID(timer.payload["batch"]), timer.payload["reason"]),
 }
 
 

@@ -8,7 +8,8 @@ from chassis.commands import UnitOfWork
 from chassis.consumer import Incoming, Subscription
 from services.tagging.application.facts import EVENTS, STREAMS, Erasing, Facts, essence
 from services.tagging.application.ports import Audiences
-from services.tagging.application.rule_review import Changes, both, erase, regroup, review
+from services.tagging.application.rule_review import erase, regroup, review
+from services.tagging.application.standing import Changes, both
 from services.tagging.domain.erasure import Erasure
 from services.tagging.domain.tags import Cause
 from services.tagging.read_models import audiences as tables

@@ -1,6 +1,6 @@
 """Commands on the tags of a customer."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -59,8 +59,7 @@ def assign_tags(command: AssignTags, work: UnitOfWork, audiences: Audiences) -> 
     wanted = [giving.accept(tag, value) for tag, value in command.tags]
 
     def assign(case: Case) -> None:
-        for tag, value in wanted:
-            giving.give(case, tag, value)
+        giving.give(case, wanted)
 
     return _change(command.customer_id, work, audiences, assign)
 
@@ -76,8 +75,8 @@ class RemoveTags:
 def remove_tags(command: RemoveTags, work: UnitOfWork, audiences: Audiences) -> CustomerTags:
     giving = Giving.of(work, BY_HAND)
     wanted = [(it, None) if isinstance(it, str) else it for it in command.tags]
-    for tag, _ in wanted:
-        giving.check_removable(tag)
+    if facts := [tag for tag, _ in wanted if giving.definition(tag).kind is TagKind.FACT]:
+        raise TagNotManual(tag=facts[0])
 
     def remove(case: Case) -> None:
         for tag, value in wanted:
@@ -139,11 +138,15 @@ class Giving:
 
     @classmethod
     def of(cls, work: UnitOfWork, giver: Giver) -> "Giving":
-        source, taxonomy, calendar = giver.source(work.context.actor), taxonomy_of(work), calendar_of(work)
+        return cls.by(work, giver.source(work.context.actor), giver.reason)
+
+    @classmethod
+    def by(cls, work: UnitOfWork, source: str, reason: str) -> "Giving":
+        taxonomy, calendar = taxonomy_of(work), calendar_of(work)
         return cls(
             source,
             source.partition(":")[0],
-            giver.reason,
+            reason,
             work.now,
             taxonomy.definition if taxonomy else undeclared,
             lambda days: calendar.midnight(calendar.day(work.now) + days),
@@ -159,11 +162,15 @@ class Giving:
             raise TagNotActive(field="tag_key", tag=tag, merged_into=it.merged_into)
         return it, it.value(value)
 
-    def give(self, case: Case, it: TagDefinition, value: str) -> bool:
-        """Give the customer a tag; whether that changed anything. Raises ConsentMissing, TooManyTags."""
-        if case.barred(it.key):
-            raise ConsentMissing(field="tag_key", tag=it.key)
-        assignment = Assignment(
+    def give(self, case: Case, tags: Sequence[tuple[TagDefinition, str]]) -> bool:
+        """Give the customer tags; whether that changed anything. Raises ConsentMissing, TooManyTags."""
+        for it, _ in tags:
+            if case.barred(it.key):
+                raise ConsentMissing(field="tag_key", tag=it.key)
+        return any([case.tags.put(self._assignment(case, *it), case.standing) for it in tags])
+
+    def _assignment(self, case: Case, it: TagDefinition, value: str) -> Assignment:
+        return Assignment(
             tag=it.key,
             value=value,
             node=case.tags.customer,
@@ -175,17 +182,12 @@ class Giving:
             expires_at=self.ends(it.ttl_days) if it.ttl_days else None,
             reason=self.reason,
         )
-        return case.tags.put(assignment, case.standing)
-
-    def check_removable(self, tag: str) -> None:
-        """What is so by the facts is not removed by hand. Raises TagNotManual."""
-        if self.definition(tag).kind is TagKind.FACT:
-            raise TagNotManual(tag=tag)
 
 
-def within_stores(work: UnitOfWork, audiences: Audiences, customers: Sequence[Customer]) -> set[UUID]:
-    """Those of `customers` that the caller may tag: whoever is bound to stores, those of guides of these stores."""
-    stores = work.context.stores
+def within_stores(
+    work: UnitOfWork, audiences: Audiences, customers: Sequence[Customer], stores: Collection[UUID] | None
+) -> set[UUID]:
+    """Those of `customers` that somebody bound to `stores` may tag: the customers of guides who work there."""
     if stores is None:
         return {it.id for it in customers}
     found = audiences.stores(work, [it.id for it in customers])
@@ -209,9 +211,8 @@ def _change(
     """The tags of a customer after `how`. Raises CustomerNotFound, CustomerErased and StaffScope."""
     audiences.lock(work)
     customer = audiences.customers(work, (customer_id,)).get(customer_id)
-    if work.context.stores is not None and (
-        customer is None or customer.id not in within_stores(work, audiences, (customer,))
-    ):
+    stores = work.context.stores
+    if stores is not None and not (customer and within_stores(work, audiences, (customer,), stores)):
         raise StaffScope(field="customer_id")
     if customer is None:
         erased = audiences.erased(work, (customer_id,))

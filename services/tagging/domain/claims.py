@@ -151,6 +151,6 @@ def sets_of(assignments: Iterable[Assignment]) -> set[str]:
     found: set[str] = set()
     for it in assignments:
         found.add(it.tag)
-        if it.mode.chosen:
+        if it.value and not it.mode.measured:
             found.update(f"{it.tag}={value}" for value in lineage(it.value))
     return found

@@ -30,8 +30,13 @@ class ValueMode(StrEnum):
 
     @property
     def chosen(self) -> bool:
-        """Whether the values are of a list, so that there is a set of customers for each of them."""
+        """Whether the values are of a list."""
         return self in (ValueMode.SINGLE_CHOICE, ValueMode.MULTI_CHOICE)
+
+    @property
+    def measured(self) -> bool:
+        """Whether there are as many values as one likes, so that no set of customers is kept for each of them."""
+        return self in (ValueMode.NUMBER, ValueMode.DATE)
 
 
 class TagKind(StrEnum):

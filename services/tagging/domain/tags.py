@@ -204,10 +204,12 @@ class CustomerTags(Aggregate):
         if origin in origins if origin else GIVEN & origins:
             self._withdrawn(customer=self.customer, tag=key, at=now, origin=origin)
 
-    def repoint(self, tag: str, into: str, now: datetime) -> None:
-        """Let what was given as `tag` count as `into`."""
-        if any(it.tag == tag for it in self.given()):
+    def repoint(self, tag: str, into: str, now: datetime) -> bool:
+        """Let what was given as `tag` count as `into`; whether there was any."""
+        concerned = any(it.tag == tag for it in self.given())
+        if concerned:
             self._repointed(customer=self.customer, tag=tag, into=into, at=now)
+        return concerned
 
     def settle(self, cause: Cause, standing: Standing) -> None:
         """Have in each slot what counts most of all that is said of the nodes of this customer."""
