@@ -87,7 +87,11 @@ def _set_timer(work: UnitOfWork, customer: UUID, tag: str, state: RuleState) -> 
 
 
 def regroup(
-    work: UnitOfWork, audiences: Audiences, customers: Collection[UUID], gone: Collection[UUID], ordinal_of: Mapping[UUID, int]
+    work: UnitOfWork,
+    audiences: Audiences,
+    customers: Collection[UUID],
+    gone: Collection[UUID],
+    ordinal_of: Mapping[UUID, int],
 ) -> Changes:
     """Let tags go with their nodes after merges and un-merges; who comes into and goes out of which set.
 
@@ -103,7 +107,8 @@ def regroup(
     stay = cases(work, audiences, {it: ordinal_of[it] for it in customers})
     for it in stay.values():
         it.tags.settle(Cause.MERGE, it.standing)
-    return both(conclude(work, left.values()), conclude(work, stay.values()))
+    known = [it for it in stay.values() if it.tags.claims or it.sets or it.parts]
+    return both(conclude(work, left.values()), conclude(work, known, fired=True))
 
 
 def _forget_states(work: UnitOfWork, audiences: Audiences, gone: Collection[UUID]) -> None:

@@ -10,7 +10,7 @@ from pyroaring import BitMap
 from chassis.commands import UnitOfWork
 from chassis.due_times import Timer
 from services.tagging.application.ports import Audiences, Change
-from services.tagging.domain.claims import Standing, sets_of
+from services.tagging.domain.claims import Cause, Standing, sets_of
 from services.tagging.domain.tags import CustomerTags, tags_id
 from services.tagging.domain.taxonomy import Taxonomy, taxonomy_id
 
@@ -96,6 +96,20 @@ def conclude(work: UnitOfWork, done: Iterable[Case], *, fired: bool = False) -> 
         if due != it.due or fired:
             _set_timer(work, it.tags.customer, due)
     return changes
+
+
+def consents_changed(work: UnitOfWork, audiences: Audiences, ordinal_of: Mapping[UUID, int]) -> Changes:
+    """Take sensitive tags from those who do not agree any more, with all that was given; who goes out of which set."""
+    taxonomy = taxonomy_of(work)
+    if taxonomy is None or not any(map(taxonomy.bars, taxonomy.tags)):
+        return {}
+    found = cases(work, audiences, ordinal_of)
+    for it in found.values():
+        it.tags.settle(Cause.CONSENT, it.standing)
+        for part in (it.tags, *it.parts):
+            for claim in [one for one in part.given() if it.barred(one.tag)]:
+                part.withdraw(claim.key, work.now, claim.origin)
+    return conclude(work, found.values())
 
 
 def _noted(changes: Changes, it: Case) -> None:

@@ -155,7 +155,9 @@ class _People:
         self._bound = bound
 
     @classmethod
-    def of(cls, work: UnitOfWork, audiences: Audiences, named: Sequence[UUID], stores: Collection[UUID] | None) -> "_People":
+    def of(
+        cls, work: UnitOfWork, audiences: Audiences, named: Sequence[UUID], stores: Collection[UUID] | None
+    ) -> "_People":
         customers = audiences.customers(work, named)
         missing = [it for it in named if it not in customers]
         erased = audiences.erased(work, missing) if missing else set[UUID]()
@@ -170,7 +172,9 @@ class _People:
         if self._bound and (customer is None or customer.id not in self._cases):
             raise StaffScope(field="customer_id")
         if customer is None:
-            raise CustomerErased(field="customer_id") if named in self._erased else CustomerNotFound(field="customer_id")
+            raise (
+                CustomerErased(field="customer_id") if named in self._erased else CustomerNotFound(field="customer_id")
+            )
         return self._cases[customer.id]
 
     def conclude(self, work: UnitOfWork, audiences: Audiences) -> None:

@@ -167,7 +167,8 @@ class Giving:
         for it, _ in tags:
             if case.barred(it.key):
                 raise ConsentMissing(field="tag_key", tag=it.key)
-        return any([case.tags.put(self._assignment(case, *it), case.standing) for it in tags])
+        changed = [case.tags.put(self._assignment(case, *it), case.standing) for it in tags]
+        return any(changed)
 
     def _assignment(self, case: Case, it: TagDefinition, value: str) -> Assignment:
         return Assignment(
@@ -205,9 +206,7 @@ def note_given(work: UnitOfWork, audiences: Audiences, done: Sequence[Case]) -> 
     audiences.note_holders(work, given)
 
 
-def _change(
-    customer_id: UUID, work: UnitOfWork, audiences: Audiences, how: Callable[[Case], None]
-) -> CustomerTags:
+def _change(customer_id: UUID, work: UnitOfWork, audiences: Audiences, how: Callable[[Case], None]) -> CustomerTags:
     """The tags of a customer after `how`. Raises CustomerNotFound, CustomerErased and StaffScope."""
     audiences.lock(work)
     customer = audiences.customers(work, (customer_id,)).get(customer_id)

@@ -98,7 +98,9 @@ class Assignment:
     def repeats(self, before: "Assignment") -> bool:
         """Whether this says no more than what the same source said before."""
         if self.origin in GIVEN:
-            lasting = before.expires_at is None or (self.expires_at is not None and self.expires_at <= before.expires_at)
+            lasting = before.expires_at is None or (
+                self.expires_at is not None and self.expires_at <= before.expires_at
+            )
             return (self.tag, self.value, self.node) == (before.tag, before.value, before.node) and lasting
         return (self.tag, self.value, self.at, self.evidence) == (before.tag, before.value, before.at, before.evidence)
 

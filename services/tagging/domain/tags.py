@@ -159,9 +159,9 @@ class CustomerTags(Aggregate):
         """
         held, before = self.assignments.get(new.key), self.claims.get(new.key, {}).get(new.origin)
         holds = standing.strongest([*self._rivals(new, standing), new], self.customer) is new
-        if before is not None and new.repeats(before) and not before.expired(standing.now):
-            if held == before or not holds:
-                return False
+        said_before = before is not None and new.repeats(before) and not before.expired(standing.now)
+        if said_before and (held == before or not holds):
+            return False
         if held is None and holds and new.origin in GIVEN and len(self.assignments) >= MOST_TAGS:
             raise TooManyTags(limit=MOST_TAGS)
         if holds:

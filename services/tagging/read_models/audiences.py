@@ -31,8 +31,8 @@ _LOCK = (
     "INSERT INTO intake (tenant, messages, as_of) VALUES (%s, %s, %s) ON CONFLICT (tenant) DO UPDATE SET"
     " messages = intake.messages + excluded.messages, as_of = greatest(intake.as_of, excluded.as_of)"
 )
-_KEEPSENSITIVE_INFERENCE = "SENSITIVE_INFERENCE"
-_SNAPSHOT = "INSERT INTO snapshot_members (tenant, snapshot, members) VALUES (%s, %s, %s)"
+SENSITIVE_INFERENCE = "SENSITIVE_INFERENCE"
+_KEEP_SNAPSHOT = "INSERT INTO snapshot_members (tenant, snapshot, members) VALUES (%s, %s, %s)"
 _SNAPSHOT = "SELECT members FROM snapshot_members WHERE tenant = %s AND snapshot = %s"
 _POSITION = "SELECT messages FROM intake WHERE tenant = %s"
 

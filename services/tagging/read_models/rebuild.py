@@ -148,19 +148,10 @@ def _events(store: EventStore) -> Iterator[Recorded]:
 
 def _decision(rows: sa.Connection, decided: _Decided, recorded: Recorded) -> None:
     event = recorded.event
+    _tag_decision(decided, event)
     match event:
         case TenantSettings.Updated(time_zone=zone):
             decided.zone = zone
-        case CustomerTags.Assigned(customer=customer, assignment=it):
-            decided.tagged.setdefault(customer, {})[it.key] = it
-            if event.cause in GIVING.values():
-                decided.holders.add((it.tag, it.node))
-        case CustomerTags.Removed(customer=customer, tag=tag, slot=slot):
-            del decided.tagged[customer][slot or tag]
-        case CustomerTags.Offered(assignment=it) if it.origin in GIVEN:
-            decided.holders.add((it.tag, it.node))
-        case CustomerTags.Repointed(customer=customer, into=into):
-            decided.holders.add((into, customer))
         case Segment.Defined() | Segment.Updated():
             id = event.originator_id
             changed = event.mutate(decided.segments.get(id))
@@ -170,6 +161,20 @@ def _decision(rows: sa.Connection, decided: _Decided, recorded: Recorded) -> Non
             segments.list_nodes(rows, recorded.tenant, event.originator_id, nodes)
         case Segment.MembersRemoved(nodes=nodes):
             segments.unlist_nodes(rows, recorded.tenant, event.originator_id, nodes)
+
+
+def _tag_decision(decided: _Decided, event: object) -> None:
+    match event:
+        case CustomerTags.Assigned(customer=customer, assignment=it, cause=cause):
+            decided.tagged.setdefault(customer, {})[it.key] = it
+            if cause in GIVING.values():
+                decided.holders.add((it.tag, it.node))
+        case CustomerTags.Removed(customer=customer, tag=tag, slot=slot):
+            del decided.tagged[customer][slot or tag]
+        case CustomerTags.Offered(assignment=it) if it.origin in GIVEN:
+            decided.holders.add((it.tag, it.node))
+        case CustomerTags.Repointed(customer=customer, into=into):
+            decided.holders.add((into, customer))
 
 
 def _sets(rows: sa.Connection, tenant: str, decided: _Decided) -> None:
