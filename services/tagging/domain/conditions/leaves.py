@@ -80,11 +80,11 @@ class Happening:
 
 
 class Figure(StrEnum):
-    """What is worked out from the behaviours meant; all but COUNT and DAYS of a property.
+    """What is worked out from the behaviours meant; SUM, AVG, MIN, MAX, LAST, FIRST and DISTINCT of a property.
 
-    COUNT, DAYS (distinct local dates, or nights if `hours` are given), SUM and DISTINCT of nothing are 0; AVG, MIN, MAX, LAST and
-    FIRST of nothing are missing. SUM, AVG, MIN and MAX pass over what is no number, LAST and FIRST over events without the
-    property, DISTINCT over lists and objects.
+    COUNT, DAYS (distinct local dates, or nights if `hours` are given), SUM and DISTINCT of nothing are 0; all others of nothing are
+    missing. SUM, AVG, MIN and MAX pass over what is no number, LAST and FIRST over events without the property, DISTINCT over
+    lists and objects. RECENCY_DAYS and FIRST_DAYS are local days from the last and the first to now.
     """
 
     COUNT = "COUNT"
@@ -96,6 +96,18 @@ class Figure(StrEnum):
     LAST = "LAST"
     FIRST = "FIRST"
     DISTINCT = "DISTINCT"
+    RECENCY_DAYS = "RECENCY_DAYS"
+    FIRST_DAYS = "FIRST_DAYS"
+
+    @property
+    def of_now(self) -> bool:
+        """Whether it grows with every day."""
+        return self in (self.RECENCY_DAYS, self.FIRST_DAYS)
+
+
+OF_A_PROPERTY: Final = frozenset(
+    {Figure.SUM, Figure.AVG, Figure.MIN, Figure.MAX, Figure.LAST, Figure.FIRST, Figure.DISTINCT}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +182,11 @@ class OrderFigure(StrEnum):
     CATEGORIES = "CATEGORIES"
     RECENCY_DAYS = "RECENCY_DAYS"
     FIRST_DAYS = "FIRST_DAYS"
+
+    @property
+    def of_now(self) -> bool:
+        """Whether it grows with every day."""
+        return self in (self.RECENCY_DAYS, self.FIRST_DAYS)
 
 
 LINE_KEYS: Final = ("sku", "category", "brand")

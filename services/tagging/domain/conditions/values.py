@@ -93,6 +93,11 @@ class Window:
     last: date | None = None
 
     @property
+    def fixed(self) -> bool:
+        """Whether nothing leaves it because time passes."""
+        return self.period in (Period.ALL, Period.BETWEEN)
+
+    @property
     def days(self) -> int | None:
         """How many days it is long at most; None for ALL."""
         match self.period:
