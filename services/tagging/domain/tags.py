@@ -264,9 +264,10 @@ class CustomerTags(Aggregate):
             self._remove(key, ended, at)
 
     def _hold(self, it: Assignment, cause: Cause, since: datetime | None = None) -> None:
-        held = self.assignments.get(it.key)
-        if held is not None and (held.tag, held.value) != (it.tag, it.value):
-            self._remove(it.key, Cause.SUPERSEDED, since or it.at)
+        """Let `it` hold, in place of what did. A merge is told as such: another value of the same tag just comes."""
+        held, merging = self.assignments.get(it.key), cause is Cause.MERGE
+        if held is not None and (held.tag != it.tag or (held.value != it.value and not merging)):
+            self._remove(it.key, cause if merging else Cause.SUPERSEDED, since or it.at)
         self._assigned(customer=self.customer, assignment=it, cause=cause, since=since)
 
     def _remove(self, key: str, cause: Cause, at: datetime, by: str = "") -> None:
