@@ -65,7 +65,10 @@ def serve(world: World, credentials: Credentials, loop: asyncio.AbstractEventLoo
         gate = Gate("tagging", verifier, Metrics(), Tracing(), wait_for=world.read_models.wait_for)
         servicer = TaggingServicer(world.bus, world.read_models, world.clock)
         tags = TagServicer(world.bus, world.read_models)
-        registrations = [(add_TaggingServiceServicer_to_server, servicer), (add_TagServiceServicer_to_server, tags)]
+        registrations: list[Any] = [
+            (add_TaggingServiceServicer_to_server, servicer),
+            (add_TagServiceServicer_to_server, tags),
+        ]
         server = GrpcServer(gate, registrations)
         world.bus.start()
         try:

@@ -1,6 +1,7 @@
 """Tags as their callers meet them: over gRPC, on PostgreSQL."""
 
 from datetime import timedelta
+from typing import Any
 from uuid import uuid4
 
 from google.type.date_pb2 import Date
@@ -85,12 +86,12 @@ def test_many_are_tagged_in_one_call_and_the_history_tells_of_it(serve: Serve) -
         world.project()
         history = (await caller.call("ListCustomerTagHistory", customer_id=str(P[1]))).periods
         assert [(it.tag_key, it.end_cause) for it in history] == [("invited", tag_pb2.TAG_CAUSE_MANUAL)]
-        span = {"from_day": Date(year=2025, month=2, day=1), "to_day": Date(year=2025, month=2, day=2)}
+        span: dict[str, Any] = {"from_day": Date(year=2025, month=2, day=1), "to_day": Date(year=2025, month=2, day=2)}
         days = (await caller.call("GetTagTrend", tag_key="invited", **span)).days
         assert [(it.came, it.went, it.total) for it in days] == [(5, 0, 5), (0, 1, 4)]
         staff = (await caller.call("ListStaffTagging", **span)).staff
         assert [(it.assigned, it.removed) for it in staff] == [(1, 1)]
-        backwards = {"from_day": span["to_day"], "to_day": span["from_day"]}
+        backwards: dict[str, Any] = {"from_day": span["to_day"], "to_day": span["from_day"]}
         assert (await caller.refused("GetTagTrend", tag_key="invited", **backwards)).reason == "OUT_OF_RANGE"
 
     serve(check)

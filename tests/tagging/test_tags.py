@@ -1,11 +1,13 @@
 """Tags that are defined, and who has them: by hand, by imports, flows and models, for a while, and for many at once."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime, timedelta
+from typing import Any
 from uuid import UUID, uuid4
 from zoneinfo import ZoneInfo
 
 import pytest
+from sqlalchemy import Connection
 
 from chassis.errors import DomainError
 from scrm.identity.v1 import events_pb2 as identity
@@ -407,6 +409,10 @@ def test_what_only_rules_or_others_may_assign_staff_may_not(world: World) -> Non
         world.do(AssignTags(A, [("cluster", "1")], Giver(model="clusters")))
 
 
+def asked(world: World, ask: Callable[[Connection], Any]) -> Any:
+    return world.read_models.query_now(ask, TENANT)
+
+
 def test_history_and_daily_figures_follow_from_the_events(world: World) -> None:
     define(world, "size", ValueMode.SINGLE_CHOICE, ["S", "M"])
     world.tell(created(A), created(B))
@@ -419,13 +425,12 @@ def test_history_and_daily_figures_follow_from_the_events(world: World) -> None:
     world.do(RemoveTags(A, ["size"]))
     world.project()
     first, last = date(2025, 3, 1), date(2025, 3, 4)
-    rows = lambda ask: world.read_models.query_now(ask, TENANT)  # noqa: E731
-    periods = rows(lambda it: tag_history.history(it, TENANT, A, "", 2**62, 10))
+    periods = asked(world, lambda it: tag_history.history(it, TENANT, A, "", 2**62, 10))
     assert [(it[1], it[3], it[6]) for it in periods] == [("M", "MANUAL", "MANUAL"), ("S", "MANUAL", "SUPERSEDED")]
     assert [it[4:6] for it in periods] == [(local(3, 2), local(3, 4)), (local(3, 1), local(3, 2))]
-    days = rows(lambda it: tag_history.trend(it, TENANT, "size", None, first, last))
+    days = asked(world, lambda it: tag_history.trend(it, TENANT, "size", None, first, last))
     assert [it[1:] for it in days] == [(2, 0, 2), (1, 1, 2), (0, 0, 2), (0, 1, 1)]
-    smaller = rows(lambda it: tag_history.trend(it, TENANT, "size", "S", date(2025, 3, 3), last))
+    smaller = asked(world, lambda it: tag_history.trend(it, TENANT, "size", "S", date(2025, 3, 3), last))
     assert [it[1:] for it in smaller] == [(0, 0, 1), (0, 0, 1)]
-    assert rows(lambda it: tag_history.activity(it, TENANT, first, last, "", 10)) == [("system/test", 3, 1)]
-    assert rows(lambda it: tag_history.activity(it, "other", first, last, "", 10)) == []
+    assert asked(world, lambda it: tag_history.activity(it, TENANT, first, last, "", 10)) == [("system/test", 3, 1)]
+    assert asked(world, lambda it: tag_history.activity(it, "other", first, last, "", 10)) == []
