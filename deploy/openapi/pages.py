@@ -1,4 +1,4 @@
-"""The pages that document the API: the OpenAPI document, and Swagger UI to read and try it, all from this machine."""
+"""The pages that document calls and events: OpenAPI with Swagger UI to read and try it, and AsyncAPI, all from this machine."""
 
 import json
 import shutil
@@ -7,6 +7,8 @@ from importlib.metadata import distribution
 from pathlib import Path
 from typing import Final
 
+from deploy.asyncapi import document as asyncapi
+from deploy.asyncapi.page import page
 from deploy.openapi.document import document
 
 UI: Final = "drf_spectacular_sidecar/static/drf_spectacular_sidecar/swagger-ui-dist"
@@ -29,6 +31,7 @@ _PAGE: Final = """<!doctype html>
 <link rel="stylesheet" href="/docs/swagger-ui.css">
 </head>
 <body>
+<p style="margin: 1rem 2rem; font-family: sans-serif"><a href="/docs/events.html">The events that services publish</a></p>
 <div id="ui"></div>
 <script src="/docs/swagger-ui-bundle.js"></script>
 <script src="/docs/start.js"></script>
@@ -52,6 +55,9 @@ def write_pages(folder: Path, descriptors: Path) -> Path:
     """Write everything that is served below /docs into `folder`, made if it is missing; the folder."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "openapi.json").write_text(json.dumps(document(descriptors), ensure_ascii=False))
+    events = asyncapi.document(descriptors)
+    (folder / "asyncapi.json").write_text(json.dumps(events, ensure_ascii=False))
+    (folder / "events.html").write_text(page(events))
     (folder / "index.html").write_text(_PAGE)
     (folder / "start.js").write_text(_START)
     wheel = distribution("drf-spectacular-sidecar")
