@@ -1,0 +1,76 @@
+"""Everything that is known about one customer: what conditions, rules and models are functions of.
+
+A history holds the facts of all nodes of the customer, each list in the order of business time. What follows from it
+is decided for an instant (`up_to`), never for the order in which facts arrived.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, NamedTuple
+from uuid import UUID
+
+
+class Behaviour(NamedTuple):
+    """One accepted behaviour (spec TR-2). `offset` are minutes from UTC as the device reported them."""
+
+    at: datetime
+    type: str
+    category: str
+    channel: str
+    offset: int | None
+    content: str
+    page_view: str
+    properties: Mapping[str, Any]
+
+
+class Line(NamedTuple):
+    """One article of an order; amounts in minor units: the list price and what was paid, of all pieces together."""
+
+    sku: str
+    category: str
+    brand: str
+    quantity: int
+    list: int
+    paid: int
+
+
+class Purchase(NamedTuple):
+    """One paid order; `net` in minor units, without shipping and after all refunds. `lines` may not be known."""
+
+    order: UUID
+    at: datetime
+    currency: str
+    net: int
+    lines: Sequence[Line] = ()
+    coupons: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """One customer. `attributes` are the resolved values by key, `relations` the ids of guide, store and referrer by those
+    words, `groups` the groups the customer is in, `consents` the purposes agreed to."""
+
+    customer: UUID
+    created_at: datetime | None = None
+    known_since: datetime | None = None
+    behaviours: Sequence[Behaviour] = ()
+    purchases: Sequence[Purchase] = ()
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+    relations: Mapping[str, str] = field(default_factory=dict)
+    groups: frozenset[str] = frozenset()
+    consents: frozenset[str] = frozenset()
+
+    def up_to(self, at: datetime) -> "History":
+        """What had happened by `at`, that instant included; of what is only known as it is now, what is known now."""
+        return History(
+            self.customer,
+            self.created_at,
+            self.known_since if self.known_since is not None and self.known_since <= at else None,
+            [it for it in self.behaviours if it.at <= at],
+            [it for it in self.purchases if it.at <= at],
+            self.attributes,
+            self.relations,
+            self.groups,
+            self.consents,
+        )
