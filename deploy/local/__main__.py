@@ -194,6 +194,8 @@ def print_addresses(ports: Ports) -> None:
     table = Table("what", "where", box=None)
     table.add_row("gateway: gRPC, gRPC-Web, REST", f"http://127.0.0.1:{ports.gateway}")
     table.add_row("the REST calls, to read and to try", f"http://127.0.0.1:{ports.gateway}/docs/")
+    table.add_row("the events, to read", f"http://127.0.0.1:{ports.gateway}/docs/events.html")
+    table.add_row("a page that makes calls", f"http://127.0.0.1:{ports.gateway}/docs/customers.html")
     table.add_row("SDKs of Segment and RudderStack", f"http://127.0.0.1:{ports.gateway}")
     for name in SERVICES:
         table.add_row(

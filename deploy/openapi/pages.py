@@ -1,4 +1,4 @@
-"""The pages that document calls and events: OpenAPI with Swagger UI to read and try it, and AsyncAPI, all from this machine."""
+"""The pages below /docs, all from this machine: OpenAPI with Swagger UI to read and try it, AsyncAPI, and a page that makes calls."""
 
 import json
 import shutil
@@ -13,6 +13,8 @@ from deploy.openapi.document import document
 
 UI: Final = "drf_spectacular_sidecar/static/drf_spectacular_sidecar/swagger-ui-dist"
 ASSETS: Final = ("swagger-ui.css", "swagger-ui-bundle.js", "favicon-32x32.png")
+REFERENCE_PAGE: Final = Path(__file__).parents[1] / "page"
+"""A small page that makes calls: plain modules, which no tool has to build."""
 TYPES: Final[Mapping[str, str]] = {
     ".html": "text/html; charset=utf-8",
     ".css": "text/css; charset=utf-8",
@@ -31,7 +33,8 @@ _PAGE: Final = """<!doctype html>
 <link rel="stylesheet" href="/docs/swagger-ui.css">
 </head>
 <body>
-<p style="margin: 1rem 2rem; font-family: sans-serif"><a href="/docs/events.html">The events that services publish</a></p>
+<p style="margin: 1rem 2rem; font-family: sans-serif"><a href="/docs/events.html">The events that services publish</a> ·
+<a href="/docs/customers.html">A page that makes calls</a></p>
 <div id="ui"></div>
 <script src="/docs/swagger-ui-bundle.js"></script>
 <script src="/docs/start.js"></script>
@@ -63,4 +66,6 @@ def write_pages(folder: Path, descriptors: Path) -> Path:
     wheel = distribution("drf-spectacular-sidecar")
     for name in ASSETS:
         shutil.copyfile(str(wheel.locate_file(f"{UI}/{name}")), folder / name)
+    for file in REFERENCE_PAGE.iterdir():
+        shutil.copyfile(file, folder / file.name)
     return folder

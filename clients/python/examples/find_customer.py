@@ -12,7 +12,7 @@ from scrm.identity.v1.identity_service_pb2 import LookupCustomerRequest, Resolve
 from scrm.identity.v1.identity_service_pb2_grpc import IdentityServiceStub
 from scrm.identity.v1.profile_service_pb2 import SearchCustomersRequest
 from scrm.identity.v1.profile_service_pb2_grpc import ProfileServiceStub
-from scrm.identity.v1.refusals import IdentifierNotFound
+from scrm.identity.v1.refusals import CustomerNotFound
 from scrm_client import Connection, min_position
 
 
@@ -24,7 +24,7 @@ async def main(email: str) -> None:
         try:
             known = await identity.LookupCustomer(LookupCustomerRequest(identifier=identifier))
             print("known before as", known.customer.customer_id)
-        except IdentifierNotFound:
+        except CustomerNotFound:
             print("not known before")
         answer = await identity.ResolveIdentity(ResolveIdentityRequest(identifiers=[identifier]))
         print("customer", answer.customer_id)

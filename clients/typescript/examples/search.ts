@@ -17,7 +17,7 @@ try {
   console.log("known before as", known.customer?.customerId);
 } catch (error) {
   const { reason } = refusalOf(error);
-  if (reason !== "IDENTIFIER_NOT_FOUND") throw error;
+  if (reason !== "CUSTOMER_NOT_FOUND") throw error;
   console.log("not known before");
 }
 const { customerId } = await identity.resolveIdentity({ identifiers: [{ namespace: "email", value: email }] });
