@@ -36,7 +36,8 @@ when("rfm", "submit", async () => {
     counts.set(key, (counts.get(key) ?? 0) + 1);
   }
   const { year, month, day } = run.asOf;
-  $("run").textContent = `${run.population} customers, as of ${year}-${month}-${day}`;
+  const date = [year, ...[month, day].map((it) => String(it).padStart(2, "0"))].join("-");
+  $("run").textContent = `${run.population} customers, as of ${date}`;
   $("grid").replaceChildren(grid(counts, "recency", "frequency"));
   const segments = table.segments.map((it) => ({
     name: word(it.segment, "RFM_SEGMENT_"),

@@ -58,7 +58,7 @@ def says(message: Message) -> dict[str, Any]:
 
 def by_publishers() -> dict[str, Message]:
     """For each type the fullest message that the publishers make of the stored golden samples."""
-    found: dict[str, Message] = {}
+    found: dict[str, Any] = {}
     for topic, kind in stored_events.stored_classes().items():
         publish, private = stored_events.publisher_of(stored_events.service_of(kind))
         if kind in private:

@@ -15,8 +15,8 @@ from zipfile import ZipFile
 import pytest
 
 from chassis.broker import Broker
-from clients.python.build import build
-from clients.typescript import build as typescript
+from clients import typescript_package as typescript
+from clients.python_wheel import build
 from deploy.local.contracts import ROOT
 from deploy.local.stack import LocalStack
 from deploy.local.subscribers import Subscriber, make_durables

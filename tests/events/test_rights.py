@@ -39,7 +39,7 @@ class Connection:
 
     async def pull(self, service: str, user: str) -> list[Msg]:
         """What the durable of `user` has to hand out now."""
-        found = []
+        found: list[Msg] = []
         while True:
             request = json.dumps({"batch": 1, "expires": 200_000_000}).encode()
             subject = f"$JS.API.CONSUMER.MSG.NEXT.{service}.{user}"

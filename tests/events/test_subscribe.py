@@ -16,7 +16,7 @@ from chassis.envelope import Address, Offset, Outgoing, event_name, seal
 from deploy.local.broker import NatsServer
 from deploy.local.subscribers import Subscriber, make_durables, remove_durables
 from scrm.identity.v1.events_pb2 import CustomerCreated, CustomersMerged
-from scrm_client import Event, Events, Handled, NotGranted, UnknownEvent
+from scrm_client import Event, Events, Handled, NotGranted, SubscriptionTaken, UnknownEvent
 
 CRM = Subscriber("acme", "crm", ("identity.customers_merged", "identity.customer_created"))
 NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
@@ -201,6 +201,29 @@ def test_a_subscriber_goes_back_to_a_position_or_a_time(server: NatsServer, loop
             async with it.events() as events:
                 await events.replay("identity")
             assert positions(await it.read(2)) == [1, 2]
+
+    loop.run_until_complete(scenario())
+
+
+def test_of_two_processes_on_one_durable_one_is_told(server: NatsServer, loop: asyncio.AbstractEventLoop) -> None:
+    async def follow(it: World) -> None:
+        async with it.events() as events, aclosing(events.subscribe("identity")) as stream:
+            async for _ in stream:
+                pass
+
+    async def scenario() -> None:
+        async with world(server) as it:
+            readers = [asyncio.create_task(follow(it)) for _ in range(2)]
+            try:
+                while not any(reader.done() for reader in readers):
+                    await it.say_many(5)
+                    await asyncio.sleep(0)
+                ended = next(reader for reader in readers if reader.done())
+                assert isinstance(ended.exception(), SubscriptionTaken)
+            finally:
+                for reader in readers:
+                    reader.cancel()
+                await asyncio.gather(*readers, return_exceptions=True)
 
     loop.run_until_complete(scenario())
 

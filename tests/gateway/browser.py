@@ -40,13 +40,12 @@ class Page:
         assert "exceptionDetails" not in answer, answer
         return answer["result"].get("value")
 
-    def until(self, expression: str, seconds: float = 20) -> Any:
-        """The value of the expression as soon as it is true; fails the test after `seconds`."""
+    def until(self, expression: str, seconds: float = 20) -> None:
+        """Wait until the expression is true; fails the test after `seconds`."""
         deadline = time.monotonic() + seconds
-        while not (value := self.evaluate(expression)):
+        while not self.evaluate(f"Boolean({expression})"):
             assert time.monotonic() < deadline, f"in vain: {expression}; {self.errors}"
             time.sleep(0.02)
-        return value
 
     def fill(self, selector: str, text: str) -> None:
         self.evaluate(f"document.querySelector({json.dumps(selector)}).value = {json.dumps(text)}")

@@ -49,7 +49,7 @@ class NotGranted(Exception):
 
 
 class SubscriptionTaken(Exception):
-    """Another process reads through the same durable."""
+    """Another process reads through the same durable, or somebody replays it. Start again when it is the only one."""
 
 
 class UnknownEvent(Exception):
@@ -287,7 +287,9 @@ class _Reader:
                 await self._go_back(f"status {status}")
             return None
         delivery = _delivery_of(message)
-        if delivery not in (self._expected, 1):
+        if delivery != self._expected:
+            if delivery == 1 and self._client.stats["reconnects"] == self._reconnects:
+                raise SubscriptionTaken(self._path)  # somebody else set the durable back
             await self._go_back("a message is missing")
             return None
         self._expected = delivery + 1
@@ -305,6 +307,7 @@ class _Reader:
         log.info("%s: %s, going back to the last event that was handled", self._service, reason)
         await asyncio.sleep(min(1.0, 0.05 * self._rewinds))
         await self._drop()
+        self._reconnects = self._client.stats["reconnects"]
         await self.rewind(self._last + 1 if self._last else None)
 
     async def _listen(self) -> None:

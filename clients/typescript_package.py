@@ -1,4 +1,4 @@
-"""Build the TypeScript client in build/clients/typescript, where Node is: `PYTHONPATH=.:gen python -m clients.typescript.build`.
+"""Build the TypeScript client in build/clients/typescript, where Node is: `PYTHONPATH=.:gen python -m clients.typescript_package`.
 
 Only who changes or publishes the package needs Node; the system itself does not.
 """
@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import Final
 
-HERE: Final = Path(__file__).resolve().parent
+HERE: Final = Path(__file__).resolve().parent / "typescript"
 ROOT: Final = HERE.parents[1]
 TARGET: Final = ROOT / "build" / "clients" / "typescript"
 _SOURCES: Final = ("package.json", "package-lock.json", ".npmrc", "tsconfig.json", "buf.gen.yaml", "src", "examples")

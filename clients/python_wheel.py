@@ -1,4 +1,4 @@
-"""Build the wheel of `scrm-client` with the contracts as they are now: `PYTHONPATH=.:gen python -m clients.python.build [folder]`."""
+"""Build the wheel of `scrm-client` with the contracts as they are now: `PYTHONPATH=.:gen python -m clients.python_wheel [folder]`."""
 
 import shutil
 import subprocess
@@ -6,7 +6,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-HERE = Path(__file__).resolve().parent
+HERE = Path(__file__).resolve().parent / "python"
 ROOT = HERE.parents[1]
 GENERATED = ("scrm", "buf")
 
@@ -16,7 +16,7 @@ def build(target: Path) -> Path:
     target.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as scratch:
         source = Path(scratch) / "source"
-        shutil.copytree(HERE, source, ignore=shutil.ignore_patterns("__pycache__", "build.py", "examples"))
+        shutil.copytree(HERE, source, ignore=shutil.ignore_patterns("__pycache__", "examples"))
         for name in GENERATED:
             shutil.copytree(ROOT / "gen" / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
         command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-build-isolation", "--no-deps"]
