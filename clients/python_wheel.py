@@ -19,9 +19,10 @@ def build(target: Path) -> Path:
         shutil.copytree(HERE, source, ignore=shutil.ignore_patterns("__pycache__", "examples"))
         for name in GENERATED:
             shutil.copytree(ROOT / "gen" / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
-        command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-build-isolation", "--no-deps"]
         made = Path(scratch) / "wheel"
-        subprocess.run([*command, "--wheel-dir", made, source], check=True)
+        uv = Path(sys.executable).with_name("uv")  # with the setuptools that the lock file pins
+        command = [uv, "build", "--wheel", "--quiet", "--no-build-isolation", "--python", sys.executable]
+        subprocess.run([*command, "--out-dir", made, source], check=True)
         (wheel,) = made.glob("*.whl")
         return Path(shutil.copy(wheel, target))
 
