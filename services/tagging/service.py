@@ -12,17 +12,25 @@ from scrm.tagging.v1.tagging_service_pb2_grpc import add_TaggingServiceServicer_
 from services.tagging.adapters.fact_intake import FactIntake
 from services.tagging.adapters.grpc_servicer import TaggingServicer
 from services.tagging.application import published_events
+from services.tagging.application.audience_commands import RECOUNT, FollowDue, FollowPage, RecountSegments
 from services.tagging.application.commands import handlers
 from services.tagging.application.rule_review import REVIEW_CUSTOMER
 from services.tagging.application.settings_commands import REVIEW_ALL, ReviewAll
 from services.tagging.application.tag_commands import ReviewCustomer
 from services.tagging.read_models.audiences import PostgresAudiences
+from services.tagging.read_models.dues import FOLLOW_DUE
+from services.tagging.read_models.live_segments import FOLLOW_PAGE
 from services.tagging.read_models.rebuild import rebuild
 from services.tagging.settings import Settings
 
 TIMERS: Mapping[str, Callable[[Timer], Any]] = {
     REVIEW_CUSTOMER: lambda timer: ReviewCustomer(UUID(timer.payload["customer"])),
     REVIEW_ALL: lambda timer: ReviewAll(timer.payload["after"]),
+    FOLLOW_DUE: lambda timer: FollowDue(),
+    FOLLOW_PAGE: lambda timer: FollowPage(
+        UUID(timer.payload["segment"]), timer.payload["revision"], timer.payload["after"]
+    ),
+    RECOUNT: lambda timer: RecountSegments(),
 }
 
 
