@@ -5,6 +5,7 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 from chassis.commands import Handler, Handlers, UnitOfWork, handler
+from services.tagging.application import audience_commands as audience
 from services.tagging.application import model_commands as models
 from services.tagging.application import segment_commands as segments
 from services.tagging.application import settings_commands as settings
@@ -27,7 +28,7 @@ def handlers(audiences: Audiences) -> Handlers:
         return handler(command, lambda it, work: handle(it, work, audiences), loads=loads)
 
     return (
-        handler(settings.UpdateTenantSettings, settings.update_tenant_settings),
+        with_tables(settings.UpdateTenantSettings, settings.update_tenant_settings),
         with_tables(settings.ReviewAll, settings.review_all),
         with_tables(tags.AssignTags, tags.assign_tags),
         with_tables(tags.RemoveTags, tags.remove_tags),
@@ -49,7 +50,11 @@ def handlers(audiences: Audiences) -> Handlers:
         with_tables(segments.UpdateSegment, segments.update_segment, lambda it: (it.segment_id,)),
         with_tables(segments.UpdateStaticMembers, segments.update_static_members, lambda it: (it.segment_id,)),
         with_tables(segments.ComputeSetOperation, segments.compute_set_operation),
+        with_tables(segments.ArchiveSegment, segments.archive_segment, lambda it: (it.segment_id,)),
         with_tables(segments.SnapshotSegment, segments.snapshot_segment, lambda it: (it.segment_id,)),
+        with_tables(audience.FollowDue, audience.follow_due),
+        with_tables(audience.FollowPage, audience.follow_page),
+        with_tables(audience.RecountSegments, audience.recount_segments),
         handler(models.DefineModel, models.define_model),
         with_tables(models.KeepModelRun, models.keep_model_run),
     )

@@ -90,6 +90,26 @@ class Audiences(Protocol):
         """Change who has which tag, and with that the live segments; `others` are customers who changed otherwise."""
         ...
 
+    def follow_due(self, work: UnitOfWork) -> None:
+        """Look at customers for whom the time has come at which a segment changes."""
+        ...
+
+    def follow_page(self, work: UnitOfWork, segment: UUID, revision: int, after: int) -> None:
+        """Look at some customers with ordinals above `after` for a definition, and find when time alone will change it."""
+        ...
+
+    def recount(self, work: UnitOfWork) -> None:
+        """Find the members of all live segments anew."""
+        ...
+
+    def keep_settings(self, work: UnitOfWork, time_zone: str, currency: str) -> None:
+        """Keep what days and amounts are counted by."""
+        ...
+
+    def used_by(self, work: UnitOfWork, segment: UUID) -> list[UUID]:
+        """The live segments that are made of a segment."""
+        ...
+
     def keep_segment(self, work: UnitOfWork, id: UUID, segment: Segment) -> None:
         """List a segment as it is defined now and find its members."""
         ...

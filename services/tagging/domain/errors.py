@@ -59,6 +59,14 @@ class SegmentKindFixed(FailedPrecondition):
     """The kind of a segment cannot be changed."""
 
 
+class SegmentIsArchived(FailedPrecondition):
+    """The segment is archived."""
+
+
+class SegmentInUse(FailedPrecondition):
+    """Other segments are made of this one."""
+
+
 class TagNotManual(FailedPrecondition):
     """A tag of a rule is not assigned or removed by hand."""
 

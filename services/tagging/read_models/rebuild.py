@@ -23,6 +23,7 @@ from services.tagging.application.fact_messages import facts_of
 from services.tagging.application.ports import RuleState
 from services.tagging.domain.calendar import Calendar
 from services.tagging.domain.claims import GIVEN, GIVING, Assignment, sets_of
+from services.tagging.domain.memberships import MembershipChange
 from services.tagging.domain.rules import RULES, follow
 from services.tagging.domain.segments import Segment, SegmentKind
 from services.tagging.domain.sessions import sessions
@@ -33,13 +34,17 @@ from services.tagging.read_models import (
     bitmaps,
     directory,
     erasure,
+    memberships,
     rule_states,
     segments,
+    settings,
     sql,
     tag_holders,
     visits,
 )
 from services.tagging.read_models.intake import take_in
+from services.tagging.read_models.live_segments import LiveSegments
+from services.tagging.read_models.memberships import Moves
 from services.tagging.read_models.schema import DERIVED
 
 _CHUNK: Final = 2000
@@ -119,6 +124,7 @@ class _Decided:
     """What a tenant's own events say: its zone, its segments, and who has which tag."""
 
     zone: str = DEFAULT_ZONE
+    currency: str | None = None
     segments: dict[UUID, Segment] = field(default_factory=dict)
     tagged: dict[UUID, dict[str, Assignment]] = field(default_factory=dict)
     holders: set[tuple[str, UUID]] = field(default_factory=set)
@@ -133,6 +139,8 @@ def _decisions(rows: sa.Connection, store: EventStore) -> None:
     for tenant in sorted(tenants):
         own = decided.get(tenant, _Decided())
         sql.run(rows, _AS_OF, tenant)
+        if own.currency is not None:
+            settings.keep(rows, tenant, own.zone, own.currency)
         tag_holders.note(rows, tenant, own.holders)
         erasure.unlist(rows, tenant)
         _sets(rows, tenant, own)
@@ -150,9 +158,12 @@ def _decision(rows: sa.Connection, decided: _Decided, recorded: Recorded) -> Non
     event = recorded.event
     _tag_decision(decided, event)
     match event:
-        case TenantSettings.Updated(time_zone=zone):
-            decided.zone = zone
-        case Segment.Defined() | Segment.Updated():
+        case TenantSettings.Updated(time_zone=zone, currency=currency):
+            decided.zone, decided.currency = zone, currency
+        case MembershipChange.Happened(segment=segment) as happened:
+            moves = Moves(happened.number, happened.at, happened.cause, happened.entered, happened.exited)
+            memberships.keep(rows, recorded.tenant, segment, moves)
+        case Segment.Defined() | Segment.Updated() | Segment.Archived():
             id = event.originator_id
             changed = event.mutate(decided.segments.get(id))
             if isinstance(changed, Segment):
@@ -191,11 +202,11 @@ def _sets(rows: sa.Connection, tenant: str, decided: _Decided) -> None:
     for id, it in decided.segments.items():
         segments.keep(rows, tenant, id, it)
     for id, it in decided.segments.items():
-        if it.definition.kind is SegmentKind.STATIC:
+        if it.definition.kind is SegmentKind.STATIC and not it.archived:
             bitmaps.replace(rows, tenant, bitmaps.of_segment(id), listed.get(id, BitMap()))
-        elif it.definition.live:
-            now = segments.Sets(rows, tenant).of(it.definition, it.universe)
-            bitmaps.replace(rows, tenant, bitmaps.of_segment(id), now)
+    for one in LiveSegments().of(rows, tenant):
+        now = segments.Sets(rows, tenant).of(one.listing.definition, one.listing.universe)
+        bitmaps.replace(rows, tenant, bitmaps.of_segment(one.listing.id), now)
 
 
 def _states(rows: sa.Connection, tenant: str, calendar: Calendar) -> None:
