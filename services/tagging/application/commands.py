@@ -11,6 +11,7 @@ from services.tagging.application import segment_commands as segments
 from services.tagging.application import settings_commands as settings
 from services.tagging.application import tag_batch_commands as batches
 from services.tagging.application import tag_commands as tags
+from services.tagging.application import tag_rule_commands as rules
 from services.tagging.application import taxonomy_commands as taxonomy
 from services.tagging.application.ports import Audiences
 
@@ -37,6 +38,13 @@ def handlers(audiences: Audiences) -> Handlers:
         with_tables(batches.GiveRows, batches.give_rows),
         with_tables(batches.StartTagBatch, batches.start_tag_batch),
         with_tables(batches.AdvanceTagBatch, batches.advance_tag_batch),
+        handler(rules.DefineRule, rules.define_rule),
+        with_tables(rules.ActivateRule, rules.activate_rule),
+        handler(rules.PauseRule, rules.pause_rule),
+        with_tables(rules.BackfillRule, rules.backfill_rule),
+        with_tables(rules.PreviewRule, rules.preview_rule),
+        with_tables(rules.EnableFactTag, rules.enable_fact_tag),
+        with_tables(rules.FollowRule, rules.follow_rule),
         handler(taxonomy.CreateCategory, taxonomy.create_category),
         handler(taxonomy.MoveCategory, taxonomy.move_category),
         handler(taxonomy.RenameCategory, taxonomy.rename_category),

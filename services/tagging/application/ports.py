@@ -148,6 +148,18 @@ class Audiences(Protocol):
         """The names of the segments that speak of a tag."""
         ...
 
+    def found(self, work: UnitOfWork, definition: Definition, universe: Universe) -> BitMap:
+        """The customers for whom a definition holds now. Raises what it names and is not found."""
+        ...
+
+    def kept(self, work: UnitOfWork, segments: Iterable[UUID]) -> dict[UUID, BitMap]:
+        """The members of each of these segments now."""
+        ...
+
+    def told(self, work: UnitOfWork, names: Mapping[str, str]) -> dict[str, BitMap]:
+        """The sets of customers of whom rules or facts say something, by what their names are given for."""
+        ...
+
     def members(self, work: UnitOfWork, snapshot: UUID) -> BitMap:
         """Who was in a segment when the snapshot was taken."""
         ...

@@ -143,5 +143,17 @@ class StaffScope(PermissionDenied):
     """The customer is not one of the stores of the caller."""
 
 
+class RuleNotFound(NotFound):
+    """There is no rule for this tag."""
+
+
+class RuleCycle(InvalidArgument):
+    """A rule would depend on its own tag."""
+
+
+class BandOverlap(InvalidArgument):
+    """The edges of bands do not rise."""
+
+
 class TagBatchNotFound(NotFound):
     """There is no such batch."""

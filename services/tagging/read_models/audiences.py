@@ -156,6 +156,19 @@ class PostgresAudiences:
     def tag_users(self, work: UnitOfWork, tag: str) -> set[str]:
         return segments.users_of(work.rows, work.context.tenant, tag)
 
+    def found(self, work: UnitOfWork, definition: Definition, universe: Universe) -> BitMap:
+        return segments.Sets(work.rows, work.context.tenant, at=work.now).of(definition, universe)
+
+    def kept(self, work: UnitOfWork, ids: Iterable[UUID]) -> dict[UUID, BitMap]:
+        names = {id: bitmaps.of_segment(id) for id in ids}
+        found = bitmaps.load(work.rows, work.context.tenant, names.values())
+        return {id: found[name] for id, name in names.items()}
+
+    def told(self, work: UnitOfWork, names: Mapping[str, str]) -> dict[str, BitMap]:
+        wanted = {value: bitmaps.of_tag(name) for value, name in names.items()}
+        found = bitmaps.load(work.rows, work.context.tenant, wanted.values())
+        return {value: found[name] for value, name in wanted.items()}
+
     def members(self, work: UnitOfWork, snapshot_id: UUID) -> BitMap:
         return snapshot(work.rows, work.context.tenant, snapshot_id) or BitMap()
 
