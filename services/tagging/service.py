@@ -37,7 +37,7 @@ TIMERS: Mapping[str, Callable[[Timer], Any]] = {
     REVIEW_ALL: lambda timer: ReviewAll(timer.payload["after"]),
     SETTLE_TAGS: lambda timer: SettleTags(UUID(timer.payload["customer"])),
     REPOINT_TAGS: lambda timer: RepointTags(timer.payload["key"], timer.payload["into"], UUID(timer.payload["after"])),
-    FOLLOW_RULE: lambda timer: FollowRule(timer.payload["tag"], Cause(timer.payload["cause"])),
+    FOLLOW_RULE: lambda timer: FollowRule(timer.payload["tag"], Cause(timer.payload["cause"]), timer.payload["after"]),
     ADVANCE_BATCH: lambda timer: AdvanceTagBatch(UUID(timer.payload["batch"]), timer.payload["reason"]),
     FOLLOW_DUE: lambda timer: FollowDue(),
     FOLLOW_PAGE: lambda timer: FollowPage(

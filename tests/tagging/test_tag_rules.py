@@ -114,6 +114,22 @@ def test_bands_have_names_and_their_edges_rise() -> None:
             bands(edges, "1")
 
 
+def test_other_bands_take_the_place_of_those_before(world: World) -> None:
+    world.at(local(6, 4))
+    world.do(EnableFactTag("visit_freq_30d", FactParameters()))
+    tell(world, created(A), created(B))
+    came(world, A, (1,))
+    came(world, B, (1, 2, 3))
+    world.do(EnableFactTag("visit_freq_30d", FactParameters(edges=(2, 4))))
+    world.fire()
+    assert (value(world, A, "visit_freq_30d"), value(world, B, "visit_freq_30d")) == (None, "2–3")
+    assert world.tagged("visit_freq_30d") == {B}
+    world.do(EnableFactTag("visit_freq_30d", FactParameters()))
+    world.fire()
+    assert (value(world, A, "visit_freq_30d"), value(world, B, "visit_freq_30d")) == ("1–2", "3–5")
+    assert world.rebuild() == {}
+
+
 def test_every_preset_fact_tag_can_be_enabled(world: World) -> None:
     for key in FACT_TAGS:
         world.do(EnableFactTag(key, FactParameters(values=("a", "b"))))

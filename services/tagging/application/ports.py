@@ -156,8 +156,8 @@ class Audiences(Protocol):
         """The members of each of these segments now."""
         ...
 
-    def told(self, work: UnitOfWork, names: Mapping[str, str]) -> dict[str, BitMap]:
-        """The sets of customers of whom rules or facts say something, by what their names are given for."""
+    def told(self, work: UnitOfWork, tag: str) -> dict[str, BitMap]:
+        """By value, the customers of whom a rule or fact says that they have a tag."""
         ...
 
     def members(self, work: UnitOfWork, snapshot: UUID) -> BitMap:

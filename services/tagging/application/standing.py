@@ -114,10 +114,10 @@ def consents_changed(work: UnitOfWork, audiences: Audiences, ordinal_of: Mapping
     return conclude(work, found.values())
 
 
-def follow_later(work: UnitOfWork, tag: str, cause: Cause, at: datetime | None = None) -> None:
-    """Have the rule of a tag followed at an instant, or as soon as this is committed."""
-    key = tag if at is None else f"{tag}:later"
-    work.schedule(Timer(FOLLOW_RULE, key, at or work.now, {"tag": tag, "cause": str(cause)}))
+def follow_later(work: UnitOfWork, tag: str, cause: Cause, *, at: datetime | None = None, after: int = -1) -> None:
+    """Have the rule of a tag followed at an instant, or as soon as this is committed; from the ordinal behind `after` on."""
+    key = f"{tag}:{after}" if at is None else f"{tag}:later"
+    work.schedule(Timer(FOLLOW_RULE, key, at or work.now, {"tag": tag, "cause": str(cause), "after": after}))
 
 
 def _noted(changes: Changes, it: Case) -> None:

@@ -16,13 +16,21 @@ from pyroaring import BitMap
 from chassis.commands import UnitOfWork
 from services.tagging.application.ports import Audiences
 from services.tagging.application.standing import Case, cases, conclude, follow_later, taxonomy_of
-from services.tagging.domain.claims import Assignment, Cause, Origin, said
+from services.tagging.domain.claims import Assignment, Cause, Origin
 from services.tagging.domain.conditions import Condition, Universe
 from services.tagging.domain.errors import NameTaken, TagNotFound, TagsNotAlike
 from services.tagging.domain.fact_tags import FACT_TAGS, FactParameters
 from services.tagging.domain.segments import Definition, Segment, SegmentName
 from services.tagging.domain.tag_definitions import TagDefinition, TagKind
-from services.tagging.domain.tag_rules import RuleCase, RuleStatus, TagRule, TagRules, tag_rules_id, with_consent
+from services.tagging.domain.tag_rules import (
+    RuleCase,
+    RuleStatus,
+    TagRule,
+    TagRules,
+    segment_id,
+    tag_rules_id,
+    with_consent,
+)
 from services.tagging.domain.taxonomy import Taxonomy, preset_id
 
 _PAGE: Final = 2000
@@ -115,9 +123,7 @@ class RulePreview:
 
 def preview_rule(command: PreviewRule, work: UnitOfWork, audiences: Audiences) -> RulePreview:
     rule = _rules(work).rule(command.tag)
-    told = BitMap.union(
-        BitMap(), *audiences.told(work, {it.value: said(rule.tag, it.value) for it in rule.cases}).values()
-    )
+    told = BitMap.union(BitMap(), *audiences.told(work, rule.tag).values())
     enter = [audiences.found(work, Definition(condition=it.enter), Universe.ALL) for it in rule.cases]
     meant = BitMap.union(BitMap(), *enter)
     if rule.exit is not None:
@@ -163,10 +169,11 @@ def enable_fact_tag(command: EnableFactTag, work: UnitOfWork, audiences: Audienc
 
 @dataclass(frozen=True, slots=True)
 class FollowRule:
-    """Bring the tags of a rule in line with whom it means now."""
+    """Bring the tags of a rule in line with whom it means now, from the customer behind ordinal `after` on."""
 
     tag: str
     cause: Cause
+    after: int = -1
 
 
 def follow_rule(command: FollowRule, work: UnitOfWork, audiences: Audiences) -> None:
@@ -180,7 +187,8 @@ def follow_rule(command: FollowRule, work: UnitOfWork, audiences: Audiences) -> 
     wrong = BitMap()
     for value in meant.keys() | told.keys():
         wrong |= meant.get(value, BitMap()) ^ told.get(value, BitMap())
-    page = BitMap(wrong[:_PAGE])
+    rest = wrong[wrong.rank(command.after) if command.after >= 0 else 0 :]
+    page = BitMap(rest[:_PAGE])
     following = _Following(rule, taxonomy.definition(rule.tag), command.cause, work)
     found = cases(
         work, audiences, {node: ordinal for ordinal, node, erased in audiences.by_ordinal(work, page) if not erased}
@@ -188,19 +196,20 @@ def follow_rule(command: FollowRule, work: UnitOfWork, audiences: Audiences) -> 
     for it in found.values():
         following.follow(it, [value for value, theirs in meant.items() if it.ordinal in theirs])
     audiences.retag(work, conclude(work, found.values()), BitMap())
-    if len(wrong) > len(page):
-        follow_later(work, rule.tag, command.cause)
-    elif following.due is not None:
-        follow_later(work, rule.tag, Cause.TIME, following.due)
+    if len(rest) > len(page):
+        follow_later(work, rule.tag, command.cause, after=page[-1])
+    if following.due is not None:
+        follow_later(work, rule.tag, Cause.TIME, at=following.due)
 
 
 def _meant(rule: TagRule, work: UnitOfWork, audiences: Audiences) -> tuple[dict[str, BitMap], dict[str, BitMap]]:
     """By value, whom a rule means now, and of whom it was said before."""
     kept = audiences.kept(work, [id for id, _, _ in rule.segments()])
-    told = audiences.told(work, {it.value: said(rule.tag, it.value) for it in rule.cases})
+    told = audiences.told(work, rule.tag)
     meant = {it.value: kept[it.segment] for it in rule.cases}
     if rule.exit_segment is not None:
-        meant = {value: theirs | (told[value] - kept[rule.exit_segment]) for value, theirs in meant.items()}
+        leaving = kept[rule.exit_segment]
+        meant = {value: theirs | (told.get(value, BitMap()) - leaving) for value, theirs in meant.items()}
     return meant, told
 
 
@@ -249,13 +258,12 @@ class _Following:
 def _define(command: DefineRule, origin: str, taxonomy: Taxonomy, work: UnitOfWork) -> TagRule:
     rules = _rules(work)
     definition = taxonomy.active(command.tag)
-    before = rules.rules.get(command.tag)
-    segments = {it.value: it.segment for it in before.cases} if before else {}
+    tenant = work.context.tenant
     found = tuple(
-        RuleCase(definition.value(value), enter, segments.get(value) or work.new_id()) for value, enter in command.cases
+        RuleCase(definition.value(value), enter, segment_id(tenant, command.tag, value))
+        for value, enter in command.cases
     )
-    left = before.exit_segment if before else None
-    exit_segment = (left or work.new_id()) if command.exit is not None else None
+    exit_segment = segment_id(tenant, command.tag) if command.exit is not None else None
     rule = TagRule(command.tag, origin, found, command.exit, exit_segment, command.min_hold_days)
     if taxonomy.bars(command.tag):
         rule = with_consent(rule)

@@ -73,6 +73,11 @@ def with_consent(rule: TagRule) -> TagRule:
     return replace(rule, cases=cases, exit=any_of(no(agrees), rule.exit) if rule.exit else None)
 
 
+def segment_id(tenant: str, tag: str, *value: str) -> UUID:
+    """The segment for whom a tag with a value comes; without a value, for whom it goes. The same in all versions."""
+    return natural_id(tenant, "tag_rule_segment", tag, *value)
+
+
 def tag_rules_id(tenant: str) -> UUID:
     return natural_id(tenant, "tag_rules")
 

@@ -10,6 +10,7 @@ from pyroaring import BitMap
 
 from chassis.commands import UnitOfWork
 from services.tagging.application.ports import Change, Customer, RuleState, RunRows
+from services.tagging.domain.claims import said
 from services.tagging.domain.conditions import Universe
 from services.tagging.domain.memberships import MembershipCause
 from services.tagging.domain.segments import Definition, Segment
@@ -164,10 +165,10 @@ class PostgresAudiences:
         found = bitmaps.load(work.rows, work.context.tenant, names.values())
         return {id: found[name] for id, name in names.items()}
 
-    def told(self, work: UnitOfWork, names: Mapping[str, str]) -> dict[str, BitMap]:
-        wanted = {value: bitmaps.of_tag(name) for value, name in names.items()}
-        found = bitmaps.load(work.rows, work.context.tenant, wanted.values())
-        return {value: found[name] for value, name in wanted.items()}
+    def told(self, work: UnitOfWork, tag: str) -> dict[str, BitMap]:
+        prefix = bitmaps.of_tag(said(tag, ""))
+        found = bitmaps.starting_with(work.rows, work.context.tenant, prefix)
+        return {name.removeprefix(prefix): members for name, members in found.items()}
 
     def members(self, work: UnitOfWork, snapshot_id: UUID) -> BitMap:
         return snapshot(work.rows, work.context.tenant, snapshot_id) or BitMap()
