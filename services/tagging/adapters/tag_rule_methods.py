@@ -7,7 +7,7 @@ from google.protobuf.message import Message
 
 from chassis import context as contexts
 from chassis.commands import CommandBus
-from chassis.errors import AggregateNotFound
+from chassis.errors import AggregateNotFound, FieldRequired
 from chassis.grpc_server import ServicerContext
 from chassis.read_models import ReadModels
 from scrm.tagging.v1 import tag_service_pb2 as pb
@@ -40,6 +40,8 @@ class TagRuleMethods(TagServiceServicer):
     async def CreateRuleTag(
         self, request: pb.CreateRuleTagRequest, context: ServicerContext
     ) -> pb.CreateRuleTagResponse:
+        if not request.HasField("enter"):
+            raise FieldRequired(field="enter")
         leave = condition(request.exit) if request.HasField("exit") else None
         command = DefineRule(request.tag_key, [(request.value, condition(request.enter))], leave, request.min_hold_days)
         return await self._rule(command, pb.CreateRuleTagResponse)
