@@ -62,6 +62,18 @@ class Audiences(Protocol):
         """The nodes that are this customer now, its own among them."""
         ...
 
+    def nodes_of(self, work: UnitOfWork, customers: Iterable[UUID]) -> dict[UUID, list[UUID]]:
+        """The nodes of each of these customers; none of one that is part of another."""
+        ...
+
+    def stores(self, work: UnitOfWork, customers: Iterable[UUID]) -> dict[UUID, UUID]:
+        """Where the guide of each of these customers works, if it has one who works somewhere."""
+        ...
+
+    def agreed(self, work: UnitOfWork, customers: Iterable[UUID]) -> set[UUID]:
+        """Those of these customers who agreed to sensitive inference."""
+        ...
+
     def visits(self, work: UnitOfWork, customers: Iterable[UUID]) -> dict[UUID, list[Visit]]: ...
 
     def customers_with_visits(self, work: UnitOfWork, after: int, limit: int) -> list[Customer]:
@@ -76,6 +88,26 @@ class Audiences(Protocol):
 
     def retag(self, work: UnitOfWork, tags: Mapping[str, Change], others: BitMap) -> None:
         """Change who has which tag, and with that the live segments; `others` are customers who changed otherwise."""
+        ...
+
+    def follow_due(self, work: UnitOfWork) -> None:
+        """Look at customers for whom the time has come at which a segment changes."""
+        ...
+
+    def follow_page(self, work: UnitOfWork, segment: UUID, revision: int, after: int) -> None:
+        """Look at some customers with ordinals above `after` for a definition, and find when time alone will change it."""
+        ...
+
+    def recount(self, work: UnitOfWork) -> None:
+        """Find the members of all live segments anew."""
+        ...
+
+    def keep_settings(self, work: UnitOfWork, time_zone: str, currency: str) -> None:
+        """Keep what days and amounts are counted by."""
+        ...
+
+    def used_by(self, work: UnitOfWork, segment: UUID) -> list[UUID]:
+        """The live segments that are made of a segment."""
         ...
 
     def keep_segment(self, work: UnitOfWork, id: UUID, segment: Segment) -> None:
@@ -106,6 +138,34 @@ class Audiences(Protocol):
 
     def note_holders(self, work: UnitOfWork, given: Iterable[tuple[str, UUID]]) -> None:
         """Note tags with the nodes that were given them by hand."""
+        ...
+
+    def holders(self, work: UnitOfWork, tag: str, after: UUID | None, limit: int) -> list[UUID]:
+        """Up to `limit` nodes behind `after` that were ever given a tag, in order."""
+        ...
+
+    def tag_users(self, work: UnitOfWork, tag: str) -> set[str]:
+        """The names of the segments that speak of a tag."""
+        ...
+
+    def found(self, work: UnitOfWork, definition: Definition, universe: Universe) -> BitMap:
+        """The customers for whom a definition holds now. Raises what it names and is not found."""
+        ...
+
+    def kept(self, work: UnitOfWork, segments: Iterable[UUID]) -> dict[UUID, BitMap]:
+        """The members of each of these segments now."""
+        ...
+
+    def told(self, work: UnitOfWork, tag: str) -> dict[str, BitMap]:
+        """By value, the customers of whom a rule or fact says that they have a tag."""
+        ...
+
+    def members(self, work: UnitOfWork, snapshot: UUID) -> BitMap:
+        """Who was in a segment when the snapshot was taken."""
+        ...
+
+    def by_ordinal(self, work: UnitOfWork, ordinals: Iterable[int]) -> list[tuple[int, UUID, bool]]:
+        """Ordinal, node and whether it is erased, of each of these, in their order."""
         ...
 
     def keep_run(self, work: UnitOfWork, run: "RunRows") -> None: ...
