@@ -3,24 +3,29 @@
 from collections.abc import Sequence
 from uuid import UUID
 
+from pyroaring import BitMap
+
 from chassis import parked
 from chassis.commands import UnitOfWork
 from chassis.consumer import Incoming, Subscription
 from services.tagging.application.fact_messages import EVENTS, STREAMS, essence, facts_of
 from services.tagging.application.facts import Erasing
-from services.tagging.application.ports import Audiences
 from services.tagging.application.rule_review import erase, regroup, review
 from services.tagging.application.standing import Changes, both, consents_changed
 from services.tagging.domain.erasure import Erasure
+from services.tagging.domain.memberships import MembershipCause
 from services.tagging.domain.tags import Cause
 from services.tagging.read_models import audiences as tables
+from services.tagging.read_models.audiences import PostgresAudiences
 from services.tagging.read_models.intake import take_in
+from services.tagging.read_models.live_segments import Touched
+from services.tagging.read_models.touching import by_facts
 
 
 class FactIntake:
     """Takes in batches of messages: facts, tags, events and sets in one transaction."""
 
-    def __init__(self, audiences: Audiences) -> None:
+    def __init__(self, audiences: PostgresAudiences) -> None:
         self._audiences = audiences
 
     def subscription(self) -> Subscription:
@@ -47,8 +52,13 @@ class FactIntake:
             concerned = {it: ordinals[it] for it in (arrivals.customer_of[node] for node in consenting)}
             changes = both(changes, consents_changed(work, self._audiences, concerned))
         if arrivals.regrouped:
-            tables.move_listed(rows, tenant, arrivals)
-        tables.retag(rows, tenant, changes, arrivals.identified)
+            self._audiences.move_listed(work, arrivals)
+        live = self._audiences.live(work)
+        touched = by_facts(facts, arrivals) if live else Touched()
+        moved = BitMap(ordinals[it] for it in (*arrivals.regrouped, *arrivals.gone))
+        self._audiences.follow(
+            work, changes, touched, lambda it: MembershipCause.MERGE if it in moved else MembershipCause.EVENT
+        )
         for erasing, removed in taken.removed:
             self._erase(erasing, removed, work)
 
