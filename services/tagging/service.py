@@ -13,6 +13,8 @@ from services.tagging.adapters.fact_intake import FactIntake
 from services.tagging.adapters.grpc_servicer import TaggingServicer
 from services.tagging.application import published_events
 from services.tagging.application.commands import handlers
+from services.tagging.application.layer_commands import REVIEW_MODEL, ReviewLayer, ReviewModel
+from services.tagging.application.layer_review import REVIEW_LAYER
 from services.tagging.application.rule_review import REVIEW_CUSTOMER
 from services.tagging.application.settings_commands import REVIEW_ALL, ReviewAll
 from services.tagging.application.tag_commands import ReviewCustomer
@@ -22,6 +24,8 @@ from services.tagging.settings import Settings
 
 TIMERS: Mapping[str, Callable[[Timer], Any]] = {
     REVIEW_CUSTOMER: lambda timer: ReviewCustomer(UUID(timer.payload["customer"])),
+    REVIEW_LAYER: lambda timer: ReviewLayer(timer.payload["model"], UUID(timer.payload["customer"])),
+    REVIEW_MODEL: lambda timer: ReviewModel(timer.payload["model"], timer.payload["after"]),
     REVIEW_ALL: lambda timer: ReviewAll(timer.payload["after"]),
 }
 

@@ -25,6 +25,7 @@ from services.tagging.read_models import (
     visits,
 )
 from services.tagging.read_models.directory import Arrivals
+from services.tagging.read_models.layers import PostgresLayers
 
 _LOCK = (
     "INSERT INTO intake (tenant, messages, as_of) VALUES (%s, %s, %s) ON CONFLICT (tenant) DO UPDATE SET"
@@ -81,7 +82,7 @@ def snapshot(rows: sa.Connection, tenant: str, id: UUID) -> BitMap | None:
     return bitmaps.unpack(found[0][0]) if found else None
 
 
-class PostgresAudiences:
+class PostgresAudiences(PostgresLayers):
     """`Audiences` in the transaction of a unit of work."""
 
     def lock(self, work: UnitOfWork) -> None:
