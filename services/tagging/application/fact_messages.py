@@ -70,7 +70,8 @@ def _erasing(facts: Facts, message: Incoming) -> None:
 
 def _behaved(facts: Facts, message: Incoming) -> None:
     it = message.parse(tracking_events.BehaviourTracked)
-    kind, channel, node, at = it.event_type, it.channel, UUID(it.node_id), _instant(it.occur_time)
+    kind, channel, node = it.event_type, it.channel, UUID(it.node_id)
+    at = it.occur_time.seconds * 1_000_000 + it.occur_time.nanos // 1000
     offset = it.tz_offset_minutes if it.HasField("tz_offset_minutes") else None
     key = int.from_bytes(blake2b(f"{kind} {it.message_id}".encode(), digest_size=8).digest(), "big", signed=True)
     properties = it.properties_json.decode() or "{}"
@@ -79,7 +80,7 @@ def _behaved(facts: Facts, message: Incoming) -> None:
         Done(node, at, key, kind, it.category, channel, offset, it.content_id, it.page_view_id, properties)
     )
     if opens_session(kind):
-        facts.add(node, event(channel, at, offset))
+        facts.add(node, event(channel, _EPOCH + timedelta(microseconds=at), offset))
 
 
 def _placed(facts: Facts, message: Incoming) -> None:

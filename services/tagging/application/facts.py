@@ -66,10 +66,11 @@ class Refunded(NamedTuple):
 
 
 class Done(NamedTuple):
-    """A behaviour as it is kept; `key` tells it from others of the same node and instant, `properties` are JSON."""
+    """A behaviour as it is kept; `at` in microseconds since 1970, `key` tells it from others of the same node and instant,
+    `properties` are JSON."""
 
     node: UUID
-    at: datetime
+    at: int
     key: int
     type: str
     category: str
