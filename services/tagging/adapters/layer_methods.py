@@ -79,7 +79,7 @@ class LayerMethods(TaggingServiceServicer):
         calendar = Calendar.of(await self._zone())
         customer, history, known = await self._read_models.query(lambda rows: _customer(rows, tenant, node))
         message = pb.GetLayerResponse(
-            customer_id=str(customer.id), model_id=model.key, model_version=model.version, layer=NONE
+            customer_id=str(customer.id), model_id=model.key, model_version=model.model_version, layer=NONE
         )
         if known or model.universe is Universe.ALL:
             found = follow(model.kind, View.of(history, calendar, at), model.params)

@@ -65,7 +65,7 @@ def check_dates(start: date, end: date, calendar: Calendar, now: datetime) -> No
 
 def at_date(rows: sa.Connection, tenant: str, model: LayerModel, calendar: Calendar, as_of: date) -> Dated:
     """By the latest run of this version of the model as of the date, or without one, by all facts known of now."""
-    run = model_runs.of_version(rows, tenant, model.key, model.version, as_of)
+    run = model_runs.of_version(rows, tenant, model.key, model.model_version, as_of)
     if run is not None:
         return Dated(as_of, run, model_runs.members(rows, tenant, run))
     return decided(rows, tenant, model, calendar, as_of)
@@ -80,4 +80,4 @@ def decided(rows: sa.Connection, tenant: str, model: LayerModel, calendar: Calen
 def to_keep(model: LayerModel, it: Dated, zone: str) -> KeepLayerRun:
     """The command that keeps what was decided."""
     fingerprint = params_hash(model.kind, model.universe, model.stated, zone)
-    return KeepLayerRun(model.key, model.version, it.as_of, fingerprint, it.input_position, it.members)
+    return KeepLayerRun(model.key, model.model_version, it.as_of, fingerprint, it.input_position, it.members)

@@ -35,7 +35,9 @@ def params(message: Struct) -> Mapping[str, Any]:
 
 
 def model(it: LayerModel) -> layer_pb2.LayerModel:
-    listed = ListedModel(it.key, it.kind, it.version, it.params, it.universe, it.active, it.defined_at, it.updated_at)
+    listed = ListedModel(
+        it.key, it.kind, it.model_version, it.params, it.universe, it.active, it.defined_at, it.updated_at
+    )
     return listed_model(listed)
 
 
@@ -73,7 +75,7 @@ def report(it: Report) -> pb.GetLayerReportResponse:
     kind = KINDS[it.model.kind]
     found = pb.GetLayerReportResponse(
         model_id=it.model.key,
-        model_version=it.model.version,
+        model_version=it.model.model_version,
         kind=layer_messages.kind(it.model.kind),
         to=_date(it.after, it.moves.after),
         rows=[_moves(row, kind.actions.get(row.layer, "")) for row in it.moves.rows],

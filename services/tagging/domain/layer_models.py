@@ -71,7 +71,7 @@ class LayerModel(Aggregate):
         self.kind = kind
         self.universe = universe
         self.stated = params
-        self.version = 1
+        self.model_version = 1
         self.active = False
         self.defined_at = self.updated_at = at
 
@@ -89,19 +89,19 @@ class LayerModel(Aggregate):
         """Have other parameters, which is another version; whether they are others."""
         if params == self.stated:
             return False
-        self._updated(model=self.key, version=self.version + 1, params=params, at=now)
+        self._updated(model=self.key, version=self.model_version + 1, params=params, at=now)
         return True
 
     def activate(self, now: datetime) -> bool:
         """Be kept up to date from now on; whether that is new."""
         if self.active:
             return False
-        self._activated(model=self.key, version=self.version, at=now)
+        self._activated(model=self.key, version=self.model_version, at=now)
         return True
 
     @event(Updated)
     def _updated(self, model: str, version: int, params: str, at: datetime) -> None:
-        self.version = version
+        self.model_version = version
         self.stated = params
         self.updated_at = at
 

@@ -57,7 +57,7 @@ def after(rows: sa.Connection, tenant: str, model: str, limit: int) -> list[List
 
 
 def keep_model(rows: sa.Connection, tenant: str, it: LayerModel) -> None:
-    values = (it.key, it.kind, it.version, it.stated, it.universe, it.active, it.defined_at, it.updated_at)
+    values = (it.key, it.kind, it.model_version, it.stated, it.universe, it.active, it.defined_at, it.updated_at)
     sql.run(rows, _KEEP_MODEL, tenant, *values)
 
 
