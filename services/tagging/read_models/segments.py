@@ -148,6 +148,7 @@ class Sets:
                 return self._cut(model_runs.with_scores(self._rows, self._tenant, leaf))
             case InSegment(segment):
                 return self.segment(segment)
+        raise TypeError(f"{type(leaf).__name__} is no set that is kept")
 
     def _bitmap(self, name: str) -> BitMap:
         found = self._bitmaps.get(name)
