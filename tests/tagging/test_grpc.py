@@ -293,7 +293,7 @@ def test_a_model_of_layers_from_its_parameters_to_the_audience_of_a_cell(serve: 
         known_customers(world)
         world.tell(*(paid(P[n], f"{n}/{k}", NOON + timedelta(days=20 * k), 1050) for n in range(5) for k in range(n)))
         world.clock.set(NOON + timedelta(days=500))
-        pyramid = {"model_id": "pyramid", "kind": layer_pb2.MODEL_KIND_PYRAMID}
+        pyramid: dict[str, Any] = {"model_id": "pyramid", "kind": layer_pb2.MODEL_KIND_PYRAMID}
         found = (await caller.call("DefineModel", **pyramid)).layer_model
         assert (found.version, found.active, found.params["lapsed_days"]) == (1, False, 365)
         assert list(found.layers) == ["L1", "L2", "L3", "L4", "L5", "L6", "LAPSED", "OUT"]
@@ -301,7 +301,7 @@ def test_a_model_of_layers_from_its_parameters_to_the_audience_of_a_cell(serve: 
         bad = await caller.refused("UpdateModel", model_id="pyramid", params={"lapsed_days": 0})
         assert (bad.code, bad.reason, bad.metadata["path"]) == ("INVALID_ARGUMENT", "MODEL_PARAMS", "lapsed_days")
 
-        dates = {"from": MARCH, "to": Date(year=2025, month=4, day=1)}
+        dates: dict[str, Any] = {"from": MARCH, "to": Date(year=2025, month=4, day=1)}
         report = await caller.call("GetLayerReport", model_id="pyramid", **dates)
         assert counts(getattr(report, "from")) == {"L3": 1, "L4": 3}
         rows = {it.layer: it for it in report.rows}
@@ -309,7 +309,13 @@ def test_a_model_of_layers_from_its_parameters_to_the_audience_of_a_cell(serve: 
         assert (rows["L4"].upward_rate, rows["L4"].action) == (2 / 3, "replenishment reminder")
         assert [(it.layer, it.customers) for it in report.reach if it.layer in ("L3", "L5")] == [("L3", 4), ("L5", 2)]
 
-        cell = {"model_id": "pyramid", "from_layer": "L4", "to_layer": "L5", "display_name": "more loyal", **dates}
+        cell: dict[str, Any] = {
+            "model_id": "pyramid",
+            "from_layer": "L4",
+            "to_layer": "L5",
+            "display_name": "more loyal",
+            **dates,
+        }
         segment = (await caller.call("SelectLayerCell", **cell)).segment
         assert segment.size == 2
         runs = (await caller.call("ListModelRuns", model_id="pyramid")).runs
@@ -329,8 +335,8 @@ def test_a_model_of_layers_from_its_parameters_to_the_audience_of_a_cell(serve: 
         then = await caller.call("GetLayer", model_id="pyramid", customer_id=str(P[4]), at=at)
         assert (then.layer, then.HasField("next_change_time")) == ("L5", True)
 
-        backwards = {"from": dates["to"], "to": MARCH}
-        future = {"from": MARCH, "to": Date(year=2030, month=1, day=1)}
+        backwards: dict[str, Any] = {"from": dates["to"], "to": MARCH}
+        future: dict[str, Any] = {"from": MARCH, "to": Date(year=2030, month=1, day=1)}
         refusals = [
             await caller.refused("GetLayerReport", model_id="pyramid", **backwards),
             await caller.refused("GetLayerReport", model_id="pyramid", **future),

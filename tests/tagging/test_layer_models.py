@@ -250,12 +250,12 @@ def test_every_cell_of_a_matrix_is_an_audience_of_its_size(world: World) -> None
     assert len(cells) > 8
     assert any(it[0] == NONE for it in cells)
     for (old, new), n in cells.items():
-        result = world.do(SelectLayerCell(f"{old} to {new}", "pyramid", runs[0], runs[1], (old, new)))
+        result = world.do(SelectLayerCell(f"{old} to {new}", "pyramid", runs, (old, new)))
         assert result.size == len(world.members(result.id)) == n
     with pytest.raises(LayerNotFound):
-        world.do(SelectLayerCell("nobody", "pyramid", runs[0], runs[1], (NONE, NONE)))
+        world.do(SelectLayerCell("nobody", "pyramid", runs, (NONE, NONE)))
     with pytest.raises(LayerNotFound):
-        world.do(SelectLayerCell("no such", "pyramid", runs[0], runs[1], ("L3", "L9")))
+        world.do(SelectLayerCell("no such", "pyramid", runs, ("L3", "L9")))
 
 
 def test_a_condition_can_ask_for_the_layer_of_an_active_model(world: World) -> None:

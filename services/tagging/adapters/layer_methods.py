@@ -1,6 +1,7 @@
 """The RPCs about models of layers, where customers are by them, and how they move."""
 
-from datetime import UTC
+from collections.abc import Sequence
+from datetime import UTC, date
 from typing import Final
 from uuid import UUID
 
@@ -20,7 +21,7 @@ from services.tagging.adapters import layer_snapshots as snapshots
 from services.tagging.adapters import layer_wire as wire
 from services.tagging.adapters.segment_wire import calendar_date, segment_result
 from services.tagging.adapters.tag_methods import settings_of_tenant
-from services.tagging.application.layer_commands import ActivateModel, SelectLayerCell, UpdateModel
+from services.tagging.application.layer_commands import ActivateModel, KeepLayerRun, SelectLayerCell, UpdateModel
 from services.tagging.application.ports import Customer
 from services.tagging.application.wire import timestamp
 from services.tagging.domain.calendar import Calendar
@@ -110,25 +111,32 @@ class LayerMethods(TaggingServiceServicer):
         self, request: pb.SelectLayerCellRequest, context: ServicerContext
     ) -> pb.SelectLayerCellResponse:
         """A run is made of each date that has none, and kept with the segment."""
-        tenant, model = contexts.current().tenant, await self._layer_model(request.model_id)
         zone = await self._zone()
         calendar = Calendar.of(zone)
-        start, end = calendar_date(getattr(request, "from"), "from"), calendar_date(request.to, "to")
-        snapshots.check_dates(start, end, calendar, self._clock.now())
-        before, after = await self._read_models.query(
-            lambda rows: [snapshots.at_date(rows, tenant, model, calendar, it) for it in (start, end)]
-        )
+        dates = calendar_date(getattr(request, "from"), "from"), calendar_date(request.to, "to")
+        snapshots.check_dates(*dates, calendar, self._clock.now())
         command = SelectLayerCell(
             request.display_name,
-            model.key,
-            before.run or snapshots.to_keep(model, before, zone),
-            after.run or snapshots.to_keep(model, after, zone),
+            request.model_id,
+            await self._runs(request.model_id, zone, dates),
             (request.from_layer, request.to_layer),
         )
         found: pb.SelectLayerCellResponse = await self._bus.execute(
             command, reply=lambda it: pb.SelectLayerCellResponse(segment=segment_result(it))
         )
         return found
+
+    async def _runs(self, key: str, zone: str, dates: Sequence[date]) -> list[UUID | KeepLayerRun]:
+        """The run of a model as of each date, or what makes it one; none of a model that is not there."""
+        tenant, calendar = contexts.current().tenant, Calendar.of(zone)
+        try:
+            model = await self._layer_model(key)
+        except ModelNotFound:
+            return []
+        dated = await self._read_models.query(
+            lambda rows: [snapshots.at_date(rows, tenant, model, calendar, it) for it in dates]
+        )
+        return [it.run or snapshots.to_keep(model, it, zone) for it in dated]
 
     async def _layer_model(self, key: str) -> LayerModel:
         try:

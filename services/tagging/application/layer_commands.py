@@ -1,6 +1,6 @@
 """Commands on models of layers: define, change and activate them, keep runs, make audiences of the moves between layers."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
@@ -162,13 +162,12 @@ def keep_layer_run(command: KeepLayerRun, work: UnitOfWork, audiences: Audiences
 class SelectLayerCell:
     """Make a segment of everybody who was in one layer by one run and is in another by a later one.
 
-    Each run is one that is kept, or one to be kept.
+    Each of the two runs is one that is kept, or one to be kept; of a model that is not there, there are none.
     """
 
     name: str
     model: str
-    before: UUID | KeepLayerRun
-    after: UUID | KeepLayerRun
+    runs: Sequence[UUID | KeepLayerRun]
     layers: tuple[str, str]
 
 
@@ -178,7 +177,7 @@ def select_layer_cell(command: SelectLayerCell, work: UnitOfWork, audiences: Aud
         raise LayerNotFound("whoever is in no layer at both dates is not known of", layer=NONE)
     audiences.lock(work)
     leaves = []
-    for run, layer in zip((command.before, command.after), command.layers, strict=True):
+    for run, layer in zip(command.runs, command.layers, strict=True):
         kept = keep_layer_run(run, work, audiences)[0] if isinstance(run, KeepLayerRun) else run
         leaves.append(that(InLayer(command.model, layer, kept)))
     return create_segment(

@@ -16,6 +16,7 @@ from services.tagging.domain.layers.view import MARK, NONE
 from services.tagging.domain.rfm import LAYERS, RfmRow, RfmSegment, RfmType
 from services.tagging.read_models import bitmaps, directory, sql
 
+_NAMES = LAYERS.union((NONE,), *(it.layers for it in KINDS.values()))
 _NUMBER = "SELECT coalesce(max(number) + 1, 1) FROM model_runs WHERE tenant = %s AND model = %s"
 _RUN = "INSERT INTO model_runs (tenant, run, model, as_of, number, version) VALUES (%s, %s, %s, %s, %s, %s)"
 _ROWS = (
@@ -101,7 +102,7 @@ def layer(rows: sa.Connection, tenant: str, wanted: InLayer, everybody: Callable
             return _now(rows, tenant, wanted, Kind(found[0][0]), everybody)
     run = wanted.run
     if run is None:
-        run = latest(rows, tenant, wanted.model, wanted.as_of)
+        run = _latest_with(rows, tenant, wanted)
     elif not sql.fetch(rows, _EXISTS, tenant, wanted.model, run):
         raise RunNotFound(model=wanted.model)
     if wanted.layer == NONE:
@@ -111,6 +112,16 @@ def layer(rows: sa.Connection, tenant: str, wanted: InLayer, everybody: Callable
     if not packed:
         raise LayerNotFound(layer=wanted.layer)
     return bitmaps.unpack(packed[0][0])
+
+
+def _latest_with(rows: sa.Connection, tenant: str, wanted: InLayer) -> UUID:
+    """Raises RunNotFound, or LayerNotFound where there is no run and could be no such layer."""
+    try:
+        return latest(rows, tenant, wanted.model, wanted.as_of)
+    except RunNotFound:
+        if wanted.layer not in _NAMES:
+            raise LayerNotFound(layer=wanted.layer) from None
+        raise
 
 
 def _now(rows: sa.Connection, tenant: str, wanted: InLayer, kind: Kind, everybody: Callable[[], BitMap]) -> BitMap:
