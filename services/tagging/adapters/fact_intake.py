@@ -12,7 +12,8 @@ from services.tagging.application.fact_messages import EVENTS, STREAMS, essence,
 from services.tagging.application.facts import Erasing
 from services.tagging.application.layer_review import forget, review_layers
 from services.tagging.application.ports import Audiences
-from services.tagging.application.rule_review import Changes, both, erase, regroup, review
+from services.tagging.application.rule_review import erase, regroup, review
+from services.tagging.application.standing import Changes, both, consents_changed
 from services.tagging.domain.erasure import Erasure
 from services.tagging.domain.layer_models import LayerCause
 from services.tagging.domain.tags import Cause
@@ -45,6 +46,10 @@ class FactIntake:
             changes = regroup(work, self._audiences, arrivals.regrouped, arrivals.gone, ordinals)
         if taken.visits:
             changes = both(changes, review(work, self._audiences, taken.visits, ordinals, cause))
+        consenting = facts.said.nodes_with_consent(tables.SENSITIVE_INFERENCE)
+        if consenting:
+            concerned = {it: ordinals[it] for it in (arrivals.customer_of[node] for node in consenting)}
+            changes = both(changes, consents_changed(work, self._audiences, concerned))
         if arrivals.regrouped:
             tables.move_listed(rows, tenant, arrivals)
         moved = self._review_layers(taken, work)
