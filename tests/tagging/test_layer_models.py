@@ -80,7 +80,7 @@ def moves(world: World) -> list[tuple[UUID, str, str, str]]:
 
 def run(world: World, model: LayerModel, as_of: date) -> tuple[UUID, LayerRun]:
     with world.engine.connect() as rows:
-        dated = snapshots.decided(rows, TENANT, model, CALENDAR, as_of)
+        (dated,) = snapshots.decided(rows, TENANT, model, CALENDAR, (as_of,))
     result: tuple[UUID, LayerRun] = world.do(snapshots.to_keep(model, dated, ZONE))
     return result
 
@@ -227,7 +227,7 @@ def test_ac_98_rows_and_columns_sum_to_the_counts_for_any_dates(world: World) ->
         model = defined(world, kind)
         days = [date(2025, 2, 2) + timedelta(random.randint(0, 395)) for _ in range(8)]
         with world.engine.connect() as rows:
-            dated = {it: snapshots.decided(rows, TENANT, model, CALENDAR, it) for it in set(days)}
+            dated = {it.as_of: it for it in snapshots.decided(rows, TENANT, model, CALENDAR, days)}
         pairs = [sorted(random.sample(sorted(dated), 2)) for _ in range(20)]
         for start, end in pairs:
             report = snapshots.Report.of(model, dated[start], dated[end]).moves
@@ -243,7 +243,7 @@ def test_every_cell_of_a_matrix_is_an_audience_of_its_size(world: World) -> None
     model = defined(world)
     start, end = date(2025, 5, 1), date(2026, 2, 1)
     with world.engine.connect() as rows:
-        before, after = (snapshots.decided(rows, TENANT, model, CALENDAR, it) for it in (start, end))
+        before, after = snapshots.decided(rows, TENANT, model, CALENDAR, (start, end))
     report = snapshots.Report.of(model, before, after).moves
     runs = [world.do(snapshots.to_keep(model, it, ZONE))[0] for it in (before, after)]
     cells = {(row.layer, to): n for row in report.rows for to, n in row.to.items()}

@@ -99,7 +99,7 @@ class LayerMethods(TaggingServiceServicer):
         snapshots.check_dates(start, end, calendar, self._clock.now())
 
         def report(rows: sa.Connection) -> snapshots.Report:
-            dated = [snapshots.at_date(rows, tenant, model, calendar, it) for it in (start, end)]
+            dated = snapshots.at_dates(rows, tenant, model, calendar, (start, end))
             if request.segment_id:
                 who = segments.Sets(rows, tenant).segment(UUID(request.segment_id))
                 dated = [it.among(who) for it in dated]
@@ -133,9 +133,7 @@ class LayerMethods(TaggingServiceServicer):
             model = await self._layer_model(key)
         except ModelNotFound:
             return []
-        dated = await self._read_models.query(
-            lambda rows: [snapshots.at_date(rows, tenant, model, calendar, it) for it in dates]
-        )
+        dated = await self._read_models.query(lambda rows: snapshots.at_dates(rows, tenant, model, calendar, dates))
         return [it.run or snapshots.to_keep(model, it, zone) for it in dated]
 
     async def _layer_model(self, key: str) -> LayerModel:

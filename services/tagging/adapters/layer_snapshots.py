@@ -1,6 +1,6 @@
 """Who was in which layer of a model at a date: by the run that is kept of it, or decided now."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from uuid import UUID
@@ -63,18 +63,28 @@ def check_dates(start: date, end: date, calendar: Calendar, now: datetime) -> No
         raise ValueOutOfRange("must not be in the future", field="to")
 
 
-def at_date(rows: sa.Connection, tenant: str, model: LayerModel, calendar: Calendar, as_of: date) -> Dated:
-    """By the latest run of this version of the model as of the date, or without one, by all facts known of now."""
-    run = model_runs.of_version(rows, tenant, model.key, model.model_version, as_of)
-    if run is not None:
-        return Dated(as_of, run, model_runs.members(rows, tenant, run))
-    return decided(rows, tenant, model, calendar, as_of)
+def at_dates(
+    rows: sa.Connection, tenant: str, model: LayerModel, calendar: Calendar, dates: Sequence[date]
+) -> list[Dated]:
+    """As of each date by the latest run of this version of the model, or without one, by all facts known of now."""
+    runs = {it: model_runs.of_version(rows, tenant, model.key, model.model_version, it) for it in dates}
+    found = {
+        as_of: Dated(as_of, run, model_runs.members(rows, tenant, run))
+        for as_of, run in runs.items()
+        if run is not None
+    }
+    missing = [it for it in dates if it not in found]
+    found |= {it.as_of: it for it in decided(rows, tenant, model, calendar, missing)}
+    return [found[it] for it in dates]
 
 
-def decided(rows: sa.Connection, tenant: str, model: LayerModel, calendar: Calendar, as_of: date) -> Dated:
-    """By all facts known of now."""
-    found = layers.snapshot(rows, tenant, model, calendar, as_of)
-    return Dated(as_of, None, found, audiences.input_position(rows, tenant))
+def decided(
+    rows: sa.Connection, tenant: str, model: LayerModel, calendar: Calendar, dates: Sequence[date]
+) -> list[Dated]:
+    """As of each date by all facts known of now."""
+    position = audiences.input_position(rows, tenant)
+    found = layers.snapshots(rows, tenant, model, calendar, dates)
+    return [Dated(as_of, None, members, position) for as_of, members in zip(dates, found, strict=True)]
 
 
 def to_keep(model: LayerModel, it: Dated, zone: str) -> KeepLayerRun:

@@ -89,7 +89,9 @@ class ModelMethods(TaggingServiceServicer):
         tenant, calendar = contexts.current().tenant, Calendar.of(zone)
         if calendar.midnight(as_of.toordinal()) > self._clock.now():
             raise AsOfInFuture(field="as_of")
-        dated = await self._read_models.query(lambda rows: snapshots.decided(rows, tenant, model, calendar, as_of))
+        (dated,) = await self._read_models.query(
+            lambda rows: snapshots.decided(rows, tenant, model, calendar, (as_of,))
+        )
         found: pb.RunModelResponse = await self._bus.execute(
             snapshots.to_keep(model, dated, zone),
             reply=lambda it: pb.RunModelResponse(run=layer_wire.run(*it)),

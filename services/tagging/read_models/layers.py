@@ -1,7 +1,7 @@
 """Models of layers as they are now, where customers are under the active ones, and who was in which layer at any date."""
 
 import json
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import date, timedelta
 from typing import Final
 from uuid import UUID
@@ -89,20 +89,23 @@ def pages(rows: sa.Connection, tenant: str, universe: Universe) -> Iterator[dict
         yield {node: ordinal for node, ordinal in page if known is None or ordinal in known}
 
 
-def snapshot(rows: sa.Connection, tenant: str, model: LayerModel, calendar: Calendar, as_of: date) -> dict[str, BitMap]:
-    """Who was in which layer of a model as of a date: by all facts before its midnight that are known of now.
+def snapshots(
+    rows: sa.Connection, tenant: str, model: LayerModel, calendar: Calendar, dates: Sequence[date]
+) -> list[dict[str, BitMap]]:
+    """Who was in which layer of a model as of each date: by all facts before its midnight that are known of now.
 
     Every layer of the kind is there, with or without customers, and so are the sets that it marks.
     """
     kind, params = KINDS[model.kind], model.params
-    at = calendar.midnight(as_of.toordinal()) - timedelta(microseconds=1)
-    found = {layer: BitMap() for layer in (*kind.layers, *kind.marked)}
-    for page in pages(rows, tenant, model.universe):
+    instants = [calendar.midnight(it.toordinal()) - timedelta(microseconds=1) for it in dates]
+    found = [{layer: BitMap() for layer in (*kind.layers, *kind.marked)} for _ in dates]
+    for page in pages(rows, tenant, model.universe) if dates else ():
         for who, history in histories.histories(rows, tenant, list(page)).items():
-            view = View.of(history, calendar, at)
-            for name in (kind.layer(view, params), *kind.marks(view, params)):
-                if name != NONE:
-                    found.setdefault(name, BitMap()).add(page[who])
+            for members, at in zip(found, instants, strict=True):
+                view = View.of(history, calendar, at)
+                for name in (kind.layer(view, params), *kind.marks(view, params)):
+                    if name != NONE:
+                        members.setdefault(name, BitMap()).add(page[who])
     return found
 
 
