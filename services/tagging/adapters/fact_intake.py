@@ -11,20 +11,23 @@ from chassis.consumer import Incoming, Subscription
 from services.tagging.application.fact_messages import EVENTS, STREAMS, essence, facts_of
 from services.tagging.application.facts import Erasing
 from services.tagging.application.layer_review import forget, review_layers
-from services.tagging.application.ports import Audiences
 from services.tagging.application.rule_review import erase, regroup, review
 from services.tagging.application.standing import Changes, both, consents_changed
 from services.tagging.domain.erasure import Erasure
 from services.tagging.domain.layer_models import LayerCause
+from services.tagging.domain.memberships import MembershipCause
 from services.tagging.domain.tags import Cause
 from services.tagging.read_models import audiences as tables
+from services.tagging.read_models.audiences import PostgresAudiences
 from services.tagging.read_models.intake import TakenIn, take_in
+from services.tagging.read_models.live_segments import Touched
+from services.tagging.read_models.touching import by_facts
 
 
 class FactIntake:
     """Takes in batches of messages: facts, tags, events and sets in one transaction."""
 
-    def __init__(self, audiences: Audiences) -> None:
+    def __init__(self, audiences: PostgresAudiences) -> None:
         self._audiences = audiences
 
     def subscription(self) -> Subscription:
@@ -51,14 +54,20 @@ class FactIntake:
             concerned = {it: ordinals[it] for it in (arrivals.customer_of[node] for node in consenting)}
             changes = both(changes, consents_changed(work, self._audiences, concerned))
         if arrivals.regrouped:
-            tables.move_listed(rows, tenant, arrivals)
-        moved = self._review_layers(taken, work)
-        tables.retag(rows, tenant, changes, arrivals.identified | moved)
+            self._audiences.move_listed(work, arrivals)
+        live = self._audiences.live(work)
+        touched = by_facts(facts, arrivals) if live else Touched()
+        for model, who in self._review_layers(taken, work).items():
+            touched.add(f"model:{model}", who)
+        moved = BitMap(ordinals[it] for it in (*arrivals.regrouped, *arrivals.gone))
+        self._audiences.follow(
+            work, changes, touched, lambda it: MembershipCause.MERGE if it in moved else MembershipCause.EVENT
+        )
         for erasing, removed in taken.removed:
             self._erase(erasing, removed, work)
 
-    def _review_layers(self, taken: TakenIn, work: UnitOfWork) -> BitMap:
-        """Everybody named in the batch or regrouped by it, by the active models; the ordinals of those who moved."""
+    def _review_layers(self, taken: TakenIn, work: UnitOfWork) -> dict[str, BitMap]:
+        """Everybody named in the batch or regrouped by it, by the active models; the ordinals of those who moved by model."""
         arrivals = taken.arrivals
 
         def cause(customer: UUID) -> LayerCause:

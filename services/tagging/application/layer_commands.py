@@ -25,6 +25,7 @@ from services.tagging.domain.layer_models import (
 )
 from services.tagging.domain.layers.kinds import Kind
 from services.tagging.domain.layers.view import MARK, NONE
+from services.tagging.domain.memberships import MembershipCause
 from services.tagging.domain.models import RfmModel, model_id
 from services.tagging.domain.segments import Definition
 
@@ -103,7 +104,8 @@ def review_model(command: ReviewModel, work: UnitOfWork, audiences: Audiences) -
     audiences.lock(work)
     page = audiences.page(work, command.after, _PAGE)
     if page:
-        review_layers(work, audiences, dict(page), lambda who: LayerCause.PARAMS, command.model)
+        moved = review_layers(work, audiences, dict(page), lambda who: LayerCause.PARAMS, command.model)
+        audiences.follow_layers(work, moved, MembershipCause.BACKFILL)
         _review_all(work, command.model, page[-1][1])
 
 
@@ -120,7 +122,8 @@ def review_layer(command: ReviewLayer, work: UnitOfWork, audiences: Audiences) -
     customer = audiences.customers(work, (command.customer_id,)).get(command.customer_id)
     if customer is not None and customer.id == command.customer_id:
         ordinal_of = {customer.id: customer.ordinal}
-        review_layers(work, audiences, ordinal_of, lambda who: LayerCause.TIME, command.model)
+        moved = review_layers(work, audiences, ordinal_of, lambda who: LayerCause.TIME, command.model)
+        audiences.follow_layers(work, moved, MembershipCause.TIME)
 
 
 @dataclass(frozen=True, slots=True)

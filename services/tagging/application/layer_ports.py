@@ -13,6 +13,7 @@ from services.tagging.domain.history import History
 from services.tagging.domain.layer_models import LayerModel
 from services.tagging.domain.layers.kinds import Kind
 from services.tagging.domain.layers.view import NONE
+from services.tagging.domain.memberships import MembershipCause
 
 
 class ListedModel(NamedTuple):
@@ -72,6 +73,10 @@ class Layers(Protocol):
 
     def move(self, work: UnitOfWork, model: str, moves: Mapping[str, tuple[BitMap, BitMap]]) -> None:
         """Who comes into and who goes out of which layer."""
+        ...
+
+    def follow_layers(self, work: UnitOfWork, moved: Mapping[str, BitMap], cause: MembershipCause) -> None:
+        """Bring segments in line with moves, by model; after `move`."""
         ...
 
     def page(self, work: UnitOfWork, after: int, limit: int) -> list[tuple[UUID, int]]:

@@ -37,19 +37,19 @@ def review_layers(
     ordinal_of: Mapping[UUID, int],
     cause: Cause,
     model: str | None = None,
-) -> BitMap:
-    """Decide the layers of customers anew, by all active models or one; the ordinals of those who are in another now.
+) -> dict[str, BitMap]:
+    """Decide the layers of customers anew, by all active models or one; by model, the ordinals of those who moved.
 
     Whoever is no customer any more is in none.
     """
     models = [it for it in layers.active_models(work) if model in (None, it.key)]
     if not models or not ordinal_of:
-        return BitMap()
+        return {}
     known = layers.known(work, BitMap(ordinal_of.values()))
     calendar = calendar_of(work)
     histories = layers.histories(work, list(ordinal_of))
     views = {it: View.of(history, calendar, work.now) for it, history in histories.items()}
-    moved = BitMap()
+    moved: dict[str, BitMap] = {}
     for it in models:
         meant = {who: seen for who, seen in views.items() if it.universe is Universe.ALL or ordinal_of[who] in known}
         found = _decide(work, layers, it, ordinal_of, meant)
@@ -57,7 +57,8 @@ def review_layers(
         changed = {who: one for who, one in found.items() if one.now.layer != one.before.layer}
         _move(work, layers, it, {ordinal_of[who]: one for who, one in changed.items()})
         _record(work, it, found, cause)
-        moved |= BitMap(ordinal_of[who] for who in changed)
+        if changed:
+            moved[it.key] = BitMap(ordinal_of[who] for who in changed)
     return moved
 
 

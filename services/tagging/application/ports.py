@@ -91,6 +91,26 @@ class Audiences(Layers, Protocol):
         """Change who has which tag, and with that the live segments; `others` are customers who changed otherwise."""
         ...
 
+    def follow_due(self, work: UnitOfWork) -> None:
+        """Look at customers for whom the time has come at which a segment changes."""
+        ...
+
+    def follow_page(self, work: UnitOfWork, segment: UUID, revision: int, after: int) -> None:
+        """Look at some customers with ordinals above `after` for a definition, and find when time alone will change it."""
+        ...
+
+    def recount(self, work: UnitOfWork) -> None:
+        """Find the members of all live segments anew."""
+        ...
+
+    def keep_settings(self, work: UnitOfWork, time_zone: str, currency: str) -> None:
+        """Keep what days and amounts are counted by."""
+        ...
+
+    def used_by(self, work: UnitOfWork, segment: UUID) -> list[UUID]:
+        """The live segments that are made of a segment."""
+        ...
+
     def keep_segment(self, work: UnitOfWork, id: UUID, segment: Segment) -> None:
         """List a segment as it is defined now and find its members."""
         ...
@@ -127,6 +147,18 @@ class Audiences(Layers, Protocol):
 
     def tag_users(self, work: UnitOfWork, tag: str) -> set[str]:
         """The names of the segments that speak of a tag."""
+        ...
+
+    def found(self, work: UnitOfWork, definition: Definition, universe: Universe) -> BitMap:
+        """The customers for whom a definition holds now. Raises what it names and is not found."""
+        ...
+
+    def kept(self, work: UnitOfWork, segments: Iterable[UUID]) -> dict[UUID, BitMap]:
+        """The members of each of these segments now."""
+        ...
+
+    def told(self, work: UnitOfWork, tag: str) -> dict[str, BitMap]:
+        """By value, the customers of whom a rule or fact says that they have a tag."""
         ...
 
     def members(self, work: UnitOfWork, snapshot: UUID) -> BitMap:

@@ -14,6 +14,7 @@ from services.tagging.domain.layer_models import CustomerLayers, LayerModel, Lay
 from services.tagging.domain.models import ModelRun, RfmModel
 from services.tagging.domain.segments import Segment, SegmentName, Snapshot
 from services.tagging.domain.tag_batches import TagBatch
+from services.tagging.domain.tag_rules import TagRules
 from services.tagging.domain.tags import CustomerTags, tag_id
 from services.tagging.domain.taxonomy import Taxonomy
 from services.tagging.domain.tenant_settings import TenantSettings
@@ -31,6 +32,7 @@ PRIVATE: Final = frozenset[type](
         Segment.MembersAdded,
         Segment.MembersRemoved,
         SegmentName.Claimed,
+        TagRules.Opened,
         TagBatch.Advanced,
         TagBatch.Started,
         Taxonomy.Opened,
@@ -126,6 +128,17 @@ def _taxonomy_changed(tenant: str, event: object) -> Message | None:
             return pb.TagUpdated(tag=wire.tag(tenant, definition))
         case Taxonomy.TagArchived(key=key):
             return pb.TagArchived(tag_key=key, tag_id=str(tag_id(tenant, key)))
+        case TagRules.Defined(rule=it):
+            return pb.RuleTagDefined(
+                tag_key=it.tag,
+                tag_id=str(tag_id(tenant, it.tag)),
+                version=it.version,
+                segment_ids=[str(id) for id, _, _ in it.segments()],
+            )
+        case TagRules.Activated(tag=tag, version=version):
+            return pb.RuleActivated(tag_key=tag, tag_id=str(tag_id(tenant, tag)), version=version)
+        case TagRules.Paused(tag=tag, version=version):
+            return pb.RulePaused(tag_key=tag, tag_id=str(tag_id(tenant, tag)), version=version)
         case Taxonomy.TagsMerged(key=key, into=into):
             return pb.TagsMerged(tag_key=key, into_tag_key=into)
     return None

@@ -1,7 +1,8 @@
 """Sets of customers as Roaring bitmaps of their ordinals, stored in chunks of 65,536 ordinals.
 
-Names: "known" and "anonymous" (canonical customers), "tag:<key>", "segment:<id>", "layer:<model>:<layer>". A chunk that
-would be empty is not there, so that equal sets are equal rows.
+Names: "known" and "anonymous" (canonical customers), "tag:<key>", "tag:<key>=<value>", "tag:said:<key>=<value>" (of whom a
+rule or fact says so, whether it holds or not), "segment:<id>", "layer:<model>:<layer>". A chunk that would be empty is not
+there, so that equal sets are equal rows.
 """
 
 from collections.abc import Iterable, Mapping
@@ -17,6 +18,7 @@ KNOWN = "known"
 ANONYMOUS = "anonymous"
 
 _ALL = "SELECT name, members FROM bitmaps WHERE tenant = %s AND name = ANY(%s)"
+_NAMES = "SELECT DISTINCT name FROM bitmaps WHERE tenant = %s AND starts_with(name, %s)"
 _CHUNKS = "SELECT name, chunk, members FROM bitmaps WHERE tenant = %s AND name = ANY(%s) AND chunk = ANY(%s)"
 _BEGINNING = "SELECT members FROM bitmaps WHERE tenant = %s AND starts_with(name, %s)"
 _WRITE = (
@@ -54,6 +56,11 @@ def load(rows: sa.Connection, tenant: str, names: Iterable[str]) -> dict[str, Bi
     for name, members in sql.fetch(rows, _ALL, tenant, list(found)):
         found[name] |= BitMap.deserialize(members)
     return found
+
+
+def starting_with(rows: sa.Connection, tenant: str, prefix: str) -> dict[str, BitMap]:
+    """The sets with such names that have members."""
+    return load(rows, tenant, [name for (name,) in sql.fetch(rows, _NAMES, tenant, prefix)])
 
 
 def among(rows: sa.Connection, tenant: str, names: Iterable[str], who: BitMap) -> dict[str, BitMap]:

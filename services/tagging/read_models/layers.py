@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from pyroaring import BitMap
 
 from chassis.commands import UnitOfWork
-from services.tagging.application.layer_ports import NO_LAYER, LayerRows, LayerState, ListedModel
+from services.tagging.application.layer_ports import NO_LAYER, LayerState, ListedModel
 from services.tagging.application.ports import Change
 from services.tagging.domain.calendar import Calendar
 from services.tagging.domain.conditions import Universe
@@ -19,7 +19,7 @@ from services.tagging.domain.layer_models import LayerModel
 from services.tagging.domain.layers import params as rules
 from services.tagging.domain.layers.kinds import KINDS, Kind
 from services.tagging.domain.layers.view import NONE, View
-from services.tagging.read_models import bitmaps, histories, model_runs, sql
+from services.tagging.read_models import bitmaps, histories, sql
 
 _COLUMNS: Final = "model, kind, version, params, universe, active, created_at, updated_at"
 _ACTIVE: Final = f"SELECT {_COLUMNS} FROM layer_models WHERE tenant = %s AND active ORDER BY model"  # noqa: S608
@@ -110,7 +110,7 @@ def snapshots(
 
 
 class PostgresLayers:
-    """`Layers` in the transaction of a unit of work."""
+    """`Layers` in the transaction of a unit of work, but for what segments follow."""
 
     def active_models(self, work: UnitOfWork) -> list[ListedModel]:
         return active(work.rows, work.context.tenant)
@@ -137,9 +137,6 @@ class PostgresLayers:
     def page(self, work: UnitOfWork, after: int, limit: int) -> list[tuple[UUID, int]]:
         found = sql.fetch(work.rows, _PAGE, work.context.tenant, after, limit)
         return [(node, ordinal) for node, ordinal in found]
-
-    def keep_layers(self, work: UnitOfWork, rows: LayerRows) -> None:
-        model_runs.keep_layers(work.rows, work.context.tenant, rows)
 
 
 def _listed(row: sql.Row) -> ListedModel:

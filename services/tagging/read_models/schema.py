@@ -13,6 +13,7 @@ the same functions:
                    guide_words, follow_ups, group_members              (profiles.py)
   stored_events  → segments, static_members, tag_holders               (segments.py, tag_holders.py)
                    layer_models                                        (layers.py)
+                   tenant_settings, segment_changes                    (settings.py, memberships.py)
   all of these   → rule_states, current_layers, bitmaps                (rule_states.py, layers.py, bitmaps.py)
 
 Every table has `tenant`, and `node`, `customer` or an ordinal of one wherever it grows with them.
@@ -40,6 +41,8 @@ from sqlalchemy.types import TypeEngine
 
 DERIVED: Final = MetaData()
 RESULTS: Final = MetaData()
+WAITING: Final = MetaData()
+"""When customers are to be looked at again: found anew whenever they are, and no part of what is known."""
 
 
 def _key(name: str, kind: type[TypeEngine[Any]] | TypeEngine[Any]) -> Column[Any]:
@@ -229,6 +232,7 @@ Table(
     _value("stated", JSONB),
     _value("created_at", _INSTANT),
     _value("updated_at", _INSTANT),
+    _value("archived", Boolean),
     Index("segments_name", "tenant", "name", unique=True),
 )
 
@@ -239,6 +243,33 @@ Table(
     _key("segment", Uuid),
     _key("node", Uuid),
     Index("static_members_node", "tenant", "node"),
+)
+
+Table("tenant_settings", DERIVED, _key("tenant", Text), _value("time_zone", Text), _value("currency", Text))
+
+Table(
+    "segment_changes",
+    DERIVED,
+    _key("tenant", Text),
+    _key("segment", Uuid),
+    _key("node", Uuid),
+    _key("number", BigInteger),
+    _value("changed_at", _INSTANT),
+    _value("entered", Boolean),
+    _value("cause", Text),
+    Index("segment_changes_number", "tenant", "segment", "number", "node"),
+    Index("segment_changes_node", "tenant", "node"),
+)
+
+Table(
+    "segment_dues",
+    WAITING,
+    _key("tenant", Text),
+    _key("segment", Uuid),
+    _key("customer", Uuid),
+    _value("due_at", _INSTANT),
+    Index("segment_dues_due", "tenant", "due_at"),
+    Index("segment_dues_customer", "tenant", "customer"),
 )
 
 Table(
