@@ -6,6 +6,7 @@ from uuid import UUID
 
 from chassis.commands import Handler, Handlers, UnitOfWork, handler
 from services.tagging.application import audience_commands as audience
+from services.tagging.application import layer_commands as layers
 from services.tagging.application import model_commands as models
 from services.tagging.application import segment_commands as segments
 from services.tagging.application import settings_commands as settings
@@ -65,4 +66,11 @@ def handlers(audiences: Audiences) -> Handlers:
         with_tables(audience.RecountSegments, audience.recount_segments),
         handler(models.DefineModel, models.define_model),
         with_tables(models.KeepModelRun, models.keep_model_run),
+        with_tables(layers.DefineLayerModel, layers.define_layer_model),
+        with_tables(layers.UpdateModel, layers.update_model),
+        with_tables(layers.ActivateModel, layers.activate_model),
+        with_tables(layers.ReviewModel, layers.review_model),
+        with_tables(layers.ReviewLayer, layers.review_layer),
+        with_tables(layers.KeepLayerRun, layers.keep_layer_run),
+        with_tables(layers.SelectLayerCell, layers.select_layer_cell),
     )

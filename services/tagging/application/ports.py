@@ -11,6 +11,7 @@ from uuid import UUID
 from pyroaring import BitMap
 
 from chassis.commands import UnitOfWork
+from services.tagging.application.layer_ports import Layers
 from services.tagging.domain.conditions import Universe
 from services.tagging.domain.rfm import RfmRow
 from services.tagging.domain.segments import Definition, Segment
@@ -43,7 +44,7 @@ class RuleState(NamedTuple):
 NO_STATE = RuleState(assigned=False, first_at=None, next_change=None)
 
 
-class Audiences(Protocol):
+class Audiences(Layers, Protocol):
     """Customers, what is known of them, and the sets they are in."""
 
     def lock(self, work: UnitOfWork) -> None:
