@@ -31,7 +31,7 @@ from services.tagging.domain.conditions import (
     no,
     that,
 )
-from services.tagging.domain.errors import BandOverlap, RuleCycle, RuleNotFound, TagNotManual, TagsNotAlike
+from services.tagging.domain.errors import BandOverlap, RuleCycle, RuleNotFound, TagExists, TagNotManual, TagsNotAlike
 from services.tagging.domain.fact_tags import FACT_TAGS, FactParameters, bands
 from services.tagging.domain.rules import RULES, Course, follow
 from services.tagging.domain.segments import Definition
@@ -275,6 +275,9 @@ def test_rules_do_not_depend_on_themselves_and_are_for_tags_of_rules(world: Worl
     world.do(CreateTag(TagDefinition("hand", "Hand", preset_id(TENANT, "Custom"), ValueMode.FLAG, TagKind.MANUAL)))
     with pytest.raises(TagsNotAlike):
         world.do(DefineRule("hand", [("", that(visits(1)))]))
+    world.do(CreateTag(TagDefinition("city", "City", preset_id(TENANT, "Custom"), ValueMode.FLAG, TagKind.MANUAL)))
+    with pytest.raises(TagExists):
+        world.do(EnableFactTag("city", FactParameters(values=("a",))))
     with pytest.raises(RuleNotFound):
         world.do(ActivateRule("hand"))
 

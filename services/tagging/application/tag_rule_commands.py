@@ -18,8 +18,9 @@ from services.tagging.application.ports import Audiences
 from services.tagging.application.standing import Case, cases, conclude, follow_later, taxonomy_of
 from services.tagging.domain.claims import Assignment, Cause, Origin
 from services.tagging.domain.conditions import Condition, Universe
-from services.tagging.domain.errors import NameTaken, TagNotFound, TagsNotAlike
+from services.tagging.domain.errors import NameTaken, TagExists, TagNotFound, TagsNotAlike
 from services.tagging.domain.fact_tags import FACT_TAGS, FactParameters
+from services.tagging.domain.rules import RULE_TAGS
 from services.tagging.domain.segments import Definition, Segment, SegmentName
 from services.tagging.domain.tag_definitions import TagDefinition, TagKind
 from services.tagging.domain.tag_rules import (
@@ -51,7 +52,7 @@ def define_rule(command: DefineRule, work: UnitOfWork) -> TagRule:
     taxonomy = taxonomy_of(work)
     if taxonomy is None:
         raise TagNotFound(field="tag_key")
-    if taxonomy.active(command.tag).kind is not TagKind.RULE:
+    if taxonomy.active(command.tag).kind is not TagKind.RULE or command.tag in RULE_TAGS:
         raise TagsNotAlike("the tag is not one of rules", field="tag_key")
     return _define(command, Origin.RULE, taxonomy, work)
 
@@ -160,6 +161,8 @@ def enable_fact_tag(command: EnableFactTag, work: UnitOfWork, audiences: Audienc
         manual_allowed=False,
     )
     if command.key in taxonomy.tags:
+        if taxonomy.active(command.key).kind is not TagKind.FACT:
+            raise TagExists("the key is that of another tag", field="tag_key")
         taxonomy.update_tag(definition)
     else:
         taxonomy.define_tag(definition)
