@@ -35,7 +35,6 @@ from services.tagging.domain.tag_rules import (
 from services.tagging.domain.taxonomy import Taxonomy, preset_id
 
 _PAGE: Final = 2000
-_SAMPLE: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,34 +102,6 @@ def backfill_rule(command: BackfillRule, work: UnitOfWork, audiences: Audiences)
         audiences.recount(work)
         follow_later(work, command.tag, Cause.BACKFILL)
     return rule
-
-
-@dataclass(frozen=True, slots=True)
-class PreviewRule:
-    """Find out whom a rule would tag and whom it would let go, without doing so."""
-
-    tag: str
-
-
-@dataclass(frozen=True, slots=True)
-class RulePreview:
-    """Customers who would have the tag, of them those who do not now, and those who would lose it; some of the first."""
-
-    meant: int
-    entering: int
-    leaving: int
-    sample: Sequence[UUID]
-
-
-def preview_rule(command: PreviewRule, work: UnitOfWork, audiences: Audiences) -> RulePreview:
-    rule = _rules(work).rule(command.tag)
-    told = BitMap.union(BitMap(), *audiences.told(work, rule.tag).values())
-    enter = [audiences.found(work, Definition(condition=it.enter), Universe.ALL) for it in rule.cases]
-    meant = BitMap.union(BitMap(), *enter)
-    if rule.exit is not None:
-        meant |= told - audiences.found(work, Definition(condition=rule.exit), Universe.ALL)
-    some = audiences.by_ordinal(work, BitMap((meant - told)[:_SAMPLE]))
-    return RulePreview(len(meant), len(meant - told), len(told - meant), [node for _, node, _ in some])
 
 
 @dataclass(frozen=True, slots=True)
