@@ -43,7 +43,6 @@ def handlers(audiences: Audiences) -> Handlers:
         with_tables(rules.ActivateRule, rules.activate_rule),
         handler(rules.PauseRule, rules.pause_rule),
         with_tables(rules.BackfillRule, rules.backfill_rule),
-        with_tables(rules.PreviewRule, rules.preview_rule),
         with_tables(rules.EnableFactTag, rules.enable_fact_tag),
         with_tables(rules.FollowRule, rules.follow_rule),
         handler(taxonomy.CreateCategory, taxonomy.create_category),

@@ -149,10 +149,6 @@ class Audiences(Layers, Protocol):
         """The names of the segments that speak of a tag."""
         ...
 
-    def found(self, work: UnitOfWork, definition: Definition, universe: Universe) -> BitMap:
-        """The customers for whom a definition holds now. Raises what it names and is not found."""
-        ...
-
     def kept(self, work: UnitOfWork, segments: Iterable[UUID]) -> dict[UUID, BitMap]:
         """The members of each of these segments now."""
         ...

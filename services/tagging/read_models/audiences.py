@@ -159,9 +159,6 @@ class PostgresAudiences(PostgresLayers):
     def tag_users(self, work: UnitOfWork, tag: str) -> set[str]:
         return segments.users_of(work.rows, work.context.tenant, tag)
 
-    def found(self, work: UnitOfWork, definition: Definition, universe: Universe) -> BitMap:
-        return segments.Sets(work.rows, work.context.tenant, at=work.now).of(definition, universe)
-
     def kept(self, work: UnitOfWork, ids: Iterable[UUID]) -> dict[UUID, BitMap]:
         names = {id: bitmaps.of_segment(id) for id in ids}
         found = bitmaps.load(work.rows, work.context.tenant, names.values())
