@@ -16,7 +16,18 @@ from time import perf_counter
 from rich.console import Console
 
 from deploy.local.contracts import ROOT
-from faults import gaps, histories, kills, lost_answers, maintenance, postgres_restarts, redelivery, restore, verdict
+from faults import (
+    gaps,
+    histories,
+    kills,
+    lost_answers,
+    maintenance,
+    postgres_restarts,
+    redelivery,
+    restore,
+    rolling,
+    verdict,
+)
 from faults.verdict import Control, Scale, Verdict
 
 RESULT = ROOT / "build" / "faults.json"
@@ -33,6 +44,7 @@ FAULTS: Mapping[str, Callable[[Scale], Verdict]] = {
 }
 DRILLS: Mapping[str, Callable[[Scale], Verdict]] = {
     "restore": restore.run,
+    "rolling": rolling.run,
 }
 ALL: Mapping[str, Callable[[Scale], Verdict]] = {**FAULTS, **DRILLS}
 
