@@ -5,7 +5,7 @@ from pathlib import Path
 
 import yaml
 
-from deploy.k8s import overlay, random_secrets, service_files
+from deploy.k8s import components, overlay, random_secrets, service_files
 from deploy.k8s.kustomize import render
 from deploy.local.contracts import ROOT
 
@@ -13,14 +13,14 @@ from deploy.local.contracts import ROOT
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m deploy.k8s", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("generate", help="write base/<service> and the rendered files of the overlays")
+    commands.add_parser("generate", help="write base/<service>, and what is made of the overlays and components")
     commands.add_parser("render", help="write build/k8s/<overlay>.yaml for every overlay")
     commands.add_parser("secrets", help="print random Secrets for the overlay dev")
     match parser.parse_args().command:
         case "generate":
-            write(service_files.files() | overlay.files())
+            write(service_files.files() | overlay.files() | components.files())
         case "render":
-            write({ROOT / "build" / "k8s" / f"{name}.yaml": rendered(name) for name in overlay.NAMES})
+            write({ROOT / "build" / "k8s" / f"{name}.yaml": rendered(name) for name in overlay.RENDERED})
         case "secrets":
             print(random_secrets.documents(), end="")
 
