@@ -26,6 +26,7 @@ from faults import (
     redelivery,
     restore,
     rolling,
+    sdks,
     verdict,
 )
 from faults.verdict import Control, Scale, Verdict
@@ -41,6 +42,7 @@ FAULTS: Mapping[str, Callable[[Scale], Verdict]] = {
     "postgres_restarts": postgres_restarts.run,
     "maintenance": maintenance.run,
     "histories": histories.run,
+    "sdks": sdks.run,
 }
 DRILLS: Mapping[str, Callable[[Scale], Verdict]] = {
     "restore": restore.run,

@@ -6,9 +6,11 @@ from uuid import UUID
 from chassis import parked
 from chassis.commands import UnitOfWork
 from chassis.consumer import Incoming, Subscription
-from services.tagging.application.facts import EVENTS, STREAMS, Erasing, Facts, essence
+from services.tagging.application.fact_messages import EVENTS, STREAMS, essence, facts_of
+from services.tagging.application.facts import Erasing
 from services.tagging.application.ports import Audiences
-from services.tagging.application.rule_review import Changes, both, erase, regroup, review
+from services.tagging.application.rule_review import erase, regroup, review
+from services.tagging.application.standing import Changes, both, consents_changed
 from services.tagging.domain.erasure import Erasure
 from services.tagging.domain.tags import Cause
 from services.tagging.read_models import audiences as tables
@@ -26,7 +28,7 @@ class FactIntake:
 
     def absorb(self, batch: Sequence[Incoming], work: UnitOfWork) -> None:
         """One batch of one tenant, in the order of arrival."""
-        facts = Facts.of(batch)
+        facts = facts_of(batch)
         rows, tenant = work.rows, work.context.tenant
         tables.lock(rows, tenant, work.now, len(batch))
         taken = take_in(rows, tenant, facts)
@@ -40,6 +42,10 @@ class FactIntake:
             changes = regroup(work, self._audiences, arrivals.regrouped, arrivals.gone, ordinals)
         if taken.visits:
             changes = both(changes, review(work, self._audiences, taken.visits, ordinals, cause))
+        consenting = facts.said.nodes_with_consent(tables.SENSITIVE_INFERENCE)
+        if consenting:
+            concerned = {it: ordinals[it] for it in (arrivals.customer_of[node] for node in consenting)}
+            changes = both(changes, consents_changed(work, self._audiences, concerned))
         if arrivals.regrouped:
             tables.move_listed(rows, tenant, arrivals)
         tables.retag(rows, tenant, changes, arrivals.identified)

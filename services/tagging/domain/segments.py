@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
 from uuid import UUID
 
 from chassis.aggregate import Aggregate, Event, InitialEvent, event, natural_id
@@ -55,6 +56,10 @@ class Definition:
             self.expression.check()
 
 
+def with_fewer_leaves(fields: dict[str, Any]) -> None:
+    """When there were only tags, layers, scores and segments: what a condition has besides is absent, and stays so."""
+
+
 class Segment(Aggregate):
     """A named set of customers. A static one holds nodes, so that a merge or its undoing moves nothing."""
 
@@ -62,6 +67,8 @@ class Segment(Aggregate):
 
     class Defined(InitialEvent):
         TOPIC = "tagging.SegmentDefined"
+        class_version = 2
+        upcast_v1_v2 = staticmethod(with_fewer_leaves)
         tenant: str
         name: str
         definition: Definition
@@ -70,6 +77,8 @@ class Segment(Aggregate):
 
     class Updated(Event):
         TOPIC = "tagging.SegmentUpdated"
+        class_version = 2
+        upcast_v1_v2 = staticmethod(with_fewer_leaves)
         definition: Definition
         revision: int
         at: datetime

@@ -1,0 +1,114 @@
+"""When the passing of time alone can change whether a condition holds (spec TG-5): the due times of timers.
+
+A leaf can only change at certain instants: when a fact leaves its window, when a time to wait is over, when a day begins. Those are
+tried one after the other until the answer is another. After so many it is left at that: to look too early does no harm.
+"""
+
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from math import ceil, floor
+from typing import Final
+
+from services.tagging.domain.conditions.behaviours import SECOND
+from services.tagging.domain.conditions.comparing import kind
+from services.tagging.domain.conditions.dimensions import CREATED_DAYS, KNOWN, KNOWN_DAYS, meaning
+from services.tagging.domain.conditions.evaluation import Customer
+from services.tagging.domain.conditions.facts import Facts
+from services.tagging.domain.conditions.leaves import (
+    Absence,
+    AttributeTest,
+    EventTest,
+    Leaf,
+    OrderTest,
+    Streak,
+    Succession,
+)
+from services.tagging.domain.conditions.limits import happenings
+from services.tagging.domain.conditions.tree import Condition
+from services.tagging.domain.conditions.values import Comparison, Window
+
+MOST_TRIED: Final = 64
+
+
+def next_change(condition: Condition, customer: Customer, at: datetime) -> datetime | None:
+    """An instant after `at` before which nothing but a new fact changes whether `condition` holds; None if nothing ever does."""
+    now = customer.holds(condition, at)
+    flips = {leaf: leaf_change(leaf, customer, at) for leaf in set(map(meaning, condition.leaves()))}
+    for _ in range(MOST_TRIED):
+        due = min((it for it in flips.values() if it is not None), default=None)
+        if due is None or customer.holds(condition, due) != now:
+            return due
+        flips |= {leaf: leaf_change(leaf, customer, due) for leaf, it in flips.items() if it == due}
+    return due
+
+
+def leaf_change(leaf: Leaf, customer: Customer, at: datetime) -> datetime | None:
+    """The same of one leaf."""
+    leaf = meaning(leaf)
+    now, due = customer.leaf_holds(leaf, at), at
+    for _ in range(MOST_TRIED):
+        following = min(_instants(leaf, customer.facts, due), default=None)
+        if following is None:
+            return None
+        due = following
+        if customer.leaf_holds(leaf, due) != now:
+            break
+    return due
+
+
+def _instants(leaf: Leaf, facts: Facts, at: datetime) -> Iterator[datetime]:
+    """The next instants after `at` at which the leaf can change, each of another kind."""
+    match leaf:
+        case EventTest():
+            yield from _of_figure(leaf, facts, facts.meant(leaf.what).instants, at)
+        case OrderTest():
+            yield from _of_figure(leaf, facts, facts.bought(leaf.where).instants, at)
+        case Absence():
+            instants, within = facts.meant(leaf.what).instants, leaf.within * SECOND
+            yield from _moves(facts, leaf.window, instants, at)
+            running = bisect_right(instants, at - within)
+            yield from (it + within for it in instants[running : running + 1])
+        case Succession() | Streak():
+            for what in happenings(leaf):
+                yield from _moves(facts, leaf.window, facts.meant(what).instants, at)
+        case AttributeTest():
+            yield from _of_identity(leaf, facts, at)
+
+
+def _of_figure(
+    leaf: EventTest | OrderTest, facts: Facts, instants: Sequence[datetime], at: datetime
+) -> Iterator[datetime]:
+    yield from _moves(facts, leaf.window, instants, at)
+    start, end = facts.span(leaf.window, instants, at)
+    if leaf.figure.of_now and start < end:
+        yield from _days(facts, leaf.comparison, [instants[start], instants[end - 1]], at)
+
+
+def _of_identity(leaf: AttributeTest, facts: Facts, at: datetime) -> Iterator[datetime]:
+    if leaf.key in (KNOWN, KNOWN_DAYS, CREATED_DAYS):
+        since = facts.history.created_at if leaf.key == CREATED_DAYS else facts.history.known_since
+        if since is not None and since > at:
+            yield since
+        elif since is not None and leaf.key != KNOWN:
+            yield from _days(facts, leaf.comparison, [since], at)
+
+
+def _moves(facts: Facts, window: Window, instants: Sequence[datetime], at: datetime) -> Iterator[datetime]:
+    """When the next fact comes into a window, and when the first one in it leaves."""
+    start, _ = facts.span(window, instants, at)
+    coming = bisect_right(instants, at)
+    yield from instants[coming : coming + 1]
+    if start < coming and (leaving := facts.leaves_at(window, instants[start])) is not None:
+        yield leaving
+
+
+def _days(facts: Facts, comparison: Comparison, since: Sequence[datetime], at: datetime) -> Iterator[datetime]:
+    """When so many local days after one of `since` begin that it makes a difference."""
+    for value in comparison.plain:
+        if kind(value) != "number":
+            continue
+        for one in since:
+            for days in {floor(float(value)), floor(float(value)) + 1, ceil(float(value))}:
+                if (day := facts.calendar.day(one) + days) > facts.calendar.day(at):
+                    yield facts.calendar.midnight(day)

@@ -1,0 +1,180 @@
+"""The facts of one customer as conditions look at them: found once per customer, by what a leaf means, for any instant."""
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from typing import Any, Final, Generic, NamedTuple, TypeVar
+
+from services.tagging.domain.calendar import Calendar
+from services.tagging.domain.conditions.comparing import tester
+from services.tagging.domain.conditions.leaves import LINE_KEYS, Happening, PropertyTest
+from services.tagging.domain.conditions.values import Period, Window
+from services.tagging.domain.history import Behaviour, History, Line, Purchase
+from services.tagging.domain.money import scale
+
+T = TypeVar("T")
+HOUR: Final = timedelta(hours=1)
+MILLI: Final = 1000
+"""Amounts are added up in thousandths of a unit of currency, which no currency is finer than."""
+
+_FIELDS: Final[dict[str, Callable[[Behaviour], str]]] = {
+    "$channel": lambda it: it.channel,
+    "$content": lambda it: it.content,
+    "$page_view": lambda it: it.page_view,
+}
+
+
+def property_of(it: Behaviour, key: str) -> Any:
+    """A property of a behaviour, declared or not; None if it is missing."""
+    found = _FIELDS.get(key)
+    if found is not None:
+        return found(it) or None
+    value = it.properties.get(key)
+    if value is None:
+        extra = it.properties.get("extra")
+        value = extra.get(key) if isinstance(extra, dict) else None
+    return value
+
+
+class Bought(NamedTuple):
+    """What of an order a leaf means: its net in thousandths, the pieces, and what they are."""
+
+    at: datetime
+    net: int
+    quantity: int
+    skus: frozenset[str]
+    categories: frozenset[str]
+
+
+class Found(NamedTuple, Generic[T]):
+    """Facts in the order of time, beside the instants at which they happened."""
+
+    facts: Sequence[T]
+    instants: Sequence[datetime]
+
+
+@dataclass(slots=True)
+class Facts:
+    """The history of one customer under one calendar; what was found is kept."""
+
+    history: History
+    calendar: Calendar
+    _by_type: dict[str, list[Behaviour]] = field(default_factory=dict)
+    _meant: dict[Happening, Found[Behaviour]] = field(default_factory=dict)
+    _bought: dict[tuple[PropertyTest, ...], Found[Bought]] = field(default_factory=dict)
+
+    def meant(self, what: Happening) -> Found[Behaviour]:
+        """All behaviours that `what` means, at any time."""
+        found = self._meant.get(what)
+        if found is None:
+            tests = [(it.key, tester(it.comparison)) for it in what.where]
+            facts = [
+                it
+                for it in self._candidates(what)
+                if all(test(property_of(it, key)) for key, test in tests) and self._at_its_time(what, it)
+            ]
+            found = self._meant[what] = Found(facts, [it.at for it in facts])
+        return found
+
+    def bought(self, where: tuple[PropertyTest, ...]) -> Found[Bought]:
+        """All orders with something left of them that `where` means."""
+        found = self._bought.get(where)
+        if found is None:
+            facts = [it for it in (_bought(one, where) for one in self.history.purchases) if it is not None]
+            found = self._bought[where] = Found(facts, [it.at for it in facts])
+        return found
+
+    def day(self, what: Happening, it: Behaviour) -> int:
+        """The day number for which a behaviour counts: of the night it belongs to if hours are given."""
+        if not what.hours:
+            return self.calendar.day(it.at)
+        night = night_of(what.hours, self.calendar.local(it.at, it.offset))
+        return self.calendar.day(it.at) if night is None else night
+
+    def span(self, window: Window, instants: Sequence[datetime], at: datetime) -> tuple[int, int]:
+        """Which of `instants` a window as of `at` holds: those from the first number up to, without it, the second."""
+        end = bisect_right(instants, at)
+        match window.period:
+            case Period.ALL:
+                return 0, end
+            case Period.LAST_N_HOURS:
+                return bisect_right(instants, at - window.n * HOUR, 0, end), end
+            case Period.BETWEEN:
+                start = bisect_left(instants, self._midnight(window.first))
+                return start, min(end, bisect_left(instants, self._midnight(window.last, 1)))
+            case Period.LAST_N_DAYS:
+                first = self.calendar.day(at) - window.n + 1
+            case Period.THIS_MONTH:
+                first = date.fromordinal(self.calendar.day(at)).replace(day=1).toordinal()
+        return bisect_left(instants, self.calendar.midnight(first), 0, end), end
+
+    def leaves_at(self, window: Window, at: datetime) -> datetime | None:
+        """When what happened `at` leaves the window because time passes."""
+        match window.period:
+            case Period.LAST_N_HOURS:
+                return at + window.n * HOUR
+            case Period.LAST_N_DAYS:
+                return self.calendar.midnight(self.calendar.day(at) + window.n)
+            case Period.THIS_MONTH:
+                day = date.fromordinal(self.calendar.day(at))
+                following = date(day.year + day.month // 12, day.month % 12 + 1, 1)
+                return self.calendar.midnight(following.toordinal())
+        return None
+
+    def _midnight(self, day: date | None, later: int = 0) -> datetime:
+        """Of a window that has no such bound, the first instant of all."""
+        return self.calendar.midnight(day.toordinal() + later) if day else datetime.min.replace(tzinfo=UTC)
+
+    def _candidates(self, what: Happening) -> Sequence[Behaviour]:
+        if what.type:
+            if not self._by_type:
+                for it in self.history.behaviours:
+                    self._by_type.setdefault(it.type, []).append(it)
+            found: Sequence[Behaviour] = self._by_type.get(what.type, ())
+        else:
+            found = self.history.behaviours
+        return [it for it in found if it.category == what.category] if what.category else found
+
+    def _at_its_time(self, what: Happening, it: Behaviour) -> bool:
+        if not what.hours and not what.weekdays:
+            return True
+        local = self.calendar.local(it.at, it.offset)
+        day = night_of(what.hours, local) if what.hours else local.toordinal()
+        return day is not None and (not what.weekdays or (day - 1) % 7 + 1 in what.weekdays)
+
+
+def night_of(hours: tuple[int, ...], local: datetime) -> int | None:
+    """The day number for which wall-clock `local` counts; None outside of the hours."""
+    start, end = hours
+    if start < end:
+        return local.toordinal() if start <= local.hour < end else None
+    if local.hour >= start:
+        return local.toordinal()
+    return local.toordinal() - 1 if local.hour < end else None
+
+
+def _bought(it: Purchase, where: tuple[PropertyTest, ...]) -> Bought | None:
+    if it.net <= 0:
+        return None
+    milli = MILLI // scale(it.currency)
+    order = {"net": it.net / scale(it.currency), "coupons": it.coupons, "currency": it.currency}
+    if not all(tester(one.comparison)(order.get(one.key)) for one in where if one.key not in LINE_KEYS):
+        return None
+    of_lines = [one for one in where if one.key in LINE_KEYS]
+    lines = [line for line in it.lines if all(tester(one.comparison)(_of_line(line, one.key)) for one in of_lines)]
+    if of_lines and not lines:
+        return None
+    return Bought(
+        it.at,
+        sum(line.paid for line in lines) * milli if of_lines else it.net * milli,
+        sum(line.quantity for line in lines),
+        frozenset(line.sku for line in lines if line.sku),
+        frozenset(line.category for line in lines if line.category),
+    )
+
+
+def _of_line(line: Line, key: str) -> str | None:
+    """Of an article whose category or brand is not known, it is missing."""
+    found: str = getattr(line, key)
+    return found or None
