@@ -264,6 +264,9 @@ def test_a_condition_can_ask_for_the_layer_of_an_active_model(world: World) -> N
     nowhere = world.define("nowhere", Definition(condition=that(InLayer("pyramid", NONE))))
     world.tell(created(ANN), created(BOB), paid(ANN, "a", START, 100))
     assert (world.members(segment), world.members(nowhere)) == ({ANN}, {BOB})
+    world.at(START + 366 * DAY)
+    assert (world.members(segment), world.members(nowhere)) == (set(), {BOB})
+    assert world.rebuild() == {}
 
 
 @pytest.mark.parametrize("seed", range(2))
