@@ -104,7 +104,9 @@ class Broker:
         self._name = name
         self._client = _Client()
         self._closing = False
+        self._was_opened = False
         self._batches = 0
+        self._streams_asked: dict[str, asyncio.Task[StreamInfo | None]] = {}
         self._revival: asyncio.Task[None] | None = None
         self.generation = 0
 
@@ -118,7 +120,8 @@ class Broker:
         self._closing = True
         if self._revival:
             self._revival.cancel()
-        await self._client.close()
+        if self._was_opened:  # one that nobody connected cannot be closed
+            await self._client.close()
 
     @property
     def connected(self) -> bool:
@@ -130,7 +133,14 @@ class Broker:
         return self._checked(await self._ask(_API + subject, payload, {}, seconds))
 
     async def stream(self, name: str) -> StreamInfo | None:
-        """The stream as it is now; None if there is none."""
+        """The stream as it is now; None if there is none. What is asked several times in one turn of the event loop travels once."""
+        asked = self._streams_asked.get(name)
+        if asked is None:
+            asked = self._streams_asked[name] = asyncio.ensure_future(self._stream(name))
+            asyncio.get_running_loop().call_soon(self._streams_asked.pop, name, None)
+        return await asyncio.shield(asked)
+
+    async def _stream(self, name: str) -> StreamInfo | None:
         try:
             return stream_info(await self.request(f"STREAM.INFO.{name}"))
         except BrokerRefusal as refusal:
@@ -253,6 +263,7 @@ class Broker:
         return content
 
     async def _open(self) -> None:
+        self._was_opened = True
         await self._client.connect(
             self._url,
             name=self._name,

@@ -19,6 +19,7 @@ from deploy.local.envoy_process import Envoy
 from deploy.local.gateway import Gateway
 from deploy.local.postgres import Postgres
 from deploy.local.processes import Child, Program, free_port
+from deploy.local.subscribers import Register
 
 SERVICES: Final = ("identity", "tracking", "tagging", "membership", "campaigns")
 ROLES: Final = ("all",)
@@ -128,7 +129,7 @@ class LocalStack:
         self.ports = ports or Ports.free()
         self.credentials = Credentials.in_folder(self.state_dir / "credentials")
         self.postgres = Postgres(self.state_dir / "postgres", self.ports.postgres, {"shared_buffers": "512MB"})
-        self.nats = NatsServer(self.state_dir / "nats", self.ports.nats, self.ports.nats_monitor)
+        self.nats = nats_server(self.state_dir, self.ports)
         extra = {"SCRM_CLOCK": clock, **(environment or {})}
         self.services = {
             name: Service(name, {**self.environment_of(name), **extra}, self.log_of(name)) for name in services
@@ -148,14 +149,14 @@ class LocalStack:
 
     def start(self) -> None:
         """Start everything in the order of need and wait until all of it serves."""
-        _all_at_once([self.postgres.start, self.nats.start])
-        _all_at_once([partial(self._bring_up, service) for service in self.services.values()])
+        all_at_once([self.postgres.start, self.nats.start])
+        all_at_once([partial(self._bring_up, service) for service in self.services.values()])
         self.envoy.start()
 
     def stop(self) -> None:
         """Stop everything in the opposite order; what is not running is left alone."""
         self.envoy.stop()
-        _all_at_once([service.stop for service in self.services.values()])
+        all_at_once([service.stop for service in self.services.values()])
         self.nats.stop()
         self.postgres.stop()
 
@@ -244,6 +245,23 @@ class LocalStack:
         )
 
 
+def nats_server(state_dir: Path, ports: Ports) -> NatsServer:
+    """NATS as the stack has it: with the password and the subscribers that are kept in `state_dir`."""
+    credentials = Credentials.in_folder(state_dir / "credentials")
+    return NatsServer(
+        state_dir / "nats",
+        ports.nats,
+        ports.nats_monitor,
+        credentials.secret("nats_password"),
+        register(state_dir).all(),
+    )
+
+
+def register(state_dir: Path) -> Register:
+    """The subscribers of the stack."""
+    return Register(state_dir / "credentials" / "subscribers.json")
+
+
 def _is_serving(health: health_pb2_grpc.HealthStub) -> bool:
     try:
         answer = health.Check(health_pb2.HealthCheckRequest(), timeout=1)  # type: ignore[attr-defined]  # stubs lack it
@@ -252,7 +270,7 @@ def _is_serving(health: health_pb2_grpc.HealthStub) -> bool:
     return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
 
 
-def _all_at_once(actions: Sequence[Callable[[], None]]) -> None:
+def all_at_once(actions: Sequence[Callable[[], None]]) -> None:
     """Run `actions` side by side, wait for all, raise the first failure."""
     if not actions:
         return

@@ -6,10 +6,14 @@ from uuid import UUID
 
 from chassis.commands import Handler, Handlers, UnitOfWork, handler
 from services.tagging.application import audience_commands as audience
+from services.tagging.application import layer_commands as layers
 from services.tagging.application import model_commands as models
 from services.tagging.application import segment_commands as segments
 from services.tagging.application import settings_commands as settings
+from services.tagging.application import tag_batch_commands as batches
 from services.tagging.application import tag_commands as tags
+from services.tagging.application import tag_rule_commands as rules
+from services.tagging.application import taxonomy_commands as taxonomy
 from services.tagging.application.ports import Audiences
 
 C = TypeVar("C")
@@ -31,6 +35,25 @@ def handlers(audiences: Audiences) -> Handlers:
         with_tables(tags.AssignTags, tags.assign_tags),
         with_tables(tags.RemoveTags, tags.remove_tags),
         with_tables(tags.ReviewCustomer, tags.review_customer),
+        with_tables(tags.SettleTags, tags.settle_tags),
+        with_tables(batches.GiveRows, batches.give_rows),
+        with_tables(batches.StartTagBatch, batches.start_tag_batch),
+        with_tables(batches.AdvanceTagBatch, batches.advance_tag_batch),
+        handler(rules.DefineRule, rules.define_rule),
+        with_tables(rules.ActivateRule, rules.activate_rule),
+        handler(rules.PauseRule, rules.pause_rule),
+        with_tables(rules.BackfillRule, rules.backfill_rule),
+        with_tables(rules.EnableFactTag, rules.enable_fact_tag),
+        with_tables(rules.FollowRule, rules.follow_rule),
+        handler(taxonomy.CreateCategory, taxonomy.create_category),
+        handler(taxonomy.MoveCategory, taxonomy.move_category),
+        handler(taxonomy.RenameCategory, taxonomy.rename_category),
+        handler(taxonomy.ArchiveCategory, taxonomy.archive_category),
+        handler(taxonomy.CreateTag, taxonomy.create_tag),
+        handler(taxonomy.UpdateTag, taxonomy.update_tag),
+        with_tables(taxonomy.ArchiveTag, taxonomy.archive_tag),
+        with_tables(taxonomy.MergeTags, taxonomy.merge_tags),
+        with_tables(taxonomy.RepointTags, taxonomy.repoint_tags),
         with_tables(segments.CreateSegment, segments.create_segment),
         with_tables(segments.UpdateSegment, segments.update_segment, lambda it: (it.segment_id,)),
         with_tables(segments.UpdateStaticMembers, segments.update_static_members, lambda it: (it.segment_id,)),
@@ -42,4 +65,11 @@ def handlers(audiences: Audiences) -> Handlers:
         with_tables(audience.RecountSegments, audience.recount_segments),
         handler(models.DefineModel, models.define_model),
         with_tables(models.KeepModelRun, models.keep_model_run),
+        with_tables(layers.DefineLayerModel, layers.define_layer_model),
+        with_tables(layers.UpdateModel, layers.update_model),
+        with_tables(layers.ActivateModel, layers.activate_model),
+        with_tables(layers.ReviewModel, layers.review_model),
+        with_tables(layers.ReviewLayer, layers.review_layer),
+        with_tables(layers.KeepLayerRun, layers.keep_layer_run),
+        with_tables(layers.SelectLayerCell, layers.select_layer_cell),
     )

@@ -11,6 +11,7 @@ from uuid import UUID
 from pyroaring import BitMap
 
 from chassis.commands import UnitOfWork
+from services.tagging.application.layer_ports import Layers
 from services.tagging.domain.conditions import Universe
 from services.tagging.domain.rfm import RfmRow
 from services.tagging.domain.segments import Definition, Segment
@@ -43,7 +44,7 @@ class RuleState(NamedTuple):
 NO_STATE = RuleState(assigned=False, first_at=None, next_change=None)
 
 
-class Audiences(Protocol):
+class Audiences(Layers, Protocol):
     """Customers, what is known of them, and the sets they are in."""
 
     def lock(self, work: UnitOfWork) -> None:
@@ -60,6 +61,18 @@ class Audiences(Protocol):
 
     def nodes(self, work: UnitOfWork, customer: UUID) -> list[UUID]:
         """The nodes that are this customer now, its own among them."""
+        ...
+
+    def nodes_of(self, work: UnitOfWork, customers: Iterable[UUID]) -> dict[UUID, list[UUID]]:
+        """The nodes of each of these customers; none of one that is part of another."""
+        ...
+
+    def stores(self, work: UnitOfWork, customers: Iterable[UUID]) -> dict[UUID, UUID]:
+        """Where the guide of each of these customers works, if it has one who works somewhere."""
+        ...
+
+    def agreed(self, work: UnitOfWork, customers: Iterable[UUID]) -> set[UUID]:
+        """Those of these customers who agreed to sensitive inference."""
         ...
 
     def visits(self, work: UnitOfWork, customers: Iterable[UUID]) -> dict[UUID, list[Visit]]: ...
@@ -126,6 +139,30 @@ class Audiences(Protocol):
 
     def note_holders(self, work: UnitOfWork, given: Iterable[tuple[str, UUID]]) -> None:
         """Note tags with the nodes that were given them by hand."""
+        ...
+
+    def holders(self, work: UnitOfWork, tag: str, after: UUID | None, limit: int) -> list[UUID]:
+        """Up to `limit` nodes behind `after` that were ever given a tag, in order."""
+        ...
+
+    def tag_users(self, work: UnitOfWork, tag: str) -> set[str]:
+        """The names of the segments that speak of a tag."""
+        ...
+
+    def kept(self, work: UnitOfWork, segments: Iterable[UUID]) -> dict[UUID, BitMap]:
+        """The members of each of these segments now."""
+        ...
+
+    def told(self, work: UnitOfWork, tag: str) -> dict[str, BitMap]:
+        """By value, the customers of whom a rule or fact says that they have a tag."""
+        ...
+
+    def members(self, work: UnitOfWork, snapshot: UUID) -> BitMap:
+        """Who was in a segment when the snapshot was taken."""
+        ...
+
+    def by_ordinal(self, work: UnitOfWork, ordinals: Iterable[int]) -> list[tuple[int, UUID, bool]]:
+        """Ordinal, node and whether it is erased, of each of these, in their order."""
         ...
 
     def keep_run(self, work: UnitOfWork, run: "RunRows") -> None: ...

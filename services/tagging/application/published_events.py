@@ -8,23 +8,36 @@ from google.protobuf.message import Message
 
 from chassis.event_store import Recorded
 from scrm.tagging.v1 import events_pb2 as pb
-from scrm.tagging.v1 import segment_pb2
-from services.tagging.application import wire
+from scrm.tagging.v1 import layer_pb2, segment_pb2
+from services.tagging.application import layer_messages, wire
 from services.tagging.domain.erasure import Erasure
+from services.tagging.domain.layer_models import CustomerLayers, LayerModel, LayerRun
 from services.tagging.domain.memberships import MembershipChange
 from services.tagging.domain.models import ModelRun, RfmModel
 from services.tagging.domain.segments import Segment, SegmentName, Snapshot
+from services.tagging.domain.tag_batches import TagBatch
+from services.tagging.domain.tag_rules import TagRules
 from services.tagging.domain.tags import CustomerTags, tag_id
+from services.tagging.domain.taxonomy import Taxonomy
 from services.tagging.domain.tenant_settings import TenantSettings
 
 PRIVATE: Final = frozenset[type](
     {
+        CustomerLayers.Opened,
+        CustomerTags.Excluded,
+        CustomerTags.Forgotten,
+        CustomerTags.Offered,
         CustomerTags.Opened,
+        CustomerTags.Repointed,
         CustomerTags.Withdrawn,
         RfmModel.Defined,
         Segment.MembersAdded,
         Segment.MembersRemoved,
         SegmentName.Claimed,
+        TagRules.Opened,
+        TagBatch.Advanced,
+        TagBatch.Started,
+        Taxonomy.Opened,
         TenantSettings.Opened,
         TenantSettings.Updated,
     }
@@ -40,19 +53,12 @@ def publish(recorded: Recorded) -> Message | Sequence[Message] | None:
             return _assigned(tenant, event)
         case CustomerTags.Removed() as event:
             return _removed(tenant, event)
-        case Segment.Defined(definition=definition):
-            return pb.SegmentDefined(segment_id=str(id), version=1, kind=definition.kind)
-        case Segment.Updated(definition=definition, revision=revision):
-            return pb.SegmentUpdated(segment_id=str(id), version=revision, kind=definition.kind)
-        case Segment.Archived(revision=revision):
-            return pb.SegmentArchived(segment_id=str(id), version=revision)
-        case MembershipChange.Happened() as event:
-            return _moved(event)
-        case Snapshot.Taken(segment=segment, size=size, at=at):
-            taken = wire.timestamp(at)
-            return pb.SegmentSnapshotTaken(snapshot_id=str(id), segment_id=str(segment), size=size, take_time=taken)
         case ModelRun.Completed() as event:
             return _completed(id, event)
+        case LayerModel.Defined() | LayerModel.Updated() | LayerModel.Activated() | LayerRun.Completed():
+            return layer_messages.of_model(id, recorded.event)
+        case CustomerLayers.LayerChanged() | CustomerLayers.LeadQualified():
+            return layer_messages.of_customer(recorded.event)
         case Erasure.Completed(customer=customer, removed=removed, completed_at=at):
             return pb.CustomerDataErased(
                 case_id=str(id),
@@ -61,15 +67,24 @@ def publish(recorded: Recorded) -> Message | Sequence[Message] | None:
                 position=recorded.position,
                 erase_time=wire.timestamp(at),
             )
-    return None
+    return _taxonomy_changed(tenant, recorded.event) or _of_segment(id, recorded.event)
 
 
 def partition_key(recorded: Recorded) -> UUID:
     """The customer a tag belongs to; what is about no customer goes by its own id."""
     match recorded.event:
-        case CustomerTags.Opened(customer=customer) | CustomerTags.Withdrawn(customer=customer):
+        case (
+            CustomerTags.Opened(customer=customer)
+            | CustomerTags.Withdrawn(customer=customer)
+            | CustomerTags.Assigned(customer=customer)
+            | CustomerTags.Removed(customer=customer)
+            | CustomerTags.Offered(customer=customer)
+            | CustomerTags.Excluded(customer=customer)
+            | CustomerTags.Repointed(customer=customer)
+            | CustomerTags.Forgotten(customer=customer)
+        ):
             return customer
-        case CustomerTags.Assigned(customer=customer) | CustomerTags.Removed(customer=customer):
+        case CustomerLayers.LayerChanged(customer=customer) | CustomerLayers.LeadQualified(customer=customer):
             return customer
         case Erasure.Completed(customer=customer):
             return customer
@@ -89,9 +104,61 @@ def _assigned(tenant: str, event: CustomerTags.Assigned) -> pb.TagAssigned:
         value=it.value,
         source=it.source,
         cause=wire.cause(event.cause),
-        time=wire.timestamp(it.at),
+        time=wire.timestamp(event.since or it.at),
         evidence=wire.evidence(it.evidence),
+        expire_time=wire.timestamp(it.expires_at) if it.expires_at else None,
     )
+
+
+def _taxonomy_changed(tenant: str, event: object) -> Message | None:
+    match event:
+        case (
+            Taxonomy.CategoryCreated()
+            | Taxonomy.CategoryMoved()
+            | Taxonomy.CategoryRenamed()
+            | Taxonomy.CategoryArchived()
+        ):
+            return _category_changed(event)
+        case Taxonomy.TagDefined(definition=definition):
+            return pb.TagDefined(tag=wire.tag(tenant, definition))
+        case Taxonomy.TagUpdated(definition=definition):
+            return pb.TagUpdated(tag=wire.tag(tenant, definition))
+        case Taxonomy.TagArchived(key=key):
+            return pb.TagArchived(tag_key=key, tag_id=str(tag_id(tenant, key)))
+        case TagRules.Defined(rule=it):
+            return pb.RuleTagDefined(
+                tag_key=it.tag,
+                tag_id=str(tag_id(tenant, it.tag)),
+                version=it.version,
+                segment_ids=[str(id) for id, _, _ in it.segments()],
+            )
+        case TagRules.Activated(tag=tag, version=version):
+            return pb.RuleActivated(tag_key=tag, tag_id=str(tag_id(tenant, tag)), version=version)
+        case TagRules.Paused(tag=tag, version=version):
+            return pb.RulePaused(tag_key=tag, tag_id=str(tag_id(tenant, tag)), version=version)
+        case Taxonomy.TagsMerged(key=key, into=into):
+            return pb.TagsMerged(tag_key=key, into_tag_key=into)
+    return None
+
+
+def _category_changed(
+    event: Taxonomy.CategoryCreated | Taxonomy.CategoryMoved | Taxonomy.CategoryRenamed | Taxonomy.CategoryArchived,
+) -> pb.TagCategoryChanged:
+    change = pb.TagCategoryChanged
+    match event:
+        case Taxonomy.CategoryCreated(category=it):
+            return change(
+                category_id=str(it.id),
+                change=change.CHANGE_CREATED,
+                parent_id=str(it.parent or ""),
+                display_name=it.name,
+                sensitive=it.sensitive,
+            )
+        case Taxonomy.CategoryMoved(category=id, parent=parent):
+            return change(category_id=str(id), change=change.CHANGE_MOVED, parent_id=str(parent or ""))
+        case Taxonomy.CategoryRenamed(category=id, name=name):
+            return change(category_id=str(id), change=change.CHANGE_RENAMED, display_name=name)
+    return change(category_id=str(event.category), change=change.CHANGE_ARCHIVED)
 
 
 def _removed(tenant: str, event: CustomerTags.Removed) -> pb.TagRemoved:
@@ -105,6 +172,22 @@ def _removed(tenant: str, event: CustomerTags.Removed) -> pb.TagRemoved:
         cause=wire.cause(event.cause),
         time=wire.timestamp(event.at),
     )
+
+
+def _of_segment(id: UUID, event: object) -> Message | Sequence[Message] | None:
+    match event:
+        case Segment.Defined(definition=definition):
+            return pb.SegmentDefined(segment_id=str(id), version=1, kind=definition.kind)
+        case Segment.Updated(definition=definition, revision=revision):
+            return pb.SegmentUpdated(segment_id=str(id), version=revision, kind=definition.kind)
+        case Segment.Archived(revision=revision):
+            return pb.SegmentArchived(segment_id=str(id), version=revision)
+        case MembershipChange.Happened() as happened:
+            return _moved(happened)
+        case Snapshot.Taken(segment=segment, size=size, at=at):
+            taken = wire.timestamp(at)
+            return pb.SegmentSnapshotTaken(snapshot_id=str(id), segment_id=str(segment), size=size, take_time=taken)
+    return None
 
 
 def _moved(it: MembershipChange.Happened) -> list[Message]:
@@ -134,4 +217,6 @@ def _completed(id: UUID, event: ModelRun.Completed) -> pb.ModelRunCompleted:
         as_of=wire.day(event.as_of),
         population=summary.population,
         counts=[pb.LayerCount(layer=layer, customers=n) for layer, n in sorted(counts.items())],
+        kind=layer_pb2.MODEL_KIND_RFM,
+        model_version=1,
     )

@@ -9,7 +9,9 @@ import sqlalchemy as sa
 from pyroaring import BitMap
 
 from chassis.commands import UnitOfWork
+from services.tagging.application.layer_ports import LayerRows
 from services.tagging.application.ports import Change, Customer, RuleState, RunRows
+from services.tagging.domain.claims import said
 from services.tagging.domain.conditions import Universe
 from services.tagging.domain.memberships import MembershipCause
 from services.tagging.domain.segments import Definition, Segment
@@ -20,6 +22,7 @@ from services.tagging.read_models import (
     dues,
     erasure,
     model_runs,
+    permissions,
     rule_states,
     segments,
     settings,
@@ -28,12 +31,14 @@ from services.tagging.read_models import (
     visits,
 )
 from services.tagging.read_models.directory import Arrivals
+from services.tagging.read_models.layers import PostgresLayers
 from services.tagging.read_models.live_segments import Cause, Live, LiveSegments, Touched, apply, follow, look_at_page
 
 _LOCK = (
     "INSERT INTO intake (tenant, messages, as_of) VALUES (%s, %s, %s) ON CONFLICT (tenant) DO UPDATE SET"
     " messages = intake.messages + excluded.messages, as_of = greatest(intake.as_of, excluded.as_of)"
 )
+SENSITIVE_INFERENCE = "SENSITIVE_INFERENCE"
 _KEEP_SNAPSHOT = "INSERT INTO snapshot_members (tenant, snapshot, members) VALUES (%s, %s, %s)"
 _SNAPSHOT = "SELECT members FROM snapshot_members WHERE tenant = %s AND snapshot = %s"
 _PAGE = 500
@@ -62,7 +67,7 @@ def snapshot(rows: sa.Connection, tenant: str, id: UUID) -> BitMap | None:
     return bitmaps.unpack(found[0][0]) if found else None
 
 
-class PostgresAudiences:
+class PostgresAudiences(PostgresLayers):
     """`Audiences` in the transaction of a unit of work."""
 
     def __init__(self) -> None:
@@ -79,6 +84,15 @@ class PostgresAudiences:
 
     def nodes(self, work: UnitOfWork, customer: UUID) -> list[UUID]:
         return directory.nodes_of(work.rows, work.context.tenant, customer)
+
+    def nodes_of(self, work: UnitOfWork, customers: Iterable[UUID]) -> dict[UUID, list[UUID]]:
+        return directory.nodes_of_all(work.rows, work.context.tenant, customers)
+
+    def stores(self, work: UnitOfWork, customers: Iterable[UUID]) -> dict[UUID, UUID]:
+        return permissions.stores(work.rows, work.context.tenant, list(customers))
+
+    def agreed(self, work: UnitOfWork, customers: Iterable[UUID]) -> set[UUID]:
+        return permissions.agreed(work.rows, work.context.tenant, list(customers), SENSITIVE_INFERENCE)
 
     def visits(self, work: UnitOfWork, customers: Iterable[UUID]) -> dict[UUID, list[Visit]]:
         return visits.of_customers(work.rows, work.context.tenant, list(customers))
@@ -138,6 +152,28 @@ class PostgresAudiences:
 
     def note_holders(self, work: UnitOfWork, given: Iterable[tuple[str, UUID]]) -> None:
         tag_holders.note(work.rows, work.context.tenant, given)
+
+    def holders(self, work: UnitOfWork, tag: str, after: UUID | None, limit: int) -> list[UUID]:
+        return tag_holders.after(work.rows, work.context.tenant, tag, after, limit)
+
+    def tag_users(self, work: UnitOfWork, tag: str) -> set[str]:
+        return segments.users_of(work.rows, work.context.tenant, tag)
+
+    def kept(self, work: UnitOfWork, ids: Iterable[UUID]) -> dict[UUID, BitMap]:
+        names = {id: bitmaps.of_segment(id) for id in ids}
+        found = bitmaps.load(work.rows, work.context.tenant, names.values())
+        return {id: found[name] for id, name in names.items()}
+
+    def told(self, work: UnitOfWork, tag: str) -> dict[str, BitMap]:
+        prefix = bitmaps.of_tag(said(tag, ""))
+        found = bitmaps.starting_with(work.rows, work.context.tenant, prefix)
+        return {name.removeprefix(prefix): members for name, members in found.items()}
+
+    def members(self, work: UnitOfWork, snapshot_id: UUID) -> BitMap:
+        return snapshot(work.rows, work.context.tenant, snapshot_id) or BitMap()
+
+    def by_ordinal(self, work: UnitOfWork, ordinals: Iterable[int]) -> list[tuple[int, UUID, bool]]:
+        return directory.nodes_by_ordinal(work.rows, work.context.tenant, ordinals)
 
     def keep_segment(self, work: UnitOfWork, id: UUID, segment: Segment) -> None:
         rows, tenant = work.rows, work.context.tenant
@@ -211,6 +247,19 @@ class PostgresAudiences:
     def keep_run(self, work: UnitOfWork, run: RunRows) -> None:
         rows, tenant = work.rows, work.context.tenant
         model_runs.keep(rows, tenant, run)
-        if any(run.model in it.reads.models for it in self.live(work)):
-            touched = Touched({f"model:{run.model}": everybody(rows, tenant)})
+        self._follow_model(work, run.model)
+
+    def keep_layers(self, work: UnitOfWork, run: LayerRows) -> None:
+        model_runs.keep_layers(work.rows, work.context.tenant, run)
+        self._follow_model(work, run.model)
+
+    def follow_layers(self, work: UnitOfWork, moved: Mapping[str, BitMap], cause: MembershipCause) -> None:
+        if moved:
+            touched = Touched({f"model:{model}": who for model, who in moved.items()})
+            follow(work, self.live(work), touched, lambda ordinal: cause)
+
+    def _follow_model(self, work: UnitOfWork, model: str) -> None:
+        """Bring segments in line with another run."""
+        if any(model in it.reads.models for it in self.live(work)):
+            touched = Touched({f"model:{model}": everybody(work.rows, work.context.tenant)})
             follow(work, self.live(work), touched, lambda ordinal: MembershipCause.EVENT)

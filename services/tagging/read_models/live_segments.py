@@ -19,11 +19,14 @@ from pyroaring import BitMap
 from chassis.commands import UnitOfWork
 from chassis.due_times import Timer
 from services.tagging.application.ports import Change
+from services.tagging.application.standing import follow_later
+from services.tagging.domain.claims import Cause as TagCause
 from services.tagging.domain.conditions import Leaf, LookedUp
 from services.tagging.domain.conditions.change import next_change
 from services.tagging.domain.conditions.evaluation import Customer
 from services.tagging.domain.conditions.reads import Reads, reads
 from services.tagging.domain.memberships import MembershipCause, MembershipChange
+from services.tagging.domain.tag_rules import TagRules, tag_rules_id
 from services.tagging.read_models import bitmaps, directory, dues, memberships, segments, sql
 from services.tagging.read_models.histories import histories
 from services.tagging.read_models.leaf_sets import as_of
@@ -225,6 +228,7 @@ def apply(
     numbers = memberships.last_numbers(rows, tenant, wanted)
     who = BitMap.union(*(part for it in wanted.values() for part in it))
     ids = {it.ordinal: it.id for it in directory.by_ordinal(rows, tenant, who)}
+    _tell_rules(work, wanted, cause)
     for segment, change in wanted.items():
         for why, entered, exited in _by_cause(change, ids, cause):
             size = None
@@ -235,6 +239,24 @@ def apply(
             number, revision = numbers[segment], revisions[segment]
             memberships.keep(rows, tenant, segment, memberships.Moves(number, at, why, entered, exited))
             work.add(MembershipChange(work.new_id(), tenant, segment, revision, number, why, entered, exited, size, at))
+
+
+def _tell_rules(work: UnitOfWork, changes: Mapping[UUID, Change], cause: Cause) -> None:
+    """Have the rules followed whose conditions these segments are."""
+    rules = work.find(TagRules, tag_rules_id(work.context.tenant))
+    if rules is None:
+        return
+    tag_of = rules.tag_of
+    for segment in changes.keys() & tag_of.keys():
+        first = min(changes[segment].add | changes[segment].remove)
+        follow_later(work, tag_of[segment], _TAG_CAUSES.get(cause(first), TagCause.BACKFILL))
+
+
+_TAG_CAUSES: Final[Mapping[MembershipCause, TagCause]] = {
+    MembershipCause.EVENT: TagCause.EVENT,
+    MembershipCause.TIME: TagCause.TIME,
+    MembershipCause.MERGE: TagCause.MERGE,
+}
 
 
 def _by_cause(

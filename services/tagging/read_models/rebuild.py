@@ -17,22 +17,29 @@ import sqlalchemy as sa
 from pyroaring import BitMap
 
 from chassis import inbox
+from chassis.aggregate import Event
 from chassis.consumer import Incoming
 from chassis.event_store import EventStore, Recorded
 from services.tagging.application.fact_messages import facts_of
+from services.tagging.application.layer_review import decide
 from services.tagging.application.ports import RuleState
 from services.tagging.domain.calendar import Calendar
+from services.tagging.domain.claims import GIVEN, GIVING, Assignment, said, sets_of
+from services.tagging.domain.layer_models import LayerModel
+from services.tagging.domain.layers.view import NONE, View
 from services.tagging.domain.memberships import MembershipChange
 from services.tagging.domain.rules import RULES, follow
 from services.tagging.domain.segments import Segment, SegmentKind
 from services.tagging.domain.sessions import sessions
-from services.tagging.domain.tags import Cause, CustomerTags
+from services.tagging.domain.tags import BY_FACTS, EXITS, CustomerTags
 from services.tagging.domain.tenant_settings import DEFAULT_ZONE, TenantSettings
 from services.tagging.read_models import (
     audiences,
     bitmaps,
     directory,
     erasure,
+    histories,
+    layers,
     memberships,
     rule_states,
     segments,
@@ -125,8 +132,21 @@ class _Decided:
     zone: str = DEFAULT_ZONE
     currency: str | None = None
     segments: dict[UUID, Segment] = field(default_factory=dict)
-    tagged: dict[str, set[UUID]] = field(default_factory=dict)
+    models: dict[UUID, LayerModel] = field(default_factory=dict)
+    tagged: dict[UUID, dict[str, Assignment]] = field(default_factory=dict)
     holders: set[tuple[str, UUID]] = field(default_factory=set)
+    said: dict[UUID, dict[tuple[str, str], Assignment]] = field(default_factory=dict)
+    """What rules and facts say, by slot and origin."""
+
+    def hear(self, customer: UUID, it: Assignment) -> None:
+        if it.origin in BY_FACTS:
+            self.said.setdefault(customer, {})[it.key, it.origin] = it
+
+    def follow(self, event: Event) -> None:
+        """Bring a model of layers up to date."""
+        model = event.mutate(self.models.get(event.originator_id))
+        if isinstance(model, LayerModel):
+            self.models[event.originator_id] = model
 
 
 def _decisions(rows: sa.Connection, store: EventStore) -> None:
@@ -142,8 +162,10 @@ def _decisions(rows: sa.Connection, store: EventStore) -> None:
             settings.keep(rows, tenant, own.zone, own.currency)
         tag_holders.note(rows, tenant, own.holders)
         erasure.unlist(rows, tenant)
+        _tags(rows, tenant, own)
         _sets(rows, tenant, own)
         _states(rows, tenant, Calendar.of(own.zone))
+        _layers(rows, tenant, Calendar.of(own.zone), own.models.values())
 
 
 def _events(store: EventStore) -> Iterator[Recorded]:
@@ -155,15 +177,10 @@ def _events(store: EventStore) -> Iterator[Recorded]:
 
 def _decision(rows: sa.Connection, decided: _Decided, recorded: Recorded) -> None:
     event = recorded.event
+    _tag_decision(decided, event)
     match event:
         case TenantSettings.Updated(time_zone=zone, currency=currency):
             decided.zone, decided.currency = zone, currency
-        case CustomerTags.Assigned(customer=customer, assignment=it):
-            decided.tagged.setdefault(it.tag, set()).add(customer)
-            if it.cause is Cause.MANUAL:
-                decided.holders.add((it.tag, it.node))
-        case CustomerTags.Removed(customer=customer, tag=tag):
-            decided.tagged[tag].discard(customer)
         case MembershipChange.Happened(segment=segment) as happened:
             moves = Moves(happened.number, happened.at, happened.cause, happened.entered, happened.exited)
             memberships.keep(rows, recorded.tenant, segment, moves)
@@ -172,16 +189,50 @@ def _decision(rows: sa.Connection, decided: _Decided, recorded: Recorded) -> Non
             changed = event.mutate(decided.segments.get(id))
             if isinstance(changed, Segment):
                 decided.segments[id] = changed
+        case LayerModel.Defined() | LayerModel.Updated() | LayerModel.Activated():
+            decided.follow(event)
         case Segment.MembersAdded(nodes=nodes):
             segments.list_nodes(rows, recorded.tenant, event.originator_id, nodes)
         case Segment.MembersRemoved(nodes=nodes):
             segments.unlist_nodes(rows, recorded.tenant, event.originator_id, nodes)
 
 
+def _tag_decision(decided: _Decided, event: object) -> None:
+    match event:
+        case CustomerTags.Assigned(customer=customer, assignment=it, cause=cause):
+            decided.tagged.setdefault(customer, {})[it.key] = it
+            if cause in GIVING.values():
+                decided.holders.add((it.tag, it.node))
+            decided.hear(customer, it)
+        case CustomerTags.Removed(customer=customer, tag=tag, slot=slot, source=source, cause=cause):
+            del decided.tagged[customer][slot or tag]
+            if cause in EXITS:
+                decided.said.get(customer, {}).pop((slot or tag, source.partition(":")[0]), None)
+        case CustomerTags.Offered(customer=customer, assignment=it):
+            if it.origin in GIVEN:
+                decided.holders.add((it.tag, it.node))
+            decided.hear(customer, it)
+        case CustomerTags.Withdrawn(customer=customer, tag=key, origin=origin):
+            decided.said.get(customer, {}).pop((key, origin), None)
+        case CustomerTags.Repointed(customer=customer, into=into):
+            decided.holders.add((into, customer))
+
+
+def _tags(rows: sa.Connection, tenant: str, decided: _Decided) -> None:
+    tagged: dict[str, BitMap] = {}
+    names: dict[UUID, set[str]] = {it: sets_of(theirs.values()) for it, theirs in decided.tagged.items() if theirs}
+    for customer, told in decided.said.items():
+        if told:
+            names.setdefault(customer, set()).update(said(it.tag, it.value) for it in told.values())
+    found = directory.canonical(rows, tenant, names)
+    for customer, theirs in names.items():
+        for name in theirs:
+            tagged.setdefault(name, BitMap()).add(found[customer].ordinal)
+    for name, customers in tagged.items():
+        bitmaps.replace(rows, tenant, bitmaps.of_tag(name), customers)
+
+
 def _sets(rows: sa.Connection, tenant: str, decided: _Decided) -> None:
-    for tag, customers in decided.tagged.items():
-        found = directory.canonical(rows, tenant, customers)
-        bitmaps.replace(rows, tenant, bitmaps.of_tag(tag), BitMap(found[it].ordinal for it in customers))
     listed: dict[UUID, BitMap] = {}
     for segment, ordinal in sql.fetch(rows, _LISTED, tenant):
         listed.setdefault(segment, BitMap()).add(ordinal)
@@ -207,6 +258,24 @@ def _states(rows: sa.Connection, tenant: str, calendar: Calendar) -> None:
                 course = follow(rule, sessions(theirs), calendar, as_of)
                 states[customer] = RuleState(course.assigned, course.first, course.next_change)
             rule_states.keep(rows, tenant, rule.tag, states)
+
+
+def _layers(rows: sa.Connection, tenant: str, calendar: Calendar, models: Iterable[LayerModel]) -> None:
+    """Put all customers into the layers of the active models."""
+    ((as_of,),) = sql.fetch(rows, "SELECT as_of FROM intake WHERE tenant = %s", tenant)
+    for model in models:
+        layers.keep_model(rows, tenant, model)
+    for it in layers.active(rows, tenant):
+        members: dict[str, BitMap] = {}
+        for page in layers.pages(rows, tenant, it.universe):
+            found = histories.histories(rows, tenant, list(page))
+            states = {who: decide(it, View.of(history, calendar, as_of)) for who, history in found.items()}
+            layers.keep_states(rows, tenant, it.key, states)
+            for who, state in states.items():
+                members.setdefault(state.layer, BitMap()).add(page[who])
+        members.pop(NONE, None)
+        for layer, ordinals in members.items():
+            bitmaps.replace(rows, tenant, bitmaps.of_layer(it.key, layer), ordinals)
 
 
 def _bring_in_line(rows: sa.Connection, table: str) -> Drift:

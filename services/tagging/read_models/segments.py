@@ -19,6 +19,7 @@ from services.tagging.read_models.leaf_sets import LeafSets, as_of
 _COLUMNS = "segment, name, revision, stated, created_at, updated_at, archived"
 _GET = f"SELECT {_COLUMNS} FROM segments WHERE tenant = %s AND segment = ANY(%s)"  # noqa: S608
 _LIST = f"SELECT {_COLUMNS} FROM segments WHERE tenant = %s AND name > %s ORDER BY name LIMIT %s"  # noqa: S608
+_EVERY = f"SELECT {_COLUMNS} FROM segments WHERE tenant = %s AND NOT archived"  # noqa: S608
 _KEEP = (
     "INSERT INTO segments (tenant, segment, name, live, revision, stated, created_at, updated_at, archived)"
     " VALUES (%s, %s, %s, %s, %s, %s::jsonb, %s, %s, %s) ON CONFLICT (tenant, segment) DO UPDATE SET"
@@ -83,6 +84,16 @@ def require(rows: sa.Connection, tenant: str, id: UUID) -> Listing:
 def after(rows: sa.Connection, tenant: str, name: str, limit: int) -> list[Listing]:
     """Up to `limit` segments with names behind `name`, by name."""
     return list(map(_listing, sql.fetch(rows, _LIST, tenant, name, limit)))
+
+
+def users_of(rows: sa.Connection, tenant: str, tag: str) -> set[str]:
+    """The names of the segments that speak of a tag."""
+    return {
+        it.name
+        for it in map(_listing, sql.fetch(rows, _EVERY, tenant))
+        if it.definition.expression is not None
+        and any(isinstance(leaf, HasTag) and leaf.tag == tag for leaf in it.definition.expression.leaves())
+    }
 
 
 def list_nodes(rows: sa.Connection, tenant: str, segment: UUID, nodes: Iterable[UUID]) -> None:
@@ -158,7 +169,7 @@ class Sets:
             case HasTag(tag, value):
                 return self._bitmap(bitmaps.of_tag(tag if value is None else f"{tag}={value}"))
             case InLayer():
-                return self._cut(model_runs.layer(self._rows, self._tenant, leaf))
+                return self._cut(model_runs.layer(self._rows, self._tenant, leaf, lambda: self.universe(Universe.ALL)))
             case RfmScores():
                 return self._cut(model_runs.with_scores(self._rows, self._tenant, leaf))
             case InSegment(segment):
