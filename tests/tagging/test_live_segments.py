@@ -83,8 +83,8 @@ def told(who: UUID, it: History, number: int) -> Iterator[Message]:
     yield created_at(who, it.created_at or EPOCH, known=it.known_since is not None)
     for place, one in enumerate(it.behaviours):
         yield behaviour(who, one, f"{number}/{place}")
-    for one in it.purchases:
-        yield from purchase(who, one)
+    for bought in it.purchases:
+        yield from purchase(who, bought)
     texts = {"city": "city", "age": "acquisition.channel", "score": "family.household_size"}
     for key, value in it.attributes.items():
         if key in texts:
@@ -122,8 +122,12 @@ def story(random: Random, people: int) -> Story:
         if random.random() < 0.5:
             messages.append(unmerged(survivor, loser, merge_id(number)))
     random.shuffle(messages)
-    instants = sorted(it.at for one in found for it in (*one.behaviours, *one.purchases))
+    instants = sorted(at for one in found for at in (*map(_at, one.behaviours), *map(_at, one.purchases)))
     return Story(messages, [random.choice(instants) + timedelta(hours=random.randint(0, 60)) for _ in range(3)])
+
+
+def _at(it: Behaviour | Purchase) -> datetime:
+    return it.at
 
 
 def by_holding(world: World, condition: Condition, at: datetime, zone: str) -> set[UUID]:
@@ -166,7 +170,7 @@ def test_statements_find_whom_the_domain_says(worlds: Worlds, seed: int) -> None
 
 
 def test_a_planted_mistake_is_found(worlds: Worlds, monkeypatch: pytest.MonkeyPatch) -> None:
-    signs = {**comparison_sql._SIGNS, comparison_sql.Operator.GE: ">"}
+    signs = {**comparison_sql._SIGNS, Operator.GE: ">"}
     monkeypatch.setattr(comparison_sql, "_SIGNS", signs)
     with pytest.raises(AssertionError):
         test_statements_find_whom_the_domain_says(worlds, 0)
@@ -278,7 +282,9 @@ def test_a_change_goes_through_segments_made_of_segments_and_a_merge_is_told_as_
     (message,) = [it for it in world.events(MembershipChange.Happened) if getattr(it.event, "segment", None) == united][
         -1:
     ]
-    assert [type(it).__name__ for it in publish(message) or ()] == ["SegmentExited"]
+    published = publish(message)
+    assert isinstance(published, list)
+    assert [type(it).__name__ for it in published] == ["SegmentExited"]
     with pytest.raises(SegmentInUse):
         world.do(ArchiveSegment(tagged, None))
     world.do(ArchiveSegment(united, None))

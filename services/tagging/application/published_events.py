@@ -53,10 +53,6 @@ def publish(recorded: Recorded) -> Message | Sequence[Message] | None:
             return _assigned(tenant, event)
         case CustomerTags.Removed() as event:
             return _removed(tenant, event)
-        case (
-            Segment.Defined() | Segment.Updated() | Segment.Archived() | MembershipChange.Happened() | Snapshot.Taken()
-        ):
-            return _of_segment(id, recorded.event)
         case ModelRun.Completed() as event:
             return _completed(id, event)
         case LayerModel.Defined() | LayerModel.Updated() | LayerModel.Activated() | LayerRun.Completed():
@@ -71,7 +67,7 @@ def publish(recorded: Recorded) -> Message | Sequence[Message] | None:
                 position=recorded.position,
                 erase_time=wire.timestamp(at),
             )
-    return _taxonomy_changed(tenant, recorded.event)
+    return _taxonomy_changed(tenant, recorded.event) or _of_segment(id, recorded.event)
 
 
 def partition_key(recorded: Recorded) -> UUID:
@@ -96,22 +92,6 @@ def partition_key(recorded: Recorded) -> UUID:
             return segment
         case event:
             return event.originator_id
-
-
-def _of_segment(id: UUID, event: object) -> Message | Sequence[Message] | None:
-    match event:
-        case Segment.Defined(definition=definition):
-            return pb.SegmentDefined(segment_id=str(id), version=1, kind=definition.kind)
-        case Segment.Updated(definition=definition, revision=revision):
-            return pb.SegmentUpdated(segment_id=str(id), version=revision, kind=definition.kind)
-        case Segment.Archived(revision=revision):
-            return pb.SegmentArchived(segment_id=str(id), version=revision)
-        case MembershipChange.Happened() as event:
-            return _moved(event)
-        case Snapshot.Taken(segment=segment, size=size, at=at):
-            taken = wire.timestamp(at)
-            return pb.SegmentSnapshotTaken(snapshot_id=str(id), segment_id=str(segment), size=size, take_time=taken)
-    return None
 
 
 def _assigned(tenant: str, event: CustomerTags.Assigned) -> pb.TagAssigned:
@@ -192,6 +172,22 @@ def _removed(tenant: str, event: CustomerTags.Removed) -> pb.TagRemoved:
         cause=wire.cause(event.cause),
         time=wire.timestamp(event.at),
     )
+
+
+def _of_segment(id: UUID, event: object) -> Message | Sequence[Message] | None:
+    match event:
+        case Segment.Defined(definition=definition):
+            return pb.SegmentDefined(segment_id=str(id), version=1, kind=definition.kind)
+        case Segment.Updated(definition=definition, revision=revision):
+            return pb.SegmentUpdated(segment_id=str(id), version=revision, kind=definition.kind)
+        case Segment.Archived(revision=revision):
+            return pb.SegmentArchived(segment_id=str(id), version=revision)
+        case MembershipChange.Happened() as happened:
+            return _moved(happened)
+        case Snapshot.Taken(segment=segment, size=size, at=at):
+            taken = wire.timestamp(at)
+            return pb.SegmentSnapshotTaken(snapshot_id=str(id), segment_id=str(segment), size=size, take_time=taken)
+    return None
 
 
 def _moved(it: MembershipChange.Happened) -> list[Message]:

@@ -121,12 +121,10 @@ Cause = Callable[[int], MembershipCause]
 
 def follow(work: UnitOfWork, live: Iterable[Live], touched: Touched, cause: Cause, at: datetime | None = None) -> None:
     """Bring live segments in line with what is `touched`; tells who came and went, at `at` or now."""
-    concerned = (
-        [it for it in live if not it.subjects.isdisjoint(touched.subjects)] if not touched.everything else list(live)
-    )
-    if not concerned:
+    several = list(live)
+    if not touched.everything and all(it.subjects.isdisjoint(touched.subjects) for it in several):
         return
-    _Following(work, concerned, touched, cause).follow(at or work.now)
+    _Following(work, several, touched, cause).follow(at or work.now)
 
 
 def look_at_page(work: UnitOfWork, segment: UUID, revision: int, after: int) -> None:
