@@ -17,6 +17,8 @@ from services.tagging.adapters.tag_servicer import TagServicer
 from services.tagging.application import published_events
 from services.tagging.application.audience_commands import RECOUNT, FollowDue, FollowPage, RecountSegments
 from services.tagging.application.commands import handlers
+from services.tagging.application.layer_commands import REVIEW_MODEL, ReviewLayer, ReviewModel
+from services.tagging.application.layer_review import REVIEW_LAYER
 from services.tagging.application.rule_review import REVIEW_CUSTOMER
 from services.tagging.application.settings_commands import REVIEW_ALL, ReviewAll
 from services.tagging.application.standing import FOLLOW_RULE, SETTLE_TAGS
@@ -34,6 +36,8 @@ from services.tagging.settings import Settings
 
 TIMERS: Mapping[str, Callable[[Timer], Any]] = {
     REVIEW_CUSTOMER: lambda timer: ReviewCustomer(UUID(timer.payload["customer"])),
+    REVIEW_LAYER: lambda timer: ReviewLayer(timer.payload["model"], UUID(timer.payload["customer"])),
+    REVIEW_MODEL: lambda timer: ReviewModel(timer.payload["model"], timer.payload["after"]),
     REVIEW_ALL: lambda timer: ReviewAll(timer.payload["after"]),
     SETTLE_TAGS: lambda timer: SettleTags(UUID(timer.payload["customer"])),
     REPOINT_TAGS: lambda timer: RepointTags(timer.payload["key"], timer.payload["into"], UUID(timer.payload["after"])),

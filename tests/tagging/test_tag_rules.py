@@ -14,7 +14,6 @@ from services.tagging.application.tag_rule_commands import (
     DefineRule,
     EnableFactTag,
     PauseRule,
-    PreviewRule,
 )
 from services.tagging.application.taxonomy_commands import CreateTag
 from services.tagging.domain.calendar import Calendar
@@ -31,7 +30,7 @@ from services.tagging.domain.conditions import (
     no,
     that,
 )
-from services.tagging.domain.errors import BandOverlap, RuleCycle, RuleNotFound, TagNotManual, TagsNotAlike
+from services.tagging.domain.errors import BandOverlap, RuleCycle, RuleNotFound, TagExists, TagNotManual, TagsNotAlike
 from services.tagging.domain.fact_tags import FACT_TAGS, FactParameters, bands
 from services.tagging.domain.rules import RULES, Course, follow
 from services.tagging.domain.segments import Definition
@@ -40,6 +39,7 @@ from services.tagging.domain.tag_definitions import TagDefinition, TagKind, Valu
 from services.tagging.domain.tag_rules import RuleStatus
 from services.tagging.domain.tags import CustomerTags
 from services.tagging.domain.taxonomy import preset_id
+from services.tagging.read_models.rule_preview import preview
 from tests.tagging.world import (
     TENANT,
     ZONE,
@@ -165,8 +165,9 @@ def test_a_rule_enters_and_leaves_by_different_conditions_and_says_nothing_befor
     rule(world, "regular", exit=no(that(visits(2))))
     came(world, A, (1, 2, 3))
     assert world.tags(A) == set()
-    preview = world.do(PreviewRule("regular"))
-    assert (preview.meant, preview.entering, preview.leaving, preview.sample) == (1, 1, 0, [A])
+    draft = world.do(DefineRule("regular", [("", that(visits(3)))], no(that(visits(2)))))
+    found = world.read_models.query_now(lambda rows: preview(rows, TENANT, draft), TENANT)
+    assert found == (1, 1, 0, [A])
     assert world.do(ActivateRule("regular")).status is RuleStatus.ACTIVE
     world.fire()
     assert world.tagged("regular") == {A}
@@ -275,6 +276,9 @@ def test_rules_do_not_depend_on_themselves_and_are_for_tags_of_rules(world: Worl
     world.do(CreateTag(TagDefinition("hand", "Hand", preset_id(TENANT, "Custom"), ValueMode.FLAG, TagKind.MANUAL)))
     with pytest.raises(TagsNotAlike):
         world.do(DefineRule("hand", [("", that(visits(1)))]))
+    world.do(CreateTag(TagDefinition("city", "City", preset_id(TENANT, "Custom"), ValueMode.FLAG, TagKind.MANUAL)))
+    with pytest.raises(TagExists):
+        world.do(EnableFactTag("city", FactParameters(values=("a",))))
     with pytest.raises(RuleNotFound):
         world.do(ActivateRule("hand"))
 

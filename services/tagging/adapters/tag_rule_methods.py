@@ -20,12 +20,11 @@ from services.tagging.application.tag_rule_commands import (
     DefineRule,
     EnableFactTag,
     PauseRule,
-    PreviewRule,
-    RulePreview,
 )
 from services.tagging.domain.claims import Origin
 from services.tagging.domain.fact_tags import FACT_TAGS, FactParameters
 from services.tagging.domain.tag_rules import TagRule, TagRules, tag_rules_id
+from services.tagging.read_models.rule_preview import preview
 
 M = TypeVar("M", bound=Message)
 
@@ -50,16 +49,14 @@ class TagRuleMethods(TagServiceServicer):
         return pb.GetRuleTagResponse(rule=rule_message((await self._rules()).rule(request.tag_key)))
 
     async def PreviewRule(self, request: pb.PreviewRuleRequest, context: ServicerContext) -> pb.PreviewRuleResponse:
-        def reply(it: RulePreview) -> pb.PreviewRuleResponse:
-            return pb.PreviewRuleResponse(
-                matching=it.meant,
-                entering=it.entering,
-                leaving=it.leaving,
-                sample_customer_ids=[str(one) for one in it.sample],
-            )
-
-        found: pb.PreviewRuleResponse = await self._bus.execute(PreviewRule(request.tag_key), reply=reply)
-        return found
+        tenant, rule = contexts.current().tenant, (await self._rules()).rule(request.tag_key)
+        it = await self._read_models.query(lambda rows: preview(rows, tenant, rule))
+        return pb.PreviewRuleResponse(
+            matching=it.meant,
+            entering=it.entering,
+            leaving=it.leaving,
+            sample_customer_ids=[str(one) for one in it.sample],
+        )
 
     async def ActivateRule(self, request: pb.ActivateRuleRequest, context: ServicerContext) -> pb.ActivateRuleResponse:
         return await self._rule(ActivateRule(request.tag_key), pb.ActivateRuleResponse)

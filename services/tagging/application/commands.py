@@ -6,6 +6,7 @@ from uuid import UUID
 
 from chassis.commands import Handler, Handlers, UnitOfWork, handler
 from services.tagging.application import audience_commands as audience
+from services.tagging.application import layer_commands as layers
 from services.tagging.application import model_commands as models
 from services.tagging.application import segment_commands as segments
 from services.tagging.application import settings_commands as settings
@@ -42,7 +43,6 @@ def handlers(audiences: Audiences) -> Handlers:
         with_tables(rules.ActivateRule, rules.activate_rule),
         handler(rules.PauseRule, rules.pause_rule),
         with_tables(rules.BackfillRule, rules.backfill_rule),
-        with_tables(rules.PreviewRule, rules.preview_rule),
         with_tables(rules.EnableFactTag, rules.enable_fact_tag),
         with_tables(rules.FollowRule, rules.follow_rule),
         handler(taxonomy.CreateCategory, taxonomy.create_category),
@@ -65,4 +65,11 @@ def handlers(audiences: Audiences) -> Handlers:
         with_tables(audience.RecountSegments, audience.recount_segments),
         handler(models.DefineModel, models.define_model),
         with_tables(models.KeepModelRun, models.keep_model_run),
+        with_tables(layers.DefineLayerModel, layers.define_layer_model),
+        with_tables(layers.UpdateModel, layers.update_model),
+        with_tables(layers.ActivateModel, layers.activate_model),
+        with_tables(layers.ReviewModel, layers.review_model),
+        with_tables(layers.ReviewLayer, layers.review_layer),
+        with_tables(layers.KeepLayerRun, layers.keep_layer_run),
+        with_tables(layers.SelectLayerCell, layers.select_layer_cell),
     )

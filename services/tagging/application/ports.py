@@ -11,6 +11,7 @@ from uuid import UUID
 from pyroaring import BitMap
 
 from chassis.commands import UnitOfWork
+from services.tagging.application.layer_ports import Layers
 from services.tagging.domain.conditions import Universe
 from services.tagging.domain.rfm import RfmRow
 from services.tagging.domain.segments import Definition, Segment
@@ -43,7 +44,7 @@ class RuleState(NamedTuple):
 NO_STATE = RuleState(assigned=False, first_at=None, next_change=None)
 
 
-class Audiences(Protocol):
+class Audiences(Layers, Protocol):
     """Customers, what is known of them, and the sets they are in."""
 
     def lock(self, work: UnitOfWork) -> None:
@@ -146,10 +147,6 @@ class Audiences(Protocol):
 
     def tag_users(self, work: UnitOfWork, tag: str) -> set[str]:
         """The names of the segments that speak of a tag."""
-        ...
-
-    def found(self, work: UnitOfWork, definition: Definition, universe: Universe) -> BitMap:
-        """The customers for whom a definition holds now. Raises what it names and is not found."""
         ...
 
     def kept(self, work: UnitOfWork, segments: Iterable[UUID]) -> dict[UUID, BitMap]:

@@ -7,8 +7,10 @@ from google.protobuf.message import Message
 
 from chassis.event_store import Recorded
 from scrm.tagging.v1 import events_pb2 as pb
-from services.tagging.application import wire
+from scrm.tagging.v1 import layer_pb2
+from services.tagging.application import layer_messages, wire
 from services.tagging.domain.erasure import Erasure
+from services.tagging.domain.layer_models import CustomerLayers, LayerModel, LayerRun
 from services.tagging.domain.models import ModelRun, RfmModel
 from services.tagging.domain.segments import Segment, SegmentName, Snapshot
 from services.tagging.domain.tag_batches import TagBatch
@@ -19,6 +21,7 @@ from services.tagging.domain.tenant_settings import TenantSettings
 
 PRIVATE: Final = frozenset[type](
     {
+        CustomerLayers.Opened,
         CustomerTags.Excluded,
         CustomerTags.Forgotten,
         CustomerTags.Offered,
@@ -57,6 +60,10 @@ def publish(recorded: Recorded) -> Message | None:
             return pb.SegmentSnapshotTaken(snapshot_id=str(id), segment_id=str(segment), size=size, take_time=taken)
         case ModelRun.Completed() as event:
             return _completed(id, event)
+        case LayerModel.Defined() | LayerModel.Updated() | LayerModel.Activated() | LayerRun.Completed():
+            return layer_messages.of_model(id, recorded.event)
+        case CustomerLayers.LayerChanged() | CustomerLayers.LeadQualified():
+            return layer_messages.of_customer(recorded.event)
         case Erasure.Completed(customer=customer, removed=removed, completed_at=at):
             return pb.CustomerDataErased(
                 case_id=str(id),
@@ -81,6 +88,8 @@ def partition_key(recorded: Recorded) -> UUID:
             | CustomerTags.Repointed(customer=customer)
             | CustomerTags.Forgotten(customer=customer)
         ):
+            return customer
+        case CustomerLayers.LayerChanged(customer=customer) | CustomerLayers.LeadQualified(customer=customer):
             return customer
         case Erasure.Completed(customer=customer):
             return customer
@@ -177,4 +186,6 @@ def _completed(id: UUID, event: ModelRun.Completed) -> pb.ModelRunCompleted:
         as_of=wire.day(event.as_of),
         population=summary.population,
         counts=[pb.LayerCount(layer=layer, customers=n) for layer, n in sorted(counts.items())],
+        kind=layer_pb2.MODEL_KIND_RFM,
+        model_version=1,
     )

@@ -18,8 +18,9 @@ from services.tagging.application.ports import Audiences
 from services.tagging.application.standing import Case, cases, conclude, follow_later, taxonomy_of
 from services.tagging.domain.claims import Assignment, Cause, Origin
 from services.tagging.domain.conditions import Condition, Universe
-from services.tagging.domain.errors import NameTaken, TagNotFound, TagsNotAlike
+from services.tagging.domain.errors import NameTaken, TagExists, TagNotFound, TagsNotAlike
 from services.tagging.domain.fact_tags import FACT_TAGS, FactParameters
+from services.tagging.domain.rules import RULE_TAGS
 from services.tagging.domain.segments import Definition, Segment, SegmentName
 from services.tagging.domain.tag_definitions import TagDefinition, TagKind
 from services.tagging.domain.tag_rules import (
@@ -34,7 +35,6 @@ from services.tagging.domain.tag_rules import (
 from services.tagging.domain.taxonomy import Taxonomy, preset_id
 
 _PAGE: Final = 2000
-_SAMPLE: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ def define_rule(command: DefineRule, work: UnitOfWork) -> TagRule:
     taxonomy = taxonomy_of(work)
     if taxonomy is None:
         raise TagNotFound(field="tag_key")
-    if taxonomy.active(command.tag).kind is not TagKind.RULE:
+    if taxonomy.active(command.tag).kind is not TagKind.RULE or command.tag in RULE_TAGS:
         raise TagsNotAlike("the tag is not one of rules", field="tag_key")
     return _define(command, Origin.RULE, taxonomy, work)
 
@@ -105,34 +105,6 @@ def backfill_rule(command: BackfillRule, work: UnitOfWork, audiences: Audiences)
 
 
 @dataclass(frozen=True, slots=True)
-class PreviewRule:
-    """Find out whom a rule would tag and whom it would let go, without doing so."""
-
-    tag: str
-
-
-@dataclass(frozen=True, slots=True)
-class RulePreview:
-    """Customers who would have the tag, of them those who do not now, and those who would lose it; some of the first."""
-
-    meant: int
-    entering: int
-    leaving: int
-    sample: Sequence[UUID]
-
-
-def preview_rule(command: PreviewRule, work: UnitOfWork, audiences: Audiences) -> RulePreview:
-    rule = _rules(work).rule(command.tag)
-    told = BitMap.union(BitMap(), *audiences.told(work, rule.tag).values())
-    enter = [audiences.found(work, Definition(condition=it.enter), Universe.ALL) for it in rule.cases]
-    meant = BitMap.union(BitMap(), *enter)
-    if rule.exit is not None:
-        meant |= told - audiences.found(work, Definition(condition=rule.exit), Universe.ALL)
-    some = audiences.by_ordinal(work, BitMap((meant - told)[:_SAMPLE]))
-    return RulePreview(len(meant), len(meant - told), len(told - meant), [node for _, node, _ in some])
-
-
-@dataclass(frozen=True, slots=True)
 class EnableFactTag:
     """Have one of the preset tags that follow from facts, with its parameters."""
 
@@ -160,6 +132,8 @@ def enable_fact_tag(command: EnableFactTag, work: UnitOfWork, audiences: Audienc
         manual_allowed=False,
     )
     if command.key in taxonomy.tags:
+        if taxonomy.active(command.key).kind is not TagKind.FACT:
+            raise TagExists("the key is that of another tag", field="tag_key")
         taxonomy.update_tag(definition)
     else:
         taxonomy.define_tag(definition)

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from pyroaring import BitMap
 
 from chassis.commands import UnitOfWork
+from services.tagging.application.layer_ports import LayerRows
 from services.tagging.application.ports import Change, Customer, RuleState, RunRows
 from services.tagging.domain.claims import said
 from services.tagging.domain.conditions import Universe
@@ -30,6 +31,7 @@ from services.tagging.read_models import (
     visits,
 )
 from services.tagging.read_models.directory import Arrivals
+from services.tagging.read_models.layers import PostgresLayers
 from services.tagging.read_models.live_segments import Cause, Live, LiveSegments, Touched, apply, follow, look_at_page
 
 _LOCK = (
@@ -65,7 +67,7 @@ def snapshot(rows: sa.Connection, tenant: str, id: UUID) -> BitMap | None:
     return bitmaps.unpack(found[0][0]) if found else None
 
 
-class PostgresAudiences:
+class PostgresAudiences(PostgresLayers):
     """`Audiences` in the transaction of a unit of work."""
 
     def __init__(self) -> None:
@@ -157,9 +159,6 @@ class PostgresAudiences:
     def tag_users(self, work: UnitOfWork, tag: str) -> set[str]:
         return segments.users_of(work.rows, work.context.tenant, tag)
 
-    def found(self, work: UnitOfWork, definition: Definition, universe: Universe) -> BitMap:
-        return segments.Sets(work.rows, work.context.tenant, at=work.now).of(definition, universe)
-
     def kept(self, work: UnitOfWork, ids: Iterable[UUID]) -> dict[UUID, BitMap]:
         names = {id: bitmaps.of_segment(id) for id in ids}
         found = bitmaps.load(work.rows, work.context.tenant, names.values())
@@ -248,6 +247,19 @@ class PostgresAudiences:
     def keep_run(self, work: UnitOfWork, run: RunRows) -> None:
         rows, tenant = work.rows, work.context.tenant
         model_runs.keep(rows, tenant, run)
-        if any(run.model in it.reads.models for it in self.live(work)):
-            touched = Touched({f"model:{run.model}": everybody(rows, tenant)})
+        self._follow_model(work, run.model)
+
+    def keep_layers(self, work: UnitOfWork, run: LayerRows) -> None:
+        model_runs.keep_layers(work.rows, work.context.tenant, run)
+        self._follow_model(work, run.model)
+
+    def follow_layers(self, work: UnitOfWork, moved: Mapping[str, BitMap], cause: MembershipCause) -> None:
+        if moved:
+            touched = Touched({f"model:{model}": who for model, who in moved.items()})
+            follow(work, self.live(work), touched, lambda ordinal: cause)
+
+    def _follow_model(self, work: UnitOfWork, model: str) -> None:
+        """Bring segments in line with another run."""
+        if any(model in it.reads.models for it in self.live(work)):
+            touched = Touched({f"model:{model}": everybody(work.rows, work.context.tenant)})
             follow(work, self.live(work), touched, lambda ordinal: MembershipCause.EVENT)

@@ -17,12 +17,16 @@ import sqlalchemy as sa
 from pyroaring import BitMap
 
 from chassis import inbox
+from chassis.aggregate import Event
 from chassis.consumer import Incoming
 from chassis.event_store import EventStore, Recorded
 from services.tagging.application.fact_messages import facts_of
+from services.tagging.application.layer_review import decide
 from services.tagging.application.ports import RuleState
 from services.tagging.domain.calendar import Calendar
 from services.tagging.domain.claims import GIVEN, GIVING, Assignment, said, sets_of
+from services.tagging.domain.layer_models import LayerModel
+from services.tagging.domain.layers.view import NONE, View
 from services.tagging.domain.memberships import MembershipChange
 from services.tagging.domain.rules import RULES, follow
 from services.tagging.domain.segments import Segment, SegmentKind
@@ -34,6 +38,8 @@ from services.tagging.read_models import (
     bitmaps,
     directory,
     erasure,
+    histories,
+    layers,
     memberships,
     rule_states,
     segments,
@@ -126,6 +132,7 @@ class _Decided:
     zone: str = DEFAULT_ZONE
     currency: str | None = None
     segments: dict[UUID, Segment] = field(default_factory=dict)
+    models: dict[UUID, LayerModel] = field(default_factory=dict)
     tagged: dict[UUID, dict[str, Assignment]] = field(default_factory=dict)
     holders: set[tuple[str, UUID]] = field(default_factory=set)
     said: dict[UUID, dict[tuple[str, str], Assignment]] = field(default_factory=dict)
@@ -134,6 +141,12 @@ class _Decided:
     def hear(self, customer: UUID, it: Assignment) -> None:
         if it.origin in BY_FACTS:
             self.said.setdefault(customer, {})[it.key, it.origin] = it
+
+    def follow(self, event: Event) -> None:
+        """Bring a model of layers up to date."""
+        model = event.mutate(self.models.get(event.originator_id))
+        if isinstance(model, LayerModel):
+            self.models[event.originator_id] = model
 
 
 def _decisions(rows: sa.Connection, store: EventStore) -> None:
@@ -152,6 +165,7 @@ def _decisions(rows: sa.Connection, store: EventStore) -> None:
         _tags(rows, tenant, own)
         _sets(rows, tenant, own)
         _states(rows, tenant, Calendar.of(own.zone))
+        _layers(rows, tenant, Calendar.of(own.zone), own.models.values())
 
 
 def _events(store: EventStore) -> Iterator[Recorded]:
@@ -175,6 +189,8 @@ def _decision(rows: sa.Connection, decided: _Decided, recorded: Recorded) -> Non
             changed = event.mutate(decided.segments.get(id))
             if isinstance(changed, Segment):
                 decided.segments[id] = changed
+        case LayerModel.Defined() | LayerModel.Updated() | LayerModel.Activated():
+            decided.follow(event)
         case Segment.MembersAdded(nodes=nodes):
             segments.list_nodes(rows, recorded.tenant, event.originator_id, nodes)
         case Segment.MembersRemoved(nodes=nodes):
@@ -242,6 +258,24 @@ def _states(rows: sa.Connection, tenant: str, calendar: Calendar) -> None:
                 course = follow(rule, sessions(theirs), calendar, as_of)
                 states[customer] = RuleState(course.assigned, course.first, course.next_change)
             rule_states.keep(rows, tenant, rule.tag, states)
+
+
+def _layers(rows: sa.Connection, tenant: str, calendar: Calendar, models: Iterable[LayerModel]) -> None:
+    """Put all customers into the layers of the active models."""
+    ((as_of,),) = sql.fetch(rows, "SELECT as_of FROM intake WHERE tenant = %s", tenant)
+    for model in models:
+        layers.keep_model(rows, tenant, model)
+    for it in layers.active(rows, tenant):
+        members: dict[str, BitMap] = {}
+        for page in layers.pages(rows, tenant, it.universe):
+            found = histories.histories(rows, tenant, list(page))
+            states = {who: decide(it, View.of(history, calendar, as_of)) for who, history in found.items()}
+            layers.keep_states(rows, tenant, it.key, states)
+            for who, state in states.items():
+                members.setdefault(state.layer, BitMap()).add(page[who])
+        members.pop(NONE, None)
+        for layer, ordinals in members.items():
+            bitmaps.replace(rows, tenant, bitmaps.of_layer(it.key, layer), ordinals)
 
 
 def _bring_in_line(rows: sa.Connection, table: str) -> Drift:

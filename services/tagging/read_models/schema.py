@@ -12,8 +12,9 @@ the same functions:
                    attribute_definitions, attribute_values, consents,
                    guide_words, follow_ups, group_members              (profiles.py)
   stored_events  → segments, static_members, tag_holders               (segments.py, tag_holders.py)
+                   layer_models                                        (layers.py)
                    tenant_settings, segment_changes                    (settings.py, memberships.py)
-  all of these   → rule_states, bitmaps                                (rule_states.py, bitmaps.py)
+  all of these   → rule_states, current_layers, bitmaps                (rule_states.py, layers.py, bitmaps.py)
 
 Every table has `tenant`, and `node`, `customer` or an ordinal of one wherever it grows with them.
 """
@@ -285,6 +286,31 @@ Table(
 Table("tag_holders", DERIVED, _key("tenant", Text), _key("tag", Text), _key("node", Uuid))
 
 Table(
+    "layer_models",
+    DERIVED,
+    _key("tenant", Text),
+    _key("model", Text),
+    _value("kind", Text),
+    _value("version", Integer),
+    _value("params", Text),
+    _value("universe", Text),
+    _value("active", Boolean),
+    _value("created_at", _INSTANT),
+    _value("updated_at", _INSTANT),
+)
+
+Table(
+    "current_layers",
+    DERIVED,
+    _key("tenant", Text),
+    _key("customer", Uuid),
+    _key("model", Text),
+    _value("layer", Text),
+    Column("next_change", _INSTANT),
+    Column("lead_at", _INSTANT),
+)
+
+Table(
     "bitmaps",
     DERIVED,
     _key("tenant", Text),
@@ -301,6 +327,7 @@ Table(
     _value("model", Text),
     _value("as_of", Date),
     _value("number", BigInteger),
+    _value("version", Integer),
     Index("model_runs_number", "tenant", "model", "number", unique=True),
 )
 

@@ -169,7 +169,7 @@ class Sets:
             case HasTag(tag, value):
                 return self._bitmap(bitmaps.of_tag(tag if value is None else f"{tag}={value}"))
             case InLayer():
-                return self._cut(model_runs.layer(self._rows, self._tenant, leaf))
+                return self._cut(model_runs.layer(self._rows, self._tenant, leaf, lambda: self.universe(Universe.ALL)))
             case RfmScores():
                 return self._cut(model_runs.with_scores(self._rows, self._tenant, leaf))
             case InSegment(segment):
