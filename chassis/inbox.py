@@ -1,6 +1,6 @@
 """The inbox: messages of other services kept in the order of their effect, so that read models can be rebuilt from here."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -23,6 +23,14 @@ _READ: Final = sa.text(
     "SELECT position, stream, sequence, id, tenant, type, key, partition, time, payload FROM inbox"
     " WHERE position > :after ORDER BY position LIMIT :limit"
 )
+_OF_KEYS: Final = sa.text(
+    "SELECT position, stream, sequence, id, tenant, type, key, partition, time, payload FROM inbox"
+    " WHERE tenant = :tenant AND key = ANY(:keys) AND type = ANY(:types)"
+)
+_REWRITE: Final = (
+    "UPDATE inbox i SET payload = v.payload FROM unnest(%s::bigint[], %b::bytea[]) AS v(position, payload)"
+    " WHERE i.position = v.position"
+)
 HEAD: Final = "SELECT coalesce(max(position), 0) FROM inbox"
 
 
@@ -37,6 +45,27 @@ def keep(rows: sa.Connection, messages: Sequence[Incoming]) -> None:
                 copy.write_row(
                     (it.stream, it.sequence, it.id, it.tenant, it.type, it.key, it.partition, it.time, it.payload)
                 )
+
+
+def rewrite(
+    rows: sa.Connection,
+    tenant: str,
+    keys: Collection[str],
+    types: Collection[str],
+    change: Callable[[Incoming], Incoming],
+) -> int:
+    """Keep what was told of `keys` in messages of `types` as `change` makes it, each in its place; how many messages those are.
+
+    Needs an index on (tenant, key) for these types where the inbox is large.
+    """
+    with driver_cursor(rows) as cursor:
+        cursor.execute(_LOCK)
+    found = rows.execute(_OF_KEYS, {"tenant": tenant, "keys": list(keys), "types": list(types)}).all()
+    if found:
+        payloads = [change(_incoming(it)).payload for it in found]
+        with driver_cursor(rows) as cursor:
+            cursor.execute(_REWRITE, ([it.position for it in found], payloads))
+    return len(found)
 
 
 def read(rows: sa.Connection, after: int, limit: int) -> list[tuple[int, Incoming]]:

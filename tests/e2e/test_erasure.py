@@ -50,6 +50,7 @@ PERSONAL = (PHONE.removeprefix("+86"), "canary-mail", VISITOR, PROPERTY, PAGE, A
 BUSINESS = (ORDER, SKU)
 KEEPS_ORDERS = {"tracking.stored_events", "tracking.receipts", "stream tracking", "files of NATS", "identity.inbox"}
 PROFILES = {"identity.inbox", "identity.timeline", "identity.told_orders"}
+FACTS = {"tagging.inbox", "tagging.behaviours", "tagging.placed_orders"}
 
 ROOT = Path(__file__).parents[2]
 
@@ -256,8 +257,9 @@ def test_ac_15_and_ac_102_nothing_is_left_of_somebody_who_is_erased(stack: Local
             assert {*BUSINESS} <= before["tracking.stored_events"]
             assert before["tracking.orders"] == {ORDER}
             assert all(before[it] == {ORDER} for it in PROFILES), "profiles have nothing but the numbers of orders"
-            elsewhere = [it for it in before if it.startswith(("identity.", "tagging.", "log ")) and it not in PROFILES]
-            assert not elsewhere, "sealed, or never kept"
+            assert set[str]().union(*(before[it] for it in FACTS)) == {PROPERTY, SKU}, "what conditions may ask about"
+            elsewhere = [it for it in before if it.startswith(("identity.", "tagging.", "log "))]
+            assert set(elsewhere) == PROFILES | FACTS, "everything else is sealed, or never kept"
 
             premature = erasure_pb2.ErasureCertificate(node_ids=[first, second], digest="x")
             verdict = verify(premature, partial(stack.postgres.dsn, user="postgres"))

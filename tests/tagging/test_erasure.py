@@ -128,6 +128,27 @@ def test_what_comes_late_brings_nobody_back(world: World) -> None:
     assert world.rebuild() == {}
 
 
+def test_of_what_was_told_of_the_erased_only_that_there_was_something_is_kept(world: World) -> None:
+    """Before the erasure, with it, and after it; of others everything stays."""
+
+    def words() -> set[str]:
+        payloads = b"".join(bytes(it) for (it,) in world.rows("SELECT payload FROM inbox"))
+        return {it for it in ("serum", "Shanghai", "h5") if it.encode() in payloads}
+
+    world.tell(*facts(ANN))
+    assert words() == {"serum", "Shanghai", "h5"}
+    world.tell(erasing(ANN))
+    assert words() == set()
+    world.tell(*facts(BOB), erasing(BOB))
+    world.tell(*facts(ANN), *facts(BOB))
+    assert words() == set()
+    assert world.rebuild() == {}
+    world.tell(*facts(CLEO))
+    world.tell(erasing(ANN))
+    assert words() == {"serum", "Shanghai", "h5"}
+    assert world.rebuild() == {}
+
+
 def test_somebody_who_was_thought_to_be_part_of_the_erased_is_not_lost(world: World) -> None:
     """That their merge was taken back is on its way when the erasure arrives."""
     world.tell(*facts(ANN), *facts(CLEO), merged(ANN, CLEO))

@@ -232,7 +232,8 @@ class World:
 
     def absorb(self, batch: Sequence[Incoming]) -> None:
         effect = Effect(partial(self._intake.absorb, tuple(batch)))
-        unit = Unit([(batch[0].context, effect)], lambda rows, outcomes: inbox.keep(rows, batch))
+        kept = self._intake.kept
+        unit = Unit([(batch[0].context, effect)], lambda rows, _: inbox.keep(rows, [kept(it) for it in batch]))
         (outcome,) = self.bus.run_now(unit)
         if outcome.error:
             raise outcome.error
@@ -250,7 +251,7 @@ class World:
             epoch=1,
             tenant=tenant,
             type=name,
-            key="key",
+            key=getattr(message, "node_id", "") or getattr(message, "customer_id", "") or "key",
             partition=0,
             id=f"{stream}/1/{number}",
             time=self.clock.now(),

@@ -5,10 +5,10 @@ from uuid import UUID
 
 from pyroaring import BitMap
 
-from chassis import parked
+from chassis import inbox, parked
 from chassis.commands import UnitOfWork
 from chassis.consumer import Incoming, Subscription
-from services.tagging.application.fact_messages import EVENTS, STREAMS, essence, facts_of
+from services.tagging.application.fact_messages import EVENTS, STREAMS, TOLD_OF_PEOPLE, blank, essence, facts_of
 from services.tagging.application.facts import Erasing
 from services.tagging.application.layer_review import forget, review_layers
 from services.tagging.application.rule_review import erase, regroup, review
@@ -29,9 +29,16 @@ class FactIntake:
 
     def __init__(self, audiences: PostgresAudiences) -> None:
         self._audiences = audiences
+        self._erased: set[str] = set()
 
     def subscription(self) -> Subscription:
-        return Subscription(consumer="tagging_facts", streams=STREAMS, handle=self.absorb, keep=essence, events=EVENTS)
+        return Subscription(
+            consumer="tagging_facts", streams=STREAMS, handle=self.absorb, keep=self.kept, events=EVENTS
+        )
+
+    def kept(self, message: Incoming) -> Incoming:
+        """What goes to the inbox of a message that was absorbed."""
+        return blank(message) if message.key in self._erased else essence(message)
 
     def absorb(self, batch: Sequence[Incoming], work: UnitOfWork) -> None:
         """One batch of one tenant, in the order of arrival."""
@@ -39,6 +46,7 @@ class FactIntake:
         rows, tenant = work.rows, work.context.tenant
         tables.lock(rows, tenant, work.now, len(batch))
         taken = take_in(rows, tenant, facts)
+        self._erased.update(map(str, taken.erased))
         arrivals, ordinals = taken.arrivals, taken.arrivals.ordinals
 
         def cause(customer: UUID) -> Cause:
@@ -86,5 +94,6 @@ class FactIntake:
         tags = erase(work, erasing.nodes)
         layers = forget(work, self._audiences, erasing.nodes)
         waiting = parked.forget(work.rows, work.context.tenant, [str(it) for it in erasing.nodes])
-        removed = {**removed, "tags": tags, "current_layers": layers, "parked": waiting}
+        told = inbox.rewrite(work.rows, work.context.tenant, [str(it) for it in erasing.nodes], TOLD_OF_PEOPLE, blank)
+        removed = {**removed, "tags": tags, "current_layers": layers, "parked": waiting, "messages": told}
         work.add(Erasure(erasing.case_id, work.context.tenant, erasing.customer, removed, work.now))

@@ -170,6 +170,35 @@ def essence(message: Incoming) -> Incoming:
     return replace(message, payload=kept.SerializeToString())
 
 
+_OF_PEOPLE: Final[Mapping[str, tuple[type[Message], tuple[str, ...]]]] = {
+    kind.DESCRIPTOR.full_name: (kind, fields)
+    for kind, fields in (
+        (tracking_events.BehaviourTracked, ("node_id", "occur_time")),
+        (tracking_events.OrderPlaced, ("node_id", "order_id", "place_time")),
+        (identity_events.AttributesChanged, ("node_id", "change_time")),
+    )
+}
+
+TOLD_OF_PEOPLE: Final = tuple(_OF_PEOPLE)
+"""The messages that say more of somebody than ids, amounts and times."""
+
+
+def blank(message: Incoming) -> Incoming:
+    """A message as it is kept of somebody who is erased: that there was something, not what."""
+    found = _OF_PEOPLE.get(message.type)
+    if found is None:
+        return message
+    kind, fields = found
+    told: Any = message.parse(kind)
+    kept: Any = kind()
+    for field in fields:
+        if told.DESCRIPTOR.fields_by_name[field].message_type is None:
+            setattr(kept, field, getattr(told, field))
+        else:
+            getattr(kept, field).CopyFrom(getattr(told, field))
+    return replace(message, payload=kept.SerializeToString())
+
+
 def _told(message: Any, field: str) -> datetime | None:
     return _instant(getattr(message, field)) if message.HasField(field) else None
 

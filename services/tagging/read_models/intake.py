@@ -19,12 +19,14 @@ from services.tagging.read_models.visits import ByCustomer
 class TakenIn:
     """What a batch did: to the directory, and the visits of every customer whose sessions may be others now.
 
-    `removed` says of whom nothing is known any more, and how many rows of which table that were.
+    `removed` says of whom nothing is known any more, and how many rows of which table that were; `erased` are the nodes the batch
+    told of that are, or become, erased.
     """
 
     arrivals: Arrivals
     visits: ByCustomer
     removed: Sequence[tuple[Erasing, dict[str, int]]] = ()
+    erased: Collection[UUID] = ()
 
 
 def take_in(rows: sa.Connection, tenant: str, facts: Facts) -> TakenIn:
@@ -47,10 +49,10 @@ def take_in(rows: sa.Connection, tenant: str, facts: Facts) -> TakenIn:
     for customer in arrivals.regrouped:
         found.setdefault(customer, [])
     if not gone:
-        return TakenIn(arrivals, found)
+        return TakenIn(arrivals, found, erased=erased)
     arrivals.leave(gone)
     removed = [(it, _erase(rows, tenant, it, heard_of)) for it in facts.erasures]
-    return TakenIn(arrivals, {it: theirs for it, theirs in found.items() if it not in gone}, removed)
+    return TakenIn(arrivals, {it: theirs for it, theirs in found.items() if it not in gone}, removed, gone | erased)
 
 
 def _erase(rows: sa.Connection, tenant: str, erasing: Erasing, heard_of: Collection[UUID]) -> dict[str, int]:
