@@ -41,6 +41,7 @@ from services.tagging.domain.conditions import (
     no,
     that,
 )
+from services.tagging.domain.conditions.leaves import OF_A_PROPERTY
 from services.tagging.domain.history import Behaviour, History, Line, Purchase
 
 ZONES = ("America/New_York", "Asia/Shanghai", "America/Santiago", "Africa/Cairo", "UTC")
@@ -152,7 +153,9 @@ def leaf(random: Random) -> Leaf:
 def _event(random: Random) -> Leaf:
     figure = random.choice(list(Figure))
     key = random.choice(("amount", "amount", "flavour", "sku", "$channel"))
-    return EventTest(happening(random), figure, _figure_comparison(random), window(random), key)
+    return EventTest(
+        happening(random), figure, _figure_comparison(random), window(random), key if figure in OF_A_PROPERTY else ""
+    )
 
 
 def _absence(random: Random) -> Leaf:
@@ -169,17 +172,14 @@ def _streak(random: Random) -> Leaf:
 
 
 def _order(random: Random) -> Leaf:
-    keys = {
-        "sku": (Operator.EQ, "A"),
-        "category": (Operator.EXISTS,),
-        "net": (Operator.GE, 999.99),
-        "coupons": (Operator.EQ, 0),
-        "currency": (Operator.IN, "USD", "JPY"),
+    tests = {
+        "sku": Comparison.with_plain(Operator.EQ, "A"),
+        "category": Comparison(Operator.EXISTS),
+        "net": Comparison.with_plain(Operator.GE, 999.99),
+        "coupons": Comparison.with_plain(Operator.EQ, 0),
+        "currency": Comparison.with_plain(Operator.IN, "USD", "JPY"),
     }
-    where = tuple(
-        PropertyTest(key, Comparison.with_plain(*keys[key]))
-        for key in random.sample(list(keys), random.choice((0, 1, 2)))
-    )
+    where = tuple(PropertyTest(key, tests[key]) for key in random.sample(list(tests), random.choice((0, 1, 2))))
     figure = random.choice(list(OrderFigure))
     bounds = (0, 1, 2, 3) if figure not in _AMOUNTS else (999.99, 1000, 0.01, 50, 1999.99)
     return OrderTest(figure, _figure_comparison(random, bounds), window(random), where)
@@ -291,7 +291,7 @@ def compare(
 
 def turning_points(who: Person) -> Iterator[datetime]:
     """Instants at which something may change, and those right before."""
-    facts = [it.at for it in (*who.history.behaviours, *who.history.purchases)]
+    facts = [it.at for it in who.history.behaviours] + [it.at for it in who.history.purchases]
     facts += [it for it in (who.history.created_at, who.history.known_since) if it]
     zone = ZoneInfo(who.zone)
     days = {it.astimezone(zone).date() + timedelta(days=k) for it in facts for k in (0, 1, 2, 3, 4, 7)}
