@@ -6,7 +6,7 @@ export PYTHONPATH := .:gen
 export GRPC_VERBOSITY ?= ERROR
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test up down bench faults lint format proto token lock images k8s
+.PHONY: help setup demo test up down bench faults drill lint format proto token lock images k8s
 
 help: ## List the targets.
 	@sed -n 's/^\([a-z0-9]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r target sentence; do printf '  %-8s %s\n' "$$target" "$$sentence"; done
@@ -30,6 +30,9 @@ bench: .venv/.dev proto ## Measure the system beside the raw ceilings of this ma
 
 faults: .venv/.dev proto ## Kill and cut things on purpose and count what was lost or done twice.
 	$(BIN)/python -m faults
+
+drill: .venv/.dev proto ## Do what operators do when it matters: restore a lost PostgreSQL.
+	$(BIN)/python -m faults --result build/drill.json restore
 
 images: ## Build the images of the services and the gateway with docker, podman or buildah (VERSION=0.1.0).
 	@deploy/images/build.sh $(VERSION)

@@ -25,6 +25,7 @@ from chassis.telemetry import Metrics, Tracing
 from scrm.identity.v1.identity_service_pb2_grpc import add_IdentityServiceServicer_to_server
 from services.identity.adapters.grpc_servicer import IdentityServicer
 from services.identity.adapters.matching_servicer import MatchingParts
+from services.identity.adapters.uncredited_orders import SqlUncreditedOrders
 from services.identity.application.handlers import handlers
 from services.identity.application.vault import KeyWrap, Vault, WrappedKey
 from services.identity.domain.identifiers import IdentifierReader, LinkedIdentifier
@@ -113,7 +114,7 @@ class StockBus:
     def __init__(self, application: StockIdentity) -> None:
         self._application = application
         vault = Vault(KeyWrap(KeyFile("1", {"1": b"bench" * 6 + b".."})), lambda work: NoKeys())
-        self._handlers = {it.command: it.handle for it in handlers(vault)}
+        self._handlers = {it.command: it.handle for it in handlers(vault, SqlUncreditedOrders)}
 
     async def execute(self, command: Any, reply: Callable[[Any], Message]) -> Message:
         return await asyncio.to_thread(self._execute, command, reply, current())

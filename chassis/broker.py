@@ -105,6 +105,7 @@ class Broker:
         self._client = _Client()
         self._closing = False
         self._batches = 0
+        self._streams_asked: dict[str, asyncio.Task[StreamInfo | None]] = {}
         self._revival: asyncio.Task[None] | None = None
         self.generation = 0
 
@@ -130,7 +131,14 @@ class Broker:
         return self._checked(await self._ask(_API + subject, payload, {}, seconds))
 
     async def stream(self, name: str) -> StreamInfo | None:
-        """The stream as it is now; None if there is none."""
+        """The stream as it is now; None if there is none. What is asked several times in one turn of the event loop travels once."""
+        asked = self._streams_asked.get(name)
+        if asked is None:
+            asked = self._streams_asked[name] = asyncio.ensure_future(self._stream(name))
+            asyncio.get_running_loop().call_soon(self._streams_asked.pop, name, None)
+        return await asyncio.shield(asked)
+
+    async def _stream(self, name: str) -> StreamInfo | None:
         try:
             return stream_info(await self.request(f"STREAM.INFO.{name}"))
         except BrokerRefusal as refusal:

@@ -30,7 +30,7 @@ _INSERT: Final = sa.text(
 )
 _NAME: Final = sa.text("UPDATE projections SET schema = :schema WHERE build = :build")
 _MOVE: Final = sa.text(
-    "UPDATE projections SET position = :now WHERE build = :build AND position = :was AND live = :live"
+    "UPDATE public.projections SET position = :now WHERE build = ANY(:builds) AND position = :was AND live = :live"
 )
 _RETIRE: Final = sa.text("UPDATE projections SET live = false, retired_at = now() WHERE name = :name AND live")
 _PROMOTE: Final = sa.text("UPDATE projections SET live = true WHERE build = :build")
@@ -125,13 +125,23 @@ def row_security(table: str) -> list[str]:
 
 def advance(rows: sa.Connection, build: Build, projection: Projection, items: Sequence[Any], position: int) -> Build:
     """Apply the entries up to `position` in the transaction of `rows`; BuildMoved if the build is not as we knew it."""
-    rows.execute(sa.text(f"SET LOCAL search_path TO {_quoted(rows, build.schema)}"))
-    projection.apply(items, rows)
+    return advance_all(rows, [(build, projection)], items, position)[0]
+
+
+def advance_all(
+    rows: sa.Connection, together: Sequence[tuple[Build, Projection]], items: Sequence[Any], position: int
+) -> list[Build]:
+    """`advance` for builds that are at the same place, in one transaction; BuildMoved if one is not as we knew it."""
+    for build, projection in together:
+        rows.execute(sa.text(f"SET LOCAL search_path TO {_quoted(rows, build.schema)}"))
+        projection.apply(items, rows)
+    first = together[0][0]
+    numbers = [build.build for build, _ in together]
+    moved = rows.execute(_MOVE, {"now": position, "was": first.position, "builds": numbers, "live": first.live})
+    if moved.rowcount != len(together):
+        raise BuildMoved(f"not all of {', '.join(it.schema for it, _ in together)} are still at {first.position}")
     rows.execute(sa.text("SET LOCAL search_path TO public"))
-    moved = rows.execute(_MOVE, {"now": position, "was": build.position, "build": build.build, "live": build.live})
-    if moved.rowcount != 1:
-        raise BuildMoved(f"{build.schema} is no longer at {build.position}")
-    return build.at(position)
+    return [build.at(position) for build, _ in together]
 
 
 def promote(rows: sa.Connection, build: Build) -> None:

@@ -73,6 +73,18 @@ class Epochs:
             info = await self._create(bases, max_bytes)
         return info, len(bases)
 
+    async def begin(self) -> tuple[int, int]:
+        """Start a new epoch after a restore, before anything is published or read again; its number and its base.
+
+        Needed where the stream is lost too: then nothing tells that consumers elsewhere are ahead of the log. Where it is not, what is
+        in the stream and no longer in the log is gone before anybody reads it. Doing it once too often does no harm.
+        """
+        info, _ = await self.settle()
+        bases = [*bases_of(info), await asyncio.to_thread(self._log.head)]
+        await asyncio.to_thread(self._remember, bases)
+        await self.settle()
+        return len(bases), bases[-1]
+
     async def _create(self, bases: Sequence[int], max_bytes: int) -> StreamInfo:
         metadata = {_METADATA: ",".join(map(str, bases))}
         return await self._broker.ensure_stream(StreamSpec(self._stream, [], metadata, max_bytes))

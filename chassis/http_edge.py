@@ -8,7 +8,7 @@ is held in memory at once below a limit.
 import asyncio
 import socket
 import zlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from time import perf_counter
 from typing import Final
@@ -90,10 +90,15 @@ class HttpEdge:
         self._server: uvicorn.Server | None = None
         self._ticking: asyncio.Task[None] | None = None
         self._socket: socket.socket | None = None
+        self._at_end: list[Callable[[], None]] = []
 
     def add(self, routes: Sequence[BaseRoute]) -> None:
         """Serve more routes, of which those before have precedence."""
         self._router.routes.extend(routes)
+
+    def at_end(self, end: Callable[[], None]) -> None:
+        """Call `end`, which may take its time, when the last request is answered."""
+        self._at_end.append(end)
 
     async def start(self, host: str, port: int) -> int:
         """Listen on `host` and `port` (0 for any); the port."""
@@ -128,6 +133,8 @@ class HttpEdge:
         await self._ticking
         self._server.config.timeout_graceful_shutdown = max(1, round(grace))
         await self._server.shutdown([self._socket])
+        for end in self._at_end:
+            await asyncio.to_thread(end)
 
     @asynccontextmanager
     async def body(self, request: Request) -> AsyncIterator[bytes]:

@@ -14,6 +14,7 @@ import structlog
 
 from chassis import builds
 from chassis.builds import Build, BuildMoved, Projection, Source
+from chassis.following import Followers
 from chassis.leadership import Leadership, leading, persevere
 from chassis.log import EventStore
 from chassis.loops import CHECK_SECONDS, Progress
@@ -35,7 +36,7 @@ class AlreadyRebuilding(Exception):
 class Projector:
     """Keeps the read models of a service, made of its events, its inbox, or the logs `sources` by their names.
 
-    `applied` counts entries, `batches` the transactions they took.
+    Read models of one log go on together, a transaction for each batch (`following.py`). `applied` counts entries of read models.
     """
 
     def __init__(
@@ -51,8 +52,7 @@ class Projector:
         sources: Mapping[str, Log] | None = None,
     ) -> None:
         self.name = "project"
-        self.applied = 0
-        self.batches = 0
+        self._applied = 0
         self._projections = {it.name: it for it in projections}
         self._engine = engine
         self._sources: Mapping[str, Log] = {
@@ -60,15 +60,25 @@ class Projector:
             "inbox": InboxSource(engine),
             **(sources or {}),
         }
-        self._tails = {name: Tail(source, poll=poll, pulse=pulse) for name, source in self._sources.items()}
+        self._followers = {
+            name: Followers(Tail(source, poll=poll, pulse=pulse), engine, batch_limit)
+            for name, source in self._sources.items()
+        }
         self._batch_limit = batch_limit
         self._drop_after_seconds = drop_after_seconds
 
     async def run(self) -> None:
         """Follow the logs, until cancelled."""
         async with asyncio.TaskGroup() as tasks:
+            for followers in self._followers.values():
+                tasks.create_task(followers.run())
+            tasks.create_task(persevere("project/drop_retired", self._drop_retired))
             for it in self._projections.values():
                 tasks.create_task(persevere(f"project/{it.name}", lambda it=it: self._serve(it)))  # type: ignore[misc]
+
+    @property
+    def applied(self) -> int:
+        return self._applied + sum(it.applied for it in self._followers.values())
 
     async def progress(self) -> list[Progress]:
         """One entry per projection: where its live build is, and how far the log has got since."""
@@ -95,8 +105,8 @@ class Projector:
     async def _serve(self, projection: Projection) -> None:
         """Follow the log with the live build; build a new one first where the code is of a later version."""
         async with leading(self._engine, f"project/{projection.name}/{projection.version}") as leadership:
-            tail = self._tails[projection.source]
-            tail.clear()
+            followers = self._followers[projection.source]
+            followers.tail.clear()  # the log may have been restored to before what we know
             build = await asyncio.to_thread(self._ensure_live, projection)
             if build.version < projection.version:
                 await self.rebuild(projection.name)
@@ -104,42 +114,33 @@ class Projector:
             if build.version > projection.version:  # newer code has taken over; this one waits to be stopped
                 await asyncio.sleep(CHECK_SECONDS)
                 return
-            await self._follow(build, projection, tail, leadership)
+            try:
+                await self._follow(build, projection, followers, leadership)
+            except BuildMoved:
+                log.info("projection.replaced", projection=build.name, build=build.build)
 
-    async def _follow(self, build: Build, projection: Projection, tail: Tail, leadership: Leadership) -> None:
-        loop = asyncio.get_running_loop()
-        check = loop.time() + CHECK_SECONDS
-        while True:
-            entries = await tail.read(build.position, self._batch_limit)
-            if entries:
-                try:
-                    build = await asyncio.to_thread(self._advance, build, projection, entries)
-                except BuildMoved:
-                    log.info("projection.replaced", projection=build.name, build=build.build)
-                    return
-            if loop.time() > check:
+    async def _follow(self, build: Build, projection: Projection, followers: Followers, leadership: Leadership) -> None:
+        async with followers.joined(build, projection) as follower:
+            while not follower.ended.done():
+                await asyncio.wait([follower.ended], timeout=CHECK_SECONDS)
                 await leadership.check()
-                await asyncio.to_thread(builds.drop_retired, self._engine, self._drop_after_seconds)
-                if await asyncio.to_thread(self._replaced, build):
-                    return
-                check = loop.time() + CHECK_SECONDS
+            follower.ended.result()
+
+    async def _drop_retired(self) -> None:
+        while True:
+            await asyncio.sleep(CHECK_SECONDS)
+            await asyncio.to_thread(builds.drop_retired, self._engine, self._drop_after_seconds)
 
     def _ensure_live(self, projection: Projection) -> Build:
         with self._engine.begin() as rows:
             return builds.live_build(rows, projection.name) or builds.create(rows, projection, live=True)
 
-    def _replaced(self, build: Build) -> bool:
-        with self._engine.connect() as rows:
-            live = builds.live_build(rows, build.name)
-        return live is None or live.build != build.build
-
     def _advance(self, build: Build, projection: Projection, entries: Sequence[Entry]) -> Build:
-        """Apply a batch. A crash may undo the last of them, rows and position alike, so the commit need not wait for the disk."""
+        """Apply a batch to a build that nobody reads yet."""
         with self._engine.begin() as rows:
             rows.execute(sa.text("SET LOCAL synchronous_commit = off"))
             moved = builds.advance(rows, build, projection, [it for _, it in entries], entries[-1][0])
-        self.applied += len(entries)
-        self.batches += 1
+        self._applied += len(entries)
         return moved
 
     def _build_anew(self, projection: Projection) -> Build:

@@ -9,8 +9,9 @@ import structlog
 from chassis import parked
 from chassis.commands import UnitOfWork
 from chassis.consumer import Consumer, Incoming, Shard, Subscription
+from chassis.epochs import Epochs
 from chassis.event_store import PostgresEventStore
-from chassis.kit import Kit
+from chassis.kit import Kit, opened
 from chassis.loops import Loop
 from chassis.projection import Projector
 from chassis.published_log import PublicLog, PublishedLog
@@ -132,9 +133,20 @@ async def redrive(service: "Service", names: Sequence[str]) -> None:
         store.close()
 
 
+async def restored(service: "Service", names: Sequence[str]) -> None:
+    """Begin a new epoch of every stream of the service, whose database was restored; while it answers nobody."""
+    _expect(names, 0, "restored")
+    async with opened(service.settings, service.handlers) as kit:
+        await kit.broker.connect()
+        for log in public_logs(service, kit):
+            epoch, base = await Epochs(kit.engine, kit.broker, log).begin()
+            _log.info("service.new_epoch", stream=log.name, epoch=epoch, base=base)
+
+
 ONE_SHOTS: Final[Mapping[str, "OneShot"]] = {
     "rebuild": rebuild,
     "redrive": redrive,
+    "restored": restored,
 }
 
 

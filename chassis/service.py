@@ -1,7 +1,7 @@
 """The runner of a service: its parts put together, its roles started, and stopped in order.
 
 A service describes itself in one `Service(...)`; `python -m services.<name> <role>…` runs the roles named, `all` every
-role that goes on. `rebuild` and `redrive` do one thing and end, and so do `migrate` and `schema` (chassis.migrations).
+role that goes on. `rebuild`, `redrive` and `restored` do one thing and end, and so do `migrate` and `schema` (chassis.migrations).
 """
 
 import asyncio

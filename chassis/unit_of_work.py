@@ -156,6 +156,11 @@ class UnitOfWork:
         """The row of that key which this command, or another of its batch, is about to insert."""
         return self._new_rows.get((statement, key)) or self._batch.new_rows.get(statement, {}).get(key)
 
+    def all_inserted(self, statement: LiteralString) -> list[Sequence[Any]]:
+        """The rows of `statement` which this command, and others of its batch, are about to insert."""
+        mine = {key: row for (known, key), row in self._new_rows.items() if known == statement}
+        return list({**self._batch.new_rows.get(statement, {}), **mine}.values())
+
     def new_id(self) -> UUID:
         """A fresh UUIDv7."""
         return new_id(self.now, os.urandom(10))

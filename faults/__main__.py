@@ -1,5 +1,6 @@
 """`python -m faults [--small] [--result FILE] [name…]`: makes faults, prints a table, writes build/faults.json; fails if a bar is missed.
 
+Without names it makes the faults; the drills of operators are made when they are named (`make drill`).
 A negative control that is not caught is a failure too: what cannot fail proves nothing.
 """
 
@@ -15,7 +16,7 @@ from time import perf_counter
 from rich.console import Console
 
 from deploy.local.contracts import ROOT
-from faults import gaps, histories, kills, lost_answers, maintenance, postgres_restarts, redelivery, verdict
+from faults import gaps, histories, kills, lost_answers, maintenance, postgres_restarts, redelivery, restore, verdict
 from faults.verdict import Control, Scale, Verdict
 
 RESULT = ROOT / "build" / "faults.json"
@@ -30,12 +31,16 @@ FAULTS: Mapping[str, Callable[[Scale], Verdict]] = {
     "maintenance": maintenance.run,
     "histories": histories.run,
 }
+DRILLS: Mapping[str, Callable[[Scale], Verdict]] = {
+    "restore": restore.run,
+}
+ALL: Mapping[str, Callable[[Scale], Verdict]] = {**FAULTS, **DRILLS}
 
 
 def _made(name: str, scale: Scale) -> Verdict:
     """What became of one fault; one that cannot be brought to its end has failed, and the others go on."""
     try:
-        return FAULTS[name](scale)
+        return ALL[name](scale)
     except Exception as error:  # noqa: BLE001 - whatever it is, it is a finding
         problem = "".join(traceback.format_exception(error))[-2000:]
         control = Control("", "not tried", fails=False)
@@ -64,14 +69,14 @@ def _parsed(arguments: Sequence[str]) -> Namespace:
     parser = ArgumentParser(prog="python -m faults")
     parser.add_argument("--small", action="store_true", help="as in the tests")
     parser.add_argument("--result", type=Path, default=RESULT, metavar="FILE")
-    parser.add_argument("name", nargs="*", type=_fault, help=" ".join(FAULTS))
+    parser.add_argument("name", nargs="*", type=_fault, help=" ".join(ALL))
     return parser.parse_args(arguments)
 
 
 def _fault(name: str) -> str:
     """Not `choices`: below Python 3.12 they refuse no name at all."""
-    if name not in FAULTS:
-        raise ArgumentTypeError(f"{name} is none of {', '.join(FAULTS)}")
+    if name not in ALL:
+        raise ArgumentTypeError(f"{name} is none of {', '.join(ALL)}")
     return name
 
 

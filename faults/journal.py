@@ -5,7 +5,7 @@ Everything is noted before it is sent and again when it is acknowledged, under a
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
@@ -72,6 +72,18 @@ class Journal:
 
     def acknowledged_of(self, *kinds: str) -> list[Entry]:
         return [it for it in self.of(*kinds) if it.is_acknowledged]
+
+    def keys(self) -> set[tuple[str, str]]:
+        """Kind and key of every entry."""
+        with self._turn:
+            return set(self._entries)
+
+    def undo_all_but(self, kept: Collection[tuple[str, str]]) -> list[Entry]:
+        """Forget the others, as the services have to; what they were."""
+        with self._turn:
+            undone = [it for key, it in self._entries.items() if key not in kept]
+            self._entries = {key: it for key, it in self._entries.items() if key in kept}
+        return undone
 
     def counts(self) -> Mapping[str, int]:
         """Acknowledged entries by kind."""

@@ -81,17 +81,27 @@ class Recovery:
 
 
 @contextmanager
-def opened(fault: str, services: Sequence[str], seed: int = 1) -> Iterator[Stage]:
-    """A stack with `services` whose people are known and whose traffic has not begun yet."""
-    with workplace(fault) as folder, LocalStack(folder, services) as stack:
-        journal = Journal()
-        caller = Caller(stack)
-        brand = Brand(caller, journal)
-        traffic = Traffic(brand)
-        try:
-            brand.prepare()
-            yield Stage(stack, journal, caller, brand, traffic, random.Random(seed))  # noqa: S311 - repeatable
-        finally:
-            traffic.finish()
-            caller.close()
-            journal.write(KEPT / fault / "journal.jsonl")
+def opened(
+    fault: str, services: Sequence[str], prepare: Callable[[LocalStack], None] = lambda stack: None
+) -> Iterator[Stage]:
+    """A stack with `services` whose people are known and whose traffic has not begun yet; `prepare` sees it before it starts."""
+    with workplace(fault) as folder:
+        stack = LocalStack(folder, services)
+        prepare(stack)
+        with stack, played(fault, stack, Caller(stack)) as stage:
+            yield stage
+
+
+@contextmanager
+def played(fault: str, stack: LocalStack, caller: Caller) -> Iterator[Stage]:
+    """The stage on a stack that serves, for a caller who is closed in the end."""
+    journal = Journal()
+    brand = Brand(caller, journal)
+    traffic = Traffic(brand)
+    try:
+        brand.prepare()
+        yield Stage(stack, journal, caller, brand, traffic, random.Random(1))  # noqa: S311 - repeatable
+    finally:
+        traffic.finish()
+        caller.close()
+        journal.write(KEPT / fault / "journal.jsonl")

@@ -116,6 +116,7 @@ PARTS: Final = (
             TIMERS,
             Role("orders"),
             Role("facts"),
+            Role("clicks"),
             Role("erase"),
         ),
         settings={"SCRM_SHARD_COUNT": "1"},

@@ -36,7 +36,7 @@ LOGGED: Final = {
 }
 EDGE: Final = "edge"
 # What below /v1/ is no REST call of a service goes to the edge.
-EDGE_PREFIXES: Final = (REST_PREFIX, "/beacon/", "/sourceConfig", "/wechat/")
+EDGE_PREFIXES: Final = (REST_PREFIX, "/beacon/", "/sourceConfig", "/wechat/", "/l/", "/q/", "/scrm.js")
 REFLECTION_PREFIX: Final = "/grpc.reflection."
 SERVICE_HEADER: Final = "scrm-service"
 PAGES: Final = "/docs/"

@@ -63,10 +63,9 @@ class Postgres:
     def __init__(self, data_dir: Path, port: int | None = None, settings: Mapping[str, str] | None = None) -> None:
         self.data_dir = data_dir.absolute()
         self.port = port or free_port()
+        self.settings = dict(settings or {})
         self._user = "nobody" if os.geteuid() == 0 else None  # PostgreSQL refuses to run as root
-        options = [
-            f"{name}={value}" for name, value in {**SETTINGS, **(settings or {}), "port": str(self.port)}.items()
-        ]
+        options = [f"{name}={value}" for name, value in {**SETTINGS, **self.settings, "port": str(self.port)}.items()]
         self.child = Child(
             Program(
                 name="postgres",
@@ -79,9 +78,7 @@ class Postgres:
 
     def start(self) -> None:
         """Start the server and wait until it answers, after a crash too."""
-        self.data_dir.mkdir(parents=True, exist_ok=True)
-        if self._user:
-            _open_to(self._user, self.data_dir)
+        self.give(self.data_dir)
         if not (self.data_dir / "PG_VERSION").exists():
             self._create_cluster()
         elif self._pg_ctl("status").returncode == 0:  # left behind by a stack that was itself killed
@@ -101,6 +98,10 @@ class Postgres:
     def restart(self) -> None:
         self.stop()
         self.start()
+
+    def with_settings(self, more: Mapping[str, str]) -> "Postgres":
+        """The same server, not started yet, with these settings too."""
+        return Postgres(self.data_dir, self.port, {**self.settings, **more})
 
     def dsn(self, database: str, user: str = WRITER) -> str:
         return f"postgresql://{user}@127.0.0.1:{self.port}/{database}"
@@ -124,16 +125,8 @@ class Postgres:
         with psycopg.connect(self.dsn("postgres", "postgres"), autocommit=True) as connection:
             connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
 
-    def _create_cluster(self) -> None:
-        done = self._run("initdb", "--username=postgres", "--auth=trust", "--encoding=UTF8", "--no-instructions",
-                         "--locale-provider=builtin", "--locale=C.UTF-8", "--pgdata", str(self.data_dir))  # fmt: skip
-        if done.returncode != 0:
-            raise DidNotStart(f"initdb failed:\n{done.stdout}")
-
-    def _pg_ctl(self, action: str, *options: str) -> subprocess.CompletedProcess[str]:
-        return self._run("pg_ctl", action, "--pgdata", str(self.data_dir), *options)
-
-    def _run(self, program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    def run(self, program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """One of PostgreSQL's programs, as the user of the server, to its end; what it says is in `stdout`."""
         return subprocess.run(
             [str(PROGRAMS / program), *arguments],
             stdin=subprocess.DEVNULL,
@@ -146,6 +139,21 @@ class Postgres:
             group=group_of(self._user),
             extra_groups=[] if self._user else None,
         )
+
+    def give(self, folder: Path) -> None:
+        """Make `folder`, unless it exists, and let the server write to it."""
+        folder.mkdir(parents=True, exist_ok=True)
+        if self._user:
+            _open_to(self._user, folder)
+
+    def _create_cluster(self) -> None:
+        done = self.run("initdb", "--username=postgres", "--auth=trust", "--encoding=UTF8", "--no-instructions",
+                        "--locale-provider=builtin", "--locale=C.UTF-8", "--pgdata", str(self.data_dir))  # fmt: skip
+        if done.returncode != 0:
+            raise DidNotStart(f"initdb failed:\n{done.stdout}")
+
+    def _pg_ctl(self, action: str, *options: str) -> subprocess.CompletedProcess[str]:
+        return self.run("pg_ctl", action, "--pgdata", str(self.data_dir), *options)
 
     def _answers(self) -> bool:
         try:

@@ -148,14 +148,14 @@ class LocalStack:
 
     def start(self) -> None:
         """Start everything in the order of need and wait until all of it serves."""
-        _all_at_once([self.postgres.start, self.nats.start])
-        _all_at_once([partial(self._bring_up, service) for service in self.services.values()])
+        all_at_once([self.postgres.start, self.nats.start])
+        all_at_once([partial(self._bring_up, service) for service in self.services.values()])
         self.envoy.start()
 
     def stop(self) -> None:
         """Stop everything in the opposite order; what is not running is left alone."""
         self.envoy.stop()
-        _all_at_once([service.stop for service in self.services.values()])
+        all_at_once([service.stop for service in self.services.values()])
         self.nats.stop()
         self.postgres.stop()
 
@@ -252,7 +252,7 @@ def _is_serving(health: health_pb2_grpc.HealthStub) -> bool:
     return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
 
 
-def _all_at_once(actions: Sequence[Callable[[], None]]) -> None:
+def all_at_once(actions: Sequence[Callable[[], None]]) -> None:
     """Run `actions` side by side, wait for all, raise the first failure."""
     if not actions:
         return

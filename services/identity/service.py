@@ -29,6 +29,7 @@ from services.identity.adapters.org_servicer import OrgServicer
 from services.identity.adapters.privacy_servicer import PrivacyServicer
 from services.identity.adapters.profile_servicer import ProfileParts, ProfileServicer
 from services.identity.adapters.source_watch import SourceWatch
+from services.identity.adapters.uncredited_orders import SqlUncreditedOrders
 from services.identity.adapters.unsealing import Unsealer
 from services.identity.application import credit_policies, lead_policies, name_indexing, policies
 from services.identity.application.attribute_commands import EndMinority
@@ -97,7 +98,7 @@ def service(settings: Settings) -> Service:
     return Service(
         name="identity",
         settings=settings.chassis,
-        handlers=handlers(vault, ErasureRules(settings.grace_of, [open_urgent_work_order])),
+        handlers=handlers(vault, SqlUncreditedOrders, ErasureRules(settings.grace_of, [open_urgent_work_order])),
         servicers=lambda kit: [
             (add_IdentityServiceServicer_to_server, servicer(kit)),
             (add_PrivacyServiceServicer_to_server, PrivacyServicer(kit.bus, kit.read_models, Unsealer(wrap))),

@@ -8,6 +8,7 @@ from chassis.commands import UnitOfWork
 from chassis.consumer import Subscription
 from chassis.grpc_server import Registration
 from chassis.http_edge import HttpEdge
+from chassis.key_file import KeyFile
 from chassis.kit import Kit
 from chassis.service import Service
 from scrm.tracking.v1.analysis_service_pb2_grpc import add_AnalysisServiceServicer_to_server
@@ -24,6 +25,7 @@ from services.tracking.adapters.analysis_servicer import AnalysisServicer
 from services.tracking.adapters.behaviour_log import BehaviourLog
 from services.tracking.adapters.behaviour_source import BehaviourSource
 from services.tracking.adapters.channel_servicer import ChannelServicer
+from services.tracking.adapters.click_recorder import ClickRecorder
 from services.tracking.adapters.content_servicer import ContentServicer
 from services.tracking.adapters.eraser import Eraser
 from services.tracking.adapters.erasures import SqlErasures
@@ -32,14 +34,19 @@ from services.tracking.adapters.fact_recorder import FactRecorder
 from services.tracking.adapters.form_desk import FormDesk
 from services.tracking.adapters.group_servicer import GroupServicer
 from services.tracking.adapters.grpc_servicer import TrackingServicer
+from services.tracking.adapters.hit_log import HitLog
 from services.tracking.adapters.identity_client import IdentityClient
 from services.tracking.adapters.ingest import Ingest
 from services.tracking.adapters.ingest_writer import IngestWriter
+from services.tracking.adapters.link_book import LinkBook
+from services.tracking.adapters.link_door import LinkDoor
 from services.tracking.adapters.link_servicer import LinkServicer
+from services.tracking.adapters.link_signer import LinkSigner
 from services.tracking.adapters.menu_servicer import MenuServicer
 from services.tracking.adapters.order_reporter import OrderReporter
 from services.tracking.adapters.plan_book import PlanBook
 from services.tracking.adapters.plan_servicer import PlanServicer
+from services.tracking.adapters.qr_door import QrDoor
 from services.tracking.adapters.quarantine import SqlQuarantine
 from services.tracking.adapters.resolver import Resolver
 from services.tracking.adapters.segment_door import SegmentDoor
@@ -74,10 +81,10 @@ def ingest(kit: Kit) -> Ingest:
     return Ingest(writer, SourceBook(kit.store), kit.clock, PlanBook(kit.store))
 
 
-def servicers(kit: Kit, door: Ingest, seal: AccountSeal) -> Sequence[Registration]:
+def servicers(kit: Kit, door: Ingest, keys: KeyFile) -> Sequence[Registration]:
     identity = IdentityClient(kit.channel("identity"))
     tracking = TrackingServicer(kit.bus, kit.read_models, door, identity)
-    sources = SourceServicer(kit.bus, kit.read_models, door.sources, kit.settings.receipt_key, seal)
+    sources = SourceServicer(kit.bus, kit.read_models, door.sources, kit.settings.receipt_key, AccountSeal(keys))
     desk = FormDesk(door.writer, identity, door.plans, kit.clock)
     return [
         (add_TrackingServiceServicer_to_server, tracking),
@@ -88,13 +95,18 @@ def servicers(kit: Kit, door: Ingest, seal: AccountSeal) -> Sequence[Registratio
         (add_MenuServiceServicer_to_server, MenuServicer(kit.bus, kit.read_models)),
         (add_ContentServiceServicer_to_server, ContentServicer(kit.bus, kit.read_models)),
         (add_GroupServiceServicer_to_server, GroupServicer(kit.bus, kit.read_models)),
-        (add_LinkServiceServicer_to_server, LinkServicer(kit.bus, kit.read_models, desk)),
+        (add_LinkServiceServicer_to_server, LinkServicer(kit.bus, kit.read_models, desk, LinkSigner(keys))),
     ]
 
 
-def edge(kit: Kit, door: Ingest, seal: AccountSeal) -> HttpEdge:
+def edge(kit: Kit, door: Ingest, keys: KeyFile) -> HttpEdge:
     found = SegmentDoor(door, kit.clock, kit.metrics).edge
-    found.add(WechatDoor(door, kit.clock, seal, found.body).routes)
+    found.add(WechatDoor(door, kit.clock, AccountSeal(keys), found.body).routes)
+    book, signer, log = LinkBook(kit.store), LinkSigner(keys), HitLog(kit.engine)
+    log.start()
+    found.at_end(log.stop)
+    found.add(LinkDoor(book, signer, log, kit.clock, found.body).routes)
+    found.add(QrDoor(book, signer, kit.store).routes)
     return found
 
 
@@ -105,6 +117,10 @@ def resolver(kit: Kit) -> Resolver:
 
 def fact_recorder(kit: Kit) -> FactRecorder:
     return FactRecorder(kit.bus, kit.engine, poll=kit.settings.poll_seconds, pulse=kit.pulse)
+
+
+def click_recorder(kit: Kit) -> ClickRecorder:
+    return ClickRecorder(kit.engine, PlanBook(kit.store), kit.clock, kit.pulse.beat)
 
 
 def quarantine(work: UnitOfWork) -> SqlQuarantine:
@@ -124,13 +140,12 @@ def erasures(work: UnitOfWork) -> SqlErasures:
 
 
 def fact_book(work: UnitOfWork) -> SqlFactBook:
-    return SqlFactBook(work.rows, work.context.tenant)
+    return SqlFactBook(work.reading, work.context.tenant)
 
 
 def service(settings: Settings) -> Service:
     """Tracking with `settings`."""
     opened: list[Ingest] = []
-    seal = AccountSeal(settings.keys)
 
     def door(kit: Kit) -> Ingest:
         """One way in for all doors of the process: its batches commit together."""
@@ -142,8 +157,8 @@ def service(settings: Settings) -> Service:
         name="tracking",
         settings=settings.chassis,
         handlers=[*handlers(erasures), *analysis_handlers(fact_book), *definition_handlers(quarantine)],
-        servicers=lambda kit: servicers(kit, door(kit), seal),
-        edge=lambda kit: edge(kit, door(kit), seal),
+        servicers=lambda kit: servicers(kit, door(kit), settings.keys),
+        edge=lambda kit: edge(kit, door(kit), settings.keys),
         publish=publish,
         partition_key=partition_key,
         private=PRIVATE,
@@ -171,7 +186,13 @@ def service(settings: Settings) -> Service:
         ],
         timers=TIMERS,
         public_logs=lambda kit: [BehaviourLog(kit.engine)],
-        loops={"resolve": resolver, "orders": order_reporter, "facts": fact_recorder, "erase": eraser},
+        loops={
+            "resolve": resolver,
+            "orders": order_reporter,
+            "facts": fact_recorder,
+            "clicks": click_recorder,
+            "erase": eraser,
+        },
     )
 
 

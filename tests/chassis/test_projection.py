@@ -418,3 +418,58 @@ def test_time_of_the_store_is_that_of_the_clock(loop: Any, desk: Desk) -> None:
         assert desk.store.read_log(0, 1)[0].recorded_at == NOON + timedelta(days=3)
 
     loop.run_until_complete(scenario())
+
+
+class Counted(Balances):
+    """The deposits of each account; refuses an entry as often as it is told to."""
+
+    name = "counted"
+
+    def __init__(self, failures: int = 0) -> None:
+        super().__init__()
+        self.failures = failures
+
+    def apply(self, items: Sequence[Recorded], rows: sa.Connection) -> None:
+        super().apply(items, rows)
+        if self.failures:
+            self.failures -= 1
+            raise RuntimeError("cannot be read")
+
+
+async def together(desk: Desk, one: Projector) -> bool:
+    """Whether the batch after one more deposit took one transaction for all read models."""
+    await deposits(desk, 1, accounts=1)
+    await until(lambda: settled(one))
+    with desk.engine.connect() as rows:
+        return len(set(rows.scalars(sa.text("SELECT xmin::text FROM projections")))) == 1
+
+
+def test_read_models_of_one_log_advance_in_one_transaction(loop: Any, desk: Desk) -> None:
+    async def scenario() -> None:
+        async with running(one := projector(desk, Balances(), Counted())):
+            await until(lambda: together(desk, one))
+            for _ in range(5):
+                assert await together(desk, one)
+        assert one.canonical_hash("balances") == one.canonical_hash("counted")
+
+    loop.run_until_complete(scenario())
+
+
+def test_a_read_model_that_fails_is_left_behind_and_joins_the_others_again(loop: Any, desk: Desk) -> None:
+    async def scenario() -> None:
+        counted = Counted()
+        async with running(one := projector(desk, Balances(), counted)):
+            await until(lambda: together(desk, one))
+            counted.failures = 4
+            await deposits(desk, 50)
+            await until(lambda: at_head(one, "balances"))
+            assert counted.failures > 0, "the others do not wait for it"
+            await until(lambda: settled(one))
+            await until(lambda: together(desk, one))
+        assert counted.failures == 0
+        assert one.canonical_hash("balances") == one.canonical_hash("counted")
+
+    async def at_head(one: Projector, name: str) -> bool:
+        return next(it.backlog for it in await one.progress() if it.name == name) == 0
+
+    loop.run_until_complete(scenario())

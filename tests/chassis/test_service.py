@@ -273,6 +273,20 @@ def test_rebuild_and_redrive_are_one_shots_beside_a_running_process(
     assert other.once("redrive", "echo-tasting") == 0
 
 
+def test_an_epoch_that_begins_beside_a_running_process_is_taken_up_by_its_relay_and_its_consumers(
+    running: EchoProcess, echo_process: Start, loop: asyncio.AbstractEventLoop
+) -> None:
+    assert echo_process().once("restored") == 0
+
+    async def work(calls: Calls) -> GetProgressResponse:
+        await calls.say("coffee")
+        return await calls.settled()
+
+    progress = run(loop, running, work)
+    assert [it.published_position for it in progress.logs] == [progress.log_head]
+    assert [(it.consumer, it.lag, it.parked) for it in progress.consumers] == [("echo-tasting", 0, 0)]
+
+
 def test_commands_are_answered_while_nats_is_away(echo_process: Start, loop: asyncio.AbstractEventLoop) -> None:
     away = f"nats://127.0.0.1:{free_port()}"
     process = echo_process(SCRM_NATS_URL=away, SCRM_NATS_MONITOR_URL="")

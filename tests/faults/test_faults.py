@@ -11,14 +11,14 @@ from pathlib import Path
 import pytest
 
 from deploy.local.contracts import ROOT
-from faults.__main__ import FAULTS, _parsed
+from faults.__main__ import ALL, DRILLS, FAULTS, _parsed
 
 PATIENCE = 10
 """How many times as long as its bar anything may take here."""
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("name", FAULTS)
+@pytest.mark.parametrize("name", ALL)
 def test_a_fault_loses_and_doubles_nothing_and_its_negative_control_fails(name: str, tmp_path: Path) -> None:
     """In a process of its own, as `make faults` makes it: what is started there is stopped with it."""
     result = tmp_path / "faults.json"
@@ -37,6 +37,7 @@ def test_a_fault_loses_and_doubles_nothing_and_its_negative_control_fails(name: 
 
 def test_without_names_all_faults_are_made() -> None:
     assert _parsed([]).name == []
+    assert not set(FAULTS) & set(DRILLS)
     assert _parsed(["kills", "gaps"]).name == ["kills", "gaps"]
     with pytest.raises(SystemExit):
         _parsed(["lightning"])

@@ -48,6 +48,7 @@ from services.identity.domain.identifiers import DropReason, GivenIdentifier, Id
 from services.identity.domain.merging import Evidence
 from services.identity.domain.sealing import DataKey, Place, Sealed
 from tests.identity.keys import key_tables, stored_keys
+from tests.identity.uncredited import order_tables
 
 MIGRATIONS = Path(__file__).parents[2] / "services" / "identity" / "migrations"
 ROOT = b"a root key of 32 bytes for tests"
@@ -71,7 +72,7 @@ class Brand:
         self.vault = Vault(self.wrap, key_tables(store))
         self.waits: list[Wait] = []
         erasure = ErasureRules(lambda tenant: GRACE, self.waits)
-        self.bus = CommandBus(store, self.clock, handlers(self.vault, erasure))
+        self.bus = CommandBus(store, self.clock, handlers(self.vault, order_tables(store), erasure))
         self.reader = IdentifierReader(SECRET)
 
     def call(self, *identifiers: Given, **details: Any) -> ResolveIdentity:

@@ -33,7 +33,7 @@ def store(request: pytest.FixtureRequest) -> Iterator[EventStore]:
 def postgres_store(_tables: Database) -> Iterator[EventStore]:
     """An empty one on PostgreSQL."""
     with psycopg.connect(_tables.owner_dsn) as owner:
-        owner.execute("TRUNCATE stored_events, receipts, data_keys, timers RESTART IDENTITY")
+        owner.execute("TRUNCATE stored_events, receipts, data_keys, timers, uncredited_orders RESTART IDENTITY")
     store = PostgresEventStore(_tables.writer_dsn)
     yield store
     store.close()

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 
 from services.identity.adapters.open_business import open_urgent_work_order
 from services.identity.application.consent_commands import RecordConsent
+from services.identity.application.credit_commands import CreditOrder
 from services.identity.application.match_policy import match_work
 from services.identity.application.work_order_commands import About, CreateWorkOrder, TransitionWorkOrder
 from services.identity.domain.consent import ConsentState, Purpose
@@ -26,9 +27,10 @@ from services.identity.domain.resolution import Outcome
 from services.identity.domain.work_order import Priority, WorkOrderState
 from services.identity.read_models.attribute_values import minors_among, values_of
 from services.identity.read_models.device_use import devices_of
-from tests.identity.brand import GRACE, Brand, anonymous, device, email, phone, refused, unionid
+from tests.identity.brand import GRACE, NOON, Brand, anonymous, device, email, phone, refused, unionid
 from tests.identity.people import WECHAT, kept, says, told
 from tests.identity.test_read_models import Reading, reading  # noqa: F401 (a fixture)
+from tests.identity.uncredited import stored_orders
 
 
 def test_ac_15_after_an_erasure_nobody_is_found_by_what_the_customer_had(brand: Brand) -> None:
@@ -173,6 +175,20 @@ def test_the_keys_are_destroyed_when_the_last_service_is_done_and_each_is_heard_
     assert brand.data_key(made.customer_id) is None
     assert {it.removed["rows"] for it in brand.case(case.id).removals.values()} == {3}
     assert len(brand.events(ErasureCase.Completed)) == 1
+
+
+def test_orders_that_are_nobodys_are_forgotten_with_the_customer(brand: Brand) -> None:
+    gone, stays = brand.resolve(phone(1)).customer_id, brand.resolve(phone(2)).customer_id
+    kept = {node: uuid4() for node in (gone, stays)}
+    for node, order in kept.items():
+        brand.do(CreditOrder(node, order, "", "", 100, "CNY", NOON))
+    assert stored_orders(brand.bus.store, brand.tenant).keys() == set(kept.values())
+    case = brand.request_erasure(gone)
+    brand.begin_erasure(case.id)
+    for service in SERVICES:
+        brand.acknowledge(case.id, service)
+    brand.do(CreditOrder(gone, uuid4(), "", "", 100, "CNY", NOON))
+    assert list(stored_orders(brand.bus.store, brand.tenant)) == [kept[stays]]
 
 
 def test_open_business_puts_it_off_but_not_for_ever(brand: Brand) -> None:

@@ -37,6 +37,7 @@ from services.identity.adapters.key_table import SqlKeyTable
 from services.identity.adapters.matcher import Matcher
 from services.identity.adapters.matching_servicer import MatchingParts
 from services.identity.adapters.privacy_servicer import PrivacyServicer
+from services.identity.adapters.uncredited_orders import SqlUncreditedOrders
 from services.identity.adapters.unsealing import Unsealer
 from services.identity.application.handlers import handlers
 from services.identity.application.vault import KeyWrap, Vault
@@ -91,7 +92,7 @@ def serve(database: DatabaseFactory, credentials: Credentials, loop: asyncio.Abs
         store = PostgresEventStore(made.writer_dsn)
         clock = ReplayClock(NOON)
         wrap = KeyWrap(ROOT_KEY)
-        bus = CommandBus(store, clock, handlers(Vault(wrap, SqlKeyTable)))
+        bus = CommandBus(store, clock, handlers(Vault(wrap, SqlKeyTable), SqlUncreditedOrders))
         read_models = ReadModels(made.reader_dsn)
         parts = MatchingParts.on(store, read_models, wrap, SECRET)
         projector = Projector((*PROJECTIONS, *ENGAGEMENT), store.engine, store)

@@ -21,6 +21,7 @@ from chassis.unit_of_work import replay
 from scrm.tracking.v1 import events_pb2 as tracking
 from scrm.tracking.v1 import order_pb2
 from services.identity.adapters.awaited_orders import SqlAwaitedOrders
+from services.identity.adapters.uncredited_orders import SqlUncreditedOrders
 from services.identity.application.handlers import handlers
 from services.identity.application.lead_commands import OpenLead, PaidOrder, UpdateLead, win_leads
 from services.identity.application.lead_policies import KEPT, absorb
@@ -108,7 +109,7 @@ def test_of_leads_opened_at_the_same_time_by_several_processes_there_is_one(
     brand = postgres_brand
     customer, other = brand.resolve(phone(1)).customer_id, brand.resolve(phone(2)).customer_id
     brand.merge(customer, other)
-    buses = [CommandBus(postgres_store, brand.clock, handlers(brand.vault)) for _ in range(4)]
+    buses = [CommandBus(postgres_store, brand.clock, handlers(brand.vault, SqlUncreditedOrders)) for _ in range(4)]
 
     def attempt(number: int) -> str:
         node = (customer, other)[number % 2]

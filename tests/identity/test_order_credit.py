@@ -1,5 +1,6 @@
 """To whom orders are credited: exactly one guide and one store, as of the payment."""
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -9,16 +10,19 @@ from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 from google.type.money_pb2 import Money
 
+from chassis.commands import UnitOfWork
 from chassis.context import Context
 from chassis.envelope import Incoming, event_name
 from scrm.tracking.v1 import events_pb2 as tracking
-from services.identity.application.credit_commands import CreditOrder, ReduceCredit
+from services.identity.application.credit_commands import CreditOrder, ReduceCredit, credit_order
 from services.identity.application.credit_policies import CONCERNS, POLICIES, react
-from services.identity.application.relationship_commands import RecordGuideTouch
+from services.identity.application.relationship_commands import RecordGuideTouch, record_guide_touch
+from services.identity.application.uncredited_orders import Uncredited
 from services.identity.domain.relationships import Touch, TouchKind
 from services.identity.domain.sales import Credit, CreditRule, Sale, Sales, credit
 from tests.identity.brand import NOON, Brand, phone
 from tests.identity.staffing import Staffing, row
+from tests.identity.uncredited import order_tables, stored_orders
 
 DAY = timedelta(days=1)
 GUIDE, OTHER, ORDER, NODE = (uuid4() for _ in range(4))
@@ -34,6 +38,7 @@ class Shop(Staffing):
     def __init__(self, brand: Brand) -> None:
         super().__init__(brand)
         self.node = brand.resolve(phone(1)).node_id
+        self.uncredited = Uncredited(order_tables(brand.bus.store))
 
     def at(self, when: datetime) -> "Shop":
         self.brand.clock.set(when)
@@ -51,12 +56,20 @@ class Shop(Staffing):
 
     def credited(self, order: UUID) -> tuple[str | None, CreditRule, str | None]:
         """The guide and the rule by which it is theirs, and the store: the order's or else where the guide was at the payment."""
-        event = [it for it in self.brand.events(Sales.Credited) if it.sale.order == order][-1]
+        events = [it for it in self.brand.events(Sales.Credited) if it.sale.order == order]
+        if not events:
+            assert order in self.nobodys()
+            return None, CreditRule.NONE, None
+        event = events[-1]
         everybody = [self.staff(it) for it in sorted({it.code for it in self.told("StaffUpserted")})]
         staff = next((it for it in everybody if it.id == event.credit.staff), None)
         store = event.sale.store or (staff.store_at(event.sale.paid_at) if staff else None)
         names = {self.store(it): it for it in ("S1", "S2")}
         return staff.code if staff else None, event.credit.rule, names[store] if store else None
+
+    def nobodys(self) -> dict[UUID, Sale]:
+        """The orders that were credited to nobody when they were paid."""
+        return stored_orders(self.brand.bus.store, self.brand.tenant)
 
 
 @pytest.fixture
@@ -149,6 +162,46 @@ def test_a_click_that_is_heard_of_late_counts_as_if_it_had_been_heard_of_in_time
     assert shop.credited(order)[:2] == ("G2", CreditRule.TOUCH)
     assert shop.credited(named)[:2] == ("G1", CreditRule.GUIDE_CODE)
     assert len(shop.brand.events(Sales.Credited)) == 3
+
+
+def test_an_order_that_is_nobodys_is_not_told_of_until_a_late_click_makes_it_somebodys(shop: Shop) -> None:
+    guide = shop.hire("G1")
+    other = shop.brand.resolve(phone(2)).node_id
+    shop.brand.merge(shop.node, other)
+    head = shop.brand.bus.store.head()
+    early, order = shop.at(NOON + DAY).buy(), shop.at(NOON + 10 * DAY).buy(100_00, node=other)
+    shop.refund(order, 30_00, node=other)
+    assert shop.brand.bus.store.head() == head
+    assert {id: it.net for id, it in shop.nobodys().items()} == {order: 30_00, early: 100_00}
+
+    shop.at(NOON + 11 * DAY).brand.do(RecordGuideTouch(shop.node, guide, TouchKind.CLICK, NOON + 9 * DAY))
+
+    assert shop.credited(order) == ("G1", CreditRule.TOUCH, "S1")
+    assert [(it.sale.order, it.sale.net) for it in shop.brand.events(Sales.Credited)] == [(order, 30_00)]
+    assert shop.credited(early)[0] is None
+    shop.refund(order, 0, node=other)
+    assert [(it.order, it.net) for it in shop.brand.events(Sales.NetChanged)] == [(order, 0)]
+
+
+def test_an_order_of_this_very_moment_can_be_made_somebodys(shop: Shop) -> None:
+    """The order is not stored yet when the click, in the same commit, is heard of."""
+    guide = shop.hire("G1")
+    shop.at(NOON + 2 * DAY)
+    order = uuid4()
+    paid = CreditOrder(shop.node, order, "", "", 100, "CNY", NOON + DAY)
+    click = RecordGuideTouch(shop.node, guide, TouchKind.CLICK, NOON)
+
+    def both(work: UnitOfWork) -> None:
+        credit_order(paid, work, shop.uncredited)
+        record_guide_touch(click, work, shop.uncredited)
+
+    shop.brand.bus.start()
+    try:
+        asyncio.run(shop.brand.bus.effect(both, shop.brand.context()))
+    finally:
+        shop.brand.bus.stop()
+
+    assert shop.credited(order) == ("G1", CreditRule.TOUCH, "S1")
 
 
 def test_touches_and_orders_of_all_nodes_of_a_customer_count_together(shop: Shop) -> None:

@@ -38,6 +38,7 @@ from services.identity.adapters.key_table import SqlKeyTable
 from services.identity.adapters.matching_servicer import MatchingParts
 from services.identity.adapters.org_servicer import OrgServicer
 from services.identity.adapters.privacy_servicer import PrivacyServicer
+from services.identity.adapters.uncredited_orders import SqlUncreditedOrders
 from services.identity.adapters.unsealing import Unsealer
 from services.identity.application.credit_commands import CreditOrder
 from services.identity.application.handlers import handlers
@@ -124,7 +125,10 @@ def serve(database: DatabaseFactory, credentials: Credentials, loop: asyncio.Abs
     @asynccontextmanager
     async def serving() -> AsyncIterator[Caller]:
         store, clock, wrap = PostgresEventStore(made.writer_dsn), ReplayClock(NOON), KeyWrap(ROOT_KEY)
-        bus, read_models = CommandBus(store, clock, handlers(Vault(wrap, SqlKeyTable))), ReadModels(made.reader_dsn)
+        bus, read_models = (
+            CommandBus(store, clock, handlers(Vault(wrap, SqlKeyTable), SqlUncreditedOrders)),
+            ReadModels(made.reader_dsn),
+        )
         loops: list[Loop] = [
             Projector(PROJECTIONS, store.engine, store),
             TimerLoop(bus, {TRANSFER_DUE: transfer_due}, store.engine, clock),

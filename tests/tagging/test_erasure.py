@@ -9,24 +9,29 @@ from google.protobuf.message import Message
 
 from scrm.identity.v1 import events_pb2 as identity
 from scrm.tracking.v1 import events_pb2 as tracking
-from services.tagging.application.facts import essence
+from services.tagging.application.fact_messages import essence
 from services.tagging.application.published_events import publish
 from services.tagging.application.tag_commands import AssignTags
 from services.tagging.domain.conditions import HasTag, that
 from services.tagging.domain.erasure import Erasure
 from services.tagging.domain.errors import CustomerErased
+from services.tagging.domain.history import Line
 from services.tagging.domain.segments import Definition
-from services.tagging.domain.sessions import SERVER_EVENT_TYPES
 from services.tagging.domain.tags import Cause, CustomerTags
 from tests.tagging.world import (
     START,
     World,
     became_known,
     behaved,
+    consented,
     created,
+    guided,
+    in_group,
+    knows,
     merged,
     paid,
     person,
+    placed,
     refunded,
     unmerged,
 )
@@ -45,6 +50,11 @@ def facts(who: UUID) -> list[Message]:
         behaved(who, START + timedelta(hours=1)),
         paid(who, f"of {who}", START, 1200),
         refunded(who, f"of {who}", "r1", START, 200),
+        placed(who, f"of {who}", START, Line("s1", "serum", "b", 1, 1200, 1200)),
+        knows(who, "city", "Shanghai", START),
+        consented(who, "MARKETING", "GRANTED", START),
+        guided(who, person("guide"), START),
+        in_group(who, "g1", START),
     ]
 
 
@@ -57,6 +67,12 @@ def traces(world: World, *nodes: UUID) -> dict[str, int]:
             ("visits", "node"),
             ("purchases", "node"),
             ("refunds", "node"),
+            ("placed_orders", "node"),
+            ("behaviours", "node"),
+            ("attribute_values", "node"),
+            ("consents", "node"),
+            ("guide_words", "node"),
+            ("group_members", "node"),
             ("static_members", "node"),
             ("tag_holders", "node"),
             ("rule_states", "customer"),
@@ -136,8 +152,8 @@ def test_any_order_of_arrival_ends_alike(world: World, seed: int) -> None:
 
 def test_what_is_kept_of_a_message_is_what_is_read_of_it(world: World) -> None:
     seen = behaved(ANN, START, offset=480)
-    seen.properties_json, seen.page, seen.message_id = b'{"a": "secret"}', "secret", "secret"
-    seen.source_key, seen.code_key, seen.content_id, seen.staff_code = "secret", "secret", "secret", "secret"
+    seen.page, seen.app, seen.share_id, seen.delivery_id = "secret", "secret", "secret", "secret"
+    seen.source_key, seen.code_key, seen.staff_code = "secret", "secret", "secret"
     order = paid(ANN, "o", START, 100)
     order.order_no, order.source_key = "secret", "secret"
     for message in (seen, order):
@@ -146,5 +162,3 @@ def test_what_is_kept_of_a_message_is_what_is_read_of_it(world: World) -> None:
         assert world.incoming(message).payload != kept.payload
     behaviour = essence(world.incoming(seen)).parse(tracking.BehaviourTracked)
     assert (behaviour.node_id, behaviour.channel, behaviour.tz_offset_minutes) == (str(ANN), "h5", 480)
-    other = behaved(ANN, START, kind=next(iter(SERVER_EVENT_TYPES)))
-    assert not essence(world.incoming(other)).parse(tracking.BehaviourTracked).node_id

@@ -10,7 +10,7 @@ import pytest
 from google.protobuf.message import Message
 
 from scrm.tagging.v1 import events_pb2, tag_pb2
-from services.tagging.application.facts import EVENTS, READERS
+from services.tagging.application.fact_messages import EVENTS, READERS
 from services.tagging.application.model_commands import DefineModel, KeepModelRun
 from services.tagging.application.published_events import publish
 from services.tagging.application.segment_commands import MemberChange, UpdateStaticMembers

@@ -1,5 +1,6 @@
 """A small world around tagging: its intake and commands on a database, messages as other services send them, a clock."""
 
+import json
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -23,18 +24,21 @@ from chassis.event_store import PostgresEventStore
 from chassis.log import Recorded
 from chassis.read_models import ReadModels
 from deploy.local.postgres import Database
-from scrm.identity.v1 import customer_pb2
+from scrm.identity.v1 import consent_pb2, customer_pb2
 from scrm.identity.v1 import events_pb2 as identity
 from scrm.tracking.v1 import events_pb2 as tracking
+from scrm.tracking.v1 import group_pb2
 from services.tagging.adapters.fact_intake import FactIntake
 from services.tagging.application.commands import handlers
 from services.tagging.application.segment_commands import CreateSegment, MemberChange, UpdateStaticMembers
 from services.tagging.application.settings_commands import UpdateTenantSettings
 from services.tagging.domain.conditions import Universe
+from services.tagging.domain.history import History, Line
 from services.tagging.domain.segments import Definition
 from services.tagging.domain.tags import Assignment, CustomerTags, tags_id
 from services.tagging.read_models import bitmaps, directory, segments
 from services.tagging.read_models.audiences import PostgresAudiences
+from services.tagging.read_models.histories import histories
 from services.tagging.read_models.rebuild import Drift, fingerprint, rebuild
 from services.tagging.service import TIMERS
 
@@ -52,6 +56,61 @@ def person(name: str | int) -> UUID:
 def created(who: UUID, *, known: bool = True, key: str = "") -> identity.CustomerCreated:
     state = customer_pb2.CUSTOMER_STATE_KNOWN if known else customer_pb2.CUSTOMER_STATE_ANONYMOUS
     return identity.CustomerCreated(customer_id=str(who), node_id=str(who), state=state, assignment_key=key or str(who))
+
+
+def created_at(who: UUID, at: datetime, *, known: bool = True) -> identity.CustomerCreated:
+    message = created(who, known=known)
+    message.create_time.CopyFrom(_time(at))
+    return message
+
+
+def placed(who: UUID, order: str | int, at: datetime, *lines: Line) -> tracking.OrderPlaced:
+    message = tracking.OrderPlaced(order_id=str(person(f"order {order}")), node_id=str(who), place_time=_time(at))
+    for it in lines:
+        message.lines.add(
+            sku=it.sku,
+            category=it.category,
+            brand=it.brand,
+            quantity=it.quantity,
+            list=_money(it.list, "USD"),
+            paid=_money(it.paid, "USD"),
+        )
+    return message
+
+
+def knows(
+    who: UUID, key: str, value: str | None, at: datetime, *, rank: int = 50, source: int = 1
+) -> identity.AttributesChanged:
+    """A source says something of an attribute; None: it takes it back."""
+    message = identity.AttributesChanged(node_id=str(who))
+    change = message.changed.add(key=key, source_rank=rank, observe_time=_time(at), cleared=value is None)
+    change.source = source  # type: ignore[assignment]
+    if value is not None:
+        change.value = value
+    return message
+
+
+def consented(
+    who: UUID, purpose: str, state: str, at: datetime, *, channel: str = "", beside: Sequence[UUID] = ()
+) -> identity.ConsentChanged:
+    said = consent_pb2.Consent(
+        purpose=consent_pb2.ConsentPurpose.Value(f"CONSENT_PURPOSE_{purpose}"),
+        channel=channel,
+        state=consent_pb2.ConsentState.Value(f"CONSENT_STATE_{state}"),
+        make_time=_time(at),
+    )
+    return identity.ConsentChanged(node_id=str(who), consent=said, beside_node_ids=[str(it) for it in beside])
+
+
+def guided(who: UUID, staff: UUID, at: datetime, *, store: UUID | None = None) -> identity.CustomerAssigned:
+    return identity.CustomerAssigned(
+        node_id=str(who), staff_id=str(staff), store_id=str(store) if store else "", assign_time=_time(at)
+    )
+
+
+def in_group(who: UUID, group: str, at: datetime, *, joined: bool = True) -> tracking.GroupMembershipChanged:
+    change = group_pb2.GROUP_CHANGE_JOINED if joined else group_pb2.GROUP_CHANGE_LEFT
+    return tracking.GroupMembershipChanged(node_id=str(who), group_id=group, change=change, change_time=_time(at))
 
 
 def became_known(who: UUID, key: str) -> identity.CustomerBecameKnown:
@@ -84,11 +143,19 @@ def merge_id(number: int) -> UUID:
 
 
 def behaved(
-    who: UUID, at: datetime, *, kind: str = "content_viewed", channel: str = "h5", offset: int | None = None
+    who: UUID,
+    at: datetime,
+    *,
+    kind: str = "content_viewed",
+    channel: str = "h5",
+    offset: int | None = None,
+    **properties: Any,
 ) -> tracking.BehaviourTracked:
     message = tracking.BehaviourTracked(
         message_id=f"{who}/{at}", event_type=kind, node_id=str(who), occur_time=_time(at), channel=channel
     )
+    if properties:
+        message.properties_json = json.dumps(properties).encode()
     if offset is not None:
         message.tz_offset_minutes = offset
     return message
@@ -233,6 +300,10 @@ class World:
         with self.engine.connect() as rows:
             found = segments.Sets(rows, tenant).segment(segment)
             return {it.id for it in directory.by_ordinal(rows, tenant, found)}
+
+    def history(self, who: UUID, tenant: str = TENANT) -> History:
+        with self.engine.connect() as rows:
+            return histories(rows, tenant, (who,))[who]
 
     def define(
         self,

@@ -36,4 +36,5 @@ class Studio:
 
     @property
     def published(self) -> list[Message]:
-        return [message for it in recorded(self.bus) if (message := publish(it))]
+        told = [publish(it) for it in recorded(self.bus)]
+        return [one for it in told if it for one in ([it] if isinstance(it, Message) else it)]

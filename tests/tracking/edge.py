@@ -16,16 +16,23 @@ from chassis.key_file import KeyFile
 from chassis.telemetry import Metrics
 from scrm.tracking.v1.behaviour_pb2 import TrackedEvent
 from services.tracking.adapters.account_seal import AccountSeal
+from services.tracking.adapters.hit_log import HitLog
 from services.tracking.adapters.ingest import Ingest
 from services.tracking.adapters.ingest_writer import IngestWriter
+from services.tracking.adapters.link_book import LinkBook
+from services.tracking.adapters.link_door import LinkDoor
+from services.tracking.adapters.link_signer import LinkSigner
 from services.tracking.adapters.plan_book import PlanBook
+from services.tracking.adapters.qr_door import QrDoor
 from services.tracking.adapters.segment_door import SegmentDoor
 from services.tracking.adapters.source_book import SourceBook
 from services.tracking.adapters.wechat_door import WechatDoor
 from services.tracking.adapters.write_keys import write_key
+from services.tracking.application.definition_handlers import definition_handlers
 from services.tracking.application.handlers import HANDLERS
 from services.tracking.application.source_commands import RegisterSource
 from services.tracking.domain.source import SourceKind, Terms
+from services.tracking.service import quarantine
 
 SOURCES: dict[str, tuple[SourceKind, dict[str, str]]] = {
     "site": (SourceKind.SDK, {}),
@@ -35,19 +42,28 @@ SOURCES: dict[str, tuple[SourceKind, dict[str, str]]] = {
 KEYS = {name: write_key(b"a secret of this service", "acme", name, "r1") for name in SOURCES}
 
 
+KEY_FILE = KeyFile("1", {"1": b"a secret of 32 bytes for tests.."})
+
+
 class Door:
     """The door on `url`, and what came in through it."""
 
     def __init__(self, store: PostgresEventStore, clock: Clock) -> None:
         self.store = store
-        self.bus = CommandBus(store, clock, HANDLERS)
+        self.bus = CommandBus(store, clock, [*HANDLERS, *definition_handlers(quarantine)])
         self.metrics = Metrics()
         self.writer = IngestWriter(store.engine)
         self.book = SourceBook(store)
-        self.seal = AccountSeal(KeyFile("1", {"1": b"a secret of 32 bytes for tests.."}))
+        self.seal = AccountSeal(KEY_FILE)
         ingest = Ingest(self.writer, self.book, clock, PlanBook(store))
         self.edge = SegmentDoor(ingest, clock, self.metrics).edge
         self.edge.add(WechatDoor(ingest, clock, self.seal, self.edge.body).routes)
+        self.signer = LinkSigner(KEY_FILE)
+        self.hits = HitLog(store.engine)
+        book = LinkBook(store)
+        self.edge.add(LinkDoor(book, self.signer, self.hits, clock, self.edge.body).routes)
+        self.edge.add(QrDoor(book, self.signer, store).routes)
+        self.edge.at_end(self.hits.stop)
         self.url = ""
         self.client = httpx.AsyncClient(timeout=30)
 
@@ -93,6 +109,7 @@ async def opened(store: PostgresEventStore, clock: Clock) -> AsyncIterator[Door]
     for name in SOURCES:
         door.register(name)
     door.writer.start()
+    door.hits.start()
     door.url = f"http://127.0.0.1:{await door.edge.start('127.0.0.1', 0)}"
     try:
         yield door

@@ -111,7 +111,8 @@ class Shop:
 
     @property
     def published(self) -> list[Message]:
-        return [message for it in recorded(self.bus) if (message := publish(it))]
+        found = (publish(it) for it in recorded(self.bus))
+        return [message for it in found if it for message in ((it,) if isinstance(it, Message) else it)]
 
     @property
     def events(self) -> list[str]:

@@ -391,9 +391,11 @@ def test_of_somebody_who_is_erased_the_analysis_keeps_nothing(analyst: Analyst, 
     analyst.follow()
     assert {it.customer for it in analyst.insights()} == {gone, stays}
 
-    case = UUID(int=77)
-    shop.tell(BeginErasure(case, gone, (gone,)))
-    analyst.hear(about(CustomerErasing(case_id=str(case), customer_id=str(gone), node_ids=[str(gone)])))
+    case, tablet = UUID(int=77), analyst.node("tablet")
+    analyst.hear(merged(gone, tablet))  # what is to be looked at again after merges is forgotten too
+    nodes = [str(gone), str(tablet)]
+    shop.tell(BeginErasure(case, gone, (gone, tablet)))
+    analyst.hear(about(CustomerErasing(case_id=str(case), customer_id=str(gone), node_ids=nodes)))
     [due] = erasures.due(analyst.store.engine)
     removed = erasures.remove(analyst.store.engine, due)
     assert removed["node_orders"] == 1
@@ -404,7 +406,7 @@ def test_of_somebody_who_is_erased_the_analysis_keeps_nothing(analyst: Analyst, 
     assert [it.customer for it in analyst.insights()] == [stays]
     marks = erasure_check.LOGS | erasure_check.MARKS["tracking"] | {"erasures"}
     with psycopg.connect(tables.owner_dsn) as connection:
-        assert erasure_check._rows(connection, "tracking", marks, [str(gone)]) == {}
+        assert erasure_check._rows(connection, "tracking", marks, nodes) == {}
     tree = analyst.ask(lambda rows: tree_of(rows, "of-stays"))
     assert [(it.share_id, it.sharer == gone) for it in tree] == [("of-gone", False), ("of-stays", False)]
 

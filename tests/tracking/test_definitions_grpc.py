@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from typing import Any
+from urllib.parse import parse_qsl
 from uuid import uuid4
 
 import grpc
@@ -41,6 +42,7 @@ from services.tracking.adapters.form_desk import FormDesk
 from services.tracking.adapters.group_servicer import GroupServicer
 from services.tracking.adapters.ingest_writer import IngestWriter
 from services.tracking.adapters.link_servicer import LinkServicer
+from services.tracking.adapters.link_signer import LinkSigner
 from services.tracking.adapters.menu_servicer import MenuServicer
 from services.tracking.adapters.plan_book import PlanBook
 from services.tracking.adapters.plan_servicer import PlanServicer
@@ -49,6 +51,7 @@ from services.tracking.application.wire_values import timestamp
 from services.tracking.service import quarantine
 from tests.chassis.streams import until
 from tests.tracking.audience import PROJECTIONS
+from tests.tracking.edge import KEY_FILE
 from tests.tracking.test_links import FakePeople
 from tests.tracking.touches import NOON, Tracking, event
 
@@ -104,7 +107,7 @@ def serve(
                 (add_MenuServiceServicer_to_server, MenuServicer(bus, read_models)),
                 (add_ContentServiceServicer_to_server, ContentServicer(bus, read_models)),
                 (add_GroupServiceServicer_to_server, GroupServicer(bus, read_models)),
-                (add_LinkServiceServicer_to_server, LinkServicer(bus, read_models, desk)),
+                (add_LinkServiceServicer_to_server, LinkServicer(bus, read_models, desk, LinkSigner(KEY_FILE))),
             ]
             verifier = Verifier(await KeySet.opened(str(credentials.jwks)), "scrm-local")
             gate = Gate("tracking", verifier, Metrics(), Tracing(), wait_for=read_models.wait_for)
@@ -302,6 +305,15 @@ def test_links_and_forms_are_made_and_forms_are_filled_in(serve: Serve, tracking
         get = link_pb.GetTrackedLinkRequest(short_code=made.link.short_code)
         assert (await caller.call("GetTrackedLink", get)).link == made.link
         assert (await caller.refused("GetTrackedLink", get, "globex")).reason == "LINK_NOT_FOUND"
+
+        code = made.link.short_code
+        contexts = [link_pb2.LinkContext(delivery_id="D-7"), link_pb2.LinkContext()]
+        sign = link_pb.SignTrackedLinkRequest(short_code=code, contexts=contexts)
+        signed, plain = (await caller.call("SignTrackedLink", sign)).paths
+        assert plain == f"/l/acme.{code}"
+        said = dict(parse_qsl(signed.partition("?")[2]))
+        assert LinkSigner(KEY_FILE).context("acme", code, said).delivery_id == "D-7"
+        assert (await caller.refused("SignTrackedLink", sign, "globex")).reason == "LINK_NOT_FOUND"
 
         fields = [link_pb2.FormField(key="phone", type=link_pb2.FORM_FIELD_TYPE_PHONE, required=True)]
         define = link_pb.DefineFormRequest(request_id=new_id(), form_id="F1", fields=fields)

@@ -38,6 +38,7 @@ from scrm.tracking.v1.tracking_service_pb2_grpc import TrackingServiceStub, add_
 from services.identity.adapters.grpc_servicer import IdentityServicer
 from services.identity.adapters.key_table import SqlKeyTable
 from services.identity.adapters.matching_servicer import MatchingParts
+from services.identity.adapters.uncredited_orders import SqlUncreditedOrders
 from services.identity.application.handlers import handlers as identity_handlers
 from services.identity.application.vault import KeyWrap, Vault
 from services.identity.domain.identifiers import IdentifierReader
@@ -140,7 +141,7 @@ def serve(
         clock = ReplayClock(NOON)
         async with AsyncExitStack() as closing:
             identity_store, identity_bus = opened(
-                identity_tables, identity_handlers(Vault(KeyWrap(ROOT_KEY), SqlKeyTable)), clock
+                identity_tables, identity_handlers(Vault(KeyWrap(ROOT_KEY), SqlKeyTable), SqlUncreditedOrders), clock
             )
             closing.callback(identity_store.close)
             identity_models = ReadModels(identity_tables.reader_dsn)

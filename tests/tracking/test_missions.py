@@ -3,15 +3,19 @@
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from random import Random
+from typing import Any
 from uuid import UUID
 
 import pytest
 
+from chassis.aggregate import Event
+from chassis.unit_of_work import replay
 from services.tracking.domain.funnel import Funnel, Question
 from services.tracking.domain.insights import Kind, churn_risk, repeat_reader, repurchase_stopped
 from services.tracking.domain.missions import Mission, NeedState, Result, missions
 from services.tracking.domain.path_facts import OrderFact, PathFact, Step
 from services.tracking.domain.purchases import months_later
+from services.tracking.domain.shopping_mission import Ending, Reached, ShoppingMission
 from services.tracking.domain.stalls import is_stuck
 from services.tracking.domain.trail import Behaviour
 
@@ -277,3 +281,49 @@ def test_d6_is_true_when_more_than_twice_the_cycle_has_passed() -> None:
     [found] = churn_risk(orders, waiting.again[0]).findings
     assert found.evidence["cycle_days"] == "10"
     assert churn_risk(orders[:2], due + 900 * day) == churn_risk([], due)
+
+
+def old_events(topic: str) -> list[dict[str, Any]]:
+    closed = {"result": Result.REALISED, "need_state": NeedState.CLEAR, "closed_at": NOON}
+    return [
+        {"kind": ShoppingMission.Opened, "originator_topic": topic, "originator_version": 1, "tenant": "acme"},
+        {
+            "kind": ShoppingMission.NodeReached,
+            "originator_version": 2,
+            "step": Step.PAY,
+            "sku": "",
+            "order_id": None,
+            "reached_at": NOON,
+        },
+        {"kind": ShoppingMission.Closed, "originator_version": 3, **closed},
+    ]
+
+
+def made(fields: dict[str, Any]) -> Event:
+    event: Event = fields.pop("kind")(**fields)
+    return event
+
+
+def reached(kind: Step) -> Reached:
+    return Reached(kind, NODE, "S1", None, NOON)
+
+
+def test_what_was_told_of_a_mission_is_not_told_again() -> None:
+    told = ShoppingMission(UUID(int=9), "acme", NODE, "skincare", (reached(Step.SEARCH),))
+    end = Ending(Result.REALISED, NeedState.CLEAR, NOON)
+    told.move([reached(Step.SEARCH)])
+    told.move([reached(Step.SEARCH), reached(Step.PAY), reached(Step.PAY)], end)
+    told.move([reached(Step.PAY)], end)
+    begun, moved = told.collect_events()
+    assert isinstance(begun, ShoppingMission.Begun)
+    assert isinstance(moved, ShoppingMission.Moved)
+    assert ([it.step for it in moved.steps], moved.ending) == ([Step.PAY], end)
+
+
+def test_a_mission_whose_steps_are_events_of_their_own_goes_on_where_it_was() -> None:
+    begun: Any = ShoppingMission(UUID(int=9), "acme", NODE, "skincare").collect_events()[0]
+    about = {"originator_id": UUID(int=9), "timestamp": NOON, "node": NODE, "category": "skincare"}
+    told = replay([made(about | it) for it in old_events(begun.originator_topic)])
+    assert isinstance(told, ShoppingMission)
+    told.move([reached(Step.PAY)], Ending(Result.REALISED, NeedState.CLEAR, NOON))
+    assert told.collect_events() == []

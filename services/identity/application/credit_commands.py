@@ -1,16 +1,25 @@
 """Orders are credited to guides as tracking reports them, and anew when a scan or click is heard of late."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Final
 from uuid import UUID
 
 from chassis.commands import Handlers, UnitOfWork, handler
 from services.identity.application.guides import relationships_of
 from services.identity.application.owners import canonical
+from services.identity.application.uncredited_orders import Uncredited
 from services.identity.domain.customer import Customer
 from services.identity.domain.relationships import Touch, guide_at
-from services.identity.domain.sales import CreditRule, Sale, Sales, credit, sales_id, touch_counts
+from services.identity.domain.sales import (
+    TOUCH_COUNTS,
+    Credit,
+    CreditRule,
+    Sale,
+    Sales,
+    credit,
+    sales_id,
+    touch_counts,
+)
 from services.identity.domain.staff import Staff, staff_id
 from services.identity.domain.stores import Store, store_id
 
@@ -39,7 +48,7 @@ class ReduceCredit:
     net: int
 
 
-def credit_order(command: CreditOrder, work: UnitOfWork) -> None:
+def credit_order(command: CreditOrder, work: UnitOfWork, uncredited: Uncredited) -> None:
     """Nothing happens for a node that this tenant does not have, or that is erased. A code that names nobody counts as none."""
     customer = canonical(work, command.node)
     if customer is None or customer.is_erased:
@@ -55,42 +64,64 @@ def credit_order(command: CreditOrder, work: UnitOfWork) -> None:
         command.currency,
         command.paid_at,
     )
-    _decide(work, customer, _sales(work, command.node), sale)
+    credited = _whose(work, customer, sale)
+    sales = work.find(Sales, sales_id(tenant, command.node))
+    if credited.staff is None and sale.store is None and (sales is None or sale.order not in sales.sales):
+        uncredited.keep(work, command.node, sale)
+    else:
+        (sales or _opened(work, command.node)).decide(sale, credited)
 
 
-def reduce_credit(command: ReduceCredit, work: UnitOfWork) -> None:
-    """Whose the order is stays as it was; nothing happens for one that was never credited."""
+def reduce_credit(command: ReduceCredit, work: UnitOfWork, uncredited: Uncredited) -> None:
+    """Whose the order is stays as it was; nothing happens for one that was never heard of."""
     sales = work.find(Sales, sales_id(work.context.tenant, command.node))
-    if sales is not None:
+    if sales is not None and command.order in sales.sales:
         sales.reduce(command.order, command.net)
+    elif (known := uncredited.find(work, command.order)) is not None:
+        node, sale = known
+        if node == command.node:
+            uncredited.keep(work, node, replace(sale, net=command.net))
 
 
-def credit_late_touch(work: UnitOfWork, customer: Customer, touch: Touch) -> None:
+def credit_late_touch(work: UnitOfWork, customer: Customer, touch: Touch, uncredited: Uncredited) -> None:
     """Decide anew whose those orders of the customer are that were paid soon after `touch`, which was not known of then."""
     tenant = work.context.tenant
-    for sales in work.find_all(Sales, [sales_id(tenant, it) for it in customer.nodes]).values():
+    found = work.find_all(Sales, [sales_id(tenant, it) for it in customer.nodes])
+    for sales in found.values():
         for order, sale in list(sales.sales.items()):
             if sales.credits[order].rule is not CreditRule.GUIDE_CODE and touch_counts(touch, sale):
-                _decide(work, customer, sales, sale)
+                sales.decide(sale, _whose(work, customer, sale))
+    for node, sale in uncredited.paid(work, customer.nodes, touch.at, touch.at + TOUCH_COUNTS):
+        sales = work.find(Sales, sales_id(tenant, node)) or _opened(work, node)
+        if sale.order not in sales.sales:
+            sales.decide(sale, _whose(work, customer, sale))
 
 
-def _decide(work: UnitOfWork, customer: Customer, sales: Sales, sale: Sale) -> None:
+def _whose(work: UnitOfWork, customer: Customer, sale: Sale) -> Credit:
     relationships = list(relationships_of(work, customer))
     touches = [touch for it in relationships for touch in it.touches]
     guidance = guide_at(relationships, sale.paid_at)
-    sales.decide(sale, credit(sale, touches, guidance.staff if guidance else None))
+    return credit(sale, touches, guidance.staff if guidance else None)
 
 
-def _sales(work: UnitOfWork, node: UUID) -> Sales:
+def _opened(work: UnitOfWork, node: UUID) -> Sales:
     tenant = work.context.tenant
-    found = work.find(Sales, sales_id(tenant, node))
-    if found is None:
-        found = Sales(sales_id(tenant, node), tenant, node)
-        work.add(found)
-    return found
+    sales = Sales(sales_id(tenant, node), tenant, node)
+    work.add(sales)
+    return sales
 
 
-CREDIT_HANDLERS: Final[Handlers] = (
-    handler(CreditOrder, credit_order, loads=lambda command: (command.node, *command.rests_on)),
-    handler(ReduceCredit, reduce_credit, loads=lambda command: (command.node,)),
-)
+def credit_handlers(uncredited: Uncredited) -> Handlers:
+    """The handlers of the commands in this module."""
+    return [
+        handler(
+            CreditOrder,
+            lambda it, work: credit_order(it, work, uncredited),
+            loads=lambda command: (command.node, *command.rests_on),
+        ),
+        handler(
+            ReduceCredit,
+            lambda it, work: reduce_credit(it, work, uncredited),
+            loads=lambda command: (command.node,),
+        ),
+    ]

@@ -10,6 +10,7 @@ from chassis.commands import Handlers, UnitOfWork, handler
 from chassis.due_times import Timer
 from services.identity.application.attribute_commands import forget_attributes
 from services.identity.application.owners import canonical, owner_of, release
+from services.identity.application.uncredited_orders import Uncredited
 from services.identity.application.vault import Vault
 from services.identity.domain.customer import Customer, UnlinkReason
 from services.identity.domain.erasure import CaseState, ClosingReason, ErasureCase
@@ -116,7 +117,9 @@ def begin_erasure(command: BeginErasure, work: UnitOfWork, rules: ErasureRules) 
     case.begin(customer.id, tuple(customer.nodes), work.now)
 
 
-def record_service_erasure(command: RecordServiceErasure, work: UnitOfWork, vault: Vault) -> None:
+def record_service_erasure(
+    command: RecordServiceErasure, work: UnitOfWork, vault: Vault, uncredited: Uncredited
+) -> None:
     """Note it once; when all services are done nothing is left but to destroy the keys and to let the identifiers go."""
     case = work.find(ErasureCase, command.case_id)
     if case is None or not case.acknowledge(command.service, command.position, command.removed, command.completed_at):
@@ -128,6 +131,7 @@ def record_service_erasure(command: RecordServiceErasure, work: UnitOfWork, vaul
     release(work, customer, identifiers, UnlinkReason.ERASED, work.now)
     for forget in _FORGET:
         forget(case.node_ids, work, vault)
+    uncredited.forget(work, case.node_ids)
     vault.destroy(work, case.node_ids)
     customer.finish_erasure(case.id, work.now)
     case.complete(len(identifiers), len(case.node_ids), work.now)
@@ -137,7 +141,7 @@ _FORGET: Final[Sequence[Callable[[Collection[UUID], UnitOfWork, Vault], None]]] 
 """What parts of identity do about erased nodes, beside what the data keys of these nodes hold."""
 
 
-def erasure_handlers(rules: ErasureRules, vault: Vault) -> Handlers:
+def erasure_handlers(rules: ErasureRules, vault: Vault, uncredited: Uncredited) -> Handlers:
     """The handlers of the commands in this module."""
     return [
         handler(RequestErasure, lambda it, work: request_erasure(it, work, rules), loads=lambda it: (it.node,)),
@@ -145,7 +149,7 @@ def erasure_handlers(rules: ErasureRules, vault: Vault) -> Handlers:
         handler(BeginErasure, lambda it, work: begin_erasure(it, work, rules), loads=lambda it: (it.case_id,)),
         handler(
             RecordServiceErasure,
-            lambda it, work: record_service_erasure(it, work, vault),
+            lambda it, work: record_service_erasure(it, work, vault, uncredited),
             loads=lambda it: (it.case_id,),
         ),
     ]

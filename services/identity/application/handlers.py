@@ -12,7 +12,7 @@ from services.identity.application.consent_commands import (
     set_channel_reachability,
     withdraw_consent,
 )
-from services.identity.application.credit_commands import CREDIT_HANDLERS
+from services.identity.application.credit_commands import credit_handlers
 from services.identity.application.erasure_commands import ErasureRules, erasure_handlers
 from services.identity.application.expiry_commands import EXPIRY_HANDLERS
 from services.identity.application.import_commands import import_handlers
@@ -37,14 +37,16 @@ from services.identity.application.merge_commands import (
 from services.identity.application.namespace_commands import NAMESPACE_HANDLERS
 from services.identity.application.org_commands import org_handlers
 from services.identity.application.pii_views import PII_HANDLERS
-from services.identity.application.relationship_commands import RELATIONSHIP_HANDLERS
+from services.identity.application.relationship_commands import relationship_handlers
 from services.identity.application.routing_commands import ROUTING_HANDLERS
 from services.identity.application.transfer_commands import TRANSFER_HANDLERS
+from services.identity.application.uncredited_orders import OrderTables, Uncredited
 from services.identity.application.vault import Vault
 
 
-def handlers(vault: Vault, erasure: ErasureRules | None = None) -> Handlers:
-    """All of them; what is personal goes to `vault`."""
+def handlers(vault: Vault, orders: OrderTables, erasure: ErasureRules | None = None) -> Handlers:
+    """All of them; what is personal goes to `vault`, and orders that are nobody's to `orders`."""
+    uncredited = Uncredited(orders)
     return [
         *resolve_handlers(vault),
         *_link_handlers(vault),
@@ -55,14 +57,14 @@ def handlers(vault: Vault, erasure: ErasureRules | None = None) -> Handlers:
         *NAMESPACE_HANDLERS,
         *EXPIRY_HANDLERS,
         *import_handlers(vault),
-        *erasure_handlers(erasure or ErasureRules(), vault),
+        *erasure_handlers(erasure or ErasureRules(), vault, uncredited),
         *engagement_commands.handlers(vault),
         *matching_handlers(vault),
         *org_handlers(vault),
-        *RELATIONSHIP_HANDLERS,
+        *relationship_handlers(uncredited),
         *TRANSFER_HANDLERS,
         *ROUTING_HANDLERS,
-        *CREDIT_HANDLERS,
+        *credit_handlers(uncredited),
     ]
 
 

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
 from uuid import UUID
 
 from chassis.commands import Handlers, UnitOfWork, handler
@@ -18,6 +17,7 @@ from services.identity.application.guides import (
 )
 from services.identity.application.org_commands import visible_staff
 from services.identity.application.owners import owner_of, require_past
+from services.identity.application.uncredited_orders import Uncredited
 from services.identity.domain.org_settings import AssignmentRule, OrgSettings, settings_id
 from services.identity.domain.relationships import AssignmentSource, Touch, TouchKind
 from services.identity.domain.staff import Staff
@@ -93,13 +93,13 @@ def unassign_customer(command: UnassignCustomer, work: UnitOfWork) -> Guided:
     return guided(work, customer, changed=True)
 
 
-def record_guide_touch(command: RecordGuideTouch, work: UnitOfWork) -> Guided:
+def record_guide_touch(command: RecordGuideTouch, work: UnitOfWork, uncredited: Uncredited) -> Guided:
     """Raises StoreScope, StaffNotFound, StaffInactive, CustomerNotFound and FutureTimestamp."""
     staff = _guide(work, command.staff)
     customer = owner_of(work, command.node, "customer_id")
     touch = Touch(staff.id, command.kind, require_past(command.at, work, "touch_time"))
     if relationship_of(work, command.node).touch(touch):
-        credit_late_touch(work, customer, touch)
+        credit_late_touch(work, customer, touch, uncredited)
     if command.kind is TouchKind.SCAN:
         return assign(work, customer, command.node, staff, AssignmentSource.SCAN)
     return guided(work, customer, changed=False)
@@ -112,9 +112,15 @@ def _guide(work: UnitOfWork, id: UUID) -> Staff:
     return staff
 
 
-RELATIONSHIP_HANDLERS: Final[Handlers] = (
-    handler(SetOrgSettings, set_org_settings),
-    handler(AssignCustomer, assign_customer, loads=lambda command: (command.node, command.staff)),
-    handler(UnassignCustomer, unassign_customer, loads=lambda command: (command.node,)),
-    handler(RecordGuideTouch, record_guide_touch, loads=lambda command: (command.node, command.staff)),
-)
+def relationship_handlers(uncredited: Uncredited) -> Handlers:
+    """The handlers of the commands in this module."""
+    return [
+        handler(SetOrgSettings, set_org_settings),
+        handler(AssignCustomer, assign_customer, loads=lambda command: (command.node, command.staff)),
+        handler(UnassignCustomer, unassign_customer, loads=lambda command: (command.node,)),
+        handler(
+            RecordGuideTouch,
+            lambda command, work: record_guide_touch(command, work, uncredited),
+            loads=lambda command: (command.node, command.staff),
+        ),
+    ]

@@ -6,7 +6,8 @@ from uuid import UUID
 from chassis import parked
 from chassis.commands import UnitOfWork
 from chassis.consumer import Incoming, Subscription
-from services.tagging.application.facts import EVENTS, STREAMS, Erasing, Facts, essence
+from services.tagging.application.fact_messages import EVENTS, STREAMS, essence, facts_of
+from services.tagging.application.facts import Erasing
 from services.tagging.application.ports import Audiences
 from services.tagging.application.rule_review import Changes, both, erase, regroup, review
 from services.tagging.domain.erasure import Erasure
@@ -26,7 +27,7 @@ class FactIntake:
 
     def absorb(self, batch: Sequence[Incoming], work: UnitOfWork) -> None:
         """One batch of one tenant, in the order of arrival."""
-        facts = Facts.of(batch)
+        facts = facts_of(batch)
         rows, tenant = work.rows, work.context.tenant
         tables.lock(rows, tenant, work.now, len(batch))
         taken = take_in(rows, tenant, facts)

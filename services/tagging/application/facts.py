@@ -1,30 +1,30 @@
 """What other services tell about customers, as far as this one keeps it; a batch of it in the order of arrival."""
 
-from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
-from typing import Any, Final, NamedTuple
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import NamedTuple
 from uuid import UUID
 
-from google.protobuf.timestamp_pb2 import Timestamp
-from google.type.money_pb2 import Money
-
-from chassis.consumer import Incoming
-from scrm.identity.v1 import customer_pb2 as identity
-from scrm.identity.v1 import events_pb2 as identity_events
-from scrm.tracking.v1 import events_pb2 as tracking_events
-from services.tagging.domain.money import minor_units
-from services.tagging.domain.sessions import Visit, event, opens_session
-
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+from services.tagging.domain.profile import (
+    AttributeDefinition,
+    AttributeValue,
+    Consent,
+    FollowUp,
+    GroupChange,
+    GuideWord,
+)
+from services.tagging.domain.sessions import Visit
 
 
 class Recognition(NamedTuple):
-    """A customer came into being or became known; its first node has the same id."""
+    """A customer came into being, or became known, at `at`; its first node has the same id."""
 
     node: UUID
     known: bool
     assignment_key: str
+    created: bool = False
+    at: datetime | None = None
 
 
 class Merge(NamedTuple):
@@ -65,6 +65,51 @@ class Refunded(NamedTuple):
     amount: int
 
 
+class Done(NamedTuple):
+    """A behaviour as it is kept; `at` in microseconds since 1970, `key` tells it from others of the same node and instant,
+    `properties` are JSON."""
+
+    node: UUID
+    at: int
+    key: int
+    type: str
+    category: str
+    channel: str
+    offset: int | None
+    content: str
+    page_view: str
+    properties: str
+
+
+class Placed(NamedTuple):
+    """An order was placed; `lines` is JSON: sku, category, brand, quantity, list and paid of each, in minor units."""
+
+    node: UUID
+    order: UUID
+    at: datetime
+    lines: str
+
+
+@dataclass(slots=True)
+class Said:
+    """What a batch says of people beside what they did: the last word on each subject, by its key."""
+
+    definitions: dict[str, AttributeDefinition] = field(default_factory=dict)
+    attributes: dict[tuple[UUID, str, int], AttributeValue] = field(default_factory=dict)
+    consents: dict[tuple[UUID, str, str], Consent] = field(default_factory=dict)
+    guides: dict[tuple[UUID, datetime, str], GuideWord] = field(default_factory=dict)
+    follow_ups: dict[tuple[UUID, UUID], FollowUp] = field(default_factory=dict)
+    groups: dict[tuple[UUID, str], GroupChange] = field(default_factory=dict)
+
+    def drop(self, nodes: Collection[UUID]) -> None:
+        """Forget what is said of `nodes`."""
+        self.attributes = {key: it for key, it in self.attributes.items() if it.node not in nodes}
+        self.consents = {key: it for key, it in self.consents.items() if it.node not in nodes}
+        self.guides = {key: it for key, it in self.guides.items() if it.node not in nodes}
+        self.follow_ups = {key: it for key, it in self.follow_ups.items() if it.node not in nodes}
+        self.groups = {key: it for key, it in self.groups.items() if it.node not in nodes}
+
+
 @dataclass(slots=True)
 class Facts:
     """One batch. `nodes` are all nodes it names, in the order in which they are first named."""
@@ -75,17 +120,10 @@ class Facts:
     visits: dict[UUID, list[Visit]] = field(default_factory=dict)
     paid: dict[UUID, Paid] = field(default_factory=dict)
     refunded: dict[tuple[UUID, str], Refunded] = field(default_factory=dict)
+    done: list[Done] = field(default_factory=list)
+    placed: dict[UUID, Placed] = field(default_factory=dict)
+    said: Said = field(default_factory=Said)
     erasures: list[Erasing] = field(default_factory=list)
-
-    @classmethod
-    def of(cls, messages: Iterable[Incoming]) -> "Facts":
-        """Raises UnreadableMessage, and ValueError for ids that are none."""
-        facts = cls()
-        for message in messages:
-            read = READERS.get(message.type)
-            if read is not None:
-                read(facts, message)
-        return facts
 
     def add(self, node: UUID, visit: Visit) -> None:
         visits = self.visits.get(node)
@@ -113,6 +151,9 @@ class Facts:
         self.visits = {node: it for node, it in self.visits.items() if node not in nodes}
         self.paid = {id: it for id, it in self.paid.items() if it.node not in nodes}
         self.refunded = {id: it for id, it in self.refunded.items() if it.node not in nodes}
+        self.done = [it for it in self.done if it.node not in nodes]
+        self.placed = {id: it for id, it in self.placed.items() if it.node not in nodes}
+        self.said.drop(nodes)
 
     def pay(self, paid: Paid) -> None:
         self.nodes[paid.node] = None
@@ -120,123 +161,3 @@ class Facts:
         if before is None or paid.revision > before.revision:
             returned = sum(it.amount for it in self.refunded.values() if it.order == paid.order)
             self.paid[paid.order] = paid._replace(net=paid.net + returned) if returned else paid
-
-
-def _created(facts: Facts, message: Incoming) -> None:
-    it = message.parse(identity_events.CustomerCreated)
-    node = UUID(it.customer_id)
-    facts.nodes[node] = None
-    known = it.state == identity.CUSTOMER_STATE_KNOWN
-    facts.recognitions.append(Recognition(node, known, it.assignment_key))
-
-
-def _became_known(facts: Facts, message: Incoming) -> None:
-    it = message.parse(identity_events.CustomerBecameKnown)
-    node = UUID(it.customer_id)
-    facts.nodes[node] = None
-    facts.recognitions.append(Recognition(node, known=True, assignment_key=it.assignment_key))
-
-
-def _merged(facts: Facts, message: Incoming) -> None:
-    it = message.parse(identity_events.CustomersMerged)
-    facts.merge(Merge(UUID(it.merge_id), UUID(it.survivor_id), UUID(it.loser_id), undone=False))
-
-
-def _unmerged(facts: Facts, message: Incoming) -> None:
-    it = message.parse(identity_events.CustomerUnmerged)
-    facts.merge(Merge(UUID(it.merge_id), UUID(it.survivor_id), UUID(it.restored_id), undone=True))
-
-
-def _erasing(facts: Facts, message: Incoming) -> None:
-    it = message.parse(identity_events.CustomerErasing)
-    nodes = tuple(UUID(node) for node in it.node_ids)
-    facts.nodes.update(dict.fromkeys(nodes))
-    facts.erasures.append(Erasing(UUID(it.case_id), UUID(it.customer_id), nodes))
-
-
-def _behaved(facts: Facts, message: Incoming) -> None:
-    it = message.parse(tracking_events.BehaviourTracked)
-    if opens_session(it.event_type):
-        offset = it.tz_offset_minutes if it.HasField("tz_offset_minutes") else None
-        facts.add(UUID(it.node_id), event(it.channel, _instant(it.occur_time), offset))
-
-
-def _paid(facts: Facts, message: Incoming) -> None:
-    it = message.parse(tracking_events.OrderPaid)
-    currency = it.net.currency_code
-    facts.pay(Paid(UUID(it.node_id), UUID(it.order_id), 0, _instant(it.pay_time), currency, _minor(it.net)))
-
-
-def _payment_revised(facts: Facts, message: Incoming) -> None:
-    it = message.parse(tracking_events.OrderPaymentRevised)
-    currency = it.net.currency_code
-    facts.pay(Paid(UUID(it.node_id), UUID(it.order_id), it.revision, _instant(it.pay_time), currency, _minor(it.net)))
-
-
-def _refunded(facts: Facts, message: Incoming) -> None:
-    it = message.parse(tracking_events.OrderRefunded)
-    node, order = UUID(it.node_id), UUID(it.order_id)
-    facts.nodes[node] = None
-    refund = Refunded(node, order, it.refund_no, _instant(it.refund_time), _minor(it.amount))
-    facts.refunded.setdefault((order, it.refund_no), refund)
-
-
-READERS: Final[Mapping[str, Callable[[Facts, Incoming], None]]] = {
-    "scrm.identity.v1.CustomerCreated": _created,
-    "scrm.identity.v1.CustomerBecameKnown": _became_known,
-    "scrm.identity.v1.CustomersMerged": _merged,
-    "scrm.identity.v1.CustomerUnmerged": _unmerged,
-    "scrm.identity.v1.CustomerErasing": _erasing,
-    "scrm.tracking.v1.BehaviourTracked": _behaved,
-    "scrm.tracking.v1.OrderPaid": _paid,
-    "scrm.tracking.v1.OrderPaymentRevised": _payment_revised,
-    "scrm.tracking.v1.OrderRefunded": _refunded,
-}
-
-STREAMS: Final = ("identity", "tracking", "tracking_behaviours")
-EVENTS: Final = (
-    "customer_created",
-    "customer_became_known",
-    "customers_merged",
-    "customer_unmerged",
-    "customer_erasing",
-    "behaviour_tracked",
-    "order_paid",
-    "order_payment_revised",
-    "order_refunded",
-)
-"""The names of the events above, in snake_case: what the intake subscribes to."""
-
-
-def essence(message: Incoming) -> Incoming:
-    """A message as it is kept: of what somebody did, and of what they bought, only what is read here."""
-    if message.type == "scrm.tracking.v1.BehaviourTracked":
-        it = message.parse(tracking_events.BehaviourTracked)
-        kept = tracking_events.BehaviourTracked(event_type=it.event_type)
-        if opens_session(it.event_type):
-            kept.node_id, kept.channel = it.node_id, it.channel
-            kept.occur_time.CopyFrom(it.occur_time)
-            if it.HasField("tz_offset_minutes"):
-                kept.tz_offset_minutes = it.tz_offset_minutes
-        return replace(message, payload=kept.SerializeToString())
-    kind = _WITH_ORDER_NUMBERS.get(message.type)
-    if kind is None:
-        return message
-    order = message.parse(kind)
-    order.ClearField("order_no")
-    order.ClearField("source_key")
-    return replace(message, payload=order.SerializeToString())
-
-
-_WITH_ORDER_NUMBERS: Final[Mapping[str, type[Any]]] = {
-    it.DESCRIPTOR.full_name: it
-    for it in (tracking_events.OrderPaid, tracking_events.OrderPaymentRevised, tracking_events.OrderRefunded)
-}
-
-
-def _instant(time: Timestamp) -> datetime:
-    return _EPOCH + timedelta(seconds=time.seconds, microseconds=time.nanos // 1000)
-
-
-def _minor(money: Money) -> int:
-    return minor_units(money.currency_code, money.units, money.nanos)

@@ -75,6 +75,10 @@ class AsOfInFuture(InvalidArgument):
     """The day lies in the future."""
 
 
+class ModelParams(InvalidArgument):
+    """A parameter of a model is out of its bounds; `path` says which."""
+
+
 class CustomerErased(FailedPrecondition):
     """Everything known of this customer is erased."""
 

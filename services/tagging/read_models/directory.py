@@ -10,6 +10,7 @@ anonymous customer. A node of somebody who is erased keeps its row, and with it 
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
@@ -21,18 +22,21 @@ from services.tagging.application.facts import Facts, Merge, Recognition
 from services.tagging.application.ports import Change, Customer
 from services.tagging.read_models import bitmaps, sql
 
-_COLUMNS = "node, customer, parent, ordinal, known, assignment_key"
+_COLUMNS = "node, customer, parent, ordinal, known, assignment_key, created_at, known_at"
 _LOAD = f"SELECT {_COLUMNS} FROM nodes WHERE tenant = %s AND node = ANY(%s)"  # noqa: S608
 _LOAD_WHOLE = f"SELECT {_COLUMNS} FROM nodes WHERE tenant = %s AND customer = ANY(%s)"  # noqa: S608
 _NEXT = "SELECT coalesce(max(ordinal) + 1, 0) FROM nodes WHERE tenant = %s"
 _INSERT = (
-    "INSERT INTO nodes (tenant, node, customer, parent, ordinal, known, assignment_key)"
-    " SELECT %s, * FROM unnest(%s::uuid[], %s::uuid[], %s::uuid[], %s::bigint[], %s::boolean[], %s::text[])"
+    "INSERT INTO nodes (tenant, node, customer, parent, ordinal, known, assignment_key, created_at, known_at)"
+    " SELECT %s, * FROM unnest(%s::uuid[], %s::uuid[], %s::uuid[], %s::bigint[], %s::boolean[], %s::text[],"
+    " %s::timestamptz[], %s::timestamptz[])"
 )
 _UPDATE = (
-    "UPDATE nodes n SET customer = v.customer, parent = v.parent, known = v.known, assignment_key = v.key"
-    " FROM (SELECT %s::text AS tenant, * FROM unnest(%s::uuid[], %s::uuid[], %s::uuid[], %s::boolean[], %s::text[])"
-    " AS v(node, customer, parent, known, key)) v WHERE (n.tenant, n.node) = (v.tenant, v.node)"
+    "UPDATE nodes n SET customer = v.customer, parent = v.parent, known = v.known, assignment_key = v.key,"
+    " created_at = v.created_at, known_at = v.known_at"
+    " FROM (SELECT %s::text AS tenant, * FROM unnest(%s::uuid[], %s::uuid[], %s::uuid[], %s::boolean[], %s::text[],"
+    " %s::timestamptz[], %s::timestamptz[])"
+    " AS v(node, customer, parent, known, key, created_at, known_at)) v WHERE (n.tenant, n.node) = (v.tenant, v.node)"
 )
 _KEEP = (
     "INSERT INTO merges (tenant, merge, survivor, loser, undone)"
@@ -61,6 +65,8 @@ class _Node:
     ordinal: int
     known: bool
     assignment_key: str
+    created_at: datetime | None = None
+    known_at: datetime | None = None
     new: bool = False
     changed: bool = False
 
@@ -150,8 +156,13 @@ def _nodes(rows: sa.Connection, tenant: str, named: Iterable[UUID]) -> _Nodes:
 
 
 def _recognise(nodes: Mapping[UUID, _Node], recognitions: Iterable[Recognition]) -> None:
-    for node, known, key in recognitions:
+    for node, known, key, created, at in recognitions:
         it = nodes[node]
+        if created:
+            it.created_at = at
+            it.changed = True
+        if known and at is not None:
+            it.known_at = min(it.known_at or at, at)
         if known or not it.known:
             it.known = it.known or known
             it.assignment_key = key or it.assignment_key
@@ -235,10 +246,12 @@ def _root(parents: Mapping[UUID, _Parent], node: UUID) -> UUID:
 
 def _write(rows: sa.Connection, tenant: str, nodes: _Nodes) -> None:
     new = [
-        (it.node, it.customer, it.parent, it.ordinal, it.known, it.assignment_key) for it in nodes.values() if it.new
+        (it.node, it.customer, it.parent, it.ordinal, it.known, it.assignment_key, it.created_at, it.known_at)
+        for it in nodes.values()
+        if it.new
     ]
     changed = [
-        (it.node, it.customer, it.parent, it.known, it.assignment_key)
+        (it.node, it.customer, it.parent, it.known, it.assignment_key, it.created_at, it.known_at)
         for it in nodes.values()
         if it.changed and not it.new
     ]

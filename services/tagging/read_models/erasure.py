@@ -20,7 +20,20 @@ _TIES = (
     " SELECT merge, survivor, loser FROM merges WHERE tenant = %s AND loser = ANY(%s) AND survivor <> ALL(%s) AND NOT undone"
 )
 _ORDINALS = "SELECT ordinal FROM nodes WHERE tenant = %s AND node = ANY(%s)"
-_BY_NODE = ("visits", "purchases", "refunds", "static_members", "tag_holders")
+_BY_NODE = (
+    "visits",
+    "purchases",
+    "refunds",
+    "placed_orders",
+    "behaviours",
+    "attribute_values",
+    "consents",
+    "guide_words",
+    "follow_ups",
+    "group_members",
+    "static_members",
+    "tag_holders",
+)
 _REMOVE_MERGES = "DELETE FROM merges WHERE tenant = %s AND (survivor = ANY(%s) OR loser = ANY(%s))"
 _REMOVE_STATES = "DELETE FROM rule_states WHERE tenant = %s AND customer = ANY(%s)"
 _REMOVE_SCORES = (
@@ -29,7 +42,8 @@ _REMOVE_SCORES = (
 )
 _SETS = "SELECT DISTINCT name FROM bitmaps WHERE tenant = %s AND chunk = ANY(%s)"
 _FORGET = (
-    "UPDATE nodes SET customer = node, parent = NULL, known = false, assignment_key = '', erased = true"
+    "UPDATE nodes SET customer = node, parent = NULL, known = false, assignment_key = '', erased = true,"
+    " created_at = NULL, known_at = NULL"
     " WHERE tenant = %s AND node = ANY(%s) AND NOT erased"
 )
 _UNLIST = (

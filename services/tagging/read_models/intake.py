@@ -10,7 +10,7 @@ from uuid import UUID
 import sqlalchemy as sa
 
 from services.tagging.application.facts import Erasing, Facts
-from services.tagging.read_models import directory, erasure, purchases, visits
+from services.tagging.read_models import behaviours, directory, erasure, profiles, purchases, visits
 from services.tagging.read_models.directory import Arrivals
 from services.tagging.read_models.visits import ByCustomer
 
@@ -40,6 +40,9 @@ def take_in(rows: sa.Connection, tenant: str, facts: Facts) -> TakenIn:
             facts.merge(tie)
     arrivals = directory.absorb(rows, tenant, facts)
     purchases.absorb(rows, tenant, facts.paid.values(), facts.refunded.values())
+    purchases.note_placed(rows, tenant, facts.placed.values())
+    behaviours.absorb(rows, tenant, facts.done)
+    profiles.absorb(rows, tenant, facts.said)
     found = visits.absorb(rows, tenant, facts.visits, arrivals.customer_of, arrivals.regrouped)
     for customer in arrivals.regrouped:
         found.setdefault(customer, [])

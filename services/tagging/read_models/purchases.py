@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 import sqlalchemy as sa
 
-from services.tagging.application.facts import Paid, Refunded
+from services.tagging.application.facts import Paid, Placed, Refunded
 from services.tagging.domain.models import Window
 from services.tagging.domain.rfm import Purchases
 from services.tagging.read_models import sql
@@ -27,6 +27,10 @@ _REFUNDED = (
     "INSERT INTO refunds (tenant, node, order_id, refund_no, refunded_at, amount)"
     " SELECT %s, * FROM unnest(%s::uuid[], %s::uuid[], %s::text[], %s::timestamptz[], %s::bigint[])"
     " ON CONFLICT (tenant, node, order_id, refund_no) DO NOTHING"
+)
+_PLACED = (
+    "INSERT INTO placed_orders (tenant, node, order_id, placed_at, lines)"
+    " SELECT %s, * FROM unnest(%s::uuid[], %s::uuid[], %s::timestamptz[], %s::jsonb[]) ON CONFLICT DO NOTHING"
 )
 _BOUGHT = """
 WITH refunded AS (
@@ -51,6 +55,11 @@ def absorb(rows: sa.Connection, tenant: str, paid: Iterable[Paid], refunded: Ite
     """Add a batch; payments first, since what is told of them includes no refund told later."""
     sql.run_all(rows, _PAID, tenant, list(paid))
     sql.run_all(rows, _REFUNDED, tenant, list(refunded))
+
+
+def note_placed(rows: sa.Connection, tenant: str, placed: Iterable[Placed]) -> None:
+    """Keep what was ordered: the first that is heard of an order."""
+    sql.run_all(rows, _PLACED, tenant, list(placed))
 
 
 def bought(rows: sa.Connection, tenant: str, window: Window, zone: str, currency: str) -> list[Purchases]:

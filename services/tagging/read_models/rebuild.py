@@ -19,7 +19,7 @@ from pyroaring import BitMap
 from chassis import inbox
 from chassis.consumer import Incoming
 from chassis.event_store import EventStore, Recorded
-from services.tagging.application.facts import Facts
+from services.tagging.application.fact_messages import facts_of
 from services.tagging.application.ports import RuleState
 from services.tagging.domain.calendar import Calendar
 from services.tagging.domain.rules import RULES, follow
@@ -102,7 +102,7 @@ def _catch_up(rows: sa.Connection, position: int) -> int:
         position = kept[-1][0]
         for tenant, messages in _by_tenant(message for _, message in kept).items():
             audiences.lock(rows, tenant, _BEGINNING, len(messages))
-            take_in(rows, tenant, Facts.of(messages))
+            take_in(rows, tenant, facts_of(messages))
     return position
 
 

@@ -8,6 +8,9 @@ that a fact and its effect on tags and segments are seen together; `rebuild.py` 
 the same functions:
 
   inbox          → merges, nodes, visits, purchases, refunds, intake   (directory.py, visits.py, purchases.py)
+                   behaviours, placed_orders                           (behaviours.py, purchases.py)
+                   attribute_definitions, attribute_values, consents,
+                   guide_words, follow_ups, group_members              (profiles.py)
   stored_events  → segments, static_members, tag_holders               (segments.py, tag_holders.py)
   all of these   → rule_states, bitmaps                                (rule_states.py, bitmaps.py)
 
@@ -31,7 +34,7 @@ from sqlalchemy import (
     Text,
     Uuid,
 )
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.types import TypeEngine
 
 DERIVED: Final = MetaData()
@@ -79,6 +82,8 @@ Table(
     _value("known", Boolean),
     _value("assignment_key", Text),
     _value("erased", Boolean),
+    Column("created_at", _INSTANT),
+    Column("known_at", _INSTANT),
     Index("nodes_customer", "tenant", "customer"),
     Index("nodes_ordinal", "tenant", "ordinal", unique=True),
 )
@@ -115,6 +120,101 @@ Table(
     _key("refund_no", Text),
     _value("refunded_at", _INSTANT),
     _value("amount", BigInteger),
+)
+
+Table(
+    "placed_orders",
+    DERIVED,
+    _key("tenant", Text),
+    _key("node", Uuid),
+    _key("order_id", Uuid),
+    _value("placed_at", _INSTANT),
+    _value("lines", JSONB),
+)
+
+Table(
+    "behaviours",
+    DERIVED,
+    _key("tenant", Text),
+    _key("node", Uuid),
+    _key("occurred_at", _INSTANT),
+    _key("key", BigInteger),
+    _value("type", Text),
+    _value("category", Text),
+    _value("channel", Text),
+    Column("utc_offset", SmallInteger),
+    _value("content", Text),
+    _value("page_view", Text),
+    _value("properties", JSONB),
+    Index("behaviours_type", "tenant", "type", "occurred_at"),
+)
+
+Table(
+    "attribute_definitions",
+    DERIVED,
+    _key("tenant", Text),
+    _key("key", Text),
+    _value("type", Text),
+    _value("policy", Text),
+)
+
+Table(
+    "attribute_values",
+    DERIVED,
+    _key("tenant", Text),
+    _key("node", Uuid),
+    _key("key", Text),
+    _key("source", SmallInteger),
+    _value("rank", SmallInteger),
+    Column("value", Text),
+    _value("cleared", Boolean),
+    _value("observed_at", _INSTANT),
+    Index("attribute_values_key", "tenant", "key", "node"),
+)
+
+Table(
+    "consents",
+    DERIVED,
+    _key("tenant", Text),
+    _key("node", Uuid),
+    _key("purpose", Text),
+    _key("channel", Text),
+    _value("state", Text),
+    _value("made_at", _INSTANT),
+    _value("beside", ARRAY(Uuid)),
+    Index("consents_purpose", "tenant", "purpose", "node"),
+)
+
+Table(
+    "guide_words",
+    DERIVED,
+    _key("tenant", Text),
+    _key("node", Uuid),
+    _key("said_at", _INSTANT),
+    _key("kind", Text),
+    Column("staff", Uuid),
+    Column("store", Uuid),
+    _value("beside", ARRAY(Uuid)),
+)
+
+Table(
+    "follow_ups",
+    DERIVED,
+    _key("tenant", Text),
+    _key("node", Uuid),
+    _key("staff", Uuid),
+    _value("followed_at", _INSTANT),
+)
+
+Table(
+    "group_members",
+    DERIVED,
+    _key("tenant", Text),
+    _key("node", Uuid),
+    _key("group_id", Text),
+    _value("joined", Boolean),
+    _value("changed_at", _INSTANT),
+    Index("group_members_group", "tenant", "group_id", "node"),
 )
 
 Table(

@@ -34,6 +34,10 @@ _ACCEPTED: Final = (
 _BEHAVIOURS: Final = "DELETE FROM behaviours WHERE tenant = %s AND node = ANY(%s)"
 _NODE_ORDERS: Final = "DELETE FROM node_orders WHERE tenant = %s AND node = ANY(%s)"
 _TIMERS: Final = "DELETE FROM timers WHERE tenant = %s AND payload ->> 'node' = ANY(%s)"
+_OF_MANY: Final = (
+    "UPDATE timers SET payload = payload || jsonb_build_object('nodes', (payload -> 'nodes') - %s::text[])"
+    " WHERE tenant = %s AND (payload -> 'nodes') ?| %s::text[]"
+)
 _BOARDS: Final = "SELECT quote_ident(schema) FROM projections WHERE name = 'boards'"
 _NUMBERED: Final = "UPDATE {schema}.board_nodes SET node = gen_random_uuid() WHERE tenant = %s AND node = ANY(%s)"
 _SUSPECTS: Final = (
@@ -89,7 +93,9 @@ def remove(engine: sa.Engine, it: OpenErasure) -> dict[str, int]:
         removed["accepted"] += len(payloads)
         removed["behaviours"] += cursor.execute(_BEHAVIOURS, who).rowcount
         removed["node_orders"] += cursor.execute(_NODE_ORDERS, who).rowcount
-        removed["timers"] += cursor.execute(_TIMERS, [it.tenant, [str(node) for node in it.nodes]]).rowcount
+        named = [str(node) for node in it.nodes]
+        removed["timers"] += cursor.execute(_TIMERS, [it.tenant, named]).rowcount
+        cursor.execute(_OF_MANY, [named, it.tenant, named])
         for (schema,) in cursor.execute(_BOARDS).fetchall():  # boards keep their numbers, of somebody whom nobody knows
             removed["board_nodes"] += cursor.execute(_NUMBERED.format(schema=schema).encode(), who).rowcount
         shown = {one for payload in payloads for one in _identifiers(payload)}

@@ -1,6 +1,6 @@
 """The facts of a tenant in PostgreSQL, read from where they are truth: behaviours by node, and orders by the node they came to."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, Final
 from uuid import UUID
 
@@ -22,27 +22,29 @@ _OF_NODES: Final = (
     f"SELECT {_FIELDS} FROM behaviours b WHERE b.tenant = %s AND b.node = ANY(%s) AND b.event_type = ANY(%s)"  # noqa: S608
 )
 _PATH: Final = _OF_NODES + " AND (b.event_type <> ALL(%s) OR b.properties LIKE '%%\"category\"%%')"
+# Node by node, whatever the planner believes of the table: these are a handful of people out of everybody.
 _READERS: Final = f"""
 WITH people AS (SELECT * FROM unnest(%s::uuid[], %s::uuid[]) AS p(node, customer)),
 readers AS (
-  SELECT DISTINCT p.customer FROM people p JOIN behaviours b ON (b.tenant, b.node) = (%s, p.node)
-  WHERE b.event_type = 'content_viewed' AND b.content_id <> ''
-  GROUP BY p.customer, b.content_id HAVING count(DISTINCT b.page_view_id) >= %s
+  SELECT DISTINCT p.customer FROM people p CROSS JOIN LATERAL (
+    SELECT b.content_id, b.page_view_id FROM behaviours b WHERE b.tenant = %s AND b.node = p.node
+      AND b.event_type = 'content_viewed' AND b.content_id <> '' OFFSET 0
+  ) v GROUP BY p.customer, v.content_id HAVING count(DISTINCT v.page_view_id) >= %s
 )
-SELECT {_FIELDS} FROM readers JOIN people p USING (customer) JOIN behaviours b ON (b.tenant, b.node) = (%s, p.node)
-WHERE b.event_type = ANY(%s)
+SELECT b.* FROM readers JOIN people p USING (customer) CROSS JOIN LATERAL (
+  SELECT {_FIELDS} FROM behaviours b WHERE b.tenant = %s AND b.node = p.node AND b.event_type = ANY(%s) OFFSET 0
+) b
 """  # noqa: S608
 _LIVE_NODES: Final = "SELECT quote_ident(schema) FROM projections WHERE name = 'customer_nodes' AND live"
 _PEOPLE: Final = (
     "SELECT n.node, n.customer FROM {schema}.customer_nodes n WHERE n.tenant = %s AND n.customer IN"
     " (SELECT customer FROM {schema}.customer_nodes WHERE tenant = %s AND node = ANY(%s)) ORDER BY n.node"
 )
-_KEEP: Final = "INSERT INTO node_orders (tenant, node, order_id) SELECT %s, * FROM unnest(%s::uuid[], %s::uuid[]) ON CONFLICT DO NOTHING"
 _ORDERS: Final = "SELECT order_id FROM node_orders WHERE tenant = %s AND node = ANY(%s)"
 
 
 class SqlFactBook:
-    """A `FactBook` over the transaction of `rows`."""
+    """A `FactBook` over the transaction of `rows`, which it only reads."""
 
     def __init__(self, rows: sa.Connection, tenant: str) -> None:
         self._rows = rows
@@ -69,10 +71,6 @@ class SqlFactBook:
     def repeat_readers(self, people: People, opens: int) -> list[Behaviour]:
         table = columns((node, customer) for customer, them in people.nodes.items() for node in them)
         return self._behaviours(_READERS, [*table, self._tenant, opens, self._tenant, list(READING_TYPES)])
-
-    def keep_orders(self, nodes: Mapping[UUID, UUID]) -> None:
-        with driver_cursor(self._rows) as cursor:
-            cursor.execute(_KEEP, [self._tenant, list(nodes.values()), list(nodes)])
 
     def orders(self, nodes: Collection[UUID]) -> set[UUID]:
         return {it[0] for it in self._ask(_ORDERS, [self._tenant, list(nodes)])}

@@ -12,28 +12,28 @@ from chassis.unit_of_work import replay
 from scrm.tracking.v1 import link_pb2
 from scrm.tracking.v1 import link_service_pb2 as pb
 from services.tracking.adapters.form_desk import FormDesk
+from services.tracking.adapters.link_signer import LinkSigner
 from services.tracking.adapters.time_range import time_range
 from services.tracking.application.link_commands import CreateTrackedLink, DefineForm, ListLinkHosts
 from services.tracking.application.published_links import form_message, link_message
 from services.tracking.domain.errors import FormNotFound, LinkNotFound
 from services.tracking.domain.form import FieldType, Form, FormField, form_key
 from services.tracking.domain.link import LinkDesign, LinkHosts, LinkKind, TrackedLink, hosts_key, link_key
+from services.tracking.domain.link_context import LinkContext
 from services.tracking.read_models import link_stats
 
 
 class LinkServicer:
     """Answers `scrm.tracking.v1.LinkService`."""
 
-    def __init__(self, bus: CommandBus, read_models: ReadModels, desk: FormDesk) -> None:
+    def __init__(self, bus: CommandBus, read_models: ReadModels, desk: FormDesk, signer: LinkSigner) -> None:
         self._bus = bus
+        self._signer = signer
         self._read_models = read_models
         self._desk = desk
 
     async def GetTrackedLink(self, request: pb.GetTrackedLinkRequest, _: ServicerContext) -> pb.GetTrackedLinkResponse:
-        try:
-            link = await self._bus.load(TrackedLink, link_key(current().tenant, request.short_code))
-        except AggregateNotFound:
-            raise LinkNotFound from None
+        link = await self._link(request.short_code)
         return pb.GetTrackedLinkResponse(link=link_message(link.short_code, link.design))
 
     async def CreateTrackedLink(
@@ -47,6 +47,16 @@ class LinkServicer:
             return pb.CreateTrackedLinkResponse(link=link_message(link.short_code, link.design))
 
         return await self._bus.execute(command, reply)  # type: ignore[no-any-return]
+
+    async def SignTrackedLink(
+        self, request: pb.SignTrackedLinkRequest, _: ServicerContext
+    ) -> pb.SignTrackedLinkResponse:
+        link = await self._link(request.short_code)
+        contexts = [
+            LinkContext(it.delivery_id, it.share_id, it.staff_code, it.code_key, it.group_id) for it in request.contexts
+        ]
+        paths = [self._signer.path(current().tenant, link.short_code, it) for it in contexts]
+        return pb.SignTrackedLinkResponse(paths=paths)
 
     async def GetLinkStats(self, request: pb.GetLinkStatsRequest, _: ServicerContext) -> pb.GetLinkStatsResponse:
         start, end = time_range(request)
@@ -98,6 +108,12 @@ class LinkServicer:
                 for it in found
             ]
         )
+
+    async def _link(self, short_code: str) -> TrackedLink:
+        try:
+            return await self._bus.load(TrackedLink, link_key(current().tenant, short_code))
+        except AggregateNotFound:
+            raise LinkNotFound from None
 
     async def _form(self, form_id: str) -> Form:
         try:

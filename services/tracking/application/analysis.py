@@ -3,7 +3,7 @@
 Messages only say whose facts to look at; what is told rests on the facts themselves, so their order of arrival is no matter.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 from uuid import UUID
@@ -16,15 +16,20 @@ from chassis.envelope import event_name
 from scrm.identity.v1.events_pb2 import CustomersMerged
 from scrm.tracking.v1 import events_pb2 as pb
 from services.tracking.application.histories import histories
-from services.tracking.application.insight_commands import look_after_merge, look_at, tell
-from services.tracking.application.path_commands import tell_news
+from services.tracking.application.insight_commands import (
+    await_merges,
+    look_at,
+    look_at_orders,
+    look_at_readers,
+    tell,
+)
+from services.tracking.application.path_commands import PathNews, tell_news
 from services.tracking.application.ports import FactBook, Facts, People
 from services.tracking.application.share_commands import SeenShare, SeenVisit, take_shares, take_visits
 from services.tracking.application.wire_values import instant
 from services.tracking.domain.erasure import ErasedNode, erased_node_id
-from services.tracking.domain.insights import GROUP_TYPES, OPENS, Kind, repeat_reader, silent_member
+from services.tracking.domain.insights import GROUP_TYPES, Kind, silent_member
 from services.tracking.domain.path_facts import NEED_CATEGORY, PATH_TYPES
-from services.tracking.domain.trail import Behaviour
 
 STREAMS: Final = ("tracking_behaviours", "tracking", "identity")
 
@@ -42,6 +47,11 @@ _ORDERS: Final[dict[str, Any]] = {
 }
 _MERGED: Final = CustomersMerged.DESCRIPTOR.full_name
 EVENTS: Final = tuple(event_name(it.rpartition(".")[2]) for it in (_BEHAVIOUR, _MERGED, *_ORDERS))
+
+KEEP_ORDERS: Final = (
+    "INSERT INTO node_orders (tenant, node, order_id) SELECT * FROM unnest(%s::text[], %s::uuid[], %s::uuid[])"
+    " ON CONFLICT DO NOTHING"
+)
 
 _PATH: Final = frozenset(PATH_TYPES)
 _READING: Final = frozenset({"content_viewed", "content_engaged"})
@@ -123,15 +133,15 @@ class Analysis:
         if news.orders:
             news.orders = _unerased(work, news.orders)
         if news.orders:
-            book.keep_orders(news.orders)
+            _keep(work, news.orders)
         if shoppers := news.shoppers:
             _follow_paths(work, book, book.people(shoppers), news)
         if news.readers:
-            _look_at_readers(work, book, book.people(news.readers))
+            look_at_readers(work, book, book.people(news.readers))
         if news.members:
             _look_at_members(work, book, book.people(news.members))
-        for survivor in sorted(news.survivors):
-            look_after_merge(work, survivor)
+        if news.survivors:
+            await_merges(work, news.survivors)
         if news.shares:
             take_shares(work, news.shares)
         if news.visits:
@@ -145,34 +155,30 @@ def _unerased(work: UnitOfWork, orders: dict[UUID, UUID]) -> dict[UUID, UUID]:
     return {order: node for order, node in orders.items() if keys[node] not in erased}
 
 
+def _keep(work: UnitOfWork, orders: Mapping[UUID, UUID]) -> None:
+    """Remember the node of each order."""
+    for order, node in orders.items():
+        work.insert(KEEP_ORDERS, (node, order), (work.context.tenant, node, order))
+
+
 def _follow_paths(work: UnitOfWork, book: FactBook, people: People, news: News) -> None:
     keys = _by_customer(people, [(node, key) for node, them in news.steps.items() for key in them])
     orders = _by_customer(people, [(node, order) for order, node in news.orders.items()])
     carts = {people.of(it): it for it in news.carts}
-    for customer, history in histories(work, book, people, news.orders).items():
-        bought = orders.get(customer, ())
-        tell_news(work, history, keys.get(customer, ()), bought)
+    known = histories(work, book, people, news.orders)
+    tell_news(work, [PathNews(it, keys.get(who, ()), orders.get(who, ())) for who, it in known.items()])
+    for customer, history in known.items():
         if customer in carts:
             look_at(work, history, Kind.CART_FORGOTTEN, carts[customer])
-        if bought:
-            look_at(work, history, Kind.REPURCHASE_STOPPED, history.nodes[0])
-            look_at(work, history, Kind.CHURN_RISK, history.nodes[0])
-
-
-def _look_at_readers(work: UnitOfWork, book: FactBook, people: People) -> None:
-    for customer, behaviours in _of_people(people, book.repeat_readers(people, OPENS)).items():
-        nodes = people.nodes[customer]
-        tell(work, Kind.REPEAT_READER_UNREGISTERED, nodes[0], nodes, repeat_reader(behaviours))
+        if customer in orders:
+            look_at_orders(work, history)
 
 
 def _look_at_members(work: UnitOfWork, book: FactBook, people: People) -> None:
-    for customer, behaviours in _of_people(people, book.behaviours(people.all_nodes, GROUP_TYPES)).items():
+    found = _by_customer(people, [(it.node, it) for it in book.behaviours(people.all_nodes, GROUP_TYPES)])
+    for customer, behaviours in found.items():
         nodes = people.nodes[customer]
         tell(work, Kind.SILENT_GROUP_MEMBER, nodes[0], nodes, silent_member(behaviours, work.now))
-
-
-def _of_people(people: People, behaviours: Collection[Behaviour]) -> dict[UUID, Collection[Behaviour]]:
-    return _by_customer(people, [(it.node, it) for it in behaviours])
 
 
 def _by_customer(people: People, facts: Sequence[tuple[UUID, Any]]) -> dict[UUID, Collection[Any]]:

@@ -27,12 +27,17 @@ class History:
 
 
 def histories(
-    work: UnitOfWork, book: FactBook, people: People, fresh_orders: Collection[UUID] = ()
+    work: UnitOfWork,
+    book: FactBook,
+    people: People,
+    fresh_orders: Collection[UUID] = (),
+    *,
+    with_steps: bool = True,
 ) -> dict[UUID, History]:
-    """By customer; `fresh_orders` are known to be theirs."""
+    """By customer; `fresh_orders` are known to be theirs. Without `with_steps` only orders are looked up."""
     found = {customer: History(tuple(nodes)) for customer, nodes in people.nodes.items()}
     nodes = people.all_nodes
-    for it in book.path(nodes):
+    for it in book.path(nodes) if with_steps else ():
         _take(found[people.of(it.node)], it)
     ids = book.orders(nodes) | set(fresh_orders)
     for order in work.find_all(Order, sorted(ids)).values():

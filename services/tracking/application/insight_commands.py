@@ -1,6 +1,6 @@
 """Telling of insights: what detectors find about a customer, each of them once in 90 days, and when to look again."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final
@@ -9,7 +9,7 @@ from uuid import UUID
 from chassis.commands import Handlers, UnitOfWork, handler
 from chassis.due_times import Timer
 from services.tracking.application.histories import History, histories
-from services.tracking.application.ports import Facts
+from services.tracking.application.ports import FactBook, Facts, People
 from services.tracking.domain.insights import (
     GROUP_TYPES,
     OPENS,
@@ -24,10 +24,13 @@ from services.tracking.domain.insights import (
     repurchase_stopped,
     silent_member,
 )
+from services.tracking.domain.trail import Behaviour
 
 LOOK_TIMER: Final = "insight_look"
+MERGES_TIMER: Final = "merges_look"
 SETTLED: Final = timedelta(minutes=1)
-AFTER_MERGES: Final = (Kind.REPEAT_READER_UNREGISTERED, Kind.REPURCHASE_STOPPED, Kind.CHURN_RISK)
+ABOUT_ORDERS: Final = (Kind.REPURCHASE_STOPPED, Kind.CHURN_RISK)
+"""What is noticed in orders alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +39,13 @@ class LookAgain:
 
     node: UUID
     kind: Kind
+
+
+@dataclass(frozen=True, slots=True)
+class LookAfterMerges:
+    """Look at the customers who these survivors of merges are now."""
+
+    nodes: tuple[UUID, ...]
 
 
 def look_again(command: LookAgain, work: UnitOfWork, facts: Facts) -> None:
@@ -48,15 +58,39 @@ def look_again(command: LookAgain, work: UnitOfWork, facts: Facts) -> None:
     if command.kind is Kind.REPEAT_READER_UNREGISTERED:
         tell(work, command.kind, command.node, nodes, repeat_reader(book.repeat_readers(people, OPENS)))
         return
-    for history in histories(work, book, people).values():
+    with_steps = command.kind not in ABOUT_ORDERS
+    for history in histories(work, book, people, with_steps=with_steps).values():
         look_at(work, history, command.kind, command.node)
 
 
-def look_after_merge(work: UnitOfWork, survivor: UUID) -> None:
-    """Two customers who are one may be more than each: look again when the merge has reached the read model of nodes."""
-    for kind in AFTER_MERGES:
-        payload = {"node": str(survivor), "kind": kind}
-        work.schedule(Timer(LOOK_TIMER, f"{kind}/{survivor}/merged", work.now + SETTLED, payload))
+def await_merges(work: UnitOfWork, survivors: Collection[UUID]) -> None:
+    """Two customers who are one may be more than each: look again when the merges have reached the read model of nodes."""
+    payload = {"nodes": [str(it) for it in sorted(survivors)]}
+    work.schedule(Timer(MERGES_TIMER, str(work.new_id()), work.now + SETTLED, payload))
+
+
+def look_after_merges(command: LookAfterMerges, work: UnitOfWork, facts: Facts) -> None:
+    book = facts(work)
+    people = book.people(command.nodes)
+    look_at_readers(work, book, people)
+    for history in histories(work, book, people, with_steps=False).values():
+        look_at_orders(work, history)
+
+
+def look_at_readers(work: UnitOfWork, book: FactBook, people: People) -> None:
+    """Tell who of `people` reads without having registered."""
+    found: dict[UUID, list[Behaviour]] = {}
+    for it in book.repeat_readers(people, OPENS):
+        found.setdefault(people.of(it.node), []).append(it)
+    for customer, behaviours in found.items():
+        nodes = people.nodes[customer]
+        tell(work, Kind.REPEAT_READER_UNREGISTERED, nodes[0], nodes, repeat_reader(behaviours))
+
+
+def look_at_orders(work: UnitOfWork, history: History) -> None:
+    """Tell what the orders of a customer show."""
+    for kind in ABOUT_ORDERS:
+        look_at(work, history, kind, history.nodes[0])
 
 
 def look_at(work: UnitOfWork, history: History, kind: Kind, node: UUID) -> None:
@@ -94,9 +128,13 @@ _DETECTORS: Final[Mapping[Kind, Callable[[History, UnitOfWork], Review]]] = {
 
 
 def insight_handlers(facts: Facts) -> Handlers:
-    return (handler(LookAgain, lambda it, work: look_again(it, work, facts)),)
+    return (
+        handler(LookAgain, lambda it, work: look_again(it, work, facts)),
+        handler(LookAfterMerges, lambda it, work: look_after_merges(it, work, facts)),
+    )
 
 
 INSIGHT_TIMERS: Final[Mapping[str, Any]] = {
     LOOK_TIMER: lambda timer: LookAgain(UUID(timer.payload["node"]), Kind(timer.payload["kind"])),
+    MERGES_TIMER: lambda timer: LookAfterMerges(tuple(map(UUID, timer.payload["nodes"]))),
 }

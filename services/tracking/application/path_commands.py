@@ -1,6 +1,6 @@
 """Telling of purchase paths: what new facts made of missions, where they are stuck, and how they end."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -13,7 +13,7 @@ from services.tracking.application.ports import Facts
 from services.tracking.domain.missions import Mission, Result, Visit
 from services.tracking.domain.path_facts import OrderFact, Step
 from services.tracking.domain.purchases import cycle, midnight, occasions
-from services.tracking.domain.shopping_mission import ShoppingMission
+from services.tracking.domain.shopping_mission import Ending, Reached, ShoppingMission, first_of_each
 from services.tracking.domain.stalls import Watch, is_stuck, watches
 
 STALL_TIMER: Final = "path_stall"
@@ -45,23 +45,28 @@ class TellRepurchaseMissing:
     node: UUID
 
 
-def tell_news(work: UnitOfWork, history: History, keys: Collection[str], orders: Collection[UUID]) -> None:
-    """Tell what the facts behind `keys` and `orders` made of the missions of a customer, and when to look again."""
-    news = [
-        (mission, [it for it in mission.visits if it.key in keys or it.order_id in orders])
-        for mission in history.missions(work.now)
-    ]
-    touched = {it.id(work.context.tenant): (it, fresh) for it, fresh in news if fresh}
+@dataclass(frozen=True, slots=True)
+class PathNews:
+    """What a batch says of one customer: the facts behind `keys` and `orders` are new in `history`."""
+
+    history: History
+    keys: Collection[str]
+    orders: Collection[UUID]
+
+
+def tell_news(work: UnitOfWork, news: Sequence[PathNews]) -> None:
+    """Tell what new facts made of the missions of each customer, and when to look again."""
+    touched: dict[UUID, tuple[Mission, list[Visit]]] = {}
+    for it in news:
+        for mission in it.history.missions(work.now):
+            if fresh := [visit for visit in mission.visits if visit.key in it.keys or visit.order_id in it.orders]:
+                touched[mission.id(work.context.tenant)] = mission, fresh
+        if it.orders:
+            _expect_repurchase(work, it.history)
     known = work.find_all(ShoppingMission, list(touched))
     for id, (mission, fresh) in touched.items():
-        told = known.get(id) or _opened(work, id, mission)
-        for visit in fresh:
-            _reach(told, visit)
-            for watch in watches(mission, visit):
-                work.schedule(stall_timer(watch))
-        _close_or_watch(work, told, mission)
-    if orders:
-        _expect_repurchase(work, history)
+        _tell(work, known.get(id), mission, fresh, _ending(mission))
+        _watch(work, mission, fresh)
 
 
 def tell_stall(command: TellStall, work: UnitOfWork, facts: Facts) -> None:
@@ -69,11 +74,8 @@ def tell_stall(command: TellStall, work: UnitOfWork, facts: Facts) -> None:
     if found is None:
         return
     mission, visit = found
-    id = mission.id(work.context.tenant)
-    told = work.find(ShoppingMission, id) or _opened(work, id, mission)
-    for it in mission.visits:
-        if it.step is Step.HESITATE and it.order_id == visit.order_id:
-            _reach(told, it)
+    hesitated = [it for it in mission.visits if it.step is Step.HESITATE and it.order_id == visit.order_id]
+    told = _find_told(work, mission, hesitated)
     seconds = int(command.patience.total_seconds())
     told.stall(visit.step, visit.at, seconds, node=visit.node, order_id=visit.order_id)
 
@@ -86,7 +88,7 @@ def tell_ends(command: TellEnds, work: UnitOfWork, facts: Facts) -> None:
         if it.result is Result.ABANDONED
     }
     for id, told in work.find_all(ShoppingMission, list(ended)).items():
-        _close_or_watch(work, told, ended[id])
+        told.move((), _ending(ended[id]))
 
 
 def tell_repurchase_missing(command: TellRepurchaseMissing, work: UnitOfWork, facts: Facts) -> None:
@@ -98,8 +100,7 @@ def tell_repurchase_missing(command: TellRepurchaseMissing, work: UnitOfWork, fa
         return
     mission = max(realised, key=lambda it: (it.closed_at, it.category))
     last = next(it for it in reversed(mission.visits) if it.step is Step.PAY)
-    id = mission.id(work.context.tenant)
-    told = work.find(ShoppingMission, id) or _opened(work, id, mission)
+    told = _find_told(work, mission, ())
     after = int((due - last.at).total_seconds())
     told.stall(Step.REPURCHASE, last.at, after, node=last.node, order_id=last.order_id)
 
@@ -110,23 +111,46 @@ def stall_timer(watch: Watch) -> Timer:
     return Timer(STALL_TIMER, f"{visit.step}/{seconds}/{visit.key}", visit.at + watch.patience, payload)
 
 
-def _opened(work: UnitOfWork, id: UUID, mission: Mission) -> ShoppingMission:
-    made = ShoppingMission(id, work.context.tenant, mission.opening.node, mission.category)
-    work.add(made)
-    return made
+def _find_told(work: UnitOfWork, mission: Mission, visits: Sequence[Visit]) -> ShoppingMission:
+    """What was told of the mission, with these visits now if they were not before."""
+    return _tell(work, work.find(ShoppingMission, mission.id(work.context.tenant)), mission, visits)
 
 
-def _reach(told: ShoppingMission, visit: Visit) -> None:
-    told.reach(visit.step, visit.at, node=visit.node, sku=visit.sku, order_id=visit.order_id)
-
-
-def _close_or_watch(work: UnitOfWork, told: ShoppingMission, mission: Mission) -> None:
-    if mission.closed_at is not None:
-        told.close(mission.result, mission.need_state, mission.closed_at)
+def _tell(
+    work: UnitOfWork,
+    told: ShoppingMission | None,
+    mission: Mission,
+    visits: Sequence[Visit],
+    ending: Ending | None = None,
+) -> ShoppingMission:
+    """Tell which steps the visits are, and how the mission ended, as far as that is new."""
+    steps = first_of_each(map(_reached, visits))
+    if told is None:
+        tenant, node = work.context.tenant, mission.opening.node
+        told = ShoppingMission(mission.id(tenant), tenant, node, mission.category, steps, ending)
+        work.add(told)
     else:
+        told.move(steps, ending)
+    return told
+
+
+def _watch(work: UnitOfWork, mission: Mission, fresh: Sequence[Visit]) -> None:
+    """Look again where it may be stuck, and when it is idle."""
+    for watch in (watch for visit in fresh for watch in watches(mission, visit)):
+        work.schedule(stall_timer(watch))
+    if mission.closed_at is None:
         node = mission.visits[-1].node
-        key = f"{node}/{mission.category}"
-        work.schedule(Timer(IDLE_TIMER, key, mission.idle_at, {"node": str(node)}))
+        work.schedule(Timer(IDLE_TIMER, f"{node}/{mission.category}", mission.idle_at, {"node": str(node)}))
+
+
+def _reached(visit: Visit) -> Reached:
+    return Reached(visit.step, visit.node, visit.sku, visit.order_id, visit.at)
+
+
+def _ending(mission: Mission) -> Ending | None:
+    if mission.closed_at is None:
+        return None
+    return Ending(mission.result, mission.need_state, mission.closed_at)
 
 
 def _expect_repurchase(work: UnitOfWork, history: History) -> None:

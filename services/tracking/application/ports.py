@@ -39,9 +39,6 @@ class FactBook(Protocol):
     def repeat_readers(self, people: People, opens: int) -> list[Behaviour]:
         """What those of `people` did around contents who have opened one of them in `opens` page views."""
 
-    def keep_orders(self, nodes: Mapping[UUID, UUID]) -> None:
-        """Remember the node of each order."""
-
     def orders(self, nodes: Collection[UUID]) -> set[UUID]:
         """The orders of `nodes`."""
 

@@ -1,5 +1,6 @@
 """What other services are told of purchase paths, insights and shares."""
 
+from collections.abc import Sequence
 from typing import Final
 from uuid import UUID
 
@@ -12,7 +13,7 @@ from scrm.tracking.v1 import insight_pb2, path_pb2
 from services.tracking.application.wire_values import timestamp
 from services.tracking.domain.insights import Insight
 from services.tracking.domain.shares import Share, ShareVisit
-from services.tracking.domain.shopping_mission import ShoppingMission
+from services.tracking.domain.shopping_mission import Ending, Reached, ShoppingMission
 
 PUBLISHED_ANALYSIS: Final = (
     "path_node_reached",
@@ -25,14 +26,17 @@ PUBLISHED_ANALYSIS: Final = (
 PRIVATE_ANALYSIS: Final = frozenset[type]({ShoppingMission.Opened})
 
 
-def of_analysis(recorded: Recorded) -> Message | None:
+def of_analysis(recorded: Recorded) -> Message | Sequence[Message] | None:
+    """The message for an event; for what a batch of facts made of a mission one for each step, and one for its end."""
     match recorded.event:
-        case ShoppingMission.NodeReached():
-            return _reached(recorded.event)
+        case ShoppingMission.Begun() | ShoppingMission.Moved():
+            return _moved(recorded.event)
+        case ShoppingMission.NodeReached(originator_id=id, category=category):
+            return _reached(str(id), category, recorded.event)
         case ShoppingMission.Stalled():
             return _stalled(recorded.event)
-        case ShoppingMission.Closed():
-            return _closed(recorded.event)
+        case ShoppingMission.Closed(originator_id=id, node=node, category=category):
+            return _closed(str(id), node, category, recorded.event)
         case Insight.Detected() | Insight.DetectedAgain():
             return _detected(recorded.event, recorded.tenant)
         case Share.Created():
@@ -63,15 +67,21 @@ def insight_kind(kind: str) -> "insight_pb2.InsightKind.ValueType":
     return insight_pb2.InsightKind.Value(f"INSIGHT_KIND_{kind}")
 
 
-def _reached(event: ShoppingMission.NodeReached) -> pb.PathNodeReached:
+def _moved(event: ShoppingMission.Begun | ShoppingMission.Moved) -> list[Message]:
+    mission, category, end = str(event.originator_id), event.category, event.ending
+    steps = [_reached(mission, category, it) for it in event.steps]
+    return [*steps, _closed(mission, event.node, category, end)] if end else [*steps]
+
+
+def _reached(mission: str, category: str, it: Reached | ShoppingMission.NodeReached) -> pb.PathNodeReached:
     return pb.PathNodeReached(
-        mission_id=str(event.originator_id),
-        node_id=str(event.node),
-        category=event.category,
-        path_node=path_node(event.step),
-        sku=event.sku,
-        order_id=_id(event.order_id),
-        reach_time=timestamp(event.reached_at),
+        mission_id=mission,
+        node_id=str(it.node),
+        category=category,
+        path_node=path_node(it.step),
+        sku=it.sku,
+        order_id=_id(it.order_id),
+        reach_time=timestamp(it.reached_at),
     )
 
 
@@ -87,14 +97,14 @@ def _stalled(event: ShoppingMission.Stalled) -> pb.PathStalled:
     )
 
 
-def _closed(event: ShoppingMission.Closed) -> pb.MissionClosed:
+def _closed(mission: str, node: UUID, category: str, it: Ending | ShoppingMission.Closed) -> pb.MissionClosed:
     return pb.MissionClosed(
-        mission_id=str(event.originator_id),
-        node_id=str(event.node),
-        category=event.category,
-        result=mission_result(event.result),
-        need_state=need_state(event.need_state),
-        close_time=timestamp(event.closed_at),
+        mission_id=mission,
+        node_id=str(node),
+        category=category,
+        result=mission_result(it.result),
+        need_state=need_state(it.need_state),
+        close_time=timestamp(it.closed_at),
     )
 
 

@@ -1,5 +1,6 @@
 """The only door out: what other services are told of the events of tracking."""
 
+from collections.abc import Sequence
 from typing import Final
 from uuid import UUID
 
@@ -70,8 +71,8 @@ PRIVATE: Final = frozenset[type](
 """Domain events that nobody else is ever told of."""
 
 
-def publish(recorded: Recorded) -> Message | None:
-    """The message for an event; None for a placement that is only guessed and for one that is only corrected."""
+def publish(recorded: Recorded) -> Message | Sequence[Message] | None:
+    """The message for an event, or several; None for a placement that is only guessed and for one that is only corrected."""
     match recorded.event:
         case Order.Placed(estimated=False) | Order.PlacementReported(corrected=False):
             return _placed(recorded.event)

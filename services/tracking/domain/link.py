@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 from uuid import UUID
 
 from chassis.aggregate import Aggregate, Event, InitialEvent, event, natural_id
@@ -14,6 +14,8 @@ from services.tracking.domain.errors import TargetNotAllowed
 
 BEACON_WITHIN: Final = timedelta(seconds=30)
 """A page that a person sees says so within it; what a mail scanner or a preview fetches never does."""
+
+HIT_PARAMETER: Final = "scrm_hit"
 
 _PLAIN: Final = re.compile(r"[!-\[\]-~]+")  # printable ASCII without blanks and backslashes
 _ALPHABET: Final = "23456789abcdefghjkmnpqrstuvwxyz"
@@ -87,28 +89,20 @@ class LinkHosts(Aggregate):
 
 @dataclass(frozen=True, slots=True)
 class LinkHit:
-    """Somebody, or something, followed a link; `beacon_at` is when the page said that it is seen, if it did."""
+    """Somebody, or something, followed a link; `beacon_at` is when the page said that it is seen, if it did.
 
-    hit_id: str
+    What says of itself that it is a program, or asks for nothing but the headers, is one (`is_robot`), whatever else it does.
+    """
+
     at: datetime
     beacon_at: datetime | None = None
+    is_robot: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class LinkClick:
-    """What is recorded of a hit: the properties of a `link_clicked`, and who led there."""
-
-    link_id: str
-    kind: LinkKind
-    hit_id: str
-    prefetch: bool
-    staff: str
-
-
-def click_of(link: TrackedLink, hit: LinkHit) -> LinkClick:
-    """What a hit is, once its beacon has come or can come no more (30 s after it)."""
-    seen = hit.beacon_at is not None and timedelta(0) <= hit.beacon_at - hit.at <= BEACON_WITHIN
-    return LinkClick(link.short_code, link.design.kind, hit.hit_id, not seen, link.design.staff)
+def is_prefetch(hit: LinkHit) -> bool:
+    """What a hit is, once its beacon has come or can come no more (30 s after it): of nobody, or the click of a person."""
+    beacon = None if hit.is_robot else hit.beacon_at
+    return beacon is None or not timedelta(0) <= beacon - hit.at <= BEACON_WITHIN
 
 
 def require_allowed(target: str, hosts: Collection[str]) -> None:
@@ -123,6 +117,12 @@ def require_allowed(target: str, hosts: Collection[str]) -> None:
     plain_host = parts.netloc.lower() in (parts.hostname, f"{parts.hostname}:443")
     if parts.scheme != "https" or port not in (None, 443) or not plain_host or parts.hostname not in hosts:
         raise TargetNotAllowed(field="target")
+
+
+def landing(target: str, hit: str) -> str:
+    """The address to lead on to: the page, told which hit it is seen through, for its beacon."""
+    page, mark, fragment = target.partition("#")
+    return f"{page}{'&' if '?' in page else '?'}{urlencode({HIT_PARAMETER: hit})}{mark}{fragment}"
 
 
 def short_code_of(random: UUID) -> str:

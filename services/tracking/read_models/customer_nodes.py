@@ -57,6 +57,13 @@ Key = tuple[str, UUID]
 Row = tuple[str, UUID, UUID, UUID, bool]
 """Tenant, merge, loser, survivor, whether it stands."""
 
+_LOST: Final = (
+    "SELECT tenant, node FROM erased_nodes JOIN unnest(%s::text[], %s::uuid[]) AS k(tenant, node) USING (tenant, node)"
+)
+_CREATE: Final = (
+    "INSERT INTO customer_nodes (tenant, node, customer) SELECT * FROM unnest(%s::text[], %s::uuid[], %s::uuid[])"
+    " ON CONFLICT DO NOTHING"
+)
 _NOTE: Final = (
     "INSERT INTO merged_customers AS m (tenant, merge_id, loser, survivor, stands)"
     " SELECT * FROM unnest(%s::text[], %s::uuid[], %s::uuid[], %s::uuid[], %s::boolean[])"
@@ -139,8 +146,8 @@ def _erasing(message: Incoming) -> list[Key]:
 def _erased_of(rows: sa.Connection, named: Collection[Key]) -> set[Key]:
     if not named:
         return set()
-    query = sa.select(erased.c.tenant, erased.c.node).where(sa.tuple_(erased.c.tenant, erased.c.node).in_(named))
-    return {(it.tenant, it.node) for it in rows.execute(query)}
+    with driver_cursor(rows) as cursor:
+        return {(tenant, node) for tenant, node in cursor.execute(_LOST, columns(named)).fetchall()}
 
 
 def _forget(rows: sa.Connection, gone: Collection[Key]) -> None:
@@ -166,8 +173,8 @@ def _unmerge(message: Incoming) -> Row | None:
 
 def _create(rows: sa.Connection, created: Sequence[Key]) -> None:
     """A node is its own customer, unless a merge of it has been heard of before."""
-    values = [{"tenant": tenant, "node": node, "customer": node} for tenant, node in created]
-    rows.execute(insert(nodes).on_conflict_do_nothing(), values)
+    with driver_cursor(rows) as cursor:
+        cursor.execute(_CREATE, columns((tenant, node, node) for tenant, node in created))
 
 
 def _note(rows: sa.Connection, merges: Sequence[Row]) -> None:

@@ -10,6 +10,7 @@ from sqlalchemy.dialects.postgresql import JSONB, insert
 
 from chassis.envelope import Incoming
 from chassis.log import Recorded
+from chassis.postgres import columns, driver_cursor
 from chassis.projection import Source
 from scrm.identity.v1 import customer_pb2
 from scrm.identity.v1.events_pb2 import CustomerBecameKnown, CustomerCreated, CustomerErasing
@@ -42,6 +43,9 @@ known_nodes: Final = sa.Table(
     sa.Column("node", sa.Uuid, primary_key=True),
 )
 
+_KNOWN: Final = (
+    "INSERT INTO known_nodes (tenant, node) SELECT * FROM unnest(%s::text[], %s::uuid[]) ON CONFLICT DO NOTHING"
+)
 _BECAME_KNOWN: Final = CustomerBecameKnown.DESCRIPTOR.full_name
 _ERASING: Final = CustomerErasing.DESCRIPTOR.full_name
 _CREATED: Final = CustomerCreated.DESCRIPTOR.full_name
@@ -78,8 +82,8 @@ class KnownNodesProjection:
     def apply(self, items: Sequence[Incoming], rows: sa.Connection) -> None:
         known = {(it.tenant, node) for it in items if (node := _known(it)) is not None}
         if known:
-            values = [{"tenant": tenant, "node": node} for tenant, node in sorted(known)]
-            rows.execute(insert(known_nodes).on_conflict_do_nothing(), values)
+            with driver_cursor(rows) as cursor:
+                cursor.execute(_KNOWN, columns(sorted(known)))
         for it in items:
             if it.type == _ERASING:
                 gone = [UUID(node) for node in it.parse(CustomerErasing).node_ids]

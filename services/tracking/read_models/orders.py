@@ -7,9 +7,9 @@ from typing import Any, Final
 from uuid import UUID
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import insert
 
 from chassis.log import Recorded
+from chassis.postgres import columns, driver_cursor
 from chassis.projection import Source
 from services.tracking.domain.erasure import Erasure
 from services.tracking.domain.order import Order
@@ -137,11 +137,17 @@ _EVENTS: Final = (
     Order.Received,
     Order.Cancelled,
 )
-_put = insert(orders)
-_PUT: Final = _put.on_conflict_do_update(
-    index_elements=["tenant", "node", "order_id"],
-    set_={it.name: _put.excluded[it.name] for it in orders.c if not it.primary_key},
+_TYPES: Final = (
+    "text", "uuid", "uuid", "text", "text", "text", "int", "text", "timestamptz", "boolean", "bigint", "timestamptz", "bigint",
+    "bigint", "bigint", "bigint", "timestamptz", "timestamptz", "timestamptz",
+)  # fmt: skip
+_NAMES: Final = tuple(it.name for it in orders.c)
+_PUT: Final = (
+    f"INSERT INTO orders ({', '.join(_NAMES)})"  # noqa: S608
+    f" SELECT * FROM unnest({', '.join(f'%s::{it}[]' for it in _TYPES)}) ON CONFLICT (tenant, node, order_id) DO UPDATE SET "
+    + ", ".join(f"{it.name} = excluded.{it.name}" for it in orders.c if not it.primary_key)
 )
+_LOAD: Final = f"SELECT {', '.join(_NAMES)} FROM orders JOIN unnest(%s::text[], %s::uuid[]) AS k(tenant, order_id) USING (tenant, order_id)"  # noqa: S608
 
 
 def _apply(mine: Sequence[Recorded], rows: sa.Connection) -> None:
@@ -152,7 +158,8 @@ def _apply(mine: Sequence[Recorded], rows: sa.Connection) -> None:
     states = _load(rows, [(touched[id], id) for id in touched if id not in fresh])
     for it in mine:
         _fold(states, it)
-    rows.execute(_PUT, list(states.values()))
+    with driver_cursor(rows) as cursor:
+        cursor.execute(_PUT.encode(), columns([it[name] for name in _NAMES] for it in states.values()))
 
 
 def _make_anonymous(rows: sa.Connection, tenant: str, event: Erasure.Begun) -> None:
@@ -164,8 +171,9 @@ def _load(rows: sa.Connection, keys: Sequence[tuple[str, UUID]]) -> dict[UUID, d
     """Rows by order: whose they are is not what it was if somebody was erased."""
     if not keys:
         return {}
-    wanted = sa.tuple_(orders.c.tenant, orders.c.order_id).in_(keys)
-    return {it["order_id"]: dict(it) for it in rows.execute(sa.select(orders).where(wanted)).mappings()}
+    with driver_cursor(rows) as cursor:
+        found = [dict(zip(_NAMES, it, strict=True)) for it in cursor.execute(_LOAD.encode(), columns(keys)).fetchall()]
+    return {it["order_id"]: it for it in found}
 
 
 def _fold(states: dict[UUID, dict[str, Any]], recorded: Recorded) -> None:

@@ -1,0 +1,142 @@
+"""The kinds of models that put customers into layers: what each is made of, and how it follows time."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Final, NamedTuple
+
+from services.tagging.domain.calendar import Calendar
+from services.tagging.domain.history import History
+from services.tagging.domain.layers import (
+    activity,
+    aipl,
+    consideration,
+    decision,
+    intent,
+    lifecycle,
+    path,
+    preference,
+    pyramid,
+    sicas,
+)
+from services.tagging.domain.layers.params import Params
+from services.tagging.domain.layers.view import View
+
+
+class Kind(StrEnum):
+    """What a model says of a customer."""
+
+    LIFECYCLE = "LIFECYCLE"
+    ACTIVITY = "ACTIVITY"
+    INTENT = "INTENT"
+    PREFERENCE = "PREFERENCE"
+    DECISION = "DECISION"
+    PATH = "PATH"
+    PYRAMID = "PYRAMID"
+    SICAS = "SICAS"
+    AIPL = "AIPL"
+    CONSIDERATION = "CONSIDERATION"
+
+
+def _no_marks(view: View, params: Any) -> tuple[str, ...]:
+    return ()
+
+
+@dataclass(frozen=True, slots=True)
+class LayerKind:
+    """How a kind decides. `layers` are its names from the lowest up (empty: any category of products), `steps` those that
+    are stages one after the other, `lost` those that are the loss of a customer; `marks` name sets beside the layers."""
+
+    params: type[Params]
+    layers: tuple[str, ...]
+    layer: Callable[[View, Any], str]
+    moments: Callable[[View, Any], Iterable[int]]
+    steps: tuple[str, ...] = ()
+    lost: frozenset[str] = frozenset()
+    marks: Callable[[View, Any], tuple[str, ...]] = _no_marks
+
+
+KINDS: Final[Mapping[Kind, LayerKind]] = {
+    Kind.LIFECYCLE: LayerKind(
+        lifecycle.LifecycleParams,
+        lifecycle.LAYERS,
+        lifecycle.layer,
+        lifecycle.moments,
+        lost=lifecycle.LOST,
+        marks=lifecycle.marks,
+    ),
+    Kind.ACTIVITY: LayerKind(
+        activity.ActivityParams,
+        activity.LAYERS,
+        activity.layer,
+        activity.moments,
+        steps=activity.LAYERS,
+        lost=activity.LOST,
+    ),
+    Kind.INTENT: LayerKind(
+        intent.IntentParams, intent.LAYERS, intent.layer, intent.moments, steps=intent.LAYERS, lost=intent.LOST
+    ),
+    Kind.PREFERENCE: LayerKind(preference.PreferenceParams, (), preference.layer, preference.moments),
+    Kind.DECISION: LayerKind(decision.DecisionParams, decision.LAYERS, decision.layer, decision.moments),
+    Kind.PATH: LayerKind(path.PathParams, path.LAYERS, path.layer, path.moments),
+    Kind.PYRAMID: LayerKind(
+        pyramid.PyramidParams,
+        pyramid.LAYERS,
+        pyramid.layer,
+        pyramid.moments,
+        steps=pyramid.PYRAMID,
+        lost=pyramid.LOST,
+    ),
+    Kind.SICAS: LayerKind(
+        sicas.SicasParams, sicas.LAYERS, sicas.layer, sicas.moments, steps=sicas.LAYERS, marks=sicas.marks
+    ),
+    Kind.AIPL: LayerKind(aipl.AiplParams, aipl.LAYERS, aipl.layer, aipl.moments, steps=aipl.LAYERS, lost=aipl.LOST),
+    Kind.CONSIDERATION: LayerKind(
+        consideration.ConsiderationParams,
+        consideration.LAYERS,
+        consideration.layer,
+        consideration.moments,
+        lost=consideration.LOST,
+        marks=consideration.marks,
+    ),
+}
+
+
+class State(NamedTuple):
+    """A customer's layer, the sets beside it, and when time alone will change the layer (None: never)."""
+
+    layer: str
+    marks: tuple[str, ...]
+    next_change: datetime | None
+
+
+def state(kind: Kind, history: History, params: Any, calendar: Calendar, at: datetime) -> str:
+    """The layer of a customer at an instant."""
+    return KINDS[kind].layer(View.of(history, calendar, at), params)
+
+
+def next_change(kind: Kind, history: History, params: Any, calendar: Calendar, at: datetime) -> datetime | None:
+    """The first instant after `at` at which the layer is another though nothing happens, or a fact dated later counts."""
+    return follow(kind, View.of(history, calendar, at), params).next_change
+
+
+def follow(kind: Kind, view: View, params: Any) -> State:
+    """The layer now, and when it will be another."""
+    it = KINDS[kind]
+    layer = it.layer(view, params)
+    changes = [view.calendar.midnight(day) for day in _changed(it, view, params, layer)]
+    changes += [it.at for it in view.history.behaviours if it.at > view.at]
+    changes += [it.at for it in view.history.purchases if it.at > view.at]
+    known = view.history.known_since
+    if known is not None and known > view.at:
+        changes.append(known)
+    return State(layer, it.marks(view, params), min(changes, default=None))
+
+
+def _changed(kind: LayerKind, view: View, params: Any, layer: str) -> Iterable[int]:
+    """The first day on which the layer is another."""
+    for day in sorted({it for it in kind.moments(view, params) if it > view.day}):
+        if kind.layer(view.on(day), params) != layer:
+            return (day,)
+    return ()
