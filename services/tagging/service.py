@@ -8,7 +8,9 @@ from uuid import UUID
 from chassis.due_times import Timer
 from chassis.event_store import PostgresEventStore
 from chassis.service import Service
+from scrm.tagging.v1.condition_service_pb2_grpc import add_ConditionServiceServicer_to_server
 from scrm.tagging.v1.tagging_service_pb2_grpc import add_TaggingServiceServicer_to_server
+from services.tagging.adapters.condition_servicer import ConditionServicer
 from services.tagging.adapters.fact_intake import FactIntake
 from services.tagging.adapters.grpc_servicer import TaggingServicer
 from services.tagging.application import published_events
@@ -34,7 +36,8 @@ def service(settings: Settings) -> Service:
         settings=settings.chassis,
         handlers=handlers(audiences),
         servicers=lambda kit: [
-            (add_TaggingServiceServicer_to_server, TaggingServicer(kit.bus, kit.read_models, kit.clock))
+            (add_TaggingServiceServicer_to_server, TaggingServicer(kit.bus, kit.read_models, kit.clock)),
+            (add_ConditionServiceServicer_to_server, ConditionServicer(kit.bus, kit.read_models)),
         ],
         publish=published_events.publish,
         partition_key=published_events.partition_key,

@@ -5,6 +5,7 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 from chassis.commands import Handler, Handlers, UnitOfWork, handler
+from services.tagging.application import condition_commands as conditions
 from services.tagging.application import model_commands as models
 from services.tagging.application import segment_commands as segments
 from services.tagging.application import settings_commands as settings
@@ -26,6 +27,7 @@ def handlers(audiences: Audiences) -> Handlers:
 
     return (
         handler(settings.UpdateTenantSettings, settings.update_tenant_settings),
+        handler(conditions.UpdateConditionLimits, conditions.update_condition_limits),
         with_tables(settings.ReviewAll, settings.review_all),
         with_tables(tags.AssignTags, tags.assign_tags),
         with_tables(tags.RemoveTags, tags.remove_tags),

@@ -24,6 +24,7 @@ PRIVATE: Final = frozenset[type](
         SegmentName.Claimed,
         TenantSettings.Opened,
         TenantSettings.Updated,
+        TenantSettings.ConditionLimitsSet,
     }
 )
 """Domain events that nobody else is ever told of."""

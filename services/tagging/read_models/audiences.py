@@ -11,6 +11,7 @@ from pyroaring import BitMap
 from chassis.commands import UnitOfWork
 from services.tagging.application.ports import Change, Customer, RuleState, RunRows
 from services.tagging.domain.conditions import Universe
+from services.tagging.domain.conditions.vocabulary import Vocabulary
 from services.tagging.domain.segments import Definition, Segment, SegmentKind
 from services.tagging.domain.sessions import Visit
 from services.tagging.read_models import (
@@ -23,6 +24,7 @@ from services.tagging.read_models import (
     sql,
     tag_holders,
     visits,
+    vocabularies,
 )
 from services.tagging.read_models.directory import Arrivals
 
@@ -114,6 +116,9 @@ class PostgresAudiences:
 
     def note_holders(self, work: UnitOfWork, given: Iterable[tuple[str, UUID]]) -> None:
         tag_holders.note(work.rows, work.context.tenant, given)
+
+    def vocabulary(self, work: UnitOfWork) -> Vocabulary:
+        return vocabularies.vocabulary(work.rows, work.context.tenant)
 
     def keep_segment(self, work: UnitOfWork, id: UUID, segment: Segment) -> None:
         rows, tenant = work.rows, work.context.tenant

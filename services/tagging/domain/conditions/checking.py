@@ -16,6 +16,7 @@ from services.tagging.domain.conditions.leaves import (
     Figure,
     Happening,
     HasTag,
+    InLayer,
     Leaf,
     OrderTest,
     PropertyTest,
@@ -137,19 +138,28 @@ def check_leaf_words(leaf: Leaf, at: Place) -> None:
     match leaf:
         case AttributeTest():
             _attribute(leaf, at)
-        case HasTag(tag, value):
-            _tag(tag, value, at)
+        case RelatedTo(_, comparison):
+            at.of_type(comparison, ValueType.TEXT)
+        case HasTag() | InLayer() | RfmScores():
+            _kept(leaf, at)
         case EventTest():
             _event(leaf, at)
         case OrderTest():
             _order(leaf, at)
-        case RelatedTo(_, comparison):
-            at.of_type(comparison, ValueType.TEXT)
-        case RfmScores():
-            bounds = (leaf.recency, leaf.frequency, leaf.monetary)
-            at.refuse_if(any(len(it) != 2 or not {*it} <= {*range(6)} for it in bounds), "scores are from 0 to 5")
         case Absence() | Succession() | Streak():
             _course(leaf, at)
+
+
+def _kept(leaf: HasTag | InLayer | RfmScores, at: Place) -> None:
+    match leaf:
+        case HasTag(tag, value):
+            _tag(tag, value, at)
+        case InLayer():
+            at.refuse_if(bool(leaf.run and leaf.as_of), "a layer is of a run or as of a day")
+        case RfmScores():
+            bounds = (leaf.recency, leaf.frequency, leaf.monetary)
+            wrong = any(len(it) != 2 or not 0 <= it[0] <= it[1] <= 5 or it[1] < 1 for it in bounds)
+            at.refuse_if(wrong, "scores are from 0 to 5")
 
 
 def _course(leaf: Absence | Succession | Streak, at: Place) -> None:

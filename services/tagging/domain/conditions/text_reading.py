@@ -91,8 +91,10 @@ def _tag(reader: Reader) -> Leaf:
 
 
 def _segment(reader: Reader) -> Leaf:
-    at = reader.token.at
-    return InSegment(_uuid(reader, reader.only_text(), at))
+    reader.need("(")
+    segment = _uuid(reader)
+    reader.need(")")
+    return InSegment(segment)
 
 
 def _group(reader: Reader) -> Leaf:
@@ -113,8 +115,7 @@ def _layer(reader: Reader) -> Leaf:
     layer, run, as_of = reader.text(), None, None
     while reader.took(","):
         if reader.took("run"):
-            at = reader.token.at
-            run = _uuid(reader, reader.text(), at)
+            run = _uuid(reader)
         else:
             reader.need("as")
             reader.need("of")
@@ -145,9 +146,10 @@ def _order(reader: Reader) -> Leaf:
     return OrderTest(figure, comparison, reader.window(), tests)
 
 
-def _uuid(reader: Reader, text: str, at: int) -> UUID:
+def _uuid(reader: Reader) -> UUID:
+    at = reader.token.at
     try:
-        return UUID(text)
+        return UUID(reader.text())
     except ValueError:
         raise reader.refusal("a UUID", at) from None
 

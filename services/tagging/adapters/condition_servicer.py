@@ -1,0 +1,90 @@
+"""ConditionService on the wire: the language of conditions, for people and for programs."""
+
+from typing import Final
+
+from sqlalchemy import Connection
+
+from chassis import context as contexts
+from chassis.commands import CommandBus
+from chassis.grpc_server import ServicerContext
+from chassis.paging import Keyset
+from chassis.read_models import ReadModels
+from scrm.tagging.v1 import condition_service_pb2 as pb
+from scrm.tagging.v1.condition_service_pb2_grpc import ConditionServiceServicer
+from services.tagging.adapters import condition_wire as wire
+from services.tagging.adapters.tag_methods import settings_of_tenant
+from services.tagging.application.condition_commands import UpdateConditionLimits
+from services.tagging.domain.conditions import DEFAULT_LIMITS, Limits
+from services.tagging.domain.conditions.checking import check_words
+from services.tagging.domain.conditions.text_reading import read
+from services.tagging.domain.conditions.text_writing import written
+from services.tagging.domain.conditions.vocabulary import Vocabulary
+from services.tagging.domain.segments import Definition
+from services.tagging.read_models import vocabularies
+
+BY_KEY: Final = Keyset(str, default=100)
+
+
+class ConditionServicer(ConditionServiceServicer):
+    """One method per RPC; refusals are raised and answered by the interceptors."""
+
+    def __init__(self, bus: CommandBus, read_models: ReadModels) -> None:
+        self._bus = bus
+        self._read_models = read_models
+
+    async def ListDimensions(
+        self, request: pb.ListDimensionsRequest, context: ServicerContext
+    ) -> pb.ListDimensionsResponse:
+        page = BY_KEY.page(request)
+        after = page.after[0] if page.after else ""
+        found = [it for it in (await self._vocabulary()).dimensions() if it.key > after][: page.limit]
+        shown, token = BY_KEY.cut(request, found, lambda it: (it.key,))
+        return pb.ListDimensionsResponse(dimensions=map(wire.dimension, shown), next_page_token=token)
+
+    async def FormatCondition(
+        self, request: pb.FormatConditionRequest, context: ServicerContext
+    ) -> pb.FormatConditionResponse:
+        it = read(request.text) if request.HasField("text") else wire.condition(request.condition)
+        await check(Definition(condition=it), self._bus, self._read_models)
+        return pb.FormatConditionResponse(condition=wire.condition_message(it), text=written(it))
+
+    async def GetConditionLimits(
+        self, request: pb.GetConditionLimitsRequest, context: ServicerContext
+    ) -> pb.GetConditionLimitsResponse:
+        return pb.GetConditionLimitsResponse(limits=_limits(await limits_of_tenant(self._bus)))
+
+    async def UpdateConditionLimits(
+        self, request: pb.UpdateConditionLimitsRequest, context: ServicerContext
+    ) -> pb.UpdateConditionLimitsResponse:
+        found: pb.UpdateConditionLimitsResponse = await self._bus.execute(
+            UpdateConditionLimits(request.leaves, request.depth),
+            reply=lambda it: pb.UpdateConditionLimitsResponse(limits=_limits(it)),
+        )
+        return found
+
+    async def _vocabulary(self) -> Vocabulary:
+        return await vocabulary_of_tenant(self._read_models)
+
+
+async def check(definition: Definition, bus: CommandBus, read_models: ReadModels) -> None:
+    """Refuse a definition as it would be when it is kept."""
+    definition.check(await limits_of_tenant(bus))
+    check_words(definition.placed(), await vocabulary_of_tenant(read_models))
+
+
+async def limits_of_tenant(bus: CommandBus) -> Limits:
+    settings = await settings_of_tenant(bus)
+    return settings.limits if settings else DEFAULT_LIMITS
+
+
+async def vocabulary_of_tenant(read_models: ReadModels) -> Vocabulary:
+    tenant = contexts.current().tenant
+
+    def words(rows: Connection) -> Vocabulary:
+        return vocabularies.vocabulary(rows, tenant)
+
+    return await read_models.query(words)
+
+
+def _limits(it: Limits) -> pb.ConditionLimits:
+    return pb.ConditionLimits(leaves=it.leaves, depth=it.depth, window_days=it.window_days, cost=it.cost)
