@@ -173,7 +173,7 @@ class Naive:
         if leaf.figure in (OrderFigure.RECENCY_DAYS, OrderFigure.FIRST_DAYS):
             last = leaf.figure is OrderFigure.RECENCY_DAYS
             return (self.on(at) - (days[-1] if last else days[0])).days if days else None
-        return {
+        figures: dict[OrderFigure, Callable[[], Any]] = {
             OrderFigure.COUNT: lambda: len(found),
             OrderFigure.OCCASIONS: lambda: len(set(days)),
             OrderFigure.NET: lambda: sum(nets, Fraction()),
@@ -183,7 +183,8 @@ class Naive:
             OrderFigure.QUANTITY: lambda: sum(line.quantity for line in articles),
             OrderFigure.SKUS: lambda: len({line.sku for line in articles} - {""}),
             OrderFigure.CATEGORIES: lambda: len({line.category for line in articles} - {""}),
-        }[leaf.figure]()
+        }
+        return figures[leaf.figure]()
 
     def attribute(self, key: str, at: datetime) -> Any:
         if key == "known":

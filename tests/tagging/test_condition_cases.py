@@ -6,7 +6,7 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from services.tagging.domain.calendar import Calendar
-from services.tagging.domain.conditions import HasTag, InSegment, LookedUp, Universe, members
+from services.tagging.domain.conditions import HasTag, InSegment, LookedUp, members
 from services.tagging.domain.conditions.change import next_change
 from services.tagging.domain.conditions.evaluation import Customer, holds
 from services.tagging.domain.conditions.explanation import explain
@@ -193,4 +193,3 @@ def test_customer_sets_and_single_customers_say_the_same_of_missing_things() -> 
     it = read('not tag("vip")')
     assert members(it, lambda leaf: frozenset({1}), frozenset({1, 2})) == {2}
     assert customer(SHANGHAI).holds(it, local(SHANGHAI, 2025, 1, 1))
-    assert Universe.KNOWN != Universe.ALL

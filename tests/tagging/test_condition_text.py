@@ -1,5 +1,6 @@
 """Conditions as people write them: what is written is read back as it was, and what cannot be read is refused with its place."""
 
+from pathlib import Path
 from random import Random
 from uuid import UUID
 
@@ -119,3 +120,10 @@ def test_what_cannot_be_read_is_refused_with_its_place(text: str, position: int)
         read(text)
     assert refusal.value.metadata["position"] == str(position)
     assert refusal.value.metadata["expected"]
+
+
+def test_the_examples_of_the_manual_are_read_and_written_as_they_are() -> None:
+    manual = (Path(__file__).parents[2] / "docs" / "conditions.md").read_text()
+    examples = manual.split("```")[1].strip().splitlines()
+    assert len(examples) > 5
+    assert [written(read(it)) for it in examples] == examples

@@ -5,13 +5,23 @@ from uuid import uuid4
 import pytest
 
 from chassis.errors import DomainError, UnknownEnum
-from services.tagging.domain.conditions import DEFAULT_LIMITS, InSegment, Limits, Tie, all_of, any_of, no, that
+from services.tagging.domain.conditions import (
+    DEFAULT_LIMITS,
+    AttributeTest,
+    Comparison,
+    InSegment,
+    Limits,
+    Operator,
+    Tie,
+    all_of,
+    any_of,
+    no,
+    that,
+)
 from services.tagging.domain.conditions.checking import check_words
 from services.tagging.domain.conditions.dimensions import BUILT_IN, meaning
-from services.tagging.domain.conditions.leaves import AttributeTest, Comparison
 from services.tagging.domain.conditions.reads import Reads, reads
 from services.tagging.domain.conditions.text_reading import read
-from services.tagging.domain.conditions.values import Operator
 from services.tagging.domain.conditions.vocabulary import TagWord, Vocabulary, attribute
 from services.tagging.domain.errors import (
     ArchivedTag,

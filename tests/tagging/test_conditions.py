@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from random import Random
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
@@ -150,8 +151,15 @@ def test_any_condition_is_stored_and_read_as_it_was() -> None:
 
 
 def test_what_was_stored_when_there_were_fewer_leaves_is_read() -> None:
-    bare = {"kind": "TAG", "parts": [], "tag": {"tag": "vip"}, "layer": None, "rfm": None, "segment": None}
-    stored = {"definition": {"condition": bare, "operation": None}}
+    bare: dict[str, Any] = {
+        "kind": "TAG",
+        "parts": [],
+        "tag": {"tag": "vip"},
+        "layer": None,
+        "rfm": None,
+        "segment": None,
+    }
+    stored: dict[str, Any] = {"definition": {"condition": bare, "operation": None}}
     event_codec.restore(Segment.Defined, stored)
     assert stored == {"definition": Definition(condition=that(HasTag("vip")))}
 

@@ -21,6 +21,7 @@ from services.tagging.domain.conditions import (
     OrderFigure,
     OrderTest,
     Period,
+    Plain,
     PropertyTest,
     Streak,
     StreakUnit,
@@ -100,8 +101,9 @@ def comparison(message: pb.Comparison) -> Comparison:
 
 
 def comparison_message(it: Comparison) -> pb.Comparison:
-    values = [pb.ConditionValue(text=one.text, number=one.number, truth=one.truth) for one in it.values]
-    return pb.Comparison(operator=pb.Operator.Value(f"OPERATOR_{it.operator}"), values=values)
+    return pb.Comparison(
+        operator=pb.Operator.Value(f"OPERATOR_{it.operator}"), values=[_value_message(one.plain) for one in it.values]
+    )
 
 
 def calendar_date(message: Date, field: str) -> date:
@@ -119,6 +121,15 @@ def _value(message: pb.ConditionValue) -> Value:
         case "truth":
             return Value(truth=message.truth)
     return Value(text=message.text)
+
+
+def _value_message(plain: Plain) -> pb.ConditionValue:
+    match plain:
+        case bool():
+            return pb.ConditionValue(truth=plain)
+        case str():
+            return pb.ConditionValue(text=plain)
+    return pb.ConditionValue(number=plain)
 
 
 def _happening(message: pb.Happening) -> Happening:

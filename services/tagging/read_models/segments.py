@@ -140,7 +140,7 @@ class Sets:
     def leaf(self, leaf: Leaf) -> BitMap:
         """Everybody for whom a leaf holds. Raises SegmentNotFound, RunNotFound, LayerNotFound."""
         match leaf:
-            case HasTag(tag):
+            case HasTag(tag, None):
                 return self._bitmap(bitmaps.of_tag(tag))
             case InLayer():
                 return self._cut(model_runs.layer(self._rows, self._tenant, leaf))

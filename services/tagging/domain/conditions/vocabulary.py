@@ -35,7 +35,7 @@ class Vocabulary:
 
     def dimensions(self) -> list[Dimension]:
         """All of them, by key."""
-        return sorted((self.attributes | dict(BUILT_IN)).values(), key=lambda it: it.key)
+        return sorted({**self.attributes, **BUILT_IN}.values(), key=lambda it: it.key)
 
 
 def attribute(key: str, kind: str) -> Dimension:
