@@ -37,7 +37,7 @@ def service(settings: Settings) -> Service:
         handlers=handlers(audiences),
         servicers=lambda kit: [
             (add_TaggingServiceServicer_to_server, TaggingServicer(kit.bus, kit.read_models, kit.clock)),
-            (add_ConditionServiceServicer_to_server, ConditionServicer(kit.bus, kit.read_models)),
+            (add_ConditionServiceServicer_to_server, ConditionServicer(kit.bus, kit.read_models, kit.clock)),
         ],
         publish=published_events.publish,
         partition_key=published_events.partition_key,

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Any
 from uuid import uuid4
@@ -28,7 +29,7 @@ from services.tagging.adapters.grpc_servicer import TaggingServicer
 from services.tagging.domain.conditions import all_of, that
 from services.tagging.domain.conditions.text_reading import read
 from tests.tagging import random_conditions
-from tests.tagging.world import TENANT, World
+from tests.tagging.world import START, TENANT, World, behaved, created, merged, person
 
 TEXT = 'event("product_viewed", where sku = "A") count >= 3 in last 30 days and not tag("vip")'
 
@@ -68,7 +69,7 @@ def serve(world: World, credentials: Credentials, loop: asyncio.AbstractEventLoo
         server = GrpcServer(
             gate,
             [
-                (add_ConditionServiceServicer_to_server, ConditionServicer(world.bus, world.read_models)),
+                (add_ConditionServiceServicer_to_server, ConditionServicer(world.bus, world.read_models, world.clock)),
                 (
                     add_TaggingServiceServicer_to_server,
                     TaggingServicer(world.bus, world.read_models, world.clock),
@@ -110,6 +111,34 @@ def test_a_condition_is_text_and_tree_and_is_held_to_the_words_and_limits_of_the
         assert (await caller.call("GetConditionLimits")).limits == limits
         await caller.call("FormatCondition", text=nine)
         assert (await caller.call("GetConditionLimits", tenant="globex")).limits.leaves == 8
+
+    serve(check)
+
+
+def test_a_condition_is_explained_with_the_facts_of_all_nodes_of_the_customer(serve: Serve) -> None:
+    async def check(caller: Caller) -> None:
+        world, (who, other) = caller.world, (person("a"), person("b"))
+        views = [START + timedelta(days=n, hours=4) for n in range(3)]
+        world.tell(created(who), created(other), *(behaved(who, it) for it in views[:2]), behaved(other, views[2]))
+        world.tell(merged(who, other))
+        world.clock.set(views[2] + timedelta(hours=1))
+        await caller.call("AssignTags", customer_id=str(who), tags=[tagging_pb.TagValue(tag_key="vip")])
+        text = 'event("content_viewed") count >= 3 in last 30 days and not tag("vip")'
+        found = await caller.call("ExplainCondition", customer_id=str(other), text=text)
+        counted, tagged = found.explanation.parts[0], found.explanation.parts[1].parts[0]
+        assert found.customer_id == str(who)
+        assert not found.explanation.holds
+        assert (counted.holds, counted.value.number, counted.fact_count) == (True, 3, 3)
+        assert [it.ToDatetime(UTC) for it in counted.fact_times] == views
+        assert (tagged.holds, tagged.decisive, counted.decisive) == (True, True, False)
+        leaves = datetime(2025, 3, 2, 16, tzinfo=UTC)  # midnight in Shanghai, 30 days after the first
+        assert counted.change_time.ToDatetime(UTC) == leaves
+        assert not found.HasField("change_time")
+        untagged = await caller.call("ExplainCondition", customer_id=str(who), text=text.split(" and ")[0])
+        assert untagged.change_time.ToDatetime(UTC) == leaves
+        assert (await caller.refused("ExplainCondition", customer_id=str(uuid4()), text=text)).reason == (
+            "CUSTOMER_NOT_FOUND"
+        )
 
     serve(check)
 

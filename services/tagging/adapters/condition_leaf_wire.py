@@ -102,7 +102,7 @@ def comparison(message: pb.Comparison) -> Comparison:
 
 def comparison_message(it: Comparison) -> pb.Comparison:
     return pb.Comparison(
-        operator=pb.Operator.Value(f"OPERATOR_{it.operator}"), values=[_value_message(one.plain) for one in it.values]
+        operator=pb.Operator.Value(f"OPERATOR_{it.operator}"), values=[value_message(one.plain) for one in it.values]
     )
 
 
@@ -123,7 +123,7 @@ def _value(message: pb.ConditionValue) -> Value:
     return Value(text=message.text)
 
 
-def _value_message(plain: Plain) -> pb.ConditionValue:
+def value_message(plain: Plain) -> pb.ConditionValue:
     match plain:
         case bool():
             return pb.ConditionValue(truth=plain)

@@ -1,10 +1,13 @@
 """ConditionService on the wire: the language of conditions, for people and for programs."""
 
 from typing import Final
+from uuid import UUID
 
+from pyroaring import BitMap
 from sqlalchemy import Connection
 
 from chassis import context as contexts
+from chassis.clock import Clock
 from chassis.commands import CommandBus
 from chassis.grpc_server import ServicerContext
 from chassis.paging import Keyset
@@ -14,13 +17,20 @@ from scrm.tagging.v1.condition_service_pb2_grpc import ConditionServiceServicer
 from services.tagging.adapters import condition_wire as wire
 from services.tagging.adapters.tag_methods import settings_of_tenant
 from services.tagging.application.condition_commands import UpdateConditionLimits
-from services.tagging.domain.conditions import DEFAULT_LIMITS, Limits
+from services.tagging.application.wire import timestamp
+from services.tagging.domain.calendar import Calendar
+from services.tagging.domain.conditions import DEFAULT_LIMITS, Condition, Limits
+from services.tagging.domain.conditions.change import next_change
 from services.tagging.domain.conditions.checking import check_words
+from services.tagging.domain.conditions.evaluation import Customer
+from services.tagging.domain.conditions.explanation import explain
 from services.tagging.domain.conditions.text_reading import read
 from services.tagging.domain.conditions.text_writing import written
 from services.tagging.domain.conditions.vocabulary import Vocabulary
+from services.tagging.domain.errors import CustomerNotFound
 from services.tagging.domain.segments import Definition
-from services.tagging.read_models import vocabularies
+from services.tagging.domain.tenant_settings import DEFAULT_ZONE
+from services.tagging.read_models import directory, histories, segments, vocabularies
 
 BY_KEY: Final = Keyset(str, default=100)
 
@@ -28,9 +38,10 @@ BY_KEY: Final = Keyset(str, default=100)
 class ConditionServicer(ConditionServiceServicer):
     """One method per RPC; refusals are raised and answered by the interceptors."""
 
-    def __init__(self, bus: CommandBus, read_models: ReadModels) -> None:
+    def __init__(self, bus: CommandBus, read_models: ReadModels, clock: Clock) -> None:
         self._bus = bus
         self._read_models = read_models
+        self._clock = clock
 
     async def ListDimensions(
         self, request: pb.ListDimensionsRequest, context: ServicerContext
@@ -44,9 +55,31 @@ class ConditionServicer(ConditionServiceServicer):
     async def FormatCondition(
         self, request: pb.FormatConditionRequest, context: ServicerContext
     ) -> pb.FormatConditionResponse:
-        it = read(request.text) if request.HasField("text") else wire.condition(request.condition)
-        await check(Definition(condition=it), self._bus, self._read_models)
+        it = await self._given(request)
         return pb.FormatConditionResponse(condition=wire.condition_message(it), text=written(it))
+
+    async def ExplainCondition(
+        self, request: pb.ExplainConditionRequest, context: ServicerContext
+    ) -> pb.ExplainConditionResponse:
+        it, now, node = await self._given(request), self._clock.now(), UUID(request.customer_id)
+        settings, tenant = await settings_of_tenant(self._bus), contexts.current().tenant
+        calendar = Calendar.of(settings.time_zone if settings else DEFAULT_ZONE)
+
+        def explained(rows: Connection) -> pb.ExplainConditionResponse:
+            known = directory.canonical(rows, tenant, (node,)).get(node)
+            if known is None:
+                raise CustomerNotFound(field="customer_id")
+            sets = segments.Sets(rows, tenant, BitMap((known.ordinal,)))
+            history = histories.histories(rows, tenant, (known.id,))[known.id]
+            customer = Customer.of(history, calendar, lambda leaf: bool(sets.leaf(leaf)))
+            due = next_change(it, customer, now)
+            return pb.ExplainConditionResponse(
+                customer_id=str(known.id),
+                explanation=wire.explanation(explain(it, customer, now)),
+                change_time=None if due is None else timestamp(due),
+            )
+
+        return await self._read_models.query(explained)
 
     async def GetConditionLimits(
         self, request: pb.GetConditionLimitsRequest, context: ServicerContext
@@ -61,6 +94,12 @@ class ConditionServicer(ConditionServiceServicer):
             reply=lambda it: pb.UpdateConditionLimitsResponse(limits=_limits(it)),
         )
         return found
+
+    async def _given(self, request: pb.FormatConditionRequest | pb.ExplainConditionRequest) -> Condition:
+        """The condition of a request, in whichever form. Refused as it would be when it is kept."""
+        it = read(request.text) if request.HasField("text") else wire.condition(request.condition)
+        await check(Definition(condition=it), self._bus, self._read_models)
+        return it
 
     async def _vocabulary(self) -> Vocabulary:
         return await vocabulary_of_tenant(self._read_models)

@@ -6,7 +6,7 @@ from uuid import UUID
 from scrm.tagging.v1 import condition_pb2, segment_pb2
 from services.tagging.adapters import condition_leaf_wire as leaves
 from services.tagging.adapters.condition_leaf_wire import calendar_date
-from services.tagging.application.wire import day
+from services.tagging.application.wire import day, timestamp
 from services.tagging.domain.conditions import (
     AttributeTest,
     Condition,
@@ -24,6 +24,7 @@ from services.tagging.domain.conditions import (
     that,
 )
 from services.tagging.domain.conditions.dimensions import Dimension
+from services.tagging.domain.conditions.explanation import Explanation
 
 
 def condition(message: segment_pb2.Condition) -> Condition:
@@ -82,6 +83,27 @@ def dimension(it: Dimension) -> condition_pb2.Dimension:
         operators=[condition_pb2.Operator.Value(f"OPERATOR_{one}") for one in it.type.operators],
         source=condition_pb2.Dimension.Source.Value(f"SOURCE_{it.source}"),
         choices=it.choices,
+    )
+
+
+def explanation(it: Explanation) -> condition_pb2.Explanation:
+    """With the leaves marked that make the whole what it is."""
+    return _explained(it, {id(one) for one in it.decisive()})
+
+
+def _explained(it: Explanation, decisive: set[int]) -> condition_pb2.Explanation:
+    kind = it.kind if it.kind in (Kind.ALL, Kind.ANY, Kind.NOT) else "LEAF"
+    return condition_pb2.Explanation(
+        kind=condition_pb2.Explanation.Kind.Value(f"KIND_{kind}"),
+        holds=it.holds,
+        parts=[_explained(part, decisive) for part in it.parts],
+        text=it.text,
+        value=None if it.value is None else leaves.value_message(it.value),
+        fact_count=it.facts,
+        fact_times=map(timestamp, it.because),
+        short_by=it.short_by,
+        change_time=None if it.changes_at is None else timestamp(it.changes_at),
+        decisive=id(it) in decisive,
     )
 
 
