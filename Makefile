@@ -6,7 +6,7 @@ export PYTHONPATH := .:gen
 export GRPC_VERBOSITY ?= ERROR
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test up down bench faults drill lint format proto token lock images k8s
+.PHONY: help setup demo test up down bench faults drill lint format proto token lock images k8s subscriber
 
 help: ## List the targets.
 	@sed -n 's/^\([a-z0-9]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r target sentence; do printf '  %-8s %s\n' "$$target" "$$sentence"; done
@@ -43,6 +43,9 @@ k8s: .venv/.dev proto ## Render the overlays for Kubernetes into build/k8s and c
 
 token: .venv/.demo proto ## Print a token for the local stack (TENANT=acme SCOPES='identity.read identity.write').
 	@$(BIN)/python -m deploy.local token $(if $(TENANT),--tenant '$(TENANT)') $(if $(SCOPES),--scopes '$(SCOPES)')
+
+subscriber: .venv/.demo proto ## Let another system read events of the local stack (NAME=crm TENANT=acme EVENTS='identity.* tracking.*').
+	@$(BIN)/python -m deploy.local subscriber --name '$(NAME)' $(if $(TENANT),--tenant '$(TENANT)') $(if $(EVENTS),--events $(EVENTS))
 
 lint: .venv/.dev proto ## Check style, types, layers and contracts.
 	$(BIN)/ruff check

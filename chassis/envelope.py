@@ -146,8 +146,9 @@ def seal(outgoing: Outgoing, address: Address | str) -> Parcel:
         f"Nats-Msg-Id: {address}\r\n{fixed}ce-id: {address}\r\nce-subject: {_line(key)}\r\n"
         f"ce-time: {outgoing.time.isoformat()}\r\nce-tenant: {_line(tenant)}\r\n{more}"
     )
-    token = tenant if tenant.isalnum() else _token(tenant)
-    return Parcel(f"scrm.{token}.{subject}.{zlib.crc32(key.encode()) % PARTITIONS}", headers, outgoing.payload)
+    return Parcel(
+        f"scrm.{tenant_token(tenant)}.{subject}.{zlib.crc32(key.encode()) % PARTITIONS}", headers, outgoing.payload
+    )
 
 
 def unseal(consumer: str, sequence: int, subject: str, headers: Mapping[str, str], payload: bytes) -> Incoming:
@@ -186,9 +187,13 @@ def _form(kind: str, name: str) -> tuple[str, str]:
     return f"{service}.v1.{name}", fixed
 
 
+def tenant_token(tenant: str) -> str:
+    """The tenant as one token of a subject."""
+    return tenant if tenant.isalnum() else _token(tenant)
+
+
 @lru_cache(maxsize=1024)
 def _token(tenant: str) -> str:
-    """The tenant as one token of a subject."""
     return quote(tenant, safe="").replace(".", "%2E").replace("*", "%2A").replace("~", "%7E") or "%"
 
 

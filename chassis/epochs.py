@@ -28,12 +28,13 @@ DDL: Final = (
         " stream text NOT NULL, epoch int NOT NULL, base bigint NOT NULL, PRIMARY KEY (stream, epoch))"
     ),
 )
-_METADATA: Final = "scrm-epoch-bases"
+BASES: Final = "scrm-epoch-bases"
+"""The key in the metadata of a stream under which its bases are, separated by commas."""
 
 
 def bases_of(info: StreamInfo) -> list[int]:
     """The bases of all epochs of a stream up to its present one; the epoch is their number."""
-    return [int(it) for it in info.metadata.get(_METADATA, "0").split(",")]
+    return [int(it) for it in info.metadata.get(BASES, "0").split(",")]
 
 
 def carried_over(offset: Offset, epoch: int, bases: Sequence[int]) -> Offset:
@@ -86,7 +87,7 @@ class Epochs:
         return len(bases), bases[-1]
 
     async def _create(self, bases: Sequence[int], max_bytes: int) -> StreamInfo:
-        metadata = {_METADATA: ",".join(map(str, bases))}
+        metadata = {BASES: ",".join(map(str, bases))}
         return await self._broker.ensure_stream(StreamSpec(self._stream, [], metadata, max_bytes))
 
     async def _fork(self, info: StreamInfo) -> int | None:

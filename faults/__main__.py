@@ -16,7 +16,18 @@ from time import perf_counter
 from rich.console import Console
 
 from deploy.local.contracts import ROOT
-from faults import gaps, histories, kills, lost_answers, maintenance, postgres_restarts, redelivery, restore, verdict
+from faults import (
+    gaps,
+    histories,
+    kills,
+    lost_answers,
+    maintenance,
+    postgres_restarts,
+    redelivery,
+    restore,
+    sdks,
+    verdict,
+)
 from faults.verdict import Control, Scale, Verdict
 
 RESULT = ROOT / "build" / "faults.json"
@@ -30,6 +41,7 @@ FAULTS: Mapping[str, Callable[[Scale], Verdict]] = {
     "postgres_restarts": postgres_restarts.run,
     "maintenance": maintenance.run,
     "histories": histories.run,
+    "sdks": sdks.run,
 }
 DRILLS: Mapping[str, Callable[[Scale], Verdict]] = {
     "restore": restore.run,

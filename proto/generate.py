@@ -1,4 +1,4 @@
-"""Generate gen/ from the contracts: Python code with typed stubs, the descriptor set of the gateway, imports for buf.
+"""Generate gen/ from the contracts: Python code with typed stubs, the descriptor set of the gateway, imports for buf, refusals of clients.
 
 Run by `make proto`. Does nothing when neither a contract, nor this file, nor a generator changed since the last run. A new gen/ is
 built aside and moved into place at once, so that whoever imports from it meanwhile sees the old one or the new one.
@@ -14,6 +14,7 @@ from importlib.metadata import distribution, version
 from importlib.resources import files
 from pathlib import Path
 
+from google.protobuf.descriptor_pb2 import FileDescriptorSet
 from grpc_tools import protoc
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -77,8 +78,42 @@ def generate(target: Path) -> None:
         *map(str, sources()),
         str(googleapis / "google" / "rpc" / "error_details.proto"),
     )
+    write_refusals(target)
     # The wheel holds the Python of google/*, without types: stubs alone, in a folder that only mypy looks into.
     run_protoc(*includes, f"--mypy_out=quiet:{googleapis}", *map(str, sorted(googleapis.rglob("*.proto"))))
+
+
+def write_refusals(target: Path) -> None:
+    """For each error_reason.proto a module beside its code, with an exception for each reason, for clients/python."""
+    for file in FileDescriptorSet.FromString((target / "scrm.binpb").read_bytes()).file:
+        if not file.name.endswith("/error_reason.proto"):
+            continue
+        service = file.package.split(".")[1]
+        comments = {tuple(it.path): it.leading_comments for it in file.source_code_info.location}
+        classes = [
+            REFUSAL.format(
+                name="".join(word.capitalize() for word in value.name.removeprefix(PREFIX).split("_")),
+                comment=" ".join(comments[5, 0, 2, place].split()).replace("\\", "\\\\").replace('"', "'"),
+                service=service,
+                reason=value.name.removeprefix(PREFIX),
+            )
+            for place, value in enumerate(file.enum_type[0].value)
+            if value.number
+        ]
+        heading = f'"""What {service} refuses, as exceptions. Made from {file.name}."""\n\n'
+        module = target / Path(file.name).with_name("refusals.py")
+        module.write_text(heading + "from scrm_client.refusals import Refused\n" + "".join(classes))
+
+
+PREFIX = "ERROR_REASON_"
+REFUSAL = '''
+
+class {name}(Refused):
+    """{comment}"""
+
+    domain = "{service}.scrm"
+    reason = "{reason}"
+'''
 
 
 def run_protoc(*arguments: str) -> None:

@@ -15,6 +15,9 @@ from deploy.local.postgres import Database, Postgres
 
 DatabaseFactory = Callable[[str], Database]
 
+_WITHOUT_WAITING = {"fsync": "off", "full_page_writes": "off"}
+"""What only a machine that loses power would miss; what is about durability starts a server of its own."""
+
 
 @pytest.fixture(scope="session")
 def state_dir() -> Iterator[Path]:
@@ -29,7 +32,7 @@ def state_dir() -> Iterator[Path]:
 @pytest.fixture(scope="session")
 def postgres(state_dir: Path) -> Iterator[Postgres]:
     """A running server; a test that kills or restarts it starts one of its own instead."""
-    server = Postgres(state_dir / "postgres")
+    server = Postgres(state_dir / "postgres", settings=_WITHOUT_WAITING)
     try:
         server.start()
         yield server

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from deploy.k8s.parts import GRPC_PORT, PARTS
+from deploy.local.broker import USER, configuration
 from deploy.local.contracts import ROOT
 from deploy.local.credentials import AUDIENCE, ISSUER, Credentials
 from deploy.local.postgres import OWNER, READER, WRITER
@@ -46,7 +47,7 @@ def files(folder: Path) -> dict[str, str]:
         .read_text()
         .replace('"/etc/scrm/jwks/jwks.json"', f'"{KEYS}/jwks.json"')
         .replace('"tracking-edge"', '"tracking"'),
-        "nats.conf": _NATS,
+        "nats.conf": configuration(("0.0.0.0", 4222, 8222), "/data", made.secret("nats_password"), []),  # noqa: S104
     }
     return found | {f"{part.name}.env": _lines(_of_service(part.name, passwords, made)) for part in PARTS}
 
@@ -66,7 +67,7 @@ def _of_service(name: str, passwords: dict[str, str], made: Credentials) -> dict
         "SCRM_DATABASE_URL": dsn(WRITER),
         "SCRM_READER_DATABASE_URL": dsn(READER),
         "SCRM_OWNER_DATABASE_URL": dsn(OWNER),
-        "SCRM_NATS_URL": "nats://nats:4222",
+        "SCRM_NATS_URL": f"nats://{USER}:{made.secret('nats_password')}@nats:4222",
         "SCRM_NATS_MONITOR_URL": "http://nats:8222",
         "SCRM_GRPC_HOST": "0.0.0.0",  # noqa: S104 (of its container)
         "SCRM_GRPC_PORT": str(GRPC_PORT),
@@ -87,17 +88,6 @@ def _of_service(name: str, passwords: dict[str, str], made: Credentials) -> dict
 
 def _lines(values: dict[str, str]) -> str:
     return "".join(f"{name}={value}\n" for name, value in values.items())
-
-
-_NATS: Final = """\
-listen: "0.0.0.0:4222"
-http: "0.0.0.0:8222"
-max_payload: 4MB
-jetstream {
-  store_dir: /data
-  sync_interval: always
-}
-"""
 
 
 if __name__ == "__main__":

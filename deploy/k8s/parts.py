@@ -118,14 +118,20 @@ PARTS: Final = (
             Role("facts"),
             Role("clicks"),
             Role("erase"),
+            Role("retention"),
         ),
-        settings={"SCRM_SHARD_COUNT": "1"},
+        settings={
+            "SCRM_SHARD_COUNT": "1",
+            "SCRM_TRACKING_ACCEPTED_DAYS": "100",
+            "SCRM_TRACKING_ASIDE_DAYS": "90",
+            "SCRM_TRACKING_BEHAVIOUR_DAYS": "1116",
+        },
         files={
             "SCRM_TRACKING_KEYS": ("tracking-keys", "keys.json"),
             "SCRM_SERVICE_KEY": ("tracking-service-key", "private-key.pem"),
         },
     ),
-    Part("tagging", (SERVING, RELAY, Role(CONSUME, LARGE), TIMERS), settings={"SCRM_SHARD_COUNT": "1"}),
+    Part("tagging", (SERVING, RELAY, PROJECT, Role(CONSUME, LARGE), TIMERS), settings={"SCRM_SHARD_COUNT": "1"}),
     Part("membership", (SERVING, RELAY, PROJECT, CONSUMING, TIMERS), settings={"SCRM_SHARD_COUNT": "1"}),
     Part(
         "campaigns",

@@ -3,7 +3,7 @@
 import base64
 import json
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
@@ -14,6 +14,7 @@ from deploy.k8s.parts import PARTS
 from deploy.k8s.workloads import Json
 from deploy.local.credentials import Credentials
 from deploy.local.postgres import OWNER, READER, WRITER
+from deploy.local.subscribers import Subscriber, users
 
 _ROLES: Final = {"owner": OWNER, "writer": WRITER, "reader": READER}
 
@@ -23,6 +24,7 @@ def documents(namespace: str = "scrm") -> str:
     passwords = {word: _password() for word in ("superuser", *_ROLES)}
     nats = {"user": "scrm", "password": _password()}
     found = [_secret("postgres", passwords), _secret("scrm-nats", {**nats, "url": _nats_url(**nats)})]
+    found.append(subscribers_secret([]))
     for part in PARTS:
         urls = {
             word: f"postgresql://{role}:{passwords[word]}@postgres:5432/{part.name}" for word, role in _ROLES.items()
@@ -39,6 +41,11 @@ def documents(namespace: str = "scrm") -> str:
     for it in found:
         it["metadata"]["namespace"] = namespace
     return str(yaml.safe_dump_all(found, sort_keys=False))
+
+
+def subscribers_secret(subscribers: Sequence[Subscriber]) -> Json:
+    """The Secret by which NATS knows the subscribers."""
+    return _secret("scrm-nats-subscribers", {"users.conf": f"users: [\n{users(subscribers)}]\n"})
 
 
 def _keys(callers: list[str]) -> list[Json]:

@@ -1,11 +1,14 @@
-"""The local stack from the command line: `up`, `down`, `token`, which `make` runs, and `verify-erasure`."""
+"""The local stack from the command line: `up`, `down`, `token`, which `make` runs, `subscriber` and `verify-erasure`."""
 
 import argparse
+import asyncio
 import json
 import signal
 import sys
 import threading
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from uuid import UUID
 
@@ -14,12 +17,15 @@ from google.protobuf import json_format
 from rich.console import Console
 from rich.table import Table
 
+from chassis.broker import Broker
+from deploy.local.broker import NatsServer
 from deploy.local.contracts import ROOT, scopes
 from deploy.local.credentials import Credentials
 from deploy.local.erasure_check import verify
 from deploy.local.postgres import Postgres
 from deploy.local.processes import Child, DidNotStart, Program
-from deploy.local.stack import SERVICES, LocalStack, Ports
+from deploy.local.stack import SERVICES, LocalStack, Ports, nats_server, register
+from deploy.local.subscribers import UnknownEvent, make_durables, remove_durables
 from scrm.identity.v1.privacy_service_pb2 import GetErasureCertificateResponse
 
 STATE = ROOT / ".local"
@@ -41,6 +47,10 @@ def main() -> None:
             down()
         case "verify-erasure":
             verify_erasure(arguments.certificate)
+        case "subscriber" if arguments.remove:
+            asyncio.run(expel(arguments.tenant, arguments.name))
+        case "subscriber":
+            asyncio.run(admit(arguments.tenant, arguments.name, arguments.events))
         case "token":
             credentials = Credentials.in_folder(STATE / "credentials")
             granted = arguments.scopes.split() if arguments.scopes else scopes()
@@ -57,6 +67,13 @@ def parse_arguments() -> argparse.Namespace:
     commands.add_parser("down", help="stop what `up` started")
     certificate = commands.add_parser("verify-erasure", help="check a certificate against the databases")
     certificate.add_argument("certificate", type=Path, help="a file with what GetErasureCertificate answered, as JSON")
+    subscriber = commands.add_parser("subscriber", help="let another system read events, and print where it connects")
+    subscriber.add_argument("--tenant", default="demo")
+    subscriber.add_argument("--name", required=True, help="small letters, digits, - and _")
+    subscriber.add_argument(
+        "--events", nargs="+", default=["identity.*"], help="such as identity.customers_merged, tracking.*"
+    )
+    subscriber.add_argument("--remove", action="store_true", help="let it in no more")
     token = commands.add_parser("token", help="print a token")
     token.add_argument("--tenant", default="demo")
     token.add_argument("--scopes", help="separated by spaces; all when not given")
@@ -123,6 +140,41 @@ def still_running() -> dict[str, psutil.Process]:
     return alive
 
 
+async def admit(tenant: str, name: str, events: Sequence[str]) -> None:
+    """Make a subscriber known to the running stack, or give one other events, and print the address with its credentials."""
+    server = running_nats()
+    try:
+        subscriber = register(STATE).put(tenant, name, events)
+    except UnknownEvent as unknown:
+        sys.exit(f"No service publishes {unknown}; docs/events.md says what is published.")
+    await change(server, partial(make_durables, subscriber=subscriber))
+    print(subscriber.url(server.address))
+
+
+async def expel(tenant: str, name: str) -> None:
+    """Let a subscriber in no more, and forget how far it has read."""
+    server = running_nats()
+    subscriber = register(STATE).remove(tenant, name)
+    await change(server, partial(remove_durables, subscriber=subscriber))
+
+
+async def change(server: NatsServer, act: Callable[[Broker], Awaitable[None]]) -> None:
+    server.write_configuration(register(STATE).all())
+    server.reload(still_running()["nats"].pid)
+    broker = Broker(server.url, name="subscribers")
+    await broker.connect()
+    try:
+        await act(broker)
+    finally:
+        await broker.close()
+
+
+def running_nats() -> NatsServer:
+    if "nats" not in still_running():
+        sys.exit("The local stack is not running; `make up` starts it.")
+    return nats_server(STATE, Ports.fixed())
+
+
 def verify_erasure(file: Path) -> None:
     """Say what speaks against a certificate; ends with 1 if anything does."""
     answer = json_format.Parse(file.read_text(), GetErasureCertificateResponse())
@@ -142,6 +194,8 @@ def print_addresses(ports: Ports) -> None:
     table = Table("what", "where", box=None)
     table.add_row("gateway: gRPC, gRPC-Web, REST", f"http://127.0.0.1:{ports.gateway}")
     table.add_row("the REST calls, to read and to try", f"http://127.0.0.1:{ports.gateway}/docs/")
+    table.add_row("the events, to read", f"http://127.0.0.1:{ports.gateway}/docs/events.html")
+    table.add_row("a page that makes calls", f"http://127.0.0.1:{ports.gateway}/docs/customers.html")
     table.add_row("SDKs of Segment and RudderStack", f"http://127.0.0.1:{ports.gateway}")
     for name in SERVICES:
         table.add_row(
@@ -152,7 +206,7 @@ def print_addresses(ports: Ports) -> None:
     table.add_row("logs", str(STATE / "logs"))
     console = Console()
     console.print(table)
-    console.print("A token for calls: `make token`. To stop: `make down`.")
+    console.print("A token for calls: `make token`. To read events: `make subscriber NAME=crm`. To stop: `make down`.")
 
 
 if __name__ == "__main__":

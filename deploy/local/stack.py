@@ -19,6 +19,7 @@ from deploy.local.envoy_process import Envoy
 from deploy.local.gateway import Gateway
 from deploy.local.postgres import Postgres
 from deploy.local.processes import Child, Program, free_port
+from deploy.local.subscribers import Register
 
 SERVICES: Final = ("identity", "tracking", "tagging", "membership", "campaigns")
 ROLES: Final = ("all",)
@@ -128,7 +129,7 @@ class LocalStack:
         self.ports = ports or Ports.free()
         self.credentials = Credentials.in_folder(self.state_dir / "credentials")
         self.postgres = Postgres(self.state_dir / "postgres", self.ports.postgres, {"shared_buffers": "512MB"})
-        self.nats = NatsServer(self.state_dir / "nats", self.ports.nats, self.ports.nats_monitor)
+        self.nats = nats_server(self.state_dir, self.ports)
         extra = {"SCRM_CLOCK": clock, **(environment or {})}
         self.services = {
             name: Service(name, {**self.environment_of(name), **extra}, self.log_of(name)) for name in services
@@ -242,6 +243,23 @@ class LocalStack:
             pages=self.state_dir / "docs",
             access_log=self.log_of("access"),
         )
+
+
+def nats_server(state_dir: Path, ports: Ports) -> NatsServer:
+    """NATS as the stack has it: with the password and the subscribers that are kept in `state_dir`."""
+    credentials = Credentials.in_folder(state_dir / "credentials")
+    return NatsServer(
+        state_dir / "nats",
+        ports.nats,
+        ports.nats_monitor,
+        credentials.secret("nats_password"),
+        register(state_dir).all(),
+    )
+
+
+def register(state_dir: Path) -> Register:
+    """The subscribers of the stack."""
+    return Register(state_dir / "credentials" / "subscribers.json")
 
 
 def _is_serving(health: health_pb2_grpc.HealthStub) -> bool:

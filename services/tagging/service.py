@@ -1,31 +1,42 @@
 """The tagging service: its parts put together."""
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
 from chassis.due_times import Timer
 from chassis.event_store import PostgresEventStore
+from chassis.projection import Projection
 from chassis.service import Service
 from scrm.tagging.v1.condition_service_pb2_grpc import add_ConditionServiceServicer_to_server
+from scrm.tagging.v1.tag_service_pb2_grpc import add_TagServiceServicer_to_server
 from scrm.tagging.v1.tagging_service_pb2_grpc import add_TaggingServiceServicer_to_server
 from services.tagging.adapters.condition_servicer import ConditionServicer
 from services.tagging.adapters.fact_intake import FactIntake
 from services.tagging.adapters.grpc_servicer import TaggingServicer
+from services.tagging.adapters.tag_servicer import TagServicer
 from services.tagging.application import published_events
 from services.tagging.application.commands import handlers
 from services.tagging.application.rule_review import REVIEW_CUSTOMER
 from services.tagging.application.settings_commands import REVIEW_ALL, ReviewAll
-from services.tagging.application.tag_commands import ReviewCustomer
+from services.tagging.application.standing import SETTLE_TAGS
+from services.tagging.application.tag_batch_commands import ADVANCE_BATCH, AdvanceTagBatch
+from services.tagging.application.tag_commands import ReviewCustomer, SettleTags
+from services.tagging.application.taxonomy_commands import REPOINT_TAGS, RepointTags
 from services.tagging.read_models.audiences import PostgresAudiences
 from services.tagging.read_models.rebuild import rebuild
+from services.tagging.read_models.tag_history import TagHistoryProjection
 from services.tagging.settings import Settings
 
 TIMERS: Mapping[str, Callable[[Timer], Any]] = {
     REVIEW_CUSTOMER: lambda timer: ReviewCustomer(UUID(timer.payload["customer"])),
     REVIEW_ALL: lambda timer: ReviewAll(timer.payload["after"]),
+    SETTLE_TAGS: lambda timer: SettleTags(UUID(timer.payload["customer"])),
+    REPOINT_TAGS: lambda timer: RepointTags(timer.payload["key"], timer.payload["into"], UUID(timer.payload["after"])),
+    ADVANCE_BATCH: lambda timer: AdvanceTagBatch(UUID(timer.payload["batch"]), timer.payload["reason"]),
 }
+PROJECTIONS: Sequence[Projection] = (TagHistoryProjection(),)
 
 
 def service(settings: Settings) -> Service:
@@ -38,10 +49,12 @@ def service(settings: Settings) -> Service:
         servicers=lambda kit: [
             (add_TaggingServiceServicer_to_server, TaggingServicer(kit.bus, kit.read_models, kit.clock)),
             (add_ConditionServiceServicer_to_server, ConditionServicer(kit.bus, kit.read_models, kit.clock)),
+            (add_TagServiceServicer_to_server, TagServicer(kit.bus, kit.read_models)),
         ],
         publish=published_events.publish,
         partition_key=published_events.partition_key,
         private=published_events.PRIVATE,
+        projections=PROJECTIONS,
         subscriptions=lambda kit: [FactIntake(audiences).subscription()],
         timers=TIMERS,
     )

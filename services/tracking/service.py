@@ -36,6 +36,7 @@ from services.tracking.adapters.group_servicer import GroupServicer
 from services.tracking.adapters.grpc_servicer import TrackingServicer
 from services.tracking.adapters.hit_log import HitLog
 from services.tracking.adapters.identity_client import IdentityClient
+from services.tracking.adapters.import_command import import_rows
 from services.tracking.adapters.ingest import Ingest
 from services.tracking.adapters.ingest_writer import IngestWriter
 from services.tracking.adapters.link_book import LinkBook
@@ -49,6 +50,8 @@ from services.tracking.adapters.plan_servicer import PlanServicer
 from services.tracking.adapters.qr_door import QrDoor
 from services.tracking.adapters.quarantine import SqlQuarantine
 from services.tracking.adapters.resolver import Resolver
+from services.tracking.adapters.retention import Retention, Terms
+from services.tracking.adapters.script_door import ScriptDoor
 from services.tracking.adapters.segment_door import SegmentDoor
 from services.tracking.adapters.source_book import SourceBook
 from services.tracking.adapters.source_servicer import SourceServicer
@@ -106,6 +109,7 @@ def edge(kit: Kit, door: Ingest, keys: KeyFile) -> HttpEdge:
     log.start()
     found.at_end(log.stop)
     found.add(LinkDoor(book, signer, log, kit.clock, found.body).routes)
+    found.add(ScriptDoor().routes)
     found.add(QrDoor(book, signer, kit.store).routes)
     return found
 
@@ -146,6 +150,10 @@ def fact_book(work: UnitOfWork) -> SqlFactBook:
 def service(settings: Settings) -> Service:
     """Tracking with `settings`."""
     opened: list[Ingest] = []
+    terms = Terms(settings.accepted_days, settings.aside_days, settings.behaviour_days)
+
+    def retention(kit: Kit) -> Retention:
+        return Retention(kit.engine, terms, kit.clock)
 
     def door(kit: Kit) -> Ingest:
         """One way in for all doors of the process: its batches commit together."""
@@ -192,7 +200,9 @@ def service(settings: Settings) -> Service:
             "facts": fact_recorder,
             "clicks": click_recorder,
             "erase": eraser,
+            "retention": retention,
         },
+        one_shots={"import": import_rows},
     )
 
 

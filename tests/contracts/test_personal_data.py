@@ -20,6 +20,8 @@ PERSONAL = {
 HARMLESS = {
     "scrm.tagging.v1.TagAssigned.value",  # one of the values a brand defined for the tag
     "scrm.tagging.v1.TagRemoved.value",
+    "scrm.tagging.v1.Tag.display_name",  # what a brand calls its tags and their categories
+    "scrm.tagging.v1.TagCategoryChanged.display_name",
     "scrm.membership.v1.Program.points_name",  # what a brand calls its points
     "scrm.tracking.v1.MenuItem.name",  # what a brand has its own accounts and pages say
     "scrm.tracking.v1.MenuItem.url",

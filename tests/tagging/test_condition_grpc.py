@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Any
@@ -26,8 +27,11 @@ from scrm.tagging.v1.tagging_service_pb2_grpc import TaggingServiceStub, add_Tag
 from services.tagging.adapters.condition_servicer import ConditionServicer
 from services.tagging.adapters.condition_wire import condition, condition_message
 from services.tagging.adapters.grpc_servicer import TaggingServicer
+from services.tagging.application.taxonomy_commands import ArchiveTag, CreateTag
 from services.tagging.domain.conditions import all_of, that
 from services.tagging.domain.conditions.text_reading import read
+from services.tagging.domain.tag_definitions import ValueMode, undeclared
+from services.tagging.domain.taxonomy import preset_id
 from tests.tagging import random_conditions
 from tests.tagging.world import START, TENANT, World, behaved, created, merged, person
 
@@ -174,6 +178,17 @@ def test_a_segment_of_wrong_words_is_refused_with_the_path_of_the_leaf(serve: Se
             refused = await caller.refused(name, definition=wrong, **fields)
             assert refused.reason == "WRONG_OPERATOR"
             assert refused.fields == ("definition.all[1].not.any[1].attribute",)
+        for key in ("decision", "old"):
+            chosen = replace(undeclared(key), mode=ValueMode.SINGLE_CHOICE, values=("kol",))
+            caller.world.do(CreateTag(replace(chosen, category=preset_id(TENANT, "Custom"))))
+        caller.world.do(ArchiveTag("old"))
+        for text, reason in (
+            ('tag("old")', "ARCHIVED_TAG"),
+            ('tag("decision", "friend")', "UNKNOWN_ENUM"),
+        ):
+            assert (await caller.refused("CreateSegment", display_name="y", definition=dynamic(text))).reason == reason
+            assert (await caller.refused("FormatCondition", text=text)).reason == reason
+        await caller.call("FormatCondition", text='tag("decision", "kol")')
         made = (await caller.call("CreateSegment", display_name="a", definition=dynamic('tag("a")'))).segment
         itself = dynamic(f'tag("a") or segment("{made.segment_id}")')
         refused = await caller.refused("UpdateSegment", segment_id=made.segment_id, definition=itself)

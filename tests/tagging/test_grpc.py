@@ -1,7 +1,7 @@
 """Tagging as its callers meet it: over gRPC, on PostgreSQL."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
@@ -16,10 +16,12 @@ from chassis.grpc_server import Gate, GrpcServer
 from chassis.status import Refusal, refusal
 from chassis.telemetry import Metrics, Tracing
 from deploy.local.credentials import Credentials
-from scrm.tagging.v1 import model_pb2, segment_pb2, tag_pb2
+from scrm.tagging.v1 import model_pb2, segment_pb2, tag_pb2, tag_service_pb2
 from scrm.tagging.v1 import tagging_service_pb2 as pb
+from scrm.tagging.v1.tag_service_pb2_grpc import TagServiceStub, add_TagServiceServicer_to_server
 from scrm.tagging.v1.tagging_service_pb2_grpc import TaggingServiceStub, add_TaggingServiceServicer_to_server
 from services.tagging.adapters.grpc_servicer import TaggingServicer
+from services.tagging.adapters.tag_servicer import TagServicer
 from tests.tagging.world import TENANT, World, behaved, created, merged, paid, person
 
 SCOPES = ("tagging.read", "tagging.write")
@@ -31,18 +33,19 @@ MARCH = Date(year=2025, month=3, day=1)
 class Caller:
     """Somebody with a token for the service of a world."""
 
-    def __init__(self, world: World, stub: Any, credentials: Credentials) -> None:
+    def __init__(self, world: World, stubs: Sequence[Any], credentials: Credentials) -> None:
         self.world = world
-        self._stub = stub
+        self._stubs = stubs
         self._credentials = credentials
 
     async def call(self, name: str, tenant: str = TENANT, **fields: Any) -> Any:
-        kind = getattr(pb, f"{name}Request")
+        kind = getattr(pb, f"{name}Request", None) or getattr(tag_service_pb2, f"{name}Request")
         if "request_id" in kind.DESCRIPTOR.fields_by_name:
             fields.setdefault("request_id", str(uuid4()))
         token = self._credentials.mint(tenant, SCOPES)
         metadata = (("authorization", f"Bearer {token}"),)
-        return await getattr(self._stub, name)(kind(**fields), metadata=metadata, timeout=30)
+        stub = next(it for it in self._stubs if hasattr(it, name))
+        return await getattr(stub, name)(kind(**fields), metadata=metadata, timeout=30)
 
     async def refused(self, name: str, tenant: str = TENANT, **fields: Any) -> Refusal:
         with pytest.raises(grpc.aio.AioRpcError) as caught:
@@ -61,12 +64,18 @@ def serve(world: World, credentials: Credentials, loop: asyncio.AbstractEventLoo
         verifier = Verifier(await KeySet.opened(str(credentials.jwks)), "scrm-local")
         gate = Gate("tagging", verifier, Metrics(), Tracing(), wait_for=world.read_models.wait_for)
         servicer = TaggingServicer(world.bus, world.read_models, world.clock)
-        server = GrpcServer(gate, [(add_TaggingServiceServicer_to_server, servicer)])
+        tags = TagServicer(world.bus, world.read_models)
+        registrations: list[Any] = [
+            (add_TaggingServiceServicer_to_server, servicer),
+            (add_TagServiceServicer_to_server, tags),
+        ]
+        server = GrpcServer(gate, registrations)
         world.bus.start()
         try:
             port = await server.start("127.0.0.1:0")
             async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
-                await check(Caller(world, TaggingServiceStub(channel), credentials))
+                stubs = TaggingServiceStub(channel), TagServiceStub(channel)
+                await check(Caller(world, stubs, credentials))
         finally:
             await server.stop(0)
             world.bus.stop()

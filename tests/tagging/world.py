@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from itertools import count
@@ -22,6 +23,7 @@ from chassis.due_times import Timer
 from chassis.envelope import Incoming
 from chassis.event_store import PostgresEventStore
 from chassis.log import Recorded
+from chassis.projection import Projector
 from chassis.read_models import ReadModels
 from deploy.local.postgres import Database
 from scrm.identity.v1 import consent_pb2, customer_pb2
@@ -40,7 +42,7 @@ from services.tagging.read_models import bitmaps, directory, segments
 from services.tagging.read_models.audiences import PostgresAudiences
 from services.tagging.read_models.histories import histories
 from services.tagging.read_models.rebuild import Drift, fingerprint, rebuild
-from services.tagging.service import TIMERS
+from services.tagging.service import PROJECTIONS, TIMERS
 
 TENANT = "acme"
 START = datetime(2025, 2, 1, tzinfo=UTC)
@@ -209,6 +211,7 @@ class World:
         audiences = PostgresAudiences()
         self.bus = CommandBus(self.store, self.clock, handlers(audiences))
         self._intake = FactIntake(audiences)
+        self._projector = Projector(PROJECTIONS, self.engine, self.store)
         self._numbers = count(1)
         self.do(UpdateTenantSettings(zone, "USD"))
         self.fire()
@@ -217,8 +220,9 @@ class World:
         self.read_models.close()
         self.store.close()
 
-    def do(self, command: Any, tenant: str = TENANT) -> Any:
-        return self.bus.execute_now(command, Context.system(tenant, "test"))
+    def do(self, command: Any, tenant: str = TENANT, stores: frozenset[UUID] | None = None) -> Any:
+        context = Context.system(tenant, "test")
+        return self.bus.execute_now(command, replace(context, stores=stores))
 
     def tell(self, *messages: Message, tenant: str = TENANT, batch: int = 500) -> None:
         """Let other services report `messages`, in batches."""
@@ -327,6 +331,13 @@ class World:
     def rows(self, query: str) -> list[tuple[Any, ...]]:
         with self.engine.connect() as rows:
             return [tuple(it) for it in rows.execute(sa.text(query))]
+
+    def project(self) -> None:
+        """Bring the read models up to date."""
+        for it in PROJECTIONS:
+            build = self._projector._ensure_live(it)
+            while entries := self._projector._sources[it.source].read(build.position, 1000):
+                build = self._projector._advance(build, it, entries)
 
     def fingerprint(self) -> str:
         with self.engine.connect() as rows:

@@ -1,8 +1,7 @@
 """The HTTP door in tests: served on a free port with two sources behind it, and a network in front that loses answers."""
 
-import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx
@@ -24,6 +23,7 @@ from services.tracking.adapters.link_door import LinkDoor
 from services.tracking.adapters.link_signer import LinkSigner
 from services.tracking.adapters.plan_book import PlanBook
 from services.tracking.adapters.qr_door import QrDoor
+from services.tracking.adapters.script_door import ScriptDoor
 from services.tracking.adapters.segment_door import SegmentDoor
 from services.tracking.adapters.source_book import SourceBook
 from services.tracking.adapters.wechat_door import WechatDoor
@@ -62,6 +62,7 @@ class Door:
         self.hits = HitLog(store.engine)
         book = LinkBook(store)
         self.edge.add(LinkDoor(book, self.signer, self.hits, clock, self.edge.body).routes)
+        self.edge.add(ScriptDoor().routes)
         self.edge.add(QrDoor(book, self.signer, store).routes)
         self.edge.at_end(self.hits.stop)
         self.url = ""
@@ -117,54 +118,3 @@ async def opened(store: PostgresEventStore, clock: Clock) -> AsyncIterator[Door]
         await door.client.aclose()
         await door.edge.stop(1)
         door.writer.stop()
-
-
-Mishap = Callable[[int], str]
-"""What happens to the n-th request: "lost" (the answer is), "busy" (429 in its place), "down" (503), or "" for nothing."""
-
-
-@asynccontextmanager
-async def unreliable(url: str, mishap: Mishap) -> AsyncIterator[tuple[str, list[str]]]:
-    """A way to `url` on which `mishap` happens to requests; the address, and all that happened."""
-    happened: list[str] = []
-    _, _, to = url.partition("://")
-    host, _, port = to.partition(":")
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(asyncio.IncompleteReadError, ConnectionError):
-            head = await reader.readuntil(b"\r\n\r\n")
-            body = await reader.readexactly(int(_headers(head).get("content-length", "0")))
-            fate = mishap(len(happened))
-            happened.append(fate)
-            if fate in ("busy", "down"):
-                status = b"429 Too Many Requests" if fate == "busy" else b"503 Service Unavailable"
-                writer.write(
-                    b"HTTP/1.1 %b\r\nRetry-After: 0\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}" % status
-                )
-            else:
-                answer = await _forwarded(host, int(port), head, body)
-                if fate != "lost":
-                    writer.write(answer)
-            await writer.drain()
-        writer.close()
-
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    try:
-        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", happened
-    finally:
-        server.close()
-
-
-async def _forwarded(host: str, port: int, head: bytes, body: bytes) -> bytes:
-    """The whole answer to a request that is passed on."""
-    reader, writer = await asyncio.open_connection(host, port)
-    lines = [it for it in head.split(b"\r\n") if not it.lower().startswith(b"connection:")]
-    writer.write(b"\r\n".join([lines[0], b"Connection: close", *lines[1:]]) + body)
-    answer = await reader.read()
-    writer.close()
-    return answer.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n", 1)
-
-
-def _headers(head: bytes) -> Mapping[str, str]:
-    lines = [it.partition(":") for it in head.decode("latin-1").split("\r\n")[1:]]
-    return {name.strip().lower(): value.strip() for name, _, value in lines}

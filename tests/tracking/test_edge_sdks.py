@@ -15,7 +15,8 @@ from segment.analytics.client import Client as Segment
 
 from chassis.clock import SystemClock
 from chassis.event_store import PostgresEventStore
-from tests.tracking.edge import KEYS, opened, unreliable
+from faults.bad_network import unreliable
+from tests.tracking.edge import KEYS, opened
 
 EVENTS = int(os.environ.get("SCRM_EDGE_EVENTS", "300"))
 BATCH = max(20, EVENTS // 50)

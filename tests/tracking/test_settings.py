@@ -28,3 +28,11 @@ def test_without_a_key_file_it_does_not_start(environment: dict[str, str], path:
     with pytest.raises(InvalidSettingsError, match="SCRM_TRACKING_KEYS") as refused:
         Settings.from_environment({**environment, "SCRM_TRACKING_KEYS": path})
     assert not path or path not in str(refused.value)
+
+
+def test_how_long_things_are_kept_is_said_in_days(environment: dict[str, str]) -> None:
+    settings = Settings.from_environment({**environment, "SCRM_TRACKING_BEHAVIOUR_DAYS": "401"})
+    assert (settings.accepted_days, settings.aside_days, settings.behaviour_days) == (100, 90, 401)
+    for name, value in (("BEHAVIOUR", "400"), ("ACCEPTED", "30"), ("ASIDE", "0"), ("ASIDE", "x")):
+        with pytest.raises(InvalidSettingsError, match=f"SCRM_TRACKING_{name}_DAYS"):
+            Settings.from_environment({**environment, f"SCRM_TRACKING_{name}_DAYS": value})

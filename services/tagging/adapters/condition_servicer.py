@@ -1,5 +1,6 @@
 """ConditionService on the wire: the language of conditions, for people and for programs."""
 
+from dataclasses import replace
 from typing import Final
 from uuid import UUID
 
@@ -9,6 +10,7 @@ from sqlalchemy import Connection
 from chassis import context as contexts
 from chassis.clock import Clock
 from chassis.commands import CommandBus
+from chassis.errors import AggregateNotFound
 from chassis.grpc_server import ServicerContext
 from chassis.paging import Keyset
 from chassis.read_models import ReadModels
@@ -16,7 +18,7 @@ from scrm.tagging.v1 import condition_service_pb2 as pb
 from scrm.tagging.v1.condition_service_pb2_grpc import ConditionServiceServicer
 from services.tagging.adapters import condition_wire as wire
 from services.tagging.adapters.tag_methods import settings_of_tenant
-from services.tagging.application.condition_commands import UpdateConditionLimits
+from services.tagging.application.condition_commands import UpdateConditionLimits, tag_words
 from services.tagging.application.wire import timestamp
 from services.tagging.domain.calendar import Calendar
 from services.tagging.domain.conditions import DEFAULT_LIMITS, Condition, Limits
@@ -29,6 +31,7 @@ from services.tagging.domain.conditions.text_writing import written
 from services.tagging.domain.conditions.vocabulary import Vocabulary
 from services.tagging.domain.errors import CustomerNotFound
 from services.tagging.domain.segments import Definition
+from services.tagging.domain.taxonomy import Taxonomy, taxonomy_id
 from services.tagging.domain.tenant_settings import DEFAULT_ZONE
 from services.tagging.read_models import directory, histories, segments, vocabularies
 
@@ -48,7 +51,8 @@ class ConditionServicer(ConditionServiceServicer):
     ) -> pb.ListDimensionsResponse:
         page = BY_KEY.page(request)
         after = page.after[0] if page.after else ""
-        found = [it for it in (await self._vocabulary()).dimensions() if it.key > after][: page.limit]
+        words = await vocabulary_of_tenant(self._bus, self._read_models)
+        found = [it for it in words.dimensions() if it.key > after][: page.limit]
         shown, token = BY_KEY.cut(request, found, lambda it: (it.key,))
         return pb.ListDimensionsResponse(dimensions=map(wire.dimension, shown), next_page_token=token)
 
@@ -101,14 +105,11 @@ class ConditionServicer(ConditionServiceServicer):
         await check(Definition(condition=it), self._bus, self._read_models)
         return it
 
-    async def _vocabulary(self) -> Vocabulary:
-        return await vocabulary_of_tenant(self._read_models)
-
 
 async def check(definition: Definition, bus: CommandBus, read_models: ReadModels) -> None:
     """Refuse a definition as it would be when it is kept."""
     definition.check(await limits_of_tenant(bus))
-    check_words(definition.placed(), await vocabulary_of_tenant(read_models))
+    check_words(definition.placed(), await vocabulary_of_tenant(bus, read_models))
 
 
 async def limits_of_tenant(bus: CommandBus) -> Limits:
@@ -116,13 +117,14 @@ async def limits_of_tenant(bus: CommandBus) -> Limits:
     return settings.limits if settings else DEFAULT_LIMITS
 
 
-async def vocabulary_of_tenant(read_models: ReadModels) -> Vocabulary:
+async def vocabulary_of_tenant(bus: CommandBus, read_models: ReadModels) -> Vocabulary:
     tenant = contexts.current().tenant
-
-    def words(rows: Connection) -> Vocabulary:
-        return vocabularies.vocabulary(rows, tenant)
-
-    return await read_models.query(words)
+    try:
+        taxonomy = await bus.load(Taxonomy, taxonomy_id(tenant))
+    except AggregateNotFound:
+        taxonomy = None
+    words = await read_models.query(lambda rows: vocabularies.vocabulary(rows, tenant))
+    return replace(words, tags=tag_words(taxonomy))
 
 
 def _limits(it: Limits) -> pb.ConditionLimits:

@@ -9,7 +9,8 @@ from chassis.consumer import Incoming, Subscription
 from services.tagging.application.fact_messages import EVENTS, STREAMS, essence, facts_of
 from services.tagging.application.facts import Erasing
 from services.tagging.application.ports import Audiences
-from services.tagging.application.rule_review import Changes, both, erase, regroup, review
+from services.tagging.application.rule_review import erase, regroup, review
+from services.tagging.application.standing import Changes, both, consents_changed
 from services.tagging.domain.erasure import Erasure
 from services.tagging.domain.tags import Cause
 from services.tagging.read_models import audiences as tables
@@ -41,6 +42,10 @@ class FactIntake:
             changes = regroup(work, self._audiences, arrivals.regrouped, arrivals.gone, ordinals)
         if taken.visits:
             changes = both(changes, review(work, self._audiences, taken.visits, ordinals, cause))
+        consenting = facts.said.nodes_with_consent(tables.SENSITIVE_INFERENCE)
+        if consenting:
+            concerned = {it: ordinals[it] for it in (arrivals.customer_of[node] for node in consenting)}
+            changes = both(changes, consents_changed(work, self._audiences, concerned))
         if arrivals.regrouped:
             tables.move_listed(rows, tenant, arrivals)
         tables.retag(rows, tenant, changes, arrivals.identified)

@@ -10,6 +10,7 @@ from chassis.read_models import ReadModels
 from scrm.tagging.v1 import settings_pb2, tag_pb2
 from scrm.tagging.v1 import tagging_service_pb2 as pb
 from scrm.tagging.v1.tagging_service_pb2_grpc import TaggingServiceServicer
+from services.tagging.adapters.tag_wire import giver
 from services.tagging.application.settings_commands import UpdateTenantSettings
 from services.tagging.application.tag_commands import AssignTags, RemoveTags
 from services.tagging.application.wire import tag_assignment, timestamp
@@ -61,14 +62,16 @@ class TagMethods(TaggingServiceServicer):
         return pb.GetCustomerTagsResponse(customer_id=str(customer), tags=_assignments(tags))
 
     async def AssignTags(self, request: pb.AssignTagsRequest, context: ServicerContext) -> pb.AssignTagsResponse:
-        command = AssignTags(UUID(request.customer_id), [(it.tag_key, it.value) for it in request.tags])
+        tags = [(it.tag_key, it.value) for it in request.tags]
+        command = AssignTags(UUID(request.customer_id), tags, giver(request.giver))
         found: pb.AssignTagsResponse = await self._bus.execute(
             command, reply=lambda it: pb.AssignTagsResponse(customer_id=str(it.customer), tags=_assignments(it))
         )
         return found
 
     async def RemoveTags(self, request: pb.RemoveTagsRequest, context: ServicerContext) -> pb.RemoveTagsResponse:
-        command = RemoveTags(UUID(request.customer_id), list(request.tag_keys))
+        values = [(it.tag_key, it.value) for it in request.values]
+        command = RemoveTags(UUID(request.customer_id), [*request.tag_keys, *values])
         found: pb.RemoveTagsResponse = await self._bus.execute(
             command, reply=lambda it: pb.RemoveTagsResponse(customer_id=str(it.customer), tags=_assignments(it))
         )

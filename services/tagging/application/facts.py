@@ -101,6 +101,10 @@ class Said:
     follow_ups: dict[tuple[UUID, UUID], FollowUp] = field(default_factory=dict)
     groups: dict[tuple[UUID, str], GroupChange] = field(default_factory=dict)
 
+    def nodes_with_consent(self, purpose: str) -> list[UUID]:
+        """Of whom anything is said about a purpose."""
+        return sorted({it.node for it in self.consents.values() if it.purpose == purpose})
+
     def drop(self, nodes: Collection[UUID]) -> None:
         """Forget what is said of `nodes`."""
         self.attributes = {key: it for key, it in self.attributes.items() if it.node not in nodes}

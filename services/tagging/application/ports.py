@@ -63,6 +63,18 @@ class Audiences(Protocol):
         """The nodes that are this customer now, its own among them."""
         ...
 
+    def nodes_of(self, work: UnitOfWork, customers: Iterable[UUID]) -> dict[UUID, list[UUID]]:
+        """The nodes of each of these customers; none of one that is part of another."""
+        ...
+
+    def stores(self, work: UnitOfWork, customers: Iterable[UUID]) -> dict[UUID, UUID]:
+        """Where the guide of each of these customers works, if it has one who works somewhere."""
+        ...
+
+    def agreed(self, work: UnitOfWork, customers: Iterable[UUID]) -> set[UUID]:
+        """Those of these customers who agreed to sensitive inference."""
+        ...
+
     def visits(self, work: UnitOfWork, customers: Iterable[UUID]) -> dict[UUID, list[Visit]]: ...
 
     def customers_with_visits(self, work: UnitOfWork, after: int, limit: int) -> list[Customer]:
@@ -111,6 +123,22 @@ class Audiences(Protocol):
 
     def note_holders(self, work: UnitOfWork, given: Iterable[tuple[str, UUID]]) -> None:
         """Note tags with the nodes that were given them by hand."""
+        ...
+
+    def holders(self, work: UnitOfWork, tag: str, after: UUID | None, limit: int) -> list[UUID]:
+        """Up to `limit` nodes behind `after` that were ever given a tag, in order."""
+        ...
+
+    def tag_users(self, work: UnitOfWork, tag: str) -> set[str]:
+        """The names of the segments that speak of a tag."""
+        ...
+
+    def members(self, work: UnitOfWork, snapshot: UUID) -> BitMap:
+        """Who was in a segment when the snapshot was taken."""
+        ...
+
+    def by_ordinal(self, work: UnitOfWork, ordinals: Iterable[int]) -> list[tuple[int, UUID, bool]]:
+        """Ordinal, node and whether it is erased, of each of these, in their order."""
         ...
 
     def keep_run(self, work: UnitOfWork, run: "RunRows") -> None: ...

@@ -11,17 +11,26 @@ from services.tagging.application import wire
 from services.tagging.domain.erasure import Erasure
 from services.tagging.domain.models import ModelRun, RfmModel
 from services.tagging.domain.segments import Segment, SegmentName, Snapshot
+from services.tagging.domain.tag_batches import TagBatch
 from services.tagging.domain.tags import CustomerTags, tag_id
+from services.tagging.domain.taxonomy import Taxonomy
 from services.tagging.domain.tenant_settings import TenantSettings
 
 PRIVATE: Final = frozenset[type](
     {
+        CustomerTags.Excluded,
+        CustomerTags.Forgotten,
+        CustomerTags.Offered,
         CustomerTags.Opened,
+        CustomerTags.Repointed,
         CustomerTags.Withdrawn,
         RfmModel.Defined,
         Segment.MembersAdded,
         Segment.MembersRemoved,
         SegmentName.Claimed,
+        TagBatch.Advanced,
+        TagBatch.Started,
+        Taxonomy.Opened,
         TenantSettings.Opened,
         TenantSettings.Updated,
         TenantSettings.ConditionLimitsSet,
@@ -55,15 +64,22 @@ def publish(recorded: Recorded) -> Message | None:
                 position=recorded.position,
                 erase_time=wire.timestamp(at),
             )
-    return None
+    return _taxonomy_changed(tenant, recorded.event)
 
 
 def partition_key(recorded: Recorded) -> UUID:
     """The customer a tag belongs to; what is about no customer goes by its own id."""
     match recorded.event:
-        case CustomerTags.Opened(customer=customer) | CustomerTags.Withdrawn(customer=customer):
-            return customer
-        case CustomerTags.Assigned(customer=customer) | CustomerTags.Removed(customer=customer):
+        case (
+            CustomerTags.Opened(customer=customer)
+            | CustomerTags.Withdrawn(customer=customer)
+            | CustomerTags.Assigned(customer=customer)
+            | CustomerTags.Removed(customer=customer)
+            | CustomerTags.Offered(customer=customer)
+            | CustomerTags.Excluded(customer=customer)
+            | CustomerTags.Repointed(customer=customer)
+            | CustomerTags.Forgotten(customer=customer)
+        ):
             return customer
         case Erasure.Completed(customer=customer):
             return customer
@@ -81,9 +97,50 @@ def _assigned(tenant: str, event: CustomerTags.Assigned) -> pb.TagAssigned:
         value=it.value,
         source=it.source,
         cause=wire.cause(event.cause),
-        time=wire.timestamp(it.at),
+        time=wire.timestamp(event.since or it.at),
         evidence=wire.evidence(it.evidence),
+        expire_time=wire.timestamp(it.expires_at) if it.expires_at else None,
     )
+
+
+def _taxonomy_changed(tenant: str, event: object) -> Message | None:
+    match event:
+        case (
+            Taxonomy.CategoryCreated()
+            | Taxonomy.CategoryMoved()
+            | Taxonomy.CategoryRenamed()
+            | Taxonomy.CategoryArchived()
+        ):
+            return _category_changed(event)
+        case Taxonomy.TagDefined(definition=definition):
+            return pb.TagDefined(tag=wire.tag(tenant, definition))
+        case Taxonomy.TagUpdated(definition=definition):
+            return pb.TagUpdated(tag=wire.tag(tenant, definition))
+        case Taxonomy.TagArchived(key=key):
+            return pb.TagArchived(tag_key=key, tag_id=str(tag_id(tenant, key)))
+        case Taxonomy.TagsMerged(key=key, into=into):
+            return pb.TagsMerged(tag_key=key, into_tag_key=into)
+    return None
+
+
+def _category_changed(
+    event: Taxonomy.CategoryCreated | Taxonomy.CategoryMoved | Taxonomy.CategoryRenamed | Taxonomy.CategoryArchived,
+) -> pb.TagCategoryChanged:
+    change = pb.TagCategoryChanged
+    match event:
+        case Taxonomy.CategoryCreated(category=it):
+            return change(
+                category_id=str(it.id),
+                change=change.CHANGE_CREATED,
+                parent_id=str(it.parent or ""),
+                display_name=it.name,
+                sensitive=it.sensitive,
+            )
+        case Taxonomy.CategoryMoved(category=id, parent=parent):
+            return change(category_id=str(id), change=change.CHANGE_MOVED, parent_id=str(parent or ""))
+        case Taxonomy.CategoryRenamed(category=id, name=name):
+            return change(category_id=str(id), change=change.CHANGE_RENAMED, display_name=name)
+    return change(category_id=str(event.category), change=change.CHANGE_ARCHIVED)
 
 
 def _removed(tenant: str, event: CustomerTags.Removed) -> pb.TagRemoved:

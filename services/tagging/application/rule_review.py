@@ -1,23 +1,22 @@
 """Whenever a fact arrives, a customer is merged or un-merged or a moment comes: do the tags still fit the facts?"""
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from uuid import UUID
 
 from pyroaring import BitMap
 
 from chassis.commands import UnitOfWork
 from chassis.due_times import Timer
-from services.tagging.application.ports import NO_STATE, Audiences, Change, Customer, RuleState
+from services.tagging.application.ports import NO_STATE, Audiences, Customer, RuleState
+from services.tagging.application.standing import SETTLE_TAGS, Changes, both, cases, conclude
 from services.tagging.domain.calendar import Calendar
 from services.tagging.domain.rules import RULE_TAGS, RULES, Course, SessionHoursRule, follow
 from services.tagging.domain.sessions import Visit, sessions
-from services.tagging.domain.tags import Cause, CustomerTags, latest, tags_id
+from services.tagging.domain.tags import Cause, CustomerTags, tags_id
 from services.tagging.domain.tenant_settings import DEFAULT_ZONE, TenantSettings, settings_id
 
 REVIEW_CUSTOMER = "review_customer"
 """Kind of the timers that bring a customer back here when time alone changes a tag."""
-
-Changes = dict[str, Change]
 
 
 def calendar_of(work: UnitOfWork) -> Calendar:
@@ -41,11 +40,11 @@ def review(
     for rule in RULES:
         flips = _decide(work, audiences, rule, visits, cause)
         if flips:
-            _record(work, rule.tag, flips, cause)
-            changes[rule.tag] = Change(
-                BitMap(ordinal_of[customer] for customer, course in flips.items() if course.assigned),
-                BitMap(ordinal_of[customer] for customer, course in flips.items() if not course.assigned),
-            )
+            found = cases(work, audiences, {customer: ordinal_of[customer] for customer in flips})
+            for customer, course in flips.items():
+                it = found[customer]
+                it.tags.follow_rule(rule.tag, course, cause(customer), it.standing)
+            changes = both(changes, conclude(work, found.values()))
     return changes
 
 
@@ -87,55 +86,29 @@ def _set_timer(work: UnitOfWork, customer: UUID, tag: str, state: RuleState) -> 
         work.schedule(Timer(REVIEW_CUSTOMER, key, state.next_change, payload))
 
 
-def _record(work: UnitOfWork, tag: str, flips: Mapping[UUID, Course], cause: Callable[[UUID], Cause]) -> None:
-    found = tags_of(work, flips)
-    for customer, course in flips.items():
-        found[customer].follow_rule(tag, course, cause(customer), work.now)
-
-
-def tags_of(work: UnitOfWork, customers: Iterable[UUID]) -> dict[UUID, CustomerTags]:
-    """The tags of each customer, opened where there were none."""
-    tenant = work.context.tenant
-    ids = {customer: tags_id(tenant, customer) for customer in customers}
-    found = work.find_all(CustomerTags, list(ids.values()))
-    tags: dict[UUID, CustomerTags] = {}
-    for customer, id in ids.items():
-        if id not in found:
-            work.add(found.setdefault(id, CustomerTags.open(tenant, customer)))
-        tags[customer] = found[id]
-    return tags
-
-
 def regroup(
     work: UnitOfWork,
     audiences: Audiences,
-    nodes: Mapping[UUID, Sequence[UUID]],
+    customers: Collection[UUID],
     gone: Collection[UUID],
     ordinal_of: Mapping[UUID, int],
 ) -> Changes:
-    """Let tags go with their nodes after merges and un-merges; who comes into and goes out of which tag.
+    """Let tags go with their nodes after merges and un-merges; who comes into and goes out of which set.
 
-    `nodes` are those of every customer that has others than before; whoever ceased to be a customer is `gone` and
-    loses all tags. The rule tags of the others are for `review`.
+    `customers` have other nodes than before; whoever ceased to be a customer is `gone` and loses all tags. The rule tags
+    of the others are for `review`.
     """
     _forget_states(work, audiences, gone)
-    tenant = work.context.tenant
-    ids = [tags_id(tenant, node) for theirs in nodes.values() for node in theirs]
-    tags = {it.customer: it for it in work.find_all(CustomerTags, ids).values()}
-    changes: Changes = {}
-    for customer in sorted(gone):
-        if customer in tags:
-            for tag in tags[customer].leave(work.now):
-                change(changes, tag).remove.add(ordinal_of[customer])
-    for customer, theirs in nodes.items():
-        given = latest([tags[node].given for node in theirs if node in tags], customer)
-        if given or customer in tags:
-            came, went = tags_of(work, (customer,))[customer].regroup(given, work.now)
-            for tag in came:
-                change(changes, tag).add.add(ordinal_of[customer])
-            for tag in went:
-                change(changes, tag).remove.add(ordinal_of[customer])
-    return changes
+    left = cases(work, audiences, {it: ordinal_of[it] for it in sorted(gone)})
+    for it in left.values():
+        it.tags.leave(work.now)
+        work.unschedule(SETTLE_TAGS, str(it.tags.customer))
+        it.due = it.tags.due(it.standing)
+    stay = cases(work, audiences, {it: ordinal_of[it] for it in customers})
+    for it in stay.values():
+        it.tags.settle(Cause.MERGE, it.standing)
+    known = [it for it in stay.values() if it.tags.claims or it.sets or it.parts]
+    return both(conclude(work, left.values()), conclude(work, known, fired=True))
 
 
 def _forget_states(work: UnitOfWork, audiences: Audiences, gone: Collection[UUID]) -> None:
@@ -153,23 +126,10 @@ def erase(work: UnitOfWork, nodes: Collection[UUID]) -> int:
     for it in tags:
         it.erase(work.now)
     for node in nodes:
+        work.unschedule(SETTLE_TAGS, str(node))
         for tag in RULE_TAGS:
             work.unschedule(REVIEW_CUSTOMER, f"{tag}:{node}")
     return count
-
-
-def change(changes: Changes, tag: str) -> Change:
-    """The change of one tag out of `changes`, made where there is none."""
-    return changes.setdefault(tag, Change(BitMap(), BitMap()))
-
-
-def both(first: Changes, second: Changes) -> Changes:
-    """One after the other, as one."""
-    result = {tag: Change(BitMap(it.add), BitMap(it.remove)) for tag, it in first.items()}
-    for tag, it in second.items():
-        old = change(result, tag)
-        result[tag] = Change((old.add - it.remove) | it.add, (old.remove - it.add) | it.remove)
-    return result
 
 
 def reviewed(work: UnitOfWork, audiences: Audiences, customers: Sequence[Customer], cause: Cause) -> None:

@@ -9,6 +9,7 @@ from google.type.money_pb2 import Money
 from scrm.tagging.v1 import tag_pb2
 from services.tagging.domain.money import major_units
 from services.tagging.domain.rules import Evidence
+from services.tagging.domain.tag_definitions import TagDefinition, ValueMode
 from services.tagging.domain.tags import Assignment, Cause, tag_id
 
 
@@ -37,6 +38,31 @@ def evidence(of: Evidence | None) -> tag_pb2.SessionEvidence | None:
     return tag_pb2.SessionEvidence(sessions=of.sessions, matching_sessions=of.matching, distinct_days=of.days)
 
 
+def mode(of: ValueMode) -> tag_pb2.TagValueMode.ValueType:
+    """UNSPECIFIED for a tag that nobody defined."""
+    if of is ValueMode.UNDECLARED:
+        return tag_pb2.TAG_VALUE_MODE_UNSPECIFIED
+    return tag_pb2.TagValueMode.Value(f"TAG_VALUE_MODE_{of}")
+
+
+def tag(tenant: str, it: TagDefinition) -> tag_pb2.Tag:
+    """All but whether it is sensitive, which the tree of categories says."""
+    return tag_pb2.Tag(
+        tag_key=it.key,
+        tag_id=str(tag_id(tenant, it.key)),
+        display_name=it.name,
+        category_id=str(it.category),
+        value_mode=mode(it.mode),
+        kind=tag_pb2.TagKind.Value(f"TAG_KIND_{it.kind}"),
+        values=it.values,
+        ttl_days=it.ttl_days,
+        exclusive_group=it.group,
+        manual_allowed=it.manual_allowed,
+        status=tag_pb2.TagStatus.Value(f"TAG_STATUS_{it.status}"),
+        merged_into=it.merged_into,
+    )
+
+
 def tag_assignment(tenant: str, it: Assignment) -> tag_pb2.TagAssignment:
     return tag_pb2.TagAssignment(
         tag_key=it.tag,
@@ -47,4 +73,6 @@ def tag_assignment(tenant: str, it: Assignment) -> tag_pb2.TagAssignment:
         assign_time=timestamp(it.at),
         node_id=str(it.node),
         evidence=evidence(it.evidence),
+        expire_time=timestamp(it.expires_at) if it.expires_at else None,
+        reason=it.reason,
     )

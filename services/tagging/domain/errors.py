@@ -1,6 +1,6 @@
 """Why the tagging service refuses."""
 
-from chassis.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound
+from chassis.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound, PermissionDenied
 
 
 class CustomerNotFound(NotFound):
@@ -105,3 +105,59 @@ class MalformedCondition(InvalidArgument):
 
 class ConditionSyntax(InvalidArgument):
     """The text of a condition cannot be read."""
+
+
+class CategoryNotFound(NotFound):
+    """There is no such category."""
+
+
+class CategoryCycle(InvalidArgument):
+    """A category would be below itself."""
+
+
+class DepthExceeded(InvalidArgument):
+    """A tree has more levels than allowed."""
+
+
+class CategoryInUse(FailedPrecondition):
+    """The category has tags or other categories below it."""
+
+
+class SensitivityFixed(FailedPrecondition):
+    """Tags that exist do not become sensitive, or cease to be so, by moving them."""
+
+
+class TagExists(AlreadyExists):
+    """A tag with this key is defined."""
+
+
+class TagNotActive(FailedPrecondition):
+    """The tag was archived or merged into another."""
+
+
+class TagInUse(FailedPrecondition):
+    """Something that is active rests on the tag."""
+
+
+class TagsNotAlike(FailedPrecondition):
+    """Tags of different modes, kinds or values are not merged."""
+
+
+class TaxonomyFull(FailedPrecondition):
+    """The tenant has as many categories or tags as allowed."""
+
+
+class ValueNotAllowed(InvalidArgument):
+    """The tag has no such value."""
+
+
+class ConsentMissing(FailedPrecondition):
+    """The customer has not agreed to what the tag is for."""
+
+
+class StaffScope(PermissionDenied):
+    """The customer is not one of the stores of the caller."""
+
+
+class TagBatchNotFound(NotFound):
+    """There is no such batch."""

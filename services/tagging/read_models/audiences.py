@@ -19,6 +19,7 @@ from services.tagging.read_models import (
     directory,
     erasure,
     model_runs,
+    permissions,
     rule_states,
     segments,
     sql,
@@ -32,6 +33,7 @@ _LOCK = (
     "INSERT INTO intake (tenant, messages, as_of) VALUES (%s, %s, %s) ON CONFLICT (tenant) DO UPDATE SET"
     " messages = intake.messages + excluded.messages, as_of = greatest(intake.as_of, excluded.as_of)"
 )
+SENSITIVE_INFERENCE = "SENSITIVE_INFERENCE"
 _KEEP_SNAPSHOT = "INSERT INTO snapshot_members (tenant, snapshot, members) VALUES (%s, %s, %s)"
 _SNAPSHOT = "SELECT members FROM snapshot_members WHERE tenant = %s AND snapshot = %s"
 _POSITION = "SELECT messages FROM intake WHERE tenant = %s"
@@ -98,6 +100,15 @@ class PostgresAudiences:
     def nodes(self, work: UnitOfWork, customer: UUID) -> list[UUID]:
         return directory.nodes_of(work.rows, work.context.tenant, customer)
 
+    def nodes_of(self, work: UnitOfWork, customers: Iterable[UUID]) -> dict[UUID, list[UUID]]:
+        return directory.nodes_of_all(work.rows, work.context.tenant, customers)
+
+    def stores(self, work: UnitOfWork, customers: Iterable[UUID]) -> dict[UUID, UUID]:
+        return permissions.stores(work.rows, work.context.tenant, list(customers))
+
+    def agreed(self, work: UnitOfWork, customers: Iterable[UUID]) -> set[UUID]:
+        return permissions.agreed(work.rows, work.context.tenant, list(customers), SENSITIVE_INFERENCE)
+
     def visits(self, work: UnitOfWork, customers: Iterable[UUID]) -> dict[UUID, list[Visit]]:
         return visits.of_customers(work.rows, work.context.tenant, list(customers))
 
@@ -119,6 +130,18 @@ class PostgresAudiences:
 
     def vocabulary(self, work: UnitOfWork) -> Vocabulary:
         return vocabularies.vocabulary(work.rows, work.context.tenant)
+
+    def holders(self, work: UnitOfWork, tag: str, after: UUID | None, limit: int) -> list[UUID]:
+        return tag_holders.after(work.rows, work.context.tenant, tag, after, limit)
+
+    def tag_users(self, work: UnitOfWork, tag: str) -> set[str]:
+        return segments.users_of(work.rows, work.context.tenant, tag)
+
+    def members(self, work: UnitOfWork, snapshot_id: UUID) -> BitMap:
+        return snapshot(work.rows, work.context.tenant, snapshot_id) or BitMap()
+
+    def by_ordinal(self, work: UnitOfWork, ordinals: Iterable[int]) -> list[tuple[int, UUID, bool]]:
+        return directory.nodes_by_ordinal(work.rows, work.context.tenant, ordinals)
 
     def keep_segment(self, work: UnitOfWork, id: UUID, segment: Segment) -> None:
         rows, tenant = work.rows, work.context.tenant

@@ -54,6 +54,8 @@ _CANONICAL = (
     " WHERE n.tenant = %s AND n.node = ANY(%s) AND NOT n.erased"
 )
 _NODES_OF = "SELECT node FROM nodes WHERE tenant = %s AND customer = %s ORDER BY node"
+_NODES_OF_ALL = "SELECT customer, node FROM nodes WHERE tenant = %s AND customer = ANY(%s) ORDER BY node"
+_NODES_BY_ORDINAL = "SELECT ordinal, node, erased FROM nodes WHERE tenant = %s AND ordinal = ANY(%s) ORDER BY ordinal"
 _BY_ORDINAL = "SELECT ordinal, node, assignment_key FROM nodes WHERE tenant = %s AND ordinal = ANY(%s) AND NOT erased ORDER BY ordinal"
 
 
@@ -133,6 +135,19 @@ def heard_of(rows: sa.Connection, tenant: str, nodes: Iterable[UUID]) -> set[UUI
 def nodes_of(rows: sa.Connection, tenant: str, customer: UUID) -> list[UUID]:
     """The nodes that are a customer now; none if it is part of another."""
     return [node for (node,) in sql.fetch(rows, _NODES_OF, tenant, customer)]
+
+
+def nodes_of_all(rows: sa.Connection, tenant: str, customers: Iterable[UUID]) -> dict[UUID, list[UUID]]:
+    """`nodes_of` of many customers."""
+    found: dict[UUID, list[UUID]] = {}
+    for customer, node in sql.fetch(rows, _NODES_OF_ALL, tenant, list(customers)):
+        found.setdefault(customer, []).append(node)
+    return found
+
+
+def nodes_by_ordinal(rows: sa.Connection, tenant: str, ordinals: Iterable[int]) -> list[tuple[int, UUID, bool]]:
+    """The nodes with these ordinals, in their order, and which of them are erased."""
+    return [(it[0], it[1], it[2]) for it in sql.fetch(rows, _NODES_BY_ORDINAL, tenant, list(ordinals))]
 
 
 def by_ordinal(rows: sa.Connection, tenant: str, ordinals: Iterable[int]) -> list[Customer]:

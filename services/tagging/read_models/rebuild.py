@@ -22,10 +22,11 @@ from chassis.event_store import EventStore, Recorded
 from services.tagging.application.fact_messages import facts_of
 from services.tagging.application.ports import RuleState
 from services.tagging.domain.calendar import Calendar
+from services.tagging.domain.claims import GIVEN, GIVING, Assignment, sets_of
 from services.tagging.domain.rules import RULES, follow
 from services.tagging.domain.segments import Segment, SegmentKind
 from services.tagging.domain.sessions import sessions
-from services.tagging.domain.tags import Cause, CustomerTags
+from services.tagging.domain.tags import CustomerTags
 from services.tagging.domain.tenant_settings import DEFAULT_ZONE, TenantSettings
 from services.tagging.read_models import (
     audiences,
@@ -119,7 +120,7 @@ class _Decided:
 
     zone: str = DEFAULT_ZONE
     segments: dict[UUID, Segment] = field(default_factory=dict)
-    tagged: dict[str, set[UUID]] = field(default_factory=dict)
+    tagged: dict[UUID, dict[str, Assignment]] = field(default_factory=dict)
     holders: set[tuple[str, UUID]] = field(default_factory=set)
 
 
@@ -147,15 +148,10 @@ def _events(store: EventStore) -> Iterator[Recorded]:
 
 def _decision(rows: sa.Connection, decided: _Decided, recorded: Recorded) -> None:
     event = recorded.event
+    _tag_decision(decided, event)
     match event:
         case TenantSettings.Updated(time_zone=zone):
             decided.zone = zone
-        case CustomerTags.Assigned(customer=customer, assignment=it):
-            decided.tagged.setdefault(it.tag, set()).add(customer)
-            if it.cause is Cause.MANUAL:
-                decided.holders.add((it.tag, it.node))
-        case CustomerTags.Removed(customer=customer, tag=tag):
-            decided.tagged[tag].discard(customer)
         case Segment.Defined() | Segment.Updated():
             id = event.originator_id
             changed = event.mutate(decided.segments.get(id))
@@ -167,10 +163,28 @@ def _decision(rows: sa.Connection, decided: _Decided, recorded: Recorded) -> Non
             segments.unlist_nodes(rows, recorded.tenant, event.originator_id, nodes)
 
 
+def _tag_decision(decided: _Decided, event: object) -> None:
+    match event:
+        case CustomerTags.Assigned(customer=customer, assignment=it, cause=cause):
+            decided.tagged.setdefault(customer, {})[it.key] = it
+            if cause in GIVING.values():
+                decided.holders.add((it.tag, it.node))
+        case CustomerTags.Removed(customer=customer, tag=tag, slot=slot):
+            del decided.tagged[customer][slot or tag]
+        case CustomerTags.Offered(assignment=it) if it.origin in GIVEN:
+            decided.holders.add((it.tag, it.node))
+        case CustomerTags.Repointed(customer=customer, into=into):
+            decided.holders.add((into, customer))
+
+
 def _sets(rows: sa.Connection, tenant: str, decided: _Decided) -> None:
-    for tag, customers in decided.tagged.items():
-        found = directory.canonical(rows, tenant, customers)
-        bitmaps.replace(rows, tenant, bitmaps.of_tag(tag), BitMap(found[it].ordinal for it in customers))
+    tagged: dict[str, BitMap] = {}
+    found = directory.canonical(rows, tenant, [it for it, theirs in decided.tagged.items() if theirs])
+    for customer, theirs in decided.tagged.items():
+        for name in sets_of(theirs.values()):
+            tagged.setdefault(name, BitMap()).add(found[customer].ordinal)
+    for name, customers in tagged.items():
+        bitmaps.replace(rows, tenant, bitmaps.of_tag(name), customers)
     listed: dict[UUID, BitMap] = {}
     for segment, ordinal in sql.fetch(rows, _LISTED, tenant):
         listed.setdefault(segment, BitMap()).add(ordinal)

@@ -17,6 +17,7 @@ from services.tagging.read_models import bitmaps, model_runs, sql
 _COLUMNS = "segment, name, revision, stated, created_at, updated_at"
 _GET = f"SELECT {_COLUMNS} FROM segments WHERE tenant = %s AND segment = ANY(%s)"  # noqa: S608
 _LIST = f"SELECT {_COLUMNS} FROM segments WHERE tenant = %s AND name > %s ORDER BY name LIMIT %s"  # noqa: S608
+_EVERY = f"SELECT {_COLUMNS} FROM segments WHERE tenant = %s"  # noqa: S608
 _LIVE = f"SELECT {_COLUMNS} FROM segments WHERE tenant = %s AND live"  # noqa: S608
 _KEEP = (
     "INSERT INTO segments (tenant, segment, name, live, revision, stated, created_at, updated_at)"
@@ -84,6 +85,16 @@ def live(rows: sa.Connection, tenant: str) -> list[Listing]:
     return list(map(_listing, sql.fetch(rows, _LIVE, tenant)))
 
 
+def users_of(rows: sa.Connection, tenant: str, tag: str) -> set[str]:
+    """The names of the segments that speak of a tag."""
+    return {
+        it.name
+        for it in map(_listing, sql.fetch(rows, _EVERY, tenant))
+        if it.definition.expression is not None
+        and any(isinstance(leaf, HasTag) and leaf.tag == tag for leaf in it.definition.expression.leaves())
+    }
+
+
 def list_nodes(rows: sa.Connection, tenant: str, segment: UUID, nodes: Iterable[UUID]) -> None:
     sql.run_all(rows, _ADD, tenant, [(segment, node) for node in nodes])
 
@@ -140,8 +151,8 @@ class Sets:
     def leaf(self, leaf: Leaf) -> BitMap:
         """Everybody for whom a leaf holds. Raises SegmentNotFound, RunNotFound, LayerNotFound."""
         match leaf:
-            case HasTag(tag, None):
-                return self._bitmap(bitmaps.of_tag(tag))
+            case HasTag(tag, value):
+                return self._bitmap(bitmaps.of_tag(tag if value is None else f"{tag}={value}"))
             case InLayer():
                 return self._cut(model_runs.layer(self._rows, self._tenant, leaf))
             case RfmScores():

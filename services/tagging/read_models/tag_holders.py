@@ -11,6 +11,10 @@ _NOTE = (
     "INSERT INTO tag_holders (tenant, tag, node) SELECT %s, * FROM unnest(%s::text[], %s::uuid[])"
     " ON CONFLICT DO NOTHING"
 )
+_AFTER = (
+    "SELECT node FROM tag_holders WHERE tenant = %s AND tag = %s AND (%s::uuid IS NULL OR node > %s)"
+    " ORDER BY node LIMIT %s"
+)
 _EVER = (
     "SELECT count(DISTINCT n.customer) FROM tag_holders h JOIN nodes n ON n.tenant = h.tenant AND n.node = h.node"
     " WHERE h.tenant = %s AND h.tag = %s"
@@ -20,6 +24,11 @@ _EVER = (
 def note(rows: sa.Connection, tenant: str, given: Iterable[tuple[str, UUID]]) -> None:
     """Note tags with the nodes that were given them."""
     sql.run_all(rows, _NOTE, tenant, sorted(set(given)))
+
+
+def after(rows: sa.Connection, tenant: str, tag: str, node: UUID | None, limit: int) -> list[UUID]:
+    """Up to `limit` nodes behind `node` that were ever given the tag."""
+    return [found for (found,) in sql.fetch(rows, _AFTER, tenant, tag, node, node, limit)]
 
 
 def ever(rows: sa.Connection, tenant: str, tag: str) -> int:

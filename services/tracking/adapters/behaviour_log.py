@@ -1,7 +1,9 @@
 """The public log of behaviours: the table `behaviours`, row by row, as other services read it."""
 
 from collections.abc import Awaitable
-from typing import Any, Final
+from datetime import datetime
+from typing import Final, NamedTuple
+from uuid import UUID
 
 import sqlalchemy as sa
 
@@ -13,9 +15,40 @@ from services.tracking.application.wire_values import timestamp
 EVENT_NAME: Final = "behaviour_tracked"
 TYPE: Final = events_pb2.BehaviourTracked.DESCRIPTOR.full_name
 
-_READ: Final = sa.text("SELECT * FROM behaviours WHERE position > :after ORDER BY position LIMIT :limit")
 # Behaviours up to there are all written; the last of them may have been removed since, which must not look like a loss.
 _HEAD: Final = "SELECT position FROM resolver_cursor WHERE name = 'resolve'"
+
+
+class _Row(NamedTuple):
+    """A behaviour as its table has it."""
+
+    position: int
+    tenant: str
+    node: UUID
+    occurred_at: datetime
+    received_at: datetime
+    message_id: str
+    source_key: str
+    event_type: str
+    category: str
+    late: bool
+    channel: str
+    app: str
+    page: str
+    content_id: str
+    page_view_id: str
+    code_key: str
+    delivery_id: str
+    share_id: str
+    staff_code: str
+    tz_offset_minutes: int | None
+    properties: str
+    traceparent: str | None
+
+
+_READ: Final = (
+    f"SELECT {', '.join(_Row._fields)} FROM behaviours WHERE position > %(after)s ORDER BY position LIMIT %(limit)s"  # noqa: S608
+)
 
 
 class BehaviourLog:
@@ -28,8 +61,8 @@ class BehaviourLog:
         self._look = QuickLook(engine)
 
     def read(self, after: int, limit: int) -> list[Outgoing]:
-        with self._engine.connect() as rows:
-            return [_outgoing(it) for it in rows.execute(_READ, {"after": after, "limit": limit})]
+        found = self._look.rows(_READ, {"after": after, "limit": limit})
+        return [_outgoing(_Row(*it)) for it in found]
 
     def head(self) -> int:
         position: int = self._look.scalar(_HEAD)
@@ -39,7 +72,7 @@ class BehaviourLog:
         return QuickLook.of(self._engine).ask_scalar(_HEAD)
 
 
-def _outgoing(row: Any) -> Outgoing:
+def _outgoing(row: _Row) -> Outgoing:
     message = events_pb2.BehaviourTracked(
         message_id=row.message_id,
         source_key=row.source_key,

@@ -8,9 +8,9 @@ import sqlalchemy as sa
 from chassis.quick_look import QuickLook
 from services.tracking.read_models.boards import BehaviourRow
 
-_READ: Final = sa.text(
+_READ: Final = (
     "SELECT position, tenant, node, occurred_at, event_type, app, content_id, code_key, staff_code, properties"
-    " FROM behaviours WHERE position > :after ORDER BY position LIMIT :limit"
+    " FROM behaviours WHERE position > %(after)s ORDER BY position LIMIT %(limit)s"
 )
 _HEAD: Final = "SELECT coalesce(max(position), 0) FROM behaviours"
 
@@ -20,10 +20,11 @@ class BehaviourSource:
 
     def __init__(self, engine: sa.Engine) -> None:
         self._engine = engine
+        self._look = QuickLook(engine)
 
     def read(self, after: int, limit: int) -> list[tuple[int, Any]]:
-        with self._engine.connect() as rows:
-            return [(it[0], BehaviourRow(*it[1:])) for it in rows.execute(_READ, {"after": after, "limit": limit})]
+        found = self._look.rows(_READ, {"after": after, "limit": limit})
+        return [(it[0], BehaviourRow(*it[1:])) for it in found]
 
     def head_now(self) -> Awaitable[int]:
         return QuickLook.of(self._engine).ask_scalar(_HEAD)

@@ -64,6 +64,8 @@ class Eraser:
 
     async def step(self) -> int:
         """Carry out what can be carried out; how much that was."""
+        if not await QuickLook.of(self._engine).ask_scalar(_OPEN):
+            return 0
         found = await asyncio.to_thread(erasures.due, self._engine)
         for it in found:
             removed = await asyncio.to_thread(erasures.remove, self._engine, it)

@@ -32,6 +32,7 @@ _READ: Final = sa.text(
     f" FROM behaviours WHERE {_WANTED} AND position > :after ORDER BY position LIMIT :limit"
 )
 _HEAD: Final = f"SELECT coalesce(max(position), 0) FROM behaviours WHERE {_WANTED}"  # noqa: S608
+_WAITING: Final = f"SELECT ({_HEAD}) > ({_CURSOR})"
 _MOVE: Final = "UPDATE resolver_cursor SET position = %s WHERE name = 'facts' AND position = %s"
 
 
@@ -64,6 +65,8 @@ class FactRecorder:
 
     async def step(self) -> int:
         """Record the next behaviours; how many there were. Raises DomainError for what passes, such as a lost race."""
+        if not await QuickLook.of(self._engine).ask_scalar(_WAITING):
+            return 0
         was, facts = await asyncio.to_thread(self.read)
         if facts:
             outcomes = await self._bus.run(self._unit(was, facts))

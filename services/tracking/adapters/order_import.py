@@ -85,6 +85,11 @@ class OrderReader:
         resolved = iter(await self._resolved_or_not(sold, context, request))
         return ImportOrders(tuple(next(resolved) if isinstance(it, Sold) else it for it in read))
 
+    def fault(self, tenant: str, row: tracking_service_pb2.OrderRow) -> DomainError | None:
+        """What is wrong with a row by itself."""
+        found = self._read(tenant, row)
+        return found if isinstance(found, DomainError) else None
+
     def _read(self, tenant: str, row: tracking_service_pb2.OrderRow) -> Sold | RecordOrderRefunded | DomainError:
         try:
             match row.WhichOneof("fact"):

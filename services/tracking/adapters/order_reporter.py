@@ -37,6 +37,7 @@ _HEAD: Final = (
     "SELECT coalesce(max(position), 0) FROM behaviours"
     " WHERE event_type IN ('order_completed', 'order_refunded', 'order_cancelled')"
 )
+_WAITING: Final = f"SELECT ({_HEAD}) > ({_CURSOR})"
 _MOVE: Final = "UPDATE resolver_cursor SET position = %s WHERE name = 'orders' AND position = %s"
 _PUT_ASIDE: Final = """
 INSERT INTO quarantine (tenant, received_at, source_key, message_id, event_type, reason, field, payload)
@@ -74,6 +75,8 @@ class OrderReporter:
 
     async def step(self) -> int:
         """Record the next reports; how many there were. Raises DomainError for what passes, such as a lost race."""
+        if not await QuickLook.of(self._engine).ask_scalar(_WAITING):
+            return 0
         was, reports = await asyncio.to_thread(self._read)
         if reports:
             trusted = await asyncio.to_thread(self._trusted, reports)

@@ -46,6 +46,7 @@ _READ: Final = sa.text(
     " FROM accepted WHERE position > :after ORDER BY position LIMIT :limit"
 )
 _HEAD: Final = "SELECT coalesce(max(position), 0) FROM accepted"
+_WAITING: Final = f"SELECT ({_HEAD}) > ({_CURSOR.text})"
 _MOVE: Final = sa.text("UPDATE resolver_cursor SET position = :now WHERE name = 'resolve' AND position = :was")
 _TURN: Final = sa.text("SELECT pg_advisory_xact_lock(:lock, hashtext('behaviours'))")
 _DROP: Final = (
@@ -126,6 +127,8 @@ class Resolver:
 
     async def step(self) -> int:
         """Resolve the next events; how many there were. Raises Unavailable while identity does not answer."""
+        if not await QuickLook.of(self._engine).ask_scalar(_WAITING):
+            return 0
         accepted = await asyncio.to_thread(self._read)
         if accepted:
             nodes: dict[int, UUID | str] = {}

@@ -169,6 +169,10 @@ def _set_place(event: TrackedEvent, message: Json, context: Json) -> None:
     place.channel = _label(message.get("channel")) or _channel(context)
     if "app" in context:
         place.app = _label(_object(context, "app").get("name"))
+    ours = _object(context, "scrm")  # as our own script says it
+    if ours:
+        place.campaign.share_id = _label(ours.get("shareId"))
+        place.campaign.code_key = _label(ours.get("codeKey"))
     if path := page.get("path") or properties.get("path"):
         place.page = _label(path)
     if event.event_type == "content_viewed":

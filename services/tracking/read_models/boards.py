@@ -79,9 +79,9 @@ class Tally:
     count: int = 0
     nodes: BitMap = field(default_factory=BitMap)
 
-    def add(self, count: int, nodes: Iterable[int]) -> None:
+    def add(self, count: int, nodes: BitMap) -> None:
         self.count += count
-        self.nodes.update(nodes)
+        self.nodes |= nodes
 
 
 class BoardsProjection:
@@ -99,13 +99,18 @@ class BoardsProjection:
             return
         numbers = _numbers(rows, list(dict.fromkeys((it.tenant, it.node) for it, _ in marked)))
         minutes: dict[Key, Tally] = {}
-        days: dict[Key, Tally] = {}
         for it, found in marked:
-            number = numbers[it.tenant, it.node]
+            number, minute = numbers[it.tenant, it.node], floor(it.occurred_at, MINUTE)
             for mark in found:
-                for tallies, width in ((minutes, MINUTE), (days, DAY)):
-                    key = it.tenant, mark.board, floor(it.occurred_at, width), mark.metric, mark.subject
-                    tallies.setdefault(key, Tally()).add(1, (number,))
+                key = it.tenant, mark.board, minute, mark.metric, mark.subject
+                if (tally := minutes.get(key)) is None:
+                    tally = minutes[key] = Tally()
+                tally.count += 1
+                tally.nodes.add(number)
+        days: dict[Key, Tally] = {}
+        for (tenant, board, minute, metric, subject), tally in minutes.items():
+            key = tenant, board, floor(minute, DAY), metric, subject
+            days.setdefault(key, Tally()).add(tally.count, tally.nodes)
         _add(rows, board_minutes.name, minutes)
         _add(rows, board_days.name, days)
 

@@ -1,0 +1,50 @@
+"""Build the TypeScript client in build/clients/typescript, where Node is: `PYTHONPATH=.:gen python -m clients.typescript_package`.
+
+Only who changes or publishes the package needs Node; the system itself does not.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Final
+
+HERE: Final = Path(__file__).resolve().parent / "typescript"
+ROOT: Final = HERE.parents[1]
+TARGET: Final = ROOT / "build" / "clients" / "typescript"
+_SOURCES: Final = ("package.json", "package-lock.json", ".npmrc", "tsconfig.json", "buf.gen.yaml", "src", "examples")
+_INSTALLED: Final = "node_modules/.package-lock.json"
+
+
+class NoNode(Exception):
+    """There is no Node with npm here, or npm cannot install what the package needs."""
+
+
+def build(target: Path = TARGET) -> Path:
+    """Install, generate, check the types and compile; the folder. NoNode where that is not possible."""
+    npm = shutil.which("npm")
+    if npm is None or shutil.which("node") is None:
+        raise NoNode("node and npm are not installed")
+    target.mkdir(parents=True, exist_ok=True)
+    is_installed = (target / _INSTALLED).exists() and _same("package-lock.json", target)
+    for name in _SOURCES:
+        copy = shutil.copytree if (HERE / name).is_dir() else shutil.copyfile
+        shutil.rmtree(target / name, ignore_errors=True)
+        copy(HERE / name, target / name)
+    if not is_installed and subprocess.run([npm, "ci", "--silent"], cwd=target, check=False).returncode:
+        raise NoNode("npm cannot install the packages")
+    programs = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    descriptors = ROOT / "gen" / "scrm.binpb"
+    generate = [str(Path(sys.executable).with_name("buf")), "generate", "--template", "buf.gen.yaml", str(descriptors)]
+    for command in (generate, [npm, "run", "--silent", "build"]):
+        subprocess.run(command, cwd=target, env={**os.environ, "PATH": programs}, check=True)
+    return target
+
+
+def _same(name: str, target: Path) -> bool:
+    return (target / name).exists() and (target / name).read_bytes() == (HERE / name).read_bytes()
+
+
+if __name__ == "__main__":
+    print(build())

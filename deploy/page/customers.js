@@ -1,0 +1,154 @@
+// A small page that shows the contracts at work: sign in, find a customer, see the profile and the trail as it grows, see scores and arms.
+
+import { Refused, everything, get, post, signIn } from "./calls.js";
+import { bars, grid } from "./charts.js";
+
+const TRAIL_SECONDS = 3;
+const $ = (id) => document.getElementById(id);
+let shown = ""; // the customer on the page
+let timer = 0;
+
+when("sign-in", "submit", async () => {
+  const { sub, tenant } = signIn($("token").value);
+  await get("/v1/campaigns/broadcasts", { pageSize: 50 }).then(offerBroadcasts);
+  $("who").textContent = `${sub}, for ${tenant}`;
+  $("token").value = "";
+  document.querySelector("main").hidden = false;
+});
+
+when("search", "submit", async () => {
+  const { hits = [] } = await post("/v1/identity/customers:search", { query: $("query").value, pageSize: 20 });
+  $("hits").replaceChildren(...(hits.length ? hits.map(hit) : [made("li", "Nobody.")]));
+});
+
+when("rfm", "submit", async () => {
+  const model = encodeURIComponent($("model").value);
+  const runs = await everything(`/v1/tagging/models/${model}/runs`, "runs");
+  const run = runs.sort((a, b) => a.createTime.localeCompare(b.createTime)).at(-1);
+  if (!run) throw new Error("The model has not run yet.");
+  const [table, rows] = await Promise.all([
+    get(`/v1/tagging/runs/${run.runId}/rfmTable`),
+    everything(`/v1/tagging/runs/${run.runId}/rows`, "rows", { pageSize: 10000 }),
+  ]);
+  const counts = new Map();
+  for (const { recencyScore = 0, frequencyScore = 0 } of rows) {
+    const key = `${recencyScore},${frequencyScore}`;
+    counts.set(key, (counts.get(key) ?? 0) + 1);
+  }
+  const { year, month, day } = run.asOf;
+  const date = [year, ...[month, day].map((it) => String(it).padStart(2, "0"))].join("-");
+  $("run").textContent = `${run.population} customers, as of ${date}`;
+  $("grid").replaceChildren(grid(counts, "recency", "frequency"));
+  const segments = table.segments.map((it) => ({
+    name: word(it.segment, "RFM_SEGMENT_"),
+    value: Number(it.customers ?? 0),
+    label: `${it.customers ?? 0}`,
+  }));
+  $("segments").replaceChildren(bars(segments, "Customers by segment"));
+});
+
+when("arms", "submit", async () => {
+  const { result } = await get(`/v1/campaigns/broadcasts/${$("broadcast").value}/experimentResult`);
+  const winner = result.decision?.winner ? `; ${result.decision.winner} wins` : "";
+  $("verdict").textContent = `${word(result.state, "RESULT_STATE_")}${winner}`;
+  const rows = (result.variants ?? []).map((it) => {
+    const assigned = Number(it.assigned ?? 0), converted = Number(it.converted ?? 0);
+    const rate = assigned ? converted / assigned : 0;
+    const spread = assigned ? 1.96 * Math.sqrt((rate * (1 - rate)) / assigned) : 0;
+    return { name: it.variant, value: rate, low: rate - spread, high: rate + spread, label: `${(100 * rate).toFixed(2)} % of ${assigned}` };
+  });
+  $("rates").replaceChildren(bars(rows, "Converted, with 95 % intervals"));
+});
+
+function hit({ customer, matched }) {
+  const button = made("button", `${customer.customerId} (${word(customer.state ?? "", "CUSTOMER_STATE_")}, by ${matched})`);
+  button.addEventListener("click", () => attempt(() => show(customer.customerId)));
+  const item = made("li");
+  item.append(button);
+  return item;
+}
+
+async function show(customer) {
+  const { customerId, sections = [] } = await get(`/v1/identity/customers/${customer}/profile`);
+  shown = customerId;
+  $("customer-id").textContent = customerId;
+  $("profile").replaceChildren(...sections.map(card));
+  $("customer").hidden = false;
+  await follow(customerId);
+}
+
+/** The trail, and again every few seconds as long as this customer is shown and somebody looks. */
+async function follow(customer) {
+  clearTimeout(timer);
+  if (shown !== customer) return;
+  if (!document.hidden) {
+    const { entries = [] } = await get(`/v1/identity/customers/${customer}/timeline`, { pageSize: 50 });
+    $("trail").replaceChildren(...entries.map(entry));
+  }
+  timer = setTimeout(() => attempt(() => follow(customer)), TRAIL_SECONDS * 1000);
+}
+
+function entry({ occurTime, type, service, facts = {} }) {
+  const said = Object.entries(facts).map(([name, value]) => `${name} ${value}`).join(", ");
+  return made("li", `${occurTime.slice(0, 19).replace("T", " ")} ${type} (${service})${said ? `: ${said}` : ""}`);
+}
+
+function card({ kind, status, cause, asOfTime, ...content }) {
+  const box = made("div");
+  box.className = "card";
+  box.append(made("h4", word(kind, "PROFILE_SECTION_KIND_")));
+  const reliable = [word(status ?? "", "SECTION_STATUS_"), word(cause ?? "", "SECTION_CAUSE_")].filter(Boolean).join(", ");
+  const note = made("div", reliable);
+  note.className = "status";
+  box.append(note, ...Object.values(content).map(tree));
+  return box;
+}
+
+function tree(value) {
+  if (value === null || typeof value !== "object") return made("span", String(value));
+  const list = made("ul");
+  for (const [name, inner] of Object.entries(value)) {
+    const item = made("li", Array.isArray(value) ? "" : `${name}: `);
+    item.append(tree(inner));
+    list.append(item);
+  }
+  return list;
+}
+
+function offerBroadcasts({ broadcasts = [] }) {
+  $("broadcast").replaceChildren(
+    ...broadcasts.map(({ broadcastId, displayName }) => {
+      const option = made("option", displayName || broadcastId);
+      option.value = broadcastId;
+      return option;
+    }),
+  );
+}
+
+function when(id, event, act) {
+  $(id).addEventListener(event, (occurred) => {
+    occurred.preventDefault();
+    attempt(act);
+  });
+}
+
+async function attempt(act) {
+  $("refusal").textContent = "";
+  try {
+    await act();
+  } catch (error) {
+    const reason = error instanceof Refused && error.reason ? ` (${error.reason})` : "";
+    $("refusal").textContent = `${error.message}${reason}`;
+  }
+}
+
+function made(kind, text = "") {
+  const element = document.createElement(kind);
+  element.textContent = text;
+  return element;
+}
+
+/** `CUSTOMER_STATE_KNOWN` → `known`. */
+function word(name, prefix) {
+  return name.replace(prefix, "").replaceAll("_", " ").toLowerCase();
+}
