@@ -104,6 +104,7 @@ class Broker:
         self._name = name
         self._client = _Client()
         self._closing = False
+        self._was_opened = False
         self._batches = 0
         self._streams_asked: dict[str, asyncio.Task[StreamInfo | None]] = {}
         self._revival: asyncio.Task[None] | None = None
@@ -119,7 +120,8 @@ class Broker:
         self._closing = True
         if self._revival:
             self._revival.cancel()
-        await self._client.close()
+        if self._was_opened:  # one that nobody connected cannot be closed
+            await self._client.close()
 
     @property
     def connected(self) -> bool:
@@ -261,6 +263,7 @@ class Broker:
         return content
 
     async def _open(self) -> None:
+        self._was_opened = True
         await self._client.connect(
             self._url,
             name=self._name,

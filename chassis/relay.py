@@ -143,12 +143,10 @@ class Relay:
         """The next batches and how far we looked, after up to one `pause` if there is nothing yet."""
         if pause:
             await self._news.wait(pause)
-        return await asyncio.to_thread(self._read_now, after, epoch)
+        head = await self._log.head_now()
+        return await asyncio.to_thread(self._read_now, after, epoch, head) if head > after else ([], after)
 
-    def _read_now(self, after: int, epoch: int) -> tuple[list[_Batch], int]:
-        head = self._log.head()
-        if head <= after:
-            return [], after
+    def _read_now(self, after: int, epoch: int, head: int) -> tuple[list[_Batch], int]:
         outgoing = self._log.read(after, _READ)
         return self._pack(outgoing, epoch), head
 

@@ -85,7 +85,9 @@ class Tail:
             if known is None and self._floor is not None and after < self._floor:
                 return await asyncio.to_thread(self._source.read, after, limit)
             await self._news.wait(max(0.0, self._looked + self._poll - self._clock()))
-            found = await asyncio.to_thread(self._source.read, after, limit)
+            found: Sequence[Entry] = ()
+            if await self._source.head_now() > after:  # asked together with what others who were woken ask
+                found = await asyncio.to_thread(self._source.read, after, limit)
             self._looked = self._clock() if len(found) < limit else float("-inf")
             self._keep(after, found)
             return found

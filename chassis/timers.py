@@ -7,7 +7,7 @@ for good is parked under the consumer "timers"; `chassis.parked.redrive` sets it
 
 import asyncio
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
@@ -93,7 +93,6 @@ class TimerLoop:
         self._clock = clock
         self._poll = poll
         self._news = (pulse or Pulse()).listener()
-        self._quick = QuickLook(engine)
         self._batch_limit = batch_limit
 
     async def run(self) -> None:
@@ -103,14 +102,14 @@ class TimerLoop:
     async def progress(self) -> list[Progress]:
         """`position` counts what this loop fired, `backlog` what is due in the database."""
         position = self.fired
-        backlog = await QuickLook.of(self._engine).ask_scalar(_COUNT, self._due_now())
+        backlog = await self._count()
         return [Progress("timers", self.name, position, backlog)]
 
     async def _fire_for_ever(self) -> None:
         loop = asyncio.get_running_loop()
         revive = loop.time()
         while True:
-            due = await asyncio.to_thread(self._look)
+            due = await asyncio.to_thread(self._look) if await self._count() else []
             if due:
                 await self._fire(due)
             else:
@@ -121,8 +120,6 @@ class TimerLoop:
 
     def _look(self) -> list[_Due]:
         """What is due and not being worked on by another loop."""
-        if not self._count():
-            return []
         parameters = {"now": self._clock.now(), "kinds": list(self._commands), "limit": self._batch_limit}
         with self._engine.begin() as rows:
             return [
@@ -193,9 +190,8 @@ class TimerLoop:
         with self._engine.begin() as rows:
             rows.execute(_REVIVE, {"consumer": PARKED_AS})
 
-    def _count(self) -> int:
-        found: int = self._quick.scalar(_COUNT, self._due_now())
-        return found
+    def _count(self) -> Awaitable[int]:
+        return QuickLook.of(self._engine).ask_scalar(_COUNT, self._due_now())
 
     def _due_now(self) -> Mapping[str, Any]:
         return {"now": self._clock.now(), "kinds": list(self._commands)}

@@ -20,7 +20,7 @@ def build(target: Path) -> Path:
         for name in GENERATED:
             shutil.copytree(ROOT / "gen" / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
         made = Path(scratch) / "wheel"
-        uv = Path(sys.executable).with_name("uv")  # with the setuptools that the lock file pins
+        uv = str(Path(sys.executable).with_name("uv"))  # with the setuptools that the lock file pins
         command = [uv, "build", "--wheel", "--quiet", "--no-build-isolation", "--python", sys.executable]
         subprocess.run([*command, "--out-dir", made, source], check=True)
         (wheel,) = made.glob("*.whl")

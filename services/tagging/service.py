@@ -17,24 +17,39 @@ from services.tagging.adapters.fact_intake import FactIntake
 from services.tagging.adapters.grpc_servicer import TaggingServicer
 from services.tagging.adapters.tag_servicer import TagServicer
 from services.tagging.application import published_events
+from services.tagging.application.audience_commands import RECOUNT, FollowDue, FollowPage, RecountSegments
 from services.tagging.application.commands import handlers
+from services.tagging.application.layer_commands import REVIEW_MODEL, ReviewLayer, ReviewModel
+from services.tagging.application.layer_review import REVIEW_LAYER
 from services.tagging.application.rule_review import REVIEW_CUSTOMER
 from services.tagging.application.settings_commands import REVIEW_ALL, ReviewAll
-from services.tagging.application.standing import SETTLE_TAGS
+from services.tagging.application.standing import FOLLOW_RULE, SETTLE_TAGS
 from services.tagging.application.tag_batch_commands import ADVANCE_BATCH, AdvanceTagBatch
 from services.tagging.application.tag_commands import ReviewCustomer, SettleTags
+from services.tagging.application.tag_rule_commands import FollowRule
 from services.tagging.application.taxonomy_commands import REPOINT_TAGS, RepointTags
+from services.tagging.domain.claims import Cause
 from services.tagging.read_models.audiences import PostgresAudiences
+from services.tagging.read_models.dues import FOLLOW_DUE
+from services.tagging.read_models.live_segments import FOLLOW_PAGE
 from services.tagging.read_models.rebuild import rebuild
 from services.tagging.read_models.tag_history import TagHistoryProjection
 from services.tagging.settings import Settings
 
 TIMERS: Mapping[str, Callable[[Timer], Any]] = {
     REVIEW_CUSTOMER: lambda timer: ReviewCustomer(UUID(timer.payload["customer"])),
+    REVIEW_LAYER: lambda timer: ReviewLayer(timer.payload["model"], UUID(timer.payload["customer"])),
+    REVIEW_MODEL: lambda timer: ReviewModel(timer.payload["model"], timer.payload["after"]),
     REVIEW_ALL: lambda timer: ReviewAll(timer.payload["after"]),
     SETTLE_TAGS: lambda timer: SettleTags(UUID(timer.payload["customer"])),
     REPOINT_TAGS: lambda timer: RepointTags(timer.payload["key"], timer.payload["into"], UUID(timer.payload["after"])),
+    FOLLOW_RULE: lambda timer: FollowRule(timer.payload["tag"], Cause(timer.payload["cause"]), timer.payload["after"]),
     ADVANCE_BATCH: lambda timer: AdvanceTagBatch(UUID(timer.payload["batch"]), timer.payload["reason"]),
+    FOLLOW_DUE: lambda timer: FollowDue(),
+    FOLLOW_PAGE: lambda timer: FollowPage(
+        UUID(timer.payload["segment"]), timer.payload["revision"], timer.payload["after"]
+    ),
+    RECOUNT: lambda timer: RecountSegments(),
 }
 PROJECTIONS: Sequence[Projection] = (TagHistoryProjection(),)
 

@@ -58,23 +58,24 @@ def says(message: Message) -> dict[str, Any]:
 
 def by_publishers() -> dict[str, Message]:
     """For each type the fullest message that the publishers make of the stored golden samples."""
-    found: dict[str, Any] = {}
+    found: dict[str, Message] = {}
     for topic, kind in stored_events.stored_classes().items():
         publish, private = stored_events.publisher_of(stored_events.service_of(kind))
         if kind in private:
             continue
         for state in stored_events.states(stored_events.path_of(topic, stored_events.version_of(kind))):
             try:
-                made = publish(stored_events.load(topic, state))
+                made: Any = publish(stored_events.load(topic, state))
             except ValueError:  # a sample text that is no name of an enumeration
                 continue
             for message in made if isinstance(made, list) else [made]:
-                if (
-                    message is not None
-                    and message.ByteSize() >= found.get(message.DESCRIPTOR.full_name, message).ByteSize()
-                ):
+                if message is not None and message.ByteSize() >= _size(found.get(message.DESCRIPTOR.full_name)):
                     found[message.DESCRIPTOR.full_name] = message
     return found
+
+
+def _size(message: Message | None) -> int:
+    return message.ByteSize() if message is not None else 0
 
 
 def filled(message: Message) -> Message:

@@ -164,11 +164,11 @@ def test_what_was_stored_when_there_were_fewer_leaves_is_read() -> None:
     assert stored == {"definition": Definition(condition=that(HasTag("vip")))}
 
 
-def test_only_conditions_on_tags_alone_are_live() -> None:
+def test_everything_but_lists_is_live() -> None:
     tag, layer = that(HasTag("a")), that(InLayer("rfm", "LOYAL"))
     assert Definition(condition=no(tag)).live
-    assert not Definition(condition=any_of(tag, layer)).live
-    assert not Definition(operation=SetOperation(SetOperator.UNION, (tag,))).live
+    assert Definition(condition=any_of(tag, layer)).live
+    assert Definition(operation=SetOperation(SetOperator.UNION, (tag,))).live
     assert not Definition().live
 
 

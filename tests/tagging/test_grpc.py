@@ -8,6 +8,7 @@ from uuid import uuid4
 
 import grpc
 import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
 from google.type.date_pb2 import Date
 from google.type.money_pb2 import Money
 
@@ -16,7 +17,7 @@ from chassis.grpc_server import Gate, GrpcServer
 from chassis.status import Refusal, refusal
 from chassis.telemetry import Metrics, Tracing
 from deploy.local.credentials import Credentials
-from scrm.tagging.v1 import model_pb2, segment_pb2, tag_pb2, tag_service_pb2
+from scrm.tagging.v1 import layer_pb2, model_pb2, segment_pb2, tag_pb2, tag_service_pb2
 from scrm.tagging.v1 import tagging_service_pb2 as pb
 from scrm.tagging.v1.tag_service_pb2_grpc import TagServiceStub, add_TagServiceServicer_to_server
 from scrm.tagging.v1.tagging_service_pb2_grpc import TaggingServiceStub, add_TaggingServiceServicer_to_server
@@ -293,3 +294,77 @@ def test_settings_are_the_tenants_own(serve: Serve) -> None:
         assert nowhere.reason == "UNKNOWN_TIME_ZONE"
 
     serve(check)
+
+
+def test_a_model_of_layers_from_its_parameters_to_the_audience_of_a_cell(serve: Serve) -> None:
+    async def check(caller: Caller) -> None:
+        world = caller.world
+        known_customers(world)
+        world.tell(*(paid(P[n], f"{n}/{k}", NOON + timedelta(days=20 * k), 1050) for n in range(5) for k in range(n)))
+        world.clock.set(NOON + timedelta(days=500))
+        pyramid: dict[str, Any] = {"model_id": "pyramid", "kind": layer_pb2.MODEL_KIND_PYRAMID}
+        found = (await caller.call("DefineModel", **pyramid)).layer_model
+        assert (found.version, found.active, found.params["lapsed_days"]) == (1, False, 365)
+        assert list(found.layers) == ["L1", "L2", "L3", "L4", "L5", "L6", "LAPSED", "OUT"]
+        assert (await caller.refused("DefineModel", model_id="pyramid")).reason == "MODEL_EXISTS"
+        bad = await caller.refused("UpdateModel", model_id="pyramid", params={"lapsed_days": 0})
+        assert (bad.code, bad.reason, bad.metadata["path"]) == ("INVALID_ARGUMENT", "MODEL_PARAMS", "lapsed_days")
+
+        dates: dict[str, Any] = {"from": MARCH, "to": Date(year=2025, month=4, day=1)}
+        report = await caller.call("GetLayerReport", model_id="pyramid", **dates)
+        assert counts(getattr(report, "from")) == {"L3": 1, "L4": 3}
+        rows = {it.layer: it for it in report.rows}
+        assert {it.layer: it.customers for it in rows["L4"].moves} == {"L4": 1, "L5": 2}
+        assert (rows["L4"].upward_rate, rows["L4"].action) == (2 / 3, "replenishment reminder")
+        assert [(it.layer, it.customers) for it in report.reach if it.layer in ("L3", "L5")] == [("L3", 4), ("L5", 2)]
+
+        cell: dict[str, Any] = {
+            "model_id": "pyramid",
+            "from_layer": "L4",
+            "to_layer": "L5",
+            "display_name": "more loyal",
+            **dates,
+        }
+        segment = (await caller.call("SelectLayerCell", **cell)).segment
+        assert segment.size == 2
+        runs = (await caller.call("ListModelRuns", model_id="pyramid")).runs
+        assert [(it.as_of, it.model_version, it.population) for it in runs] == [(dates["to"], 1, 4), (MARCH, 1, 4)]
+        again = await caller.call("GetLayerReport", model_id="pyramid", segment_id=segment.segment_id, **dates)
+        assert getattr(again, "from").run_id == runs[1].run_id
+        assert {it.layer: it.customers for it in again.rows if it.customers} == {"L4": 2}
+        assert (await caller.call("RunModel", model_id="pyramid", as_of=MARCH)).run.counts == runs[1].counts
+
+        assert (await caller.call("ActivateModel", model_id="pyramid")).model.active
+        world.fire()
+        assert [it.active for it in (await caller.call("ListModels")).models] == [True]
+        assert (await caller.call("GetModel", model_id="pyramid")).model.kind == layer_pb2.MODEL_KIND_PYRAMID
+        now = await caller.call("GetLayer", model_id="pyramid", customer_id=str(P[4]))
+        assert (now.layer, now.HasField("next_change_time")) == ("LAPSED", False)
+        at = Timestamp(seconds=int((NOON + timedelta(days=50)).timestamp()))
+        then = await caller.call("GetLayer", model_id="pyramid", customer_id=str(P[4]), at=at)
+        assert (then.layer, then.HasField("next_change_time")) == ("L5", True)
+
+        backwards: dict[str, Any] = {"from": dates["to"], "to": MARCH}
+        future: dict[str, Any] = {"from": MARCH, "to": Date(year=2030, month=1, day=1)}
+        refusals = [
+            await caller.refused("GetLayerReport", model_id="pyramid", **backwards),
+            await caller.refused("GetLayerReport", model_id="pyramid", **future),
+            await caller.refused("GetLayerReport", model_id="rfm", **dates),
+            await caller.refused("GetLayer", model_id="pyramid", customer_id=str(uuid4())),
+            await caller.refused("GetLayer", "globex", model_id="pyramid", customer_id=str(P[4])),
+            await caller.refused("SelectLayerCell", **{**cell, "to_layer": "L9", "display_name": "x"}),
+        ]
+        assert [it.reason for it in refusals] == [
+            "OUT_OF_RANGE",
+            "OUT_OF_RANGE",
+            "MODEL_NOT_FOUND",
+            "CUSTOMER_NOT_FOUND",
+            "MODEL_NOT_FOUND",
+            "LAYER_NOT_FOUND",
+        ]
+
+    serve(check)
+
+
+def counts(of: layer_pb2.LayerDate) -> dict[str, int]:
+    return {it.layer: it.customers for it in of.counts if it.customers}

@@ -220,8 +220,8 @@ def test_ac_115_a_follower_is_sensed_but_not_in_contact() -> None:
     assert sicas.flags(view(did("oa_subscribed", 89)), SicasParams()) == ["S", "C"]
     crowd = [history(bought(0), did("group_joined", 1))] * 70 + [history(bought(0), did("ad_exposed", 0))] * 30
     marks = [set(KINDS[Kind.SICAS].marks(View.of(it, CALENDAR, NOW), SicasParams())) for it in crowd]
-    acted = [it for it in marks if "A?" in it]
-    assert (len(acted), sum("C?" not in it for it in acted)) == (100, 30)
+    acted = [it for it in marks if "+A" in it]
+    assert (len(acted), sum("+C" not in it for it in acted)) == (100, 30)
 
 
 def test_ac_116_aipl_takes_the_highest_that_fits() -> None:
@@ -275,7 +275,7 @@ def test_ac_56_and_117_what_became_of_intent() -> None:
     assert outcome(did("checkin", 1)) == "NO_INTENT"
     both = view(wants, bought(4), elsewhere)
     assert consideration.layer(both, p) == "REALISED"
-    assert consideration.marks(both, p) == ("ALSO_COMPETITOR",)
+    assert consideration.marks(both, p) == ("+ALSO_COMPETITOR",)
     counts = Counter({"REALISED": 80, "TRANSFER_OUT": 30, "PENDING": 90, "TRANSFER_IN": 40})
     found = consideration.outcome(counts, p)
     assert (found.realisation, found.loss) == (Fraction(80, 200), Fraction(30, 110))

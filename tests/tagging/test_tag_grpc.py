@@ -95,3 +95,41 @@ def test_many_are_tagged_in_one_call_and_the_history_tells_of_it(serve: Serve) -
         assert (await caller.refused("GetTagTrend", tag_key="invited", **backwards)).reason == "OUT_OF_RANGE"
 
     serve(check)
+
+
+def test_rules_and_facts_tag_customers(serve: Serve) -> None:
+    async def check(caller: Caller) -> None:
+        world = caller.world
+        known_customers(world)
+        custom = next(it for it in (await caller.call("ListCategories")).categories if it.path == "Custom")
+        fields: dict[str, Any] = {
+            "tag_key": "lucky",
+            "display_name": "Lucky",
+            "category_id": custom.category_id,
+            "value_mode": tag_pb2.TAG_VALUE_MODE_FLAG,
+            "kind": tag_pb2.TAG_KIND_RULE,
+        }
+        await caller.call("CreateTag", **fields)
+        vip = segment_pb2.Condition(tag=segment_pb2.HasTag(tag_key="vip"))
+        await caller.call("AssignTags", customer_id=str(P[0]), tags=[pb.TagValue(tag_key="vip")])
+        made = (await caller.call("CreateRuleTag", tag_key="lucky", enter=vip)).rule
+        assert (made.version, made.status) == (1, tags.RULE_STATUS_DRAFT)
+        preview = await caller.call("PreviewRule", tag_key="lucky")
+        assert (preview.matching, preview.entering, list(preview.sample_customer_ids)) == (1, 1, [str(P[0])])
+        active = (await caller.call("ActivateRule", tag_key="lucky")).rule
+        assert (await caller.call("GetRuleTag", tag_key="lucky")).rule == active
+        world.fire()
+        assert world.tagged("lucky") == {P[0]}
+        assert (await caller.call("BackfillRule", tag_key="lucky")).rule == active
+        assert (await caller.call("PauseRule", tag_key="lucky")).rule.status == tags.RULE_STATUS_PAUSED
+        facts = {it.tag_key: it.enabled for it in (await caller.call("ListFactTags")).fact_tags}
+        assert not facts["visit_freq_30d"]
+        enabled = (await caller.call("EnableFactTag", tag_key="visit_freq_30d", edges=[1, 5])).rule
+        assert [it.value for it in enabled.cases] == ["1–4", "5+"]
+        facts = {it.tag_key: it.enabled for it in (await caller.call("ListFactTags")).fact_tags}
+        assert facts["visit_freq_30d"]
+        overlap = await caller.refused("EnableFactTag", tag_key="order_count", edges=[3, 1])
+        assert (overlap.code, overlap.reason) == ("INVALID_ARGUMENT", "BAND_OVERLAP")
+        assert (await caller.refused("GetRuleTag", "globex", tag_key="lucky")).reason == "RULE_NOT_FOUND"
+
+    serve(check)

@@ -1,6 +1,8 @@
 """Files of events and orders: what becomes of each row, how fast, and what is left to do after an interruption."""
 
+import asyncio
 import csv
+import json
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -11,9 +13,10 @@ from uuid import UUID
 import orjson
 import pytest
 
-from chassis.clock import ReplayClock
+from chassis.clock import ReplayClock, SystemClock
 from chassis.errors import Unavailable
 from chassis.settings import InvalidSettingsError
+from deploy.local.postgres import Database
 from services.tracking.adapters import importer
 from services.tracking.adapters.import_command import read_arguments, summary
 from services.tracking.adapters.import_files import Progress, Row, rows_of
@@ -23,6 +26,8 @@ from services.tracking.adapters.order_import import OrderReader
 from services.tracking.adapters.plan_book import PlanBook
 from services.tracking.domain.order import order_id
 from services.tracking.read_models.orders import order_totals
+from services.tracking.service import service
+from services.tracking.settings import Settings
 from tests.tracking.audience import Audience
 from tests.tracking.touches import NOON
 
@@ -320,3 +325,21 @@ def test_rows_know_the_line_they_end_in(tmp_path: Path) -> None:
     with path.open("rb") as file:
         found = [(it.line, dict(it.fields), it.fault) for it in rows_of(file, is_csv=True)]
     assert found == [(3, {"a": "1\n2", "b": "x"}, ""), (4, {}, "BAD_FORMAT"), (5, {}, "BAD_FORMAT")]
+
+
+def test_the_command_takes_a_file_in_and_says_what_became_of_it(
+    tables: Database, loop: asyncio.AbstractEventLoop, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    keys, path = tmp_path / "keys.json", tmp_path / "visits.ndjson"
+    keys.write_text(json.dumps({"newest": "a", "keys": {"a": "0a" * 32}}))
+    now = SystemClock().now().isoformat()
+    path.write_bytes(b"".join(orjson.dumps(it) + b"\n" for it in (event(0, time=now), event(1, time="x"))))
+    environment = {
+        "SCRM_DATABASE_URL": tables.writer_dsn,
+        "SCRM_READER_DATABASE_URL": tables.reader_dsn,
+        "SCRM_TRACKING_KEYS": str(keys),
+    }
+    made = service(Settings.from_environment(environment))
+    command = made.one_shots["import"](made, ["events", str(path), "--tenant", "acme", "--source", "till"])
+    loop.run_until_complete(command)
+    assert capsys.readouterr().out.splitlines() == ["2 rows", "          1 ACCEPTED", "          1 REJECTED BAD_FORMAT"]

@@ -1,6 +1,7 @@
 """Following tracked links (TR-7): where they lead, what of their addresses is believed, and which hits become clicks of whom."""
 
 import asyncio
+import random
 from collections.abc import Callable, Coroutine
 from datetime import timedelta
 from typing import Any
@@ -434,5 +435,28 @@ def test_nothing_else_is_drawn(street: Street) -> None:
         ):
             answer = await door.client.get(door.url + path)
             assert (answer.status_code, answer.json()["code"]) == (status, reason), path
+
+    street.run(check)
+
+
+ODD = (
+    "%00", "%ff", "..", "%2e%2e", "é", "😀", "a" * 3000, "acme.", ".spring", "acme.spring.svg", "acme.spring?k=%00.%ff&d=%00", "?", "%25",
+)  # fmt: skip
+DOORS = ("/l/", "/q/link/", "/q/code/", "/q/", "/scrm.js")
+
+
+def test_nothing_that_is_asked_of_these_doors_is_an_error_of_ours(street: Street) -> None:
+    async def check(door: Door) -> None:
+        dice = random.Random(1)
+        for number in range(400):
+            path = dice.choice(DOORS) + "".join(dice.choices(ODD, k=dice.randrange(1, 4)))
+            body = bytes(dice.choices(b'{}[]":,hit visor\x00\xff\\u0', k=dice.randrange(60)))
+            if number % 3:
+                host = dice.choice(("a", "a b", "a:1", "[::1]", "/"))
+                answer = await door.client.get(door.url + path, headers={**HUMAN, "host": host})
+            else:
+                answer = await door.client.post(door.url + "/l/seen", content=body)
+            assert answer.status_code < 500, (path, body)
+        await follow(door)
 
     street.run(check)

@@ -3,24 +3,31 @@
 from collections.abc import Sequence
 from uuid import UUID
 
+from pyroaring import BitMap
+
 from chassis import parked
 from chassis.commands import UnitOfWork
 from chassis.consumer import Incoming, Subscription
 from services.tagging.application.fact_messages import EVENTS, STREAMS, essence, facts_of
 from services.tagging.application.facts import Erasing
-from services.tagging.application.ports import Audiences
+from services.tagging.application.layer_review import forget, review_layers
 from services.tagging.application.rule_review import erase, regroup, review
 from services.tagging.application.standing import Changes, both, consents_changed
 from services.tagging.domain.erasure import Erasure
+from services.tagging.domain.layer_models import LayerCause
+from services.tagging.domain.memberships import MembershipCause
 from services.tagging.domain.tags import Cause
 from services.tagging.read_models import audiences as tables
-from services.tagging.read_models.intake import take_in
+from services.tagging.read_models.audiences import PostgresAudiences
+from services.tagging.read_models.intake import TakenIn, take_in
+from services.tagging.read_models.live_segments import Touched
+from services.tagging.read_models.touching import by_facts
 
 
 class FactIntake:
     """Takes in batches of messages: facts, tags, events and sets in one transaction."""
 
-    def __init__(self, audiences: Audiences) -> None:
+    def __init__(self, audiences: PostgresAudiences) -> None:
         self._audiences = audiences
 
     def subscription(self) -> Subscription:
@@ -47,16 +54,37 @@ class FactIntake:
             concerned = {it: ordinals[it] for it in (arrivals.customer_of[node] for node in consenting)}
             changes = both(changes, consents_changed(work, self._audiences, concerned))
         if arrivals.regrouped:
-            tables.move_listed(rows, tenant, arrivals)
-        tables.retag(rows, tenant, changes, arrivals.identified)
+            self._audiences.move_listed(work, arrivals)
+        live = self._audiences.live(work)
+        touched = by_facts(facts, arrivals) if live else Touched()
+        for model, who in self._review_layers(taken, work).items():
+            touched.add(f"model:{model}", who)
+        moved = BitMap(ordinals[it] for it in (*arrivals.regrouped, *arrivals.gone))
+        self._audiences.follow(
+            work, changes, touched, lambda it: MembershipCause.MERGE if it in moved else MembershipCause.EVENT
+        )
         for erasing, removed in taken.removed:
             self._erase(erasing, removed, work)
+
+    def _review_layers(self, taken: TakenIn, work: UnitOfWork) -> dict[str, BitMap]:
+        """Everybody named in the batch or regrouped by it, by the active models; the ordinals of those who moved by model."""
+        arrivals = taken.arrivals
+
+        def cause(customer: UUID) -> LayerCause:
+            merged = customer in arrivals.regrouped or customer in arrivals.gone
+            return LayerCause.MERGE if merged else LayerCause.EVENT
+
+        touched = {*arrivals.customer_of.values(), *arrivals.regrouped, *arrivals.gone}
+        touched -= {node for erasing, _ in taken.removed for node in erasing.nodes}
+        ordinals = {it: arrivals.ordinals[it] for it in sorted(touched)}
+        return review_layers(work, self._audiences, ordinals, cause)
 
     def _erase(self, erasing: Erasing, removed: dict[str, int], work: UnitOfWork) -> None:
         """Take the tags along, and what waits to be tried again, and say that all is done; nothing the second time."""
         if work.find(Erasure, erasing.case_id) is not None:
             return
         tags = erase(work, erasing.nodes)
+        layers = forget(work, self._audiences, erasing.nodes)
         waiting = parked.forget(work.rows, work.context.tenant, [str(it) for it in erasing.nodes])
-        removed = {**removed, "tags": tags, "parked": waiting}
+        removed = {**removed, "tags": tags, "current_layers": layers, "parked": waiting}
         work.add(Erasure(erasing.case_id, work.context.tenant, erasing.customer, removed, work.now))

@@ -1,6 +1,7 @@
 """The RPCs about models and their runs."""
 
 import asyncio
+from datetime import date
 from typing import Final
 from uuid import UUID
 
@@ -11,19 +12,25 @@ from chassis.errors import AggregateNotFound
 from chassis.grpc_server import ServicerContext
 from chassis.paging import Keyset
 from chassis.read_models import ReadModels
+from scrm.tagging.v1 import model_pb2
 from scrm.tagging.v1 import tagging_service_pb2 as pb
 from scrm.tagging.v1.tagging_service_pb2_grpc import TaggingServiceServicer
+from services.tagging.adapters import layer_snapshots as snapshots
+from services.tagging.adapters import layer_wire
 from services.tagging.adapters import model_wire as wire
-from services.tagging.adapters.segment_wire import calendar_date
+from services.tagging.adapters.segment_wire import calendar_date, universe
 from services.tagging.adapters.tag_methods import settings_of_tenant
+from services.tagging.application.layer_commands import DefineLayerModel
 from services.tagging.application.model_commands import DefineModel, KeepModelRun
 from services.tagging.domain.calendar import Calendar
 from services.tagging.domain.errors import (
+    AsOfInFuture,
     CustomerNotFound,
     CustomerNotScored,
     ModelNotFound,
     RunNotFound,
 )
+from services.tagging.domain.layer_models import LayerModel, LayerRun, layer_model_id
 from services.tagging.domain.models import ModelRun, RfmModel, Window, model_id
 from services.tagging.domain.tenant_settings import DEFAULT_CURRENCY, DEFAULT_ZONE
 from services.tagging.read_models import audiences, directory, model_runs, purchases
@@ -41,10 +48,19 @@ class ModelMethods(TaggingServiceServicer):
         self._clock = clock
 
     async def DefineModel(self, request: pb.DefineModelRequest, context: ServicerContext) -> pb.DefineModelResponse:
-        found: pb.DefineModelResponse = await self._bus.execute(
-            DefineModel(request.model_id, request.window_days),
-            reply=lambda it: pb.DefineModelResponse(model=wire.model(it)),
-        )
+        found: pb.DefineModelResponse
+        kind = layer_wire.kind(request.kind)
+        if kind is None:
+            found = await self._bus.execute(
+                DefineModel(request.model_id, request.window_days),
+                reply=lambda it: pb.DefineModelResponse(model=wire.model(it)),
+            )
+        else:
+            params, about = layer_wire.params(request.params), universe(request.universe)
+            found = await self._bus.execute(
+                DefineLayerModel(request.model_id, kind, about, params),
+                reply=lambda it: pb.DefineModelResponse(layer_model=layer_wire.model(it)),
+            )
         return found
 
     async def RunModel(self, request: pb.RunModelRequest, context: ServicerContext) -> pb.RunModelResponse:
@@ -53,6 +69,8 @@ class ModelMethods(TaggingServiceServicer):
         model = await self._model(request.model_id)
         settings = await settings_of_tenant(self._bus)
         zone = settings.time_zone if settings else DEFAULT_ZONE
+        if isinstance(model, LayerModel):
+            return await self._run_layers(model, as_of, zone)
         currency = settings.currency if settings else DEFAULT_CURRENCY
         window = Window.before(as_of, model.window_days, Calendar.of(zone), self._clock.now())
         population, position = await self._read_models.query(
@@ -67,8 +85,21 @@ class ModelMethods(TaggingServiceServicer):
         )
         return found
 
+    async def _run_layers(self, model: LayerModel, as_of: date, zone: str) -> pb.RunModelResponse:
+        tenant, calendar = contexts.current().tenant, Calendar.of(zone)
+        if calendar.midnight(as_of.toordinal()) > self._clock.now():
+            raise AsOfInFuture(field="as_of")
+        (dated,) = await self._read_models.query(
+            lambda rows: snapshots.decided(rows, tenant, model, calendar, (as_of,))
+        )
+        found: pb.RunModelResponse = await self._bus.execute(
+            snapshots.to_keep(model, dated, zone),
+            reply=lambda it: pb.RunModelResponse(run=layer_wire.run(*it)),
+        )
+        return found
+
     async def GetModelRun(self, request: pb.GetModelRunRequest, context: ServicerContext) -> pb.GetModelRunResponse:
-        return pb.GetModelRunResponse(run=wire.run(UUID(request.run_id), await self._run(request.run_id)))
+        return pb.GetModelRunResponse(run=await self._run_message(UUID(request.run_id)))
 
     async def ListModelRuns(
         self, request: pb.ListModelRunsRequest, context: ServicerContext
@@ -80,8 +111,7 @@ class ModelMethods(TaggingServiceServicer):
             lambda rows: model_runs.of_model(rows, tenant, request.model_id, before, page.limit)
         )
         shown, token = BY_NUMBER.cut(request, found, lambda it: (it[0],))
-        runs = await asyncio.gather(*(self._bus.load(ModelRun, run) for _, run in shown))
-        messages = [wire.run(id, run) for (_, id), run in zip(shown, runs, strict=True)]
+        messages = await asyncio.gather(*(self._run_message(run) for _, run in shown))
         return pb.ListModelRunsResponse(runs=messages, next_page_token=token)
 
     async def GetRfmTable(self, request: pb.GetRfmTableRequest, context: ServicerContext) -> pb.GetRfmTableResponse:
@@ -112,11 +142,22 @@ class ModelMethods(TaggingServiceServicer):
         messages = [wire.rfm_row(it, customers[it.customer], run.currency) for it in shown]
         return pb.ListRfmRowsResponse(rows=messages, next_page_token=token)
 
-    async def _model(self, key: str) -> RfmModel:
+    async def _model(self, key: str) -> RfmModel | LayerModel:
+        tenant = contexts.current().tenant
         try:
-            return await self._bus.load(RfmModel, model_id(contexts.current().tenant, key))
+            return await self._bus.load(RfmModel, model_id(tenant, key))
+        except AggregateNotFound:
+            pass
+        try:
+            return await self._bus.load(LayerModel, layer_model_id(tenant, key))
         except AggregateNotFound:
             raise ModelNotFound(field="model_id") from None
+
+    async def _run_message(self, id: UUID) -> model_pb2.ModelRun:
+        try:
+            return layer_wire.run(id, await self._bus.load(LayerRun, id))
+        except AggregateNotFound:
+            return wire.run(id, await self._run(str(id)))
 
     async def _run(self, id: str) -> ModelRun:
         try:

@@ -3,7 +3,7 @@
 from typing import Final
 from uuid import UUID
 
-from scrm.tagging.v1 import model_pb2
+from scrm.tagging.v1 import layer_pb2, model_pb2
 from scrm.tagging.v1 import tagging_service_pb2 as pb
 from services.tagging.application.ports import Customer
 from services.tagging.application.wire import day, money, timestamp
@@ -40,6 +40,8 @@ def run(id: UUID, it: ModelRun) -> model_pb2.ModelRun:
         params_hash=it.params_hash,
         input_position=it.input_position,
         create_time=timestamp(it.completed_at),
+        kind=layer_pb2.MODEL_KIND_RFM,
+        model_version=1,
     )
 
 

@@ -13,8 +13,8 @@ from chassis.grpc_server import ServicerContext
 from chassis.paging import Keyset
 from chassis.read_models import ReadModels
 from scrm.tagging.v1 import tag_service_pb2 as pb
-from scrm.tagging.v1.tag_service_pb2_grpc import TagServiceServicer
 from services.tagging.adapters import tag_wire as wire
+from services.tagging.adapters.tag_rule_methods import TagRuleMethods
 from services.tagging.application.tag_batch_commands import GiveRows, Row, StartTagBatch
 from services.tagging.application.tag_commands import Giver
 from services.tagging.application.taxonomy_commands import (
@@ -42,12 +42,11 @@ BY_POSITION: Final = Keyset(int)
 LATEST: Final = 2**62
 
 
-class TagServicer(TagServiceServicer):
-    """One method per RPC; refusals are raised and answered by the interceptors."""
+class TagServicer(TagRuleMethods):
+    """The whole service; those about rules are in `tag_rule_methods`."""
 
     def __init__(self, bus: CommandBus, read_models: ReadModels) -> None:
-        self._bus = bus
-        self._read_models = read_models
+        TagRuleMethods.__init__(self, bus, read_models)
 
     async def ListCategories(
         self, request: pb.ListCategoriesRequest, context: ServicerContext

@@ -5,12 +5,15 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 from chassis.commands import Handler, Handlers, UnitOfWork, handler
+from services.tagging.application import audience_commands as audience
 from services.tagging.application import condition_commands as conditions
+from services.tagging.application import layer_commands as layers
 from services.tagging.application import model_commands as models
 from services.tagging.application import segment_commands as segments
 from services.tagging.application import settings_commands as settings
 from services.tagging.application import tag_batch_commands as batches
 from services.tagging.application import tag_commands as tags
+from services.tagging.application import tag_rule_commands as rules
 from services.tagging.application import taxonomy_commands as taxonomy
 from services.tagging.application.ports import Audiences
 
@@ -28,7 +31,7 @@ def handlers(audiences: Audiences) -> Handlers:
         return handler(command, lambda it, work: handle(it, work, audiences), loads=loads)
 
     return (
-        handler(settings.UpdateTenantSettings, settings.update_tenant_settings),
+        with_tables(settings.UpdateTenantSettings, settings.update_tenant_settings),
         handler(conditions.UpdateConditionLimits, conditions.update_condition_limits),
         with_tables(settings.ReviewAll, settings.review_all),
         with_tables(tags.AssignTags, tags.assign_tags),
@@ -38,6 +41,12 @@ def handlers(audiences: Audiences) -> Handlers:
         with_tables(batches.GiveRows, batches.give_rows),
         with_tables(batches.StartTagBatch, batches.start_tag_batch),
         with_tables(batches.AdvanceTagBatch, batches.advance_tag_batch),
+        handler(rules.DefineRule, rules.define_rule),
+        with_tables(rules.ActivateRule, rules.activate_rule),
+        handler(rules.PauseRule, rules.pause_rule),
+        with_tables(rules.BackfillRule, rules.backfill_rule),
+        with_tables(rules.EnableFactTag, rules.enable_fact_tag),
+        with_tables(rules.FollowRule, rules.follow_rule),
         handler(taxonomy.CreateCategory, taxonomy.create_category),
         handler(taxonomy.MoveCategory, taxonomy.move_category),
         handler(taxonomy.RenameCategory, taxonomy.rename_category),
@@ -51,7 +60,18 @@ def handlers(audiences: Audiences) -> Handlers:
         with_tables(segments.UpdateSegment, segments.update_segment, lambda it: (it.segment_id,)),
         with_tables(segments.UpdateStaticMembers, segments.update_static_members, lambda it: (it.segment_id,)),
         with_tables(segments.ComputeSetOperation, segments.compute_set_operation),
+        with_tables(segments.ArchiveSegment, segments.archive_segment, lambda it: (it.segment_id,)),
         with_tables(segments.SnapshotSegment, segments.snapshot_segment, lambda it: (it.segment_id,)),
+        with_tables(audience.FollowDue, audience.follow_due),
+        with_tables(audience.FollowPage, audience.follow_page),
+        with_tables(audience.RecountSegments, audience.recount_segments),
         handler(models.DefineModel, models.define_model),
         with_tables(models.KeepModelRun, models.keep_model_run),
+        with_tables(layers.DefineLayerModel, layers.define_layer_model),
+        with_tables(layers.UpdateModel, layers.update_model),
+        with_tables(layers.ActivateModel, layers.activate_model),
+        with_tables(layers.ReviewModel, layers.review_model),
+        with_tables(layers.ReviewLayer, layers.review_layer),
+        with_tables(layers.KeepLayerRun, layers.keep_layer_run),
+        with_tables(layers.SelectLayerCell, layers.select_layer_cell),
     )

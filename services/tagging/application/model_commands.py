@@ -8,6 +8,7 @@ from uuid import UUID
 from chassis.commands import UnitOfWork
 from services.tagging.application.ports import Audiences, RunRows
 from services.tagging.domain.errors import ModelExists, ModelNotFound
+from services.tagging.domain.layer_models import LayerModel, layer_model_id
 from services.tagging.domain.models import ModelRun, RfmModel, RunSummary, model_id
 from services.tagging.domain.rfm import Purchases, RfmRow, score
 
@@ -24,6 +25,8 @@ def define_model(command: DefineModel, work: UnitOfWork) -> RfmModel:
     id = model_id(work.context.tenant, command.key)
     model = work.find(RfmModel, id)
     if model is None:
+        if work.find(LayerModel, layer_model_id(work.context.tenant, command.key)) is not None:
+            raise ModelExists(field="model_id")
         model = RfmModel(id, work.context.tenant, command.key, command.window_days, work.now)
         work.add(model)
     elif model.window_days != command.window_days:

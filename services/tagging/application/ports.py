@@ -11,6 +11,7 @@ from uuid import UUID
 from pyroaring import BitMap
 
 from chassis.commands import UnitOfWork
+from services.tagging.application.layer_ports import Layers
 from services.tagging.domain.conditions import Universe
 from services.tagging.domain.conditions.vocabulary import Vocabulary
 from services.tagging.domain.rfm import RfmRow
@@ -44,7 +45,7 @@ class RuleState(NamedTuple):
 NO_STATE = RuleState(assigned=False, first_at=None, next_change=None)
 
 
-class Audiences(Protocol):
+class Audiences(Layers, Protocol):
     """Customers, what is known of them, and the sets they are in."""
 
     def lock(self, work: UnitOfWork) -> None:
@@ -95,6 +96,26 @@ class Audiences(Protocol):
         """The words that conditions of the tenant may use."""
         ...
 
+    def follow_due(self, work: UnitOfWork) -> None:
+        """Look at customers for whom the time has come at which a segment changes."""
+        ...
+
+    def follow_page(self, work: UnitOfWork, segment: UUID, revision: int, after: int) -> None:
+        """Look at some customers with ordinals above `after` for a definition, and find when time alone will change it."""
+        ...
+
+    def recount(self, work: UnitOfWork) -> None:
+        """Find the members of all live segments anew."""
+        ...
+
+    def keep_settings(self, work: UnitOfWork, time_zone: str, currency: str) -> None:
+        """Keep what days and amounts are counted by."""
+        ...
+
+    def used_by(self, work: UnitOfWork, segment: UUID) -> list[UUID]:
+        """The live segments that are made of a segment."""
+        ...
+
     def keep_segment(self, work: UnitOfWork, id: UUID, segment: Segment) -> None:
         """List a segment as it is defined now and find its members."""
         ...
@@ -131,6 +152,14 @@ class Audiences(Protocol):
 
     def tag_users(self, work: UnitOfWork, tag: str) -> set[str]:
         """The names of the segments that speak of a tag."""
+        ...
+
+    def kept(self, work: UnitOfWork, segments: Iterable[UUID]) -> dict[UUID, BitMap]:
+        """The members of each of these segments now."""
+        ...
+
+    def told(self, work: UnitOfWork, tag: str) -> dict[str, BitMap]:
+        """By value, the customers of whom a rule or fact says that they have a tag."""
         ...
 
     def members(self, work: UnitOfWork, snapshot: UUID) -> BitMap:

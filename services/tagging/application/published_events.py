@@ -7,17 +7,21 @@ from google.protobuf.message import Message
 
 from chassis.event_store import Recorded
 from scrm.tagging.v1 import events_pb2 as pb
-from services.tagging.application import wire
+from scrm.tagging.v1 import layer_pb2
+from services.tagging.application import layer_messages, wire
 from services.tagging.domain.erasure import Erasure
+from services.tagging.domain.layer_models import CustomerLayers, LayerModel, LayerRun
 from services.tagging.domain.models import ModelRun, RfmModel
 from services.tagging.domain.segments import Segment, SegmentName, Snapshot
 from services.tagging.domain.tag_batches import TagBatch
+from services.tagging.domain.tag_rules import TagRules
 from services.tagging.domain.tags import CustomerTags, tag_id
 from services.tagging.domain.taxonomy import Taxonomy
 from services.tagging.domain.tenant_settings import TenantSettings
 
 PRIVATE: Final = frozenset[type](
     {
+        CustomerLayers.Opened,
         CustomerTags.Excluded,
         CustomerTags.Forgotten,
         CustomerTags.Offered,
@@ -28,6 +32,7 @@ PRIVATE: Final = frozenset[type](
         Segment.MembersAdded,
         Segment.MembersRemoved,
         SegmentName.Claimed,
+        TagRules.Opened,
         TagBatch.Advanced,
         TagBatch.Started,
         Taxonomy.Opened,
@@ -56,6 +61,10 @@ def publish(recorded: Recorded) -> Message | None:
             return pb.SegmentSnapshotTaken(snapshot_id=str(id), segment_id=str(segment), size=size, take_time=taken)
         case ModelRun.Completed() as event:
             return _completed(id, event)
+        case LayerModel.Defined() | LayerModel.Updated() | LayerModel.Activated() | LayerRun.Completed():
+            return layer_messages.of_model(id, recorded.event)
+        case CustomerLayers.LayerChanged() | CustomerLayers.LeadQualified():
+            return layer_messages.of_customer(recorded.event)
         case Erasure.Completed(customer=customer, removed=removed, completed_at=at):
             return pb.CustomerDataErased(
                 case_id=str(id),
@@ -80,6 +89,8 @@ def partition_key(recorded: Recorded) -> UUID:
             | CustomerTags.Repointed(customer=customer)
             | CustomerTags.Forgotten(customer=customer)
         ):
+            return customer
+        case CustomerLayers.LayerChanged(customer=customer) | CustomerLayers.LeadQualified(customer=customer):
             return customer
         case Erasure.Completed(customer=customer):
             return customer
@@ -118,6 +129,17 @@ def _taxonomy_changed(tenant: str, event: object) -> Message | None:
             return pb.TagUpdated(tag=wire.tag(tenant, definition))
         case Taxonomy.TagArchived(key=key):
             return pb.TagArchived(tag_key=key, tag_id=str(tag_id(tenant, key)))
+        case TagRules.Defined(rule=it):
+            return pb.RuleTagDefined(
+                tag_key=it.tag,
+                tag_id=str(tag_id(tenant, it.tag)),
+                version=it.version,
+                segment_ids=[str(id) for id, _, _ in it.segments()],
+            )
+        case TagRules.Activated(tag=tag, version=version):
+            return pb.RuleActivated(tag_key=tag, tag_id=str(tag_id(tenant, tag)), version=version)
+        case TagRules.Paused(tag=tag, version=version):
+            return pb.RulePaused(tag_key=tag, tag_id=str(tag_id(tenant, tag)), version=version)
         case Taxonomy.TagsMerged(key=key, into=into):
             return pb.TagsMerged(tag_key=key, into_tag_key=into)
     return None
@@ -165,4 +187,6 @@ def _completed(id: UUID, event: ModelRun.Completed) -> pb.ModelRunCompleted:
         as_of=wire.day(event.as_of),
         population=summary.population,
         counts=[pb.LayerCount(layer=layer, customers=n) for layer, n in sorted(counts.items())],
+        kind=layer_pb2.MODEL_KIND_RFM,
+        model_version=1,
     )

@@ -10,7 +10,7 @@ from chassis.errors import VersionConflict
 from services.tagging.application.condition_commands import check_definition
 from services.tagging.application.ports import Audiences, Customer
 from services.tagging.domain.conditions import SetOperation, Universe
-from services.tagging.domain.errors import NameTaken, SegmentNotFound
+from services.tagging.domain.errors import NameTaken, SegmentInUse, SegmentIsArchived, SegmentNotFound
 from services.tagging.domain.segments import (
     Definition,
     Segment,
@@ -174,6 +174,26 @@ def compute_set_operation(command: ComputeSetOperation, work: UnitOfWork, audien
 
 
 @dataclass(frozen=True, slots=True)
+class ArchiveSegment:
+    """Have a segment without members, for good; with a `revision`, only if that is the one it has."""
+
+    segment_id: UUID
+    revision: int | None
+
+
+def archive_segment(command: ArchiveSegment, work: UnitOfWork, audiences: Audiences) -> SegmentResult:
+    segment = segment_of(work, command.segment_id)
+    if command.revision not in (None, segment.revision):
+        raise VersionConflict("the segment has changed", field="etag")
+    audiences.lock(work)
+    if users := audiences.used_by(work, command.segment_id):
+        raise SegmentInUse(segments=",".join(map(str, sorted(users))))
+    if segment.archive(work.now):
+        audiences.keep_segment(work, command.segment_id, segment)
+    return SegmentResult(command.segment_id, segment, 0)
+
+
+@dataclass(frozen=True, slots=True)
 class SnapshotSegment:
     """Freeze the members a segment has now."""
 
@@ -199,13 +219,15 @@ def segment_of(work: UnitOfWork, id: UUID) -> Segment:
 
 
 def _check(id: UUID, definition: Definition, work: UnitOfWork, audiences: Audiences) -> None:
-    """Raises what `check_definition` does, SegmentCycle, SegmentNotFound."""
+    """Raises what `check_definition` does, SegmentCycle, SegmentNotFound, SegmentIsArchived."""
     check_definition(definition, work, audiences)
 
     def load(ids: set[UUID]) -> dict[UUID, Segment]:
         found = work.find_all(Segment, ids)
         if len(found) < len(ids):
             raise SegmentNotFound(field="definition")
+        if any(it.archived for it in found.values()):
+            raise SegmentIsArchived(field="definition")
         return found
 
     require_no_cycle(id, definition, load)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from chassis.commands import UnitOfWork
 from chassis.due_times import Timer
+from services.tagging.application.audience_commands import RECOUNT
 from services.tagging.application.ports import Audiences
 from services.tagging.application.rule_review import reviewed
 from services.tagging.domain.tags import Cause
@@ -23,14 +24,18 @@ class UpdateTenantSettings:
     currency: str
 
 
-def update_tenant_settings(command: UpdateTenantSettings, work: UnitOfWork) -> TenantSettings:
+def update_tenant_settings(command: UpdateTenantSettings, work: UnitOfWork, audiences: Audiences) -> TenantSettings:
     tenant = work.context.tenant
     settings = work.find(TenantSettings, settings_id(tenant))
     if settings is None:
         settings = TenantSettings(settings_id(tenant), tenant)
         work.add(settings)
-    zone = settings.time_zone
-    settings.update(command.time_zone, command.currency, work.now)
+    zone, currency = settings.time_zone, settings.currency
+    if settings.update(command.time_zone, command.currency, work.now):
+        audiences.lock(work)
+        audiences.keep_settings(work, settings.time_zone, settings.currency)
+    if (settings.time_zone, settings.currency) != (zone, currency):
+        work.schedule(Timer(RECOUNT, "", work.now))
     if settings.time_zone != zone:
         work.schedule(Timer(REVIEW_ALL, "", work.now, {"after": -1}))
     return settings

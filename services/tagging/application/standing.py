@@ -10,10 +10,12 @@ from pyroaring import BitMap
 from chassis.commands import UnitOfWork
 from chassis.due_times import Timer
 from services.tagging.application.ports import Audiences, Change
-from services.tagging.domain.claims import Cause, Standing, sets_of
+from services.tagging.domain.claims import Cause, Standing
 from services.tagging.domain.tags import CustomerTags, tags_id
 from services.tagging.domain.taxonomy import Taxonomy, taxonomy_id
 
+FOLLOW_RULE = "follow_rule"
+"""Kind of the timers that bring the tags of a rule in line with whom it means."""
 SETTLE_TAGS = "settle_tags"
 """Kind of the timers that come due when an assignment expires, or does not outrank another one any more."""
 
@@ -74,7 +76,7 @@ def cases(work: UnitOfWork, audiences: Audiences, ordinal_of: Mapping[UUID, int]
     for customer, ordinal in ordinal_of.items():
         tags = found.get(customer) or CustomerTags.open(tenant, customer)
         parts = [found[it] for it in nodes.get(customer, ()) if it != customer and it in found]
-        it = Case(ordinal, tags, parts, barred(customer), work.now, sets_of(tags.assignments.values()))
+        it = Case(ordinal, tags, parts, barred(customer), work.now, tags.sets())
         it.due = tags.due(it.standing)
         result[customer] = it
     return result
@@ -112,8 +114,14 @@ def consents_changed(work: UnitOfWork, audiences: Audiences, ordinal_of: Mapping
     return conclude(work, found.values())
 
 
+def follow_later(work: UnitOfWork, tag: str, cause: Cause, *, at: datetime | None = None, after: int = -1) -> None:
+    """Have the rule of a tag followed at an instant, or as soon as this is committed; from the ordinal behind `after` on."""
+    key = f"{tag}:{after}" if at is None else f"{tag}:later"
+    work.schedule(Timer(FOLLOW_RULE, key, at or work.now, {"tag": tag, "cause": str(cause), "after": after}))
+
+
 def _noted(changes: Changes, it: Case) -> None:
-    sets = sets_of(it.tags.assignments.values())
+    sets = it.tags.sets()
     for name in sets - it.sets:
         change(changes, name).add.add(it.ordinal)
     for name in it.sets - sets:

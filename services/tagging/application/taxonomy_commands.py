@@ -14,6 +14,7 @@ from services.tagging.application.standing import cases, conclude, taxonomy_of
 from services.tagging.domain.claims import Cause
 from services.tagging.domain.errors import TagInUse, TagsNotAlike
 from services.tagging.domain.tag_definitions import TagDefinition, TagKind, plain, value_tree
+from services.tagging.domain.tag_rules import TagRules, tag_rules_id
 from services.tagging.domain.tags import CustomerTags, tags_id
 from services.tagging.domain.taxonomy import Category, Taxonomy
 
@@ -195,6 +196,9 @@ def repoint_tags(command: RepointTags, work: UnitOfWork, audiences: Audiences) -
 
 def _require_unused(work: UnitOfWork, audiences: Audiences, key: str) -> None:
     users = audiences.tag_users(work, key)
+    rules = work.find(TagRules, tag_rules_id(work.context.tenant))
+    if rules is not None and key in rules.active:
+        users.add("its own rule")
     if users:
         raise TagInUse(field="tag_key", tag=key, users=", ".join(sorted(users)[:10]))
 

@@ -148,6 +148,11 @@ def repointed(it: Assignment, into: str) -> Assignment:
     return replace(it, tag=into, slot=slot)
 
 
+def said(tag: str, value: str) -> str:
+    """Name of the set of customers of whom a rule or fact says so, whether it holds or not."""
+    return f"said:{tag}={value}"
+
+
 def sets_of(assignments: Iterable[Assignment]) -> set[str]:
     """Names of the sets that a customer with these assignments is in: tags, and values with those they imply."""
     found: set[str] = set()

@@ -59,6 +59,14 @@ class SegmentKindFixed(FailedPrecondition):
     """The kind of a segment cannot be changed."""
 
 
+class SegmentIsArchived(FailedPrecondition):
+    """The segment is archived."""
+
+
+class SegmentInUse(FailedPrecondition):
+    """Other segments are made of this one."""
+
+
 class TagNotManual(FailedPrecondition):
     """A tag of a rule is not assigned or removed by hand."""
 
@@ -157,6 +165,18 @@ class ConsentMissing(FailedPrecondition):
 
 class StaffScope(PermissionDenied):
     """The customer is not one of the stores of the caller."""
+
+
+class RuleNotFound(NotFound):
+    """There is no rule for this tag."""
+
+
+class RuleCycle(InvalidArgument):
+    """A rule would depend on its own tag."""
+
+
+class BandOverlap(InvalidArgument):
+    """The edges of bands do not rise."""
 
 
 class TagBatchNotFound(NotFound):

@@ -11,14 +11,13 @@ from chassis.aggregate import Aggregate, Event, InitialEvent, event, natural_id
 from services.tagging.domain.conditions import (
     DEFAULT_LIMITS,
     Condition,
-    HasTag,
     InSegment,
     Leaf,
     Limits,
     SetOperation,
     Universe,
 )
-from services.tagging.domain.errors import SegmentCycle, SegmentKindFixed, SegmentNotStatic
+from services.tagging.domain.errors import SegmentCycle, SegmentIsArchived, SegmentKindFixed, SegmentNotStatic
 
 
 class SegmentKind(StrEnum):
@@ -56,8 +55,8 @@ class Definition:
 
     @property
     def live(self) -> bool:
-        """Whether the members are kept up to date with every fact: a condition on nothing but tags."""
-        return self.condition is not None and all(isinstance(it, HasTag) for it in self.leaves())
+        """Whether the members are kept up to date with every fact and every instant: all but lists."""
+        return self.kind is not SegmentKind.STATIC
 
     def placed(self) -> Iterator[tuple[str, Leaf]]:
         """The leaves with their paths from "definition" on."""
@@ -100,6 +99,13 @@ class Segment(Aggregate):
         revision: int
         at: datetime
 
+    class Archived(Event):
+        """Nobody is in it any more."""
+
+        TOPIC = "tagging.SegmentArchived"
+        revision: int
+        at: datetime
+
     class MembersAdded(Event):
         TOPIC = "tagging.SegmentMembersAdded"
         nodes: tuple[UUID, ...]
@@ -119,9 +125,14 @@ class Segment(Aggregate):
         self.created_at = at
         self.updated_at = at
         self.revision = 1
+        self.archived = False
 
     def update(self, definition: Definition, at: datetime) -> bool:
-        """Be made of something else, which was checked; whether that changed anything. Raises SegmentKindFixed."""
+        """Be made of something else, which was checked; whether that changed anything.
+
+        Raises SegmentIsArchived, SegmentKindFixed.
+        """
+        self._require_in_use()
         if definition.kind != self.definition.kind:
             raise SegmentKindFixed(kind=self.definition.kind)
         if definition == self.definition:
@@ -130,22 +141,40 @@ class Segment(Aggregate):
         return True
 
     def add_members(self, nodes: Iterable[UUID]) -> None:
-        """Raises SegmentNotStatic."""
+        """Raises SegmentIsArchived, SegmentNotStatic."""
         self.require_static()
         self._members_added(nodes=tuple(nodes))
 
     def remove_members(self, nodes: Iterable[UUID]) -> None:
-        """Raises SegmentNotStatic."""
+        """Raises SegmentIsArchived, SegmentNotStatic."""
         self.require_static()
         self._members_removed(nodes=tuple(nodes))
 
+    def archive(self, at: datetime) -> bool:
+        """Have no members any more, for good; whether it had not been archived before."""
+        if self.archived:
+            return False
+        self._archived(revision=self.revision + 1, at=at)
+        return True
+
+    def _require_in_use(self) -> None:
+        if self.archived:
+            raise SegmentIsArchived
+
     def require_static(self) -> None:
+        self._require_in_use()
         if self.definition.kind is not SegmentKind.STATIC:
             raise SegmentNotStatic(kind=self.definition.kind)
 
     @event(Updated)
     def _updated(self, definition: Definition, revision: int, at: datetime) -> None:
         self.definition = definition
+        self.updated_at = at
+        self.revision = revision
+
+    @event(Archived)
+    def _archived(self, revision: int, at: datetime) -> None:
+        self.archived = True
         self.updated_at = at
         self.revision = revision
 

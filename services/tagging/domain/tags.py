@@ -6,7 +6,18 @@ from typing import Any, Final
 from uuid import UUID
 
 from chassis.aggregate import Aggregate, Event, InitialEvent, event, natural_id
-from services.tagging.domain.claims import GIVEN, GIVING, INFERRED, Assignment, Cause, Origin, Standing, repointed
+from services.tagging.domain.claims import (
+    GIVEN,
+    GIVING,
+    INFERRED,
+    Assignment,
+    Cause,
+    Origin,
+    Standing,
+    repointed,
+    said,
+    sets_of,
+)
 from services.tagging.domain.errors import TooManyTags
 from services.tagging.domain.rules import Course
 from services.tagging.domain.tag_definitions import ValueMode, lineage
@@ -17,9 +28,10 @@ MOST_TAGS: Final = 200
 EXCLUSION: Final = timedelta(days=30)
 """So long a rule or model does not bring back what was removed by hand."""
 
-_DERIVED: Final = frozenset({Origin.RULE, Origin.FACT})
+BY_FACTS: Final = frozenset({Origin.RULE, Origin.FACT})
+"""Sources whose word follows from the facts of a customer."""
 _GIVEN_CAUSES: Final = frozenset(GIVING.values())
-_EXITS: Final = frozenset({Cause.EVENT, Cause.TIME, Cause.BACKFILL, Cause.MERGE, Cause.ERASURE, Cause.CONSENT})
+EXITS: Final = frozenset({Cause.EVENT, Cause.TIME, Cause.BACKFILL, Cause.MERGE, Cause.ERASURE, Cause.CONSENT})
 """What ends the claim of a rule or fact together with the tag."""
 
 
@@ -143,6 +155,13 @@ class CustomerTags(Aggregate):
         for by_origin in self.claims.values():
             yield from (it for it in by_origin.values() if it.origin in GIVEN)
 
+    def sets(self) -> set[str]:
+        """Names of the sets the customer is in: those of its tags, and of what rules and facts say."""
+        told = {
+            said(it.tag, it.value) for found in self.claims.values() for it in found.values() if it.origin in BY_FACTS
+        }
+        return sets_of(self.assignments.values()) | told
+
     def follow_rule(self, tag: str, course: Course, cause: Cause, standing: Standing) -> bool:
         """Have the tag of a rule, or not, since when and why `course` says; whether that changed anything."""
         at = course.since or standing.now
@@ -230,7 +249,7 @@ class CustomerTags(Aggregate):
         for key in sorted(self.assignments):
             self._remove(key, Cause.MERGE, now)
         for key, origin in [(key, it) for key, found in sorted(self.claims.items()) for it in found]:
-            if origin in _DERIVED:
+            if origin in BY_FACTS:
                 self.withdraw(key, now, origin)
 
     def erase(self, now: datetime) -> None:
@@ -294,7 +313,7 @@ class CustomerTags(Aggregate):
     @event(Assigned)
     def _assigned(self, customer: UUID, assignment: Assignment, cause: Cause, since: datetime | None) -> None:
         self.assignments[assignment.key] = assignment
-        if cause in _GIVEN_CAUSES or assignment.origin in _DERIVED:
+        if cause in _GIVEN_CAUSES or assignment.origin in BY_FACTS:
             self.claims.setdefault(assignment.key, {})[assignment.origin] = assignment
 
     @event(Offered)
@@ -318,7 +337,7 @@ class CustomerTags(Aggregate):
         del self.assignments[key]
         if cause is Cause.MANUAL:
             self._forget(key, *GIVEN)
-        elif (cause is Cause.EXPIRED and node == self.customer) or (cause in _EXITS and origin in _DERIVED):
+        elif (cause is Cause.EXPIRED and node == self.customer) or (cause in EXITS and origin in BY_FACTS):
             self._forget(key, origin)
 
     @event(Withdrawn)

@@ -9,25 +9,32 @@ import sqlalchemy as sa
 from pyroaring import BitMap
 
 from chassis.commands import UnitOfWork
+from services.tagging.application.layer_ports import LayerRows
 from services.tagging.application.ports import Change, Customer, RuleState, RunRows
+from services.tagging.domain.claims import said
 from services.tagging.domain.conditions import Universe
 from services.tagging.domain.conditions.vocabulary import Vocabulary
-from services.tagging.domain.segments import Definition, Segment, SegmentKind
+from services.tagging.domain.memberships import MembershipCause
+from services.tagging.domain.segments import Definition, Segment
 from services.tagging.domain.sessions import Visit
 from services.tagging.read_models import (
     bitmaps,
     directory,
+    dues,
     erasure,
     model_runs,
     permissions,
     rule_states,
     segments,
+    settings,
     sql,
     tag_holders,
     visits,
     vocabularies,
 )
 from services.tagging.read_models.directory import Arrivals
+from services.tagging.read_models.layers import PostgresLayers
+from services.tagging.read_models.live_segments import Cause, Live, LiveSegments, Touched, apply, follow, look_at_page
 
 _LOCK = (
     "INSERT INTO intake (tenant, messages, as_of) VALUES (%s, %s, %s) ON CONFLICT (tenant) DO UPDATE SET"
@@ -36,6 +43,7 @@ _LOCK = (
 SENSITIVE_INFERENCE = "SENSITIVE_INFERENCE"
 _KEEP_SNAPSHOT = "INSERT INTO snapshot_members (tenant, snapshot, members) VALUES (%s, %s, %s)"
 _SNAPSHOT = "SELECT members FROM snapshot_members WHERE tenant = %s AND snapshot = %s"
+_PAGE = 500
 _POSITION = "SELECT messages FROM intake WHERE tenant = %s"
 
 
@@ -50,33 +58,9 @@ def input_position(rows: sa.Connection, tenant: str) -> int:
     return int(found[0][0]) if found else 0
 
 
-def retag(rows: sa.Connection, tenant: str, tags: Mapping[str, Change], others: BitMap) -> None:
-    """Change who has which tag, and with that the live segments; `others` are customers who changed otherwise."""
-    bitmaps.change(rows, tenant, {bitmaps.of_tag(tag): it for tag, it in tags.items()})
-    who = BitMap.union(others, *(part for it in tags.values() for part in it))
-    if not who:
-        return
-    sets = segments.Sets(rows, tenant, who)
-    changes = {}
-    for it in segments.live(rows, tenant):
-        now = sets.of(it.definition, it.universe)
-        changes[bitmaps.of_segment(it.id)] = Change(now, who - now)
-    bitmaps.change(rows, tenant, changes)
-
-
-def move_listed(rows: sa.Connection, tenant: str, arrivals: Arrivals) -> None:
-    """Each customer with other nodes than before is in the static segments that list one of them; who is gone, in none.
-
-    No node comes from elsewhere, so that no segment but those that list one of them now can have changed.
-    """
-    ordinal_of = arrivals.ordinals
-    found = segments.listed_anywhere(rows, tenant, arrivals.regrouped)
-    concerned = BitMap(ordinal_of[it] for it in (*arrivals.regrouped, *arrivals.gone))
-    changes = {}
-    for segment, customers in found.items():
-        members = BitMap(ordinal_of[it] for it in customers)
-        changes[bitmaps.of_segment(segment)] = Change(members, concerned - members)
-    bitmaps.change(rows, tenant, changes)
+def everybody(rows: sa.Connection, tenant: str) -> BitMap:
+    """All canonical customers."""
+    return BitMap.union(*bitmaps.load(rows, tenant, (bitmaps.KNOWN, bitmaps.ANONYMOUS)).values())
 
 
 def snapshot(rows: sa.Connection, tenant: str, id: UUID) -> BitMap | None:
@@ -85,8 +69,11 @@ def snapshot(rows: sa.Connection, tenant: str, id: UUID) -> BitMap | None:
     return bitmaps.unpack(found[0][0]) if found else None
 
 
-class PostgresAudiences:
+class PostgresAudiences(PostgresLayers):
     """`Audiences` in the transaction of a unit of work."""
+
+    def __init__(self) -> None:
+        self._live = LiveSegments()
 
     def lock(self, work: UnitOfWork) -> None:
         lock(work.rows, work.context.tenant, work.now)
@@ -123,7 +110,47 @@ class PostgresAudiences:
         rule_states.keep(work.rows, work.context.tenant, rule, states)
 
     def retag(self, work: UnitOfWork, tags: Mapping[str, Change], others: BitMap) -> None:
-        retag(work.rows, work.context.tenant, tags, others)
+        self.follow(work, tags, Touched(everything=BitMap(others)), lambda ordinal: MembershipCause.EVENT)
+
+    def follow(self, work: UnitOfWork, tags: Mapping[str, Change], touched: Touched, cause: Cause) -> None:
+        """Change who has which tag, and with that and all that is `touched` the live segments."""
+        rows, tenant = work.rows, work.context.tenant
+        bitmaps.change(rows, tenant, {bitmaps.of_tag(tag): it for tag, it in tags.items()})
+        for tag, it in tags.items():
+            touched.add(f"tag:{tag.partition('=')[0]}", it.add | it.remove)
+        follow(work, self.live(work), touched, cause)
+
+    def live(self, work: UnitOfWork) -> list[Live]:
+        """The segments that are kept up to date."""
+        return self._live.of(work.rows, work.context.tenant)
+
+    def follow_due(self, work: UnitOfWork) -> None:
+        rows, tenant = work.rows, work.context.tenant
+        live = self.live(work)
+        found = dues.due(rows, tenant, work.now, _PAGE)
+        for at, by_segment in found.items():
+            touched = Touched({f"this:{segment}": ordinals for segment, ordinals in by_segment.items()})
+            follow(work, live, touched, lambda ordinal: MembershipCause.TIME, at)
+        if sum(len(ordinals) for it in found.values() for ordinals in it.values()) == _PAGE:
+            dues.look_again(work, work.now)
+
+    def follow_page(self, work: UnitOfWork, segment: UUID, revision: int, after: int) -> None:
+        live = [it for it in self.live(work) if (it.listing.id, it.listing.revision) == (segment, revision)]
+        all_of_them = everybody(work.rows, work.context.tenant)
+        start = all_of_them.rank(after) if after >= 0 else 0
+        page = BitMap(all_of_them[start : start + _PAGE])
+        if live and page:
+            touched = Touched({f"this:{segment}": page})
+            follow(work, self.live(work), touched, lambda ordinal: MembershipCause.BACKFILL)
+            look_at_page(work, segment, revision, page[-1])
+
+    def recount(self, work: UnitOfWork) -> None:
+        live, who = self.live(work), everybody(work.rows, work.context.tenant)
+        touched = Touched({f"this:{it.listing.id}": BitMap(who) for it in live})
+        follow(work, live, touched, lambda ordinal: MembershipCause.BACKFILL)
+
+    def keep_settings(self, work: UnitOfWork, time_zone: str, currency: str) -> None:
+        settings.keep(work.rows, work.context.tenant, time_zone, currency)
 
     def note_holders(self, work: UnitOfWork, given: Iterable[tuple[str, UUID]]) -> None:
         tag_holders.note(work.rows, work.context.tenant, given)
@@ -137,6 +164,16 @@ class PostgresAudiences:
     def tag_users(self, work: UnitOfWork, tag: str) -> set[str]:
         return segments.users_of(work.rows, work.context.tenant, tag)
 
+    def kept(self, work: UnitOfWork, ids: Iterable[UUID]) -> dict[UUID, BitMap]:
+        names = {id: bitmaps.of_segment(id) for id in ids}
+        found = bitmaps.load(work.rows, work.context.tenant, names.values())
+        return {id: found[name] for id, name in names.items()}
+
+    def told(self, work: UnitOfWork, tag: str) -> dict[str, BitMap]:
+        prefix = bitmaps.of_tag(said(tag, ""))
+        found = bitmaps.starting_with(work.rows, work.context.tenant, prefix)
+        return {name.removeprefix(prefix): members for name, members in found.items()}
+
     def members(self, work: UnitOfWork, snapshot_id: UUID) -> BitMap:
         return snapshot(work.rows, work.context.tenant, snapshot_id) or BitMap()
 
@@ -146,11 +183,46 @@ class PostgresAudiences:
     def keep_segment(self, work: UnitOfWork, id: UUID, segment: Segment) -> None:
         rows, tenant = work.rows, work.context.tenant
         segments.keep(rows, tenant, id, segment)
-        if segment.definition.live:
-            now = segments.Sets(rows, tenant).of(segment.definition, segment.universe)
-            bitmaps.replace(rows, tenant, bitmaps.of_segment(id), now)
-        elif segment.definition.kind is SegmentKind.DYNAMIC:
-            bitmaps.replace(rows, tenant, bitmaps.of_segment(id), BitMap())
+        dues.forget(rows, tenant, id)
+        cause = MembershipCause.BACKFILL if segment.revision == 1 else MembershipCause.EDIT
+        if segment.archived:
+            name = bitmaps.of_segment(id)
+            self._change_lists(work, {id: Change(BitMap(), bitmaps.load(rows, tenant, (name,))[name])}, cause)
+        elif segment.definition.live:
+            touched = Touched({f"this:{id}": everybody(rows, tenant)})
+            follow(work, self.live(work), touched, lambda ordinal: cause)
+
+    def used_by(self, work: UnitOfWork, segment: UUID) -> list[UUID]:
+        return [it.listing.id for it in self.live(work) if segment in it.reads.segments]
+
+    def move_listed(self, work: UnitOfWork, arrivals: Arrivals) -> None:
+        """Each customer with other nodes than before is in the static segments that list one of them; who is gone, in none.
+
+        No node comes from elsewhere, so that no segment but those that list one of them now can have changed.
+        """
+        rows, tenant, ordinal_of = work.rows, work.context.tenant, arrivals.ordinals
+        found = segments.listed_anywhere(rows, tenant, arrivals.regrouped)
+        concerned = BitMap(ordinal_of[it] for it in (*arrivals.regrouped, *arrivals.gone))
+        changes = {}
+        for segment, customers in found.items():
+            members = BitMap(ordinal_of[it] for it in customers)
+            changes[segment] = Change(members, concerned - members)
+        self._change_lists(work, changes, MembershipCause.MERGE)
+
+    def _change_lists(self, work: UnitOfWork, changes: Mapping[UUID, Change], cause: MembershipCause) -> None:
+        """Change the members of segments that are kept as lists, and the live segments made of them."""
+        rows, tenant = work.rows, work.context.tenant
+        listings = segments.get(rows, tenant, changes)
+        sets = segments.Sets(rows, tenant, BitMap.union(BitMap(), *(part for it in changes.values() for part in it)))
+        real: dict[UUID, Change] = {}
+        touched = Touched()
+        for id, it in changes.items():
+            before = sets.kept(id)
+            real[id] = Change(it.add - before, it.remove & before)
+            if real[id].add or real[id].remove:
+                touched.add(f"segment:{id}", real[id].add | real[id].remove)
+        apply(work, real, {id: it.revision for id, it in listings.items()}, lambda ordinal: cause, work.now)
+        follow(work, self.live(work), touched, lambda ordinal: cause)
 
     def listed(self, work: UnitOfWork, segment: UUID, customers: Iterable[UUID]) -> dict[UUID, list[UUID]]:
         return segments.listed(work.rows, work.context.tenant, segment, customers)
@@ -162,13 +234,13 @@ class PostgresAudiences:
         segments.list_nodes(rows, tenant, segment, (it.id for it in added))
         segments.unlist_nodes(rows, tenant, segment, (node for node, _ in removed))
         change = Change(BitMap(it.ordinal for it in added), BitMap(it.ordinal for _, it in removed))
-        bitmaps.change(rows, tenant, {bitmaps.of_segment(segment): change})
+        self._change_lists(work, {segment: change}, MembershipCause.EDIT)
 
     def size(self, work: UnitOfWork, segment: UUID) -> int:
         return len(segments.Sets(work.rows, work.context.tenant).segment(segment))
 
     def count(self, work: UnitOfWork, definition: Definition, universe: Universe) -> int:
-        return len(segments.Sets(work.rows, work.context.tenant).of(definition, universe))
+        return len(segments.Sets(work.rows, work.context.tenant, at=work.now).of(definition, universe))
 
     def freeze(self, work: UnitOfWork, segment: UUID, snapshot: UUID) -> tuple[int, str]:
         rows, tenant = work.rows, work.context.tenant
@@ -178,4 +250,21 @@ class PostgresAudiences:
         return len(members), hashlib.sha256(packed).hexdigest()
 
     def keep_run(self, work: UnitOfWork, run: RunRows) -> None:
-        model_runs.keep(work.rows, work.context.tenant, run)
+        rows, tenant = work.rows, work.context.tenant
+        model_runs.keep(rows, tenant, run)
+        self._follow_model(work, run.model)
+
+    def keep_layers(self, work: UnitOfWork, run: LayerRows) -> None:
+        model_runs.keep_layers(work.rows, work.context.tenant, run)
+        self._follow_model(work, run.model)
+
+    def follow_layers(self, work: UnitOfWork, moved: Mapping[str, BitMap], cause: MembershipCause) -> None:
+        if moved:
+            touched = Touched({f"model:{model}": who for model, who in moved.items()})
+            follow(work, self.live(work), touched, lambda ordinal: cause)
+
+    def _follow_model(self, work: UnitOfWork, model: str) -> None:
+        """Bring segments in line with another run."""
+        if any(model in it.reads.models for it in self.live(work)):
+            touched = Touched({f"model:{model}": everybody(work.rows, work.context.tenant)})
+            follow(work, self.live(work), touched, lambda ordinal: MembershipCause.EVENT)

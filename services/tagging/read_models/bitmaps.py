@@ -1,6 +1,7 @@
 """Sets of customers as Roaring bitmaps of their ordinals, stored in chunks of 65,536 ordinals.
 
-Names: "known" and "anonymous" (canonical customers), "tag:<key>", "segment:<id>". A chunk that would be empty is not
+Names: "known" and "anonymous" (canonical customers), "tag:<key>", "tag:<key>=<value>", "tag:said:<key>=<value>" (of whom a
+rule or fact says so, whether it holds or not), "segment:<id>", "layer:<model>:<layer>". A chunk that would be empty is not
 there, so that equal sets are equal rows.
 """
 
@@ -17,7 +18,9 @@ KNOWN = "known"
 ANONYMOUS = "anonymous"
 
 _ALL = "SELECT name, members FROM bitmaps WHERE tenant = %s AND name = ANY(%s)"
+_NAMES = "SELECT DISTINCT name FROM bitmaps WHERE tenant = %s AND starts_with(name, %s)"
 _CHUNKS = "SELECT name, chunk, members FROM bitmaps WHERE tenant = %s AND name = ANY(%s) AND chunk = ANY(%s)"
+_BEGINNING = "SELECT members FROM bitmaps WHERE tenant = %s AND starts_with(name, %s)"
 _WRITE = (
     "INSERT INTO bitmaps (tenant, name, chunk, members)"
     " SELECT %s, * FROM unnest(%s::text[], %s::int[], %s::bytea[])"
@@ -37,12 +40,27 @@ def of_segment(segment: UUID) -> str:
     return f"segment:{segment}"
 
 
+def of_layer(model: str, layer: str) -> str:
+    return f"layer:{model}:{layer}"
+
+
+def in_any_layer(rows: sa.Connection, tenant: str, model: str) -> BitMap:
+    """Everybody who is in a layer of an active model."""
+    found = sql.fetch(rows, _BEGINNING, tenant, of_layer(model, ""))
+    return BitMap.union(BitMap(), *(BitMap.deserialize(members) for (members,) in found))
+
+
 def load(rows: sa.Connection, tenant: str, names: Iterable[str]) -> dict[str, BitMap]:
     """The whole sets; an unknown name is an empty set."""
     found = {name: BitMap() for name in names}
     for name, members in sql.fetch(rows, _ALL, tenant, list(found)):
         found[name] |= BitMap.deserialize(members)
     return found
+
+
+def starting_with(rows: sa.Connection, tenant: str, prefix: str) -> dict[str, BitMap]:
+    """The sets with such names that have members."""
+    return load(rows, tenant, [name for (name,) in sql.fetch(rows, _NAMES, tenant, prefix)])
 
 
 def among(rows: sa.Connection, tenant: str, names: Iterable[str], who: BitMap) -> dict[str, BitMap]:

@@ -33,8 +33,10 @@ _BY_NODE = (
     "group_members",
     "static_members",
     "tag_holders",
+    "segment_changes",
 )
 _REMOVE_MERGES = "DELETE FROM merges WHERE tenant = %s AND (survivor = ANY(%s) OR loser = ANY(%s))"
+_REMOVE_DUES = "DELETE FROM segment_dues WHERE tenant = %s AND customer = ANY(%s)"
 _REMOVE_STATES = "DELETE FROM rule_states WHERE tenant = %s AND customer = ANY(%s)"
 _REMOVE_SCORES = (
     "DELETE FROM rfm_rows r USING public.model_runs m, unnest(%s::bigint[]) AS o(ordinal)"
@@ -71,6 +73,7 @@ def erase(rows: sa.Connection, tenant: str, nodes: Collection[UUID]) -> dict[str
         for table in _BY_NODE
     }
     removed["merges"] = sql.run(rows, _REMOVE_MERGES, tenant, who, who)
+    sql.run(rows, _REMOVE_DUES, tenant, who)
     removed["rule_states"] = sql.run(rows, _REMOVE_STATES, tenant, who)
     ordinals = BitMap(ordinal for (ordinal,) in sql.fetch(rows, _ORDINALS, tenant, who))
     removed["rfm_rows"] = sql.run(rows, _REMOVE_SCORES, list(ordinals), tenant)
@@ -81,7 +84,7 @@ def erase(rows: sa.Connection, tenant: str, nodes: Collection[UUID]) -> dict[str
 
 def unlist(rows: sa.Connection, tenant: str) -> None:
     """Take everybody who is erased from lists that were made again from what people once said."""
-    for table in ("static_members", "tag_holders"):
+    for table in ("static_members", "tag_holders", "segment_changes"):
         sql.run(rows, _UNLIST.format(table=table), tenant)
 
 

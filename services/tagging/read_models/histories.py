@@ -21,7 +21,7 @@ from services.tagging.domain.profile import (
     groups_of,
     guide_of,
 )
-from services.tagging.read_models import sql
+from services.tagging.read_models import settings, sql
 
 _NODES: Final = (
     "SELECT customer, node, created_at, known_at FROM nodes"
@@ -35,7 +35,7 @@ _PURCHASES: Final = (
     "SELECT p.node, p.order_id, p.paid_at, p.currency, (p.net - coalesce(sum(r.amount), 0))::bigint, o.lines"
     " FROM purchases p LEFT JOIN refunds r USING (tenant, node, order_id)"
     " LEFT JOIN placed_orders o USING (tenant, node, order_id)"
-    " WHERE p.tenant = %s AND p.node = ANY(%s)"
+    " WHERE p.tenant = %s AND p.node = ANY(%s) AND p.currency = %s"
     " GROUP BY p.tenant, p.node, p.order_id, o.tenant, o.node, o.order_id ORDER BY p.paid_at, p.order_id"
 )
 _VALUES: Final = (
@@ -54,7 +54,7 @@ _GROUPS: Final = "SELECT node, group_id, joined, changed_at FROM group_members W
 
 
 def histories(rows: sa.Connection, tenant: str, customers: Collection[UUID]) -> dict[UUID, History]:
-    """The history of each of `customers` that is a customer now."""
+    """The history of each of `customers` that is a customer now; of orders, those in the currency of the tenant."""
     if not customers:
         return {}
     return _Loading(rows, tenant, customers).all()
@@ -71,7 +71,8 @@ class _Loading:
 
     def all(self) -> dict[UUID, History]:
         behaviours = self._by_customer(_BEHAVIOURS)
-        purchases = self._by_customer(_PURCHASES)
+        _, currency = settings.get(self._rows, self._tenant)
+        purchases = self._by_customer(_PURCHASES, currency)
         values, consents = self._by_customer(_VALUES), self._by_customer(_CONSENTS)
         guides, follow_ups = self._by_customer(_GUIDES), self._by_customer(_FOLLOW_UPS)
         groups = self._by_customer(_GROUPS)
@@ -92,9 +93,9 @@ class _Loading:
             for it in dict.fromkeys(customer for customer, *_ in self._nodes)
         }
 
-    def _by_customer(self, statement: str) -> Mapping[UUID, list[sql.Row]]:
+    def _by_customer(self, statement: str, *parameters: str) -> Mapping[UUID, list[sql.Row]]:
         found: defaultdict[UUID, list[sql.Row]] = defaultdict(list)
-        for row in sql.fetch(self._rows, statement, self._tenant, list(self._customer_of)):
+        for row in sql.fetch(self._rows, statement, self._tenant, list(self._customer_of), *parameters):
             found[self._customer_of[row[0]]].append(row)
         return found
 

@@ -17,29 +17,40 @@ import sqlalchemy as sa
 from pyroaring import BitMap
 
 from chassis import inbox
+from chassis.aggregate import Event
 from chassis.consumer import Incoming
 from chassis.event_store import EventStore, Recorded
 from services.tagging.application.fact_messages import facts_of
+from services.tagging.application.layer_review import decide
 from services.tagging.application.ports import RuleState
 from services.tagging.domain.calendar import Calendar
-from services.tagging.domain.claims import GIVEN, GIVING, Assignment, sets_of
+from services.tagging.domain.claims import GIVEN, GIVING, Assignment, said, sets_of
+from services.tagging.domain.layer_models import LayerModel
+from services.tagging.domain.layers.view import NONE, View
+from services.tagging.domain.memberships import MembershipChange
 from services.tagging.domain.rules import RULES, follow
 from services.tagging.domain.segments import Segment, SegmentKind
 from services.tagging.domain.sessions import sessions
-from services.tagging.domain.tags import CustomerTags
+from services.tagging.domain.tags import BY_FACTS, EXITS, CustomerTags
 from services.tagging.domain.tenant_settings import DEFAULT_ZONE, TenantSettings
 from services.tagging.read_models import (
     audiences,
     bitmaps,
     directory,
     erasure,
+    histories,
+    layers,
+    memberships,
     rule_states,
     segments,
+    settings,
     sql,
     tag_holders,
     visits,
 )
 from services.tagging.read_models.intake import take_in
+from services.tagging.read_models.live_segments import LiveSegments
+from services.tagging.read_models.memberships import Moves
 from services.tagging.read_models.schema import DERIVED
 
 _CHUNK: Final = 2000
@@ -119,9 +130,23 @@ class _Decided:
     """What a tenant's own events say: its zone, its segments, and who has which tag."""
 
     zone: str = DEFAULT_ZONE
+    currency: str | None = None
     segments: dict[UUID, Segment] = field(default_factory=dict)
+    models: dict[UUID, LayerModel] = field(default_factory=dict)
     tagged: dict[UUID, dict[str, Assignment]] = field(default_factory=dict)
     holders: set[tuple[str, UUID]] = field(default_factory=set)
+    said: dict[UUID, dict[tuple[str, str], Assignment]] = field(default_factory=dict)
+    """What rules and facts say, by slot and origin."""
+
+    def hear(self, customer: UUID, it: Assignment) -> None:
+        if it.origin in BY_FACTS:
+            self.said.setdefault(customer, {})[it.key, it.origin] = it
+
+    def follow(self, event: Event) -> None:
+        """Bring a model of layers up to date."""
+        model = event.mutate(self.models.get(event.originator_id))
+        if isinstance(model, LayerModel):
+            self.models[event.originator_id] = model
 
 
 def _decisions(rows: sa.Connection, store: EventStore) -> None:
@@ -133,10 +158,14 @@ def _decisions(rows: sa.Connection, store: EventStore) -> None:
     for tenant in sorted(tenants):
         own = decided.get(tenant, _Decided())
         sql.run(rows, _AS_OF, tenant)
+        if own.currency is not None:
+            settings.keep(rows, tenant, own.zone, own.currency)
         tag_holders.note(rows, tenant, own.holders)
         erasure.unlist(rows, tenant)
+        _tags(rows, tenant, own)
         _sets(rows, tenant, own)
         _states(rows, tenant, Calendar.of(own.zone))
+        _layers(rows, tenant, Calendar.of(own.zone), own.models.values())
 
 
 def _events(store: EventStore) -> Iterator[Recorded]:
@@ -150,13 +179,18 @@ def _decision(rows: sa.Connection, decided: _Decided, recorded: Recorded) -> Non
     event = recorded.event
     _tag_decision(decided, event)
     match event:
-        case TenantSettings.Updated(time_zone=zone):
-            decided.zone = zone
-        case Segment.Defined() | Segment.Updated():
+        case TenantSettings.Updated(time_zone=zone, currency=currency):
+            decided.zone, decided.currency = zone, currency
+        case MembershipChange.Happened(segment=segment) as happened:
+            moves = Moves(happened.number, happened.at, happened.cause, happened.entered, happened.exited)
+            memberships.keep(rows, recorded.tenant, segment, moves)
+        case Segment.Defined() | Segment.Updated() | Segment.Archived():
             id = event.originator_id
             changed = event.mutate(decided.segments.get(id))
             if isinstance(changed, Segment):
                 decided.segments[id] = changed
+        case LayerModel.Defined() | LayerModel.Updated() | LayerModel.Activated():
+            decided.follow(event)
         case Segment.MembersAdded(nodes=nodes):
             segments.list_nodes(rows, recorded.tenant, event.originator_id, nodes)
         case Segment.MembersRemoved(nodes=nodes):
@@ -169,33 +203,47 @@ def _tag_decision(decided: _Decided, event: object) -> None:
             decided.tagged.setdefault(customer, {})[it.key] = it
             if cause in GIVING.values():
                 decided.holders.add((it.tag, it.node))
-        case CustomerTags.Removed(customer=customer, tag=tag, slot=slot):
+            decided.hear(customer, it)
+        case CustomerTags.Removed(customer=customer, tag=tag, slot=slot, source=source, cause=cause):
             del decided.tagged[customer][slot or tag]
-        case CustomerTags.Offered(assignment=it) if it.origin in GIVEN:
-            decided.holders.add((it.tag, it.node))
+            if cause in EXITS:
+                decided.said.get(customer, {}).pop((slot or tag, source.partition(":")[0]), None)
+        case CustomerTags.Offered(customer=customer, assignment=it):
+            if it.origin in GIVEN:
+                decided.holders.add((it.tag, it.node))
+            decided.hear(customer, it)
+        case CustomerTags.Withdrawn(customer=customer, tag=key, origin=origin):
+            decided.said.get(customer, {}).pop((key, origin), None)
         case CustomerTags.Repointed(customer=customer, into=into):
             decided.holders.add((into, customer))
 
 
-def _sets(rows: sa.Connection, tenant: str, decided: _Decided) -> None:
+def _tags(rows: sa.Connection, tenant: str, decided: _Decided) -> None:
     tagged: dict[str, BitMap] = {}
-    found = directory.canonical(rows, tenant, [it for it, theirs in decided.tagged.items() if theirs])
-    for customer, theirs in decided.tagged.items():
-        for name in sets_of(theirs.values()):
+    names: dict[UUID, set[str]] = {it: sets_of(theirs.values()) for it, theirs in decided.tagged.items() if theirs}
+    for customer, told in decided.said.items():
+        if told:
+            names.setdefault(customer, set()).update(said(it.tag, it.value) for it in told.values())
+    found = directory.canonical(rows, tenant, names)
+    for customer, theirs in names.items():
+        for name in theirs:
             tagged.setdefault(name, BitMap()).add(found[customer].ordinal)
     for name, customers in tagged.items():
         bitmaps.replace(rows, tenant, bitmaps.of_tag(name), customers)
+
+
+def _sets(rows: sa.Connection, tenant: str, decided: _Decided) -> None:
     listed: dict[UUID, BitMap] = {}
     for segment, ordinal in sql.fetch(rows, _LISTED, tenant):
         listed.setdefault(segment, BitMap()).add(ordinal)
     for id, it in decided.segments.items():
         segments.keep(rows, tenant, id, it)
     for id, it in decided.segments.items():
-        if it.definition.kind is SegmentKind.STATIC:
+        if it.definition.kind is SegmentKind.STATIC and not it.archived:
             bitmaps.replace(rows, tenant, bitmaps.of_segment(id), listed.get(id, BitMap()))
-        elif it.definition.live:
-            now = segments.Sets(rows, tenant).of(it.definition, it.universe)
-            bitmaps.replace(rows, tenant, bitmaps.of_segment(id), now)
+    for one in LiveSegments().of(rows, tenant):
+        now = segments.Sets(rows, tenant).of(one.listing.definition, one.listing.universe)
+        bitmaps.replace(rows, tenant, bitmaps.of_segment(one.listing.id), now)
 
 
 def _states(rows: sa.Connection, tenant: str, calendar: Calendar) -> None:
@@ -210,6 +258,24 @@ def _states(rows: sa.Connection, tenant: str, calendar: Calendar) -> None:
                 course = follow(rule, sessions(theirs), calendar, as_of)
                 states[customer] = RuleState(course.assigned, course.first, course.next_change)
             rule_states.keep(rows, tenant, rule.tag, states)
+
+
+def _layers(rows: sa.Connection, tenant: str, calendar: Calendar, models: Iterable[LayerModel]) -> None:
+    """Put all customers into the layers of the active models."""
+    ((as_of,),) = sql.fetch(rows, "SELECT as_of FROM intake WHERE tenant = %s", tenant)
+    for model in models:
+        layers.keep_model(rows, tenant, model)
+    for it in layers.active(rows, tenant):
+        members: dict[str, BitMap] = {}
+        for page in layers.pages(rows, tenant, it.universe):
+            found = histories.histories(rows, tenant, list(page))
+            states = {who: decide(it, View.of(history, calendar, as_of)) for who, history in found.items()}
+            layers.keep_states(rows, tenant, it.key, states)
+            for who, state in states.items():
+                members.setdefault(state.layer, BitMap()).add(page[who])
+        members.pop(NONE, None)
+        for layer, ordinals in members.items():
+            bitmaps.replace(rows, tenant, bitmaps.of_layer(it.key, layer), ordinals)
 
 
 def _bring_in_line(rows: sa.Connection, table: str) -> Drift:

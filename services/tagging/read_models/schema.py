@@ -12,7 +12,9 @@ the same functions:
                    attribute_definitions, attribute_values, consents,
                    guide_words, follow_ups, group_members              (profiles.py)
   stored_events  → segments, static_members, tag_holders               (segments.py, tag_holders.py)
-  all of these   → rule_states, bitmaps                                (rule_states.py, bitmaps.py)
+                   layer_models                                        (layers.py)
+                   tenant_settings, segment_changes                    (settings.py, memberships.py)
+  all of these   → rule_states, current_layers, bitmaps                (rule_states.py, layers.py, bitmaps.py)
 
 Every table has `tenant`, and `node`, `customer` or an ordinal of one wherever it grows with them.
 """
@@ -39,6 +41,8 @@ from sqlalchemy.types import TypeEngine
 
 DERIVED: Final = MetaData()
 RESULTS: Final = MetaData()
+WAITING: Final = MetaData()
+"""When customers are to be looked at again: found anew whenever they are, and no part of what is known."""
 
 
 def _key(name: str, kind: type[TypeEngine[Any]] | TypeEngine[Any]) -> Column[Any]:
@@ -228,6 +232,7 @@ Table(
     _value("stated", JSONB),
     _value("created_at", _INSTANT),
     _value("updated_at", _INSTANT),
+    _value("archived", Boolean),
     Index("segments_name", "tenant", "name", unique=True),
 )
 
@@ -238,6 +243,33 @@ Table(
     _key("segment", Uuid),
     _key("node", Uuid),
     Index("static_members_node", "tenant", "node"),
+)
+
+Table("tenant_settings", DERIVED, _key("tenant", Text), _value("time_zone", Text), _value("currency", Text))
+
+Table(
+    "segment_changes",
+    DERIVED,
+    _key("tenant", Text),
+    _key("segment", Uuid),
+    _key("node", Uuid),
+    _key("number", BigInteger),
+    _value("changed_at", _INSTANT),
+    _value("entered", Boolean),
+    _value("cause", Text),
+    Index("segment_changes_number", "tenant", "segment", "number", "node"),
+    Index("segment_changes_node", "tenant", "node"),
+)
+
+Table(
+    "segment_dues",
+    WAITING,
+    _key("tenant", Text),
+    _key("segment", Uuid),
+    _key("customer", Uuid),
+    _value("due_at", _INSTANT),
+    Index("segment_dues_due", "tenant", "due_at"),
+    Index("segment_dues_customer", "tenant", "customer"),
 )
 
 Table(
@@ -252,6 +284,31 @@ Table(
 )
 
 Table("tag_holders", DERIVED, _key("tenant", Text), _key("tag", Text), _key("node", Uuid))
+
+Table(
+    "layer_models",
+    DERIVED,
+    _key("tenant", Text),
+    _key("model", Text),
+    _value("kind", Text),
+    _value("version", Integer),
+    _value("params", Text),
+    _value("universe", Text),
+    _value("active", Boolean),
+    _value("created_at", _INSTANT),
+    _value("updated_at", _INSTANT),
+)
+
+Table(
+    "current_layers",
+    DERIVED,
+    _key("tenant", Text),
+    _key("customer", Uuid),
+    _key("model", Text),
+    _value("layer", Text),
+    Column("next_change", _INSTANT),
+    Column("lead_at", _INSTANT),
+)
 
 Table(
     "bitmaps",
@@ -270,6 +327,7 @@ Table(
     _value("model", Text),
     _value("as_of", Date),
     _value("number", BigInteger),
+    _value("version", Integer),
     Index("model_runs_number", "tenant", "model", "number", unique=True),
 )
 

@@ -1,8 +1,9 @@
 """Segments as they are defined now, the lists of the static ones, and the sets that definitions speak of."""
 
-from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Final
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -11,18 +12,19 @@ from pyroaring import BitMap
 from chassis import event_codec
 from services.tagging.domain.conditions import HasTag, InLayer, InSegment, Leaf, RfmScores, Universe, members
 from services.tagging.domain.errors import SegmentNotFound
-from services.tagging.domain.segments import Definition, Segment, SegmentKind
+from services.tagging.domain.segments import Definition, Segment
 from services.tagging.read_models import bitmaps, model_runs, sql
+from services.tagging.read_models.leaf_sets import LeafSets, as_of
 
-_COLUMNS = "segment, name, revision, stated, created_at, updated_at"
+_COLUMNS = "segment, name, revision, stated, created_at, updated_at, archived"
 _GET = f"SELECT {_COLUMNS} FROM segments WHERE tenant = %s AND segment = ANY(%s)"  # noqa: S608
 _LIST = f"SELECT {_COLUMNS} FROM segments WHERE tenant = %s AND name > %s ORDER BY name LIMIT %s"  # noqa: S608
-_EVERY = f"SELECT {_COLUMNS} FROM segments WHERE tenant = %s"  # noqa: S608
-_LIVE = f"SELECT {_COLUMNS} FROM segments WHERE tenant = %s AND live"  # noqa: S608
+_EVERY = f"SELECT {_COLUMNS} FROM segments WHERE tenant = %s AND NOT archived"  # noqa: S608
 _KEEP = (
-    "INSERT INTO segments (tenant, segment, name, live, revision, stated, created_at, updated_at)"
-    " VALUES (%s, %s, %s, %s, %s, %s::jsonb, %s, %s) ON CONFLICT (tenant, segment) DO UPDATE SET"
-    " live = excluded.live, revision = excluded.revision, stated = excluded.stated, updated_at = excluded.updated_at"
+    "INSERT INTO segments (tenant, segment, name, live, revision, stated, created_at, updated_at, archived)"
+    " VALUES (%s, %s, %s, %s, %s, %s::jsonb, %s, %s, %s) ON CONFLICT (tenant, segment) DO UPDATE SET"
+    " live = excluded.live, revision = excluded.revision, stated = excluded.stated, updated_at = excluded.updated_at,"
+    " archived = excluded.archived"
 )
 _ADD = (
     "INSERT INTO static_members (tenant, segment, node) SELECT %s, * FROM unnest(%s::uuid[], %s::uuid[])"
@@ -41,6 +43,8 @@ _LISTED_ANYWHERE = (
     " JOIN static_members m ON m.tenant = n.tenant AND m.node = n.node WHERE n.tenant = %s AND n.customer = ANY(%s)"
 )
 
+_FEW: Final = 10_000
+
 
 @dataclass(frozen=True, slots=True)
 class Listing:
@@ -53,12 +57,14 @@ class Listing:
     universe: Universe
     created_at: datetime
     updated_at: datetime
+    archived: bool
 
 
 def keep(rows: sa.Connection, tenant: str, id: UUID, it: Segment) -> None:
     """List a segment as it is defined now."""
     stated = event_codec.encode({"definition": it.definition, "universe": it.universe}).decode()
-    values = (id, it.name, it.definition.live, it.revision, stated, it.created_at, it.updated_at)
+    live = it.definition.live and not it.archived
+    values = (id, it.name, live, it.revision, stated, it.created_at, it.updated_at, it.archived)
     sql.run(rows, _KEEP, tenant, *values)
 
 
@@ -78,11 +84,6 @@ def require(rows: sa.Connection, tenant: str, id: UUID) -> Listing:
 def after(rows: sa.Connection, tenant: str, name: str, limit: int) -> list[Listing]:
     """Up to `limit` segments with names behind `name`, by name."""
     return list(map(_listing, sql.fetch(rows, _LIST, tenant, name, limit)))
-
-
-def live(rows: sa.Connection, tenant: str) -> list[Listing]:
-    """The segments that are kept up to date with every fact."""
-    return list(map(_listing, sql.fetch(rows, _LIVE, tenant)))
 
 
 def users_of(rows: sa.Connection, tenant: str, tag: str) -> set[str]:
@@ -119,14 +120,20 @@ def listed_anywhere(rows: sa.Connection, tenant: str, customers: Iterable[UUID])
     return found
 
 
+LOOKED_UP: Final = (HasTag, InLayer, RfmScores, InSegment)
+"""Leaves about sets that are kept."""
+
+
 class Sets:
     """The sets that conditions speak of, as they are in the transaction of `rows`; each is looked up once."""
 
-    def __init__(self, rows: sa.Connection, tenant: str, who: BitMap | None = None) -> None:
-        """With `who`, all sets are cut down to these ordinals."""
+    def __init__(self, rows: sa.Connection, tenant: str, who: BitMap | None = None, at: datetime | None = None) -> None:
+        """With `who`, all sets are cut down to these ordinals. What follows from facts is as of `at`, or of the last change."""
         self._rows = rows
         self._tenant = tenant
         self._who = who
+        self._at = at
+        self._of_facts: LeafSets | None = None
         self._bitmaps: dict[str, BitMap] = {}
         self._listings: dict[UUID, Listing] = {}
 
@@ -134,19 +141,27 @@ class Sets:
         known = self._bitmap(bitmaps.KNOWN)
         return known if universe is Universe.KNOWN else known | self._bitmap(bitmaps.ANONYMOUS)
 
-    def of(self, definition: Definition, universe: Universe) -> BitMap:
-        """The members of a condition or combination. Raises what is not found."""
+    def of(self, definition: Definition, universe: Universe, leaf: Callable[[Leaf], BitMap] | None = None) -> BitMap:
+        """The members of a condition or combination; `leaf` may know better than the tables. Raises what is not found."""
         expression = definition.expression
-        return BitMap() if expression is None else members(expression, self.leaf, self.universe(universe))
+        return BitMap() if expression is None else members(expression, leaf or self.leaf, self.universe(universe))
+
+    def replace(self, segment: UUID, found: BitMap, who: BitMap) -> BitMap:
+        """Let the set of a segment be `found` as far as `who` is concerned, for what is asked from now on; what it was."""
+        before = self._bitmap(bitmaps.of_segment(segment))
+        self._bitmaps[bitmaps.of_segment(segment)] = (before - who) | found
+        return before & who
 
     def segment(self, id: UUID) -> BitMap:
         """The members of a segment now. Raises SegmentNotFound."""
         it = self._listings.get(id)
         if it is None:
             it = self._listings[id] = require(self._rows, self._tenant, id)
-        if it.definition.kind is SegmentKind.STATIC or it.definition.live:
-            return self._bitmap(bitmaps.of_segment(id)) & self.universe(it.universe)
-        return self.of(it.definition, it.universe)
+        return self._bitmap(bitmaps.of_segment(id)) & self.universe(it.universe)
+
+    def kept(self, id: UUID) -> BitMap:
+        """The set that is kept for a segment, whatever is known of it."""
+        return self._bitmap(bitmaps.of_segment(id))
 
     def leaf(self, leaf: Leaf) -> BitMap:
         """Everybody for whom a leaf holds. Raises SegmentNotFound, RunNotFound, LayerNotFound."""
@@ -154,12 +169,17 @@ class Sets:
             case HasTag(tag, value):
                 return self._bitmap(bitmaps.of_tag(tag if value is None else f"{tag}={value}"))
             case InLayer():
-                return self._cut(model_runs.layer(self._rows, self._tenant, leaf))
+                return self._cut(model_runs.layer(self._rows, self._tenant, leaf, lambda: self.universe(Universe.ALL)))
             case RfmScores():
                 return self._cut(model_runs.with_scores(self._rows, self._tenant, leaf))
             case InSegment(segment):
                 return self.segment(segment)
-        raise TypeError(f"{type(leaf).__name__} is no set that is kept")
+        if self._of_facts is None:
+            when = as_of(self._rows, self._tenant, self._at)
+            if self._who is not None and len(self._who) <= _FEW:
+                when = replace(when, who=list(self._who))
+            self._of_facts = LeafSets(self._rows, when)
+        return self._of_facts.leaf(leaf, self.universe(Universe.ALL))
 
     def _bitmap(self, name: str) -> BitMap:
         found = self._bitmaps.get(name)
@@ -176,6 +196,7 @@ class Sets:
 
 
 def _listing(row: sql.Row) -> Listing:
-    id, name, revision, stated, created_at, updated_at = row
+    id, name, revision, stated, created_at, updated_at, archived = row
     event_codec.restore(Segment.Defined, stated)
-    return Listing(id, name, revision, stated["definition"], stated["universe"], created_at, updated_at)
+    definition, universe = stated["definition"], stated["universe"]
+    return Listing(id, name, revision, definition, universe, created_at, updated_at, archived)

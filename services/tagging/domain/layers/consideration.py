@@ -6,11 +6,11 @@ from fractions import Fraction
 from typing import Final, NamedTuple
 
 from services.tagging.domain.layers import params as rules
-from services.tagging.domain.layers.view import COMPETITOR, NONE, View, text
+from services.tagging.domain.layers.view import COMPETITOR, MARK, NONE, View, text
 
 LAYERS: Final = ("NO_INTENT", "PENDING", "TRANSFER_OUT", "TRANSFER_IN", "REALISED")
 LOST: Final = frozenset({"TRANSFER_OUT"})
-ALSO_COMPETITOR: Final = "ALSO_COMPETITOR"
+ALSO_COMPETITOR: Final = f"{MARK}ALSO_COMPETITOR"
 """Mark of those who bought of both."""
 
 

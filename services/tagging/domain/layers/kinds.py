@@ -1,7 +1,7 @@
 """The kinds of models that put customers into layers: what each is made of, and how it follows time."""
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final, NamedTuple
@@ -46,7 +46,8 @@ def _no_marks(view: View, params: Any) -> tuple[str, ...]:
 @dataclass(frozen=True, slots=True)
 class LayerKind:
     """How a kind decides. `layers` are its names from the lowest up (empty: any category of products), `steps` those that
-    are stages one after the other, `lost` those that are the loss of a customer; `marks` name sets beside the layers."""
+    are stages one after the other, `lost` those that are the loss of a customer; `marks` name sets beside the layers, of
+    which `marked` are all, and `actions` say what may be done for whoever is in a layer."""
 
     params: type[Params]
     layers: tuple[str, ...]
@@ -55,6 +56,8 @@ class LayerKind:
     steps: tuple[str, ...] = ()
     lost: frozenset[str] = frozenset()
     marks: Callable[[View, Any], tuple[str, ...]] = _no_marks
+    marked: tuple[str, ...] = ()
+    actions: Mapping[str, str] = field(default_factory=dict)
 
 
 KINDS: Final[Mapping[Kind, LayerKind]] = {
@@ -65,6 +68,7 @@ KINDS: Final[Mapping[Kind, LayerKind]] = {
         lifecycle.moments,
         lost=lifecycle.LOST,
         marks=lifecycle.marks,
+        marked=lifecycle.FUNNEL,
     ),
     Kind.ACTIVITY: LayerKind(
         activity.ActivityParams,
@@ -87,9 +91,16 @@ KINDS: Final[Mapping[Kind, LayerKind]] = {
         pyramid.moments,
         steps=pyramid.PYRAMID,
         lost=pyramid.LOST,
+        actions=pyramid.ACTIONS,
     ),
     Kind.SICAS: LayerKind(
-        sicas.SicasParams, sicas.LAYERS, sicas.layer, sicas.moments, steps=sicas.LAYERS, marks=sicas.marks
+        sicas.SicasParams,
+        sicas.LAYERS,
+        sicas.layer,
+        sicas.moments,
+        steps=sicas.LAYERS,
+        marks=sicas.marks,
+        marked=sicas.FLAGS,
     ),
     Kind.AIPL: LayerKind(aipl.AiplParams, aipl.LAYERS, aipl.layer, aipl.moments, steps=aipl.LAYERS, lost=aipl.LOST),
     Kind.CONSIDERATION: LayerKind(
@@ -99,6 +110,7 @@ KINDS: Final[Mapping[Kind, LayerKind]] = {
         consideration.moments,
         lost=consideration.LOST,
         marks=consideration.marks,
+        marked=(consideration.ALSO_COMPETITOR,),
     ),
 }
 

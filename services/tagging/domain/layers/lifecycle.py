@@ -7,11 +7,11 @@ from typing import Final
 
 from services.tagging.domain.layers import params as rules
 from services.tagging.domain.layers.event_types import KNOWN, REFERRAL_SUCCEEDED
-from services.tagging.domain.layers.view import REVIEWS, SHARES, View, number
+from services.tagging.domain.layers.view import MARK, REVIEWS, SHARES, View, number
 
 LAYERS: Final = ("PROSPECT", "NEW", "GROWING", "MATURE", "SEED", "ANGEL", "SUPER", "DORMANT", "CHURNED")
 LOST: Final = frozenset({"DORMANT", "CHURNED"})
-FUNNEL: Final = ("ACQUIRED", "CONVERTED", "RETAINED", "REPURCHASED", "REFERRED")
+FUNNEL: Final = tuple(f"{MARK}{it}" for it in ("ACQUIRED", "CONVERTED", "RETAINED", "REPURCHASED", "REFERRED"))
 """The second axis: how far a customer ever came."""
 
 _FEEDBACK: Final = frozenset({"survey_answered", "product_feedback_given", "group_message_sent", *REVIEWS})
@@ -85,14 +85,15 @@ def moments(view: View, params: LifecycleParams) -> Iterable[int]:
 
 def marks(view: View, params: LifecycleParams) -> tuple[str, ...]:
     """The position on the funnel."""
+    acquired, converted, retained, repurchased, referred = FUNNEL
     if view.last_of(SHARES | set(params.referral_events)) is not None:
-        return ("REFERRED",)
+        return (referred,)
     if len(view.occasions) > 1:
-        return ("REPURCHASED",)
+        return (repurchased,)
     last = view.last_by_customer
     if view.occasions:
-        return ("RETAINED" if last is not None and last > view.occasions[0] else "CONVERTED",)
-    return ("ACQUIRED",) if last is not None or _known_day(view) is not None else ()
+        return (retained if last is not None and last > view.occasions[0] else converted,)
+    return (acquired,) if last is not None or _known_day(view) is not None else ()
 
 
 def _recommends(view: View, params: LifecycleParams) -> bool:

@@ -12,6 +12,16 @@ LAYERS: Final = ("L1", "L2", "L3", "L4", "L5", "L6", "LAPSED", "OUT")
 PYRAMID: Final = LAYERS[:6]
 LOST: Final = frozenset({"LAPSED", "OUT"})
 
+ACTIONS: Final = {
+    "L1": "branding content",
+    "L2": "targeted offer",
+    "L3": "repurchase offer",
+    "L4": "replenishment reminder",
+    "L5": "VIP benefits",
+    "L6": "referral incentive",
+}
+"""What a brand may do for whoever is in a layer."""
+
 
 @dataclass(frozen=True, slots=True)
 class PyramidParams:

@@ -6,11 +6,11 @@ from typing import Final
 
 from services.tagging.domain.layers import params as rules
 from services.tagging.domain.layers.event_types import REFERRAL_SUCCEEDED
-from services.tagging.domain.layers.view import NONE, NOT_BY_CUSTOMER, REVIEWS, SHARES, View, text
+from services.tagging.domain.layers.view import MARK, NONE, NOT_BY_CUSTOMER, REVIEWS, SHARES, View, text
 
 LAYERS: Final = ("S", "I", "C", "A", "S2")
 LOST: Final = frozenset[str]()
-FLAGS: Final = tuple(f"{it}?" for it in LAYERS)
+FLAGS: Final = tuple(f"{MARK}{it}" for it in LAYERS)
 """Marks: beside the furthest stage, every stage that was seen."""
 
 _CONTACT: Final = frozenset(
@@ -38,7 +38,7 @@ def layer(view: View, params: SicasParams) -> str:
 
 
 def marks(view: View, params: SicasParams) -> tuple[str, ...]:
-    return tuple(f"{it}?" for it in flags(view, params))
+    return tuple(f"{MARK}{it}" for it in flags(view, params))
 
 
 def flags(view: View, params: SicasParams) -> list[str]:

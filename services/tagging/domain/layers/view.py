@@ -18,6 +18,9 @@ from services.tagging.domain.history import Behaviour, History, Purchase
 NONE: Final = "NONE"
 """The layer of a customer that a model says nothing about."""
 
+MARK: Final = "+"
+"""Begins the names of sets that a model finds beside its layers: a customer may be in any number of them."""
+
 ORDER_EVENTS: Final = frozenset({"order_completed", "order_refunded", "order_cancelled"})
 """Reports of orders, which are no behaviour."""
 

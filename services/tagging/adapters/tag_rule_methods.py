@@ -1,0 +1,116 @@
+"""The RPCs about tags that follow conditions and facts."""
+
+from typing import Any, TypeVar, cast
+from uuid import UUID
+
+from google.protobuf.message import Message
+
+from chassis import context as contexts
+from chassis.commands import CommandBus
+from chassis.errors import AggregateNotFound, FieldRequired
+from chassis.grpc_server import ServicerContext
+from chassis.read_models import ReadModels
+from scrm.tagging.v1 import tag_service_pb2 as pb
+from scrm.tagging.v1.tag_service_pb2_grpc import TagServiceServicer
+from services.tagging.adapters.segment_wire import condition
+from services.tagging.application import wire
+from services.tagging.application.tag_rule_commands import (
+    ActivateRule,
+    BackfillRule,
+    DefineRule,
+    EnableFactTag,
+    PauseRule,
+)
+from services.tagging.domain.claims import Origin
+from services.tagging.domain.fact_tags import FACT_TAGS, FactParameters
+from services.tagging.domain.tag_rules import TagRule, TagRules, tag_rules_id
+from services.tagging.read_models.rule_preview import preview
+
+M = TypeVar("M", bound=Message)
+
+
+class TagRuleMethods(TagServiceServicer):
+    """One method per RPC; refusals are raised and answered by the interceptors."""
+
+    def __init__(self, bus: CommandBus, read_models: ReadModels) -> None:
+        self._bus = bus
+        self._read_models = read_models
+
+    async def CreateRuleTag(
+        self, request: pb.CreateRuleTagRequest, context: ServicerContext
+    ) -> pb.CreateRuleTagResponse:
+        if not request.HasField("enter"):
+            raise FieldRequired(field="enter")
+        leave = condition(request.exit) if request.HasField("exit") else None
+        command = DefineRule(request.tag_key, [(request.value, condition(request.enter))], leave, request.min_hold_days)
+        return await self._rule(command, pb.CreateRuleTagResponse)
+
+    async def GetRuleTag(self, request: pb.GetRuleTagRequest, context: ServicerContext) -> pb.GetRuleTagResponse:
+        return pb.GetRuleTagResponse(rule=rule_message((await self._rules()).rule(request.tag_key)))
+
+    async def PreviewRule(self, request: pb.PreviewRuleRequest, context: ServicerContext) -> pb.PreviewRuleResponse:
+        tenant, rule = contexts.current().tenant, (await self._rules()).rule(request.tag_key)
+        it = await self._read_models.query(lambda rows: preview(rows, tenant, rule))
+        return pb.PreviewRuleResponse(
+            matching=it.meant,
+            entering=it.entering,
+            leaving=it.leaving,
+            sample_customer_ids=[str(one) for one in it.sample],
+        )
+
+    async def ActivateRule(self, request: pb.ActivateRuleRequest, context: ServicerContext) -> pb.ActivateRuleResponse:
+        return await self._rule(ActivateRule(request.tag_key), pb.ActivateRuleResponse)
+
+    async def PauseRule(self, request: pb.PauseRuleRequest, context: ServicerContext) -> pb.PauseRuleResponse:
+        return await self._rule(PauseRule(request.tag_key), pb.PauseRuleResponse)
+
+    async def BackfillRule(self, request: pb.BackfillRuleRequest, context: ServicerContext) -> pb.BackfillRuleResponse:
+        return await self._rule(BackfillRule(request.tag_key), pb.BackfillRuleResponse)
+
+    async def ListFactTags(self, request: pb.ListFactTagsRequest, context: ServicerContext) -> pb.ListFactTagsResponse:
+        active = (await self._rules()).active
+        return pb.ListFactTagsResponse(
+            fact_tags=[
+                pb.FactTag(
+                    tag_key=key,
+                    display_name=it.name,
+                    value_mode=wire.mode(it.mode),
+                    enabled=key in active and active[key].origin == Origin.FACT,
+                )
+                for key, it in sorted(FACT_TAGS.items())
+            ]
+        )
+
+    async def EnableFactTag(
+        self, request: pb.EnableFactTagRequest, context: ServicerContext
+    ) -> pb.EnableFactTagResponse:
+        parameters = FactParameters(tuple(request.edges), tuple(request.values))
+        return await self._rule(EnableFactTag(request.tag_key, parameters), pb.EnableFactTagResponse)
+
+    async def _rules(self) -> TagRules:
+        id = tag_rules_id(contexts.current().tenant)
+        try:
+            return await self._bus.load(TagRules, id)
+        except AggregateNotFound:
+            return TagRules(id, contexts.current().tenant)
+
+    async def _rule(self, command: Any, response: type[M]) -> M:
+        def reply(it: TagRule) -> M:
+            return response(rule=rule_message(it))
+
+        return cast(M, await self._bus.execute(command, reply=reply))
+
+
+def rule_message(it: TagRule) -> pb.RuleTag:
+    return pb.RuleTag(
+        tag_key=it.tag,
+        version=it.version,
+        status=pb.RuleStatus.Value(f"RULE_STATUS_{it.status}"),
+        cases=[pb.RuleTag.Case(value=one.value, segment_id=str(one.segment)) for one in it.cases],
+        exit_segment_id=_text(it.exit_segment),
+        min_hold_days=it.min_hold_days,
+    )
+
+
+def _text(id: UUID | None) -> str:
+    return str(id or "")

@@ -1,0 +1,320 @@
+"""Leaves of conditions as statements (spec TG-4): each finds the ordinals of customers with facts for whom a leaf holds.
+
+A customer without such facts is in no row, and has the figure of nothing: `LeafSql.of_nothing` says whether the leaf holds for that.
+Then the statement finds those of the others for whom it does not hold.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import Final, NamedTuple
+
+from services.tagging.domain.calendar import Calendar
+from services.tagging.domain.conditions import (
+    ALL_TIME,
+    LINE_KEYS,
+    Comparison,
+    EventTest,
+    Figure,
+    Happening,
+    InGroup,
+    OrderFigure,
+    OrderTest,
+    Period,
+    PropertyTest,
+    Window,
+)
+from services.tagging.domain.conditions.comparing import tester, total_compares
+from services.tagging.domain.money import scale
+from services.tagging.domain.profile import NEWEST, UNION, AttributeDefinition
+from services.tagging.read_models.comparison_sql import Sql, both, either, of_json, of_number, of_text
+
+_COLUMNS: Final = {"$channel": "channel", "$content": "content", "$page_view": "page_view"}
+
+
+class LeafSql(NamedTuple):
+    """A statement that finds those for whom a leaf holds; if it holds `of_nothing`, those for whom it does not."""
+
+    statement: Sql
+    of_nothing: bool
+
+
+@dataclass(frozen=True, slots=True)
+class AsOf:
+    """The instant for which sets are worked out, the calendar and the currency of the tenant."""
+
+    tenant: str
+    at: datetime
+    calendar: Calendar
+    currency: str
+    who: Sequence[int] | None = None
+    """Only these ordinals are of interest; None: everybody."""
+
+    @property
+    def zone(self) -> str:
+        return self.calendar.zone.key
+
+    def bounds(self, column: str, window: Window) -> Sql:
+        """That an instant is in a window as of now."""
+        match window.period:
+            case Period.ALL:
+                return Sql(f"{column} <= %s", (self.at,))
+            case Period.LAST_N_HOURS:
+                return Sql(f"({column} > %s AND {column} <= %s)", (self.at - timedelta(hours=window.n), self.at))
+            case Period.BETWEEN:
+                if window.first is None or window.last is None:
+                    return Sql("false")
+                start = self.calendar.midnight(window.first.toordinal())
+                end = self.calendar.midnight(window.last.toordinal() + 1)
+                return Sql(f"({column} >= %s AND {column} < %s AND {column} <= %s)", (start, end, self.at))
+            case Period.LAST_N_DAYS:
+                first = self.calendar.day(self.at) - window.n + 1
+            case Period.THIS_MONTH:
+                first = date.fromordinal(self.calendar.day(self.at)).replace(day=1).toordinal()
+        return Sql(f"({column} >= %s AND {column} <= %s)", (self.calendar.midnight(first), self.at))
+
+    @property
+    def today(self) -> date:
+        return date.fromordinal(self.calendar.day(self.at))
+
+
+def of_events(leaf: EventTest, when: AsOf) -> LeafSql:
+    """The customers whose figure of behaviours compares so."""
+    meant, value = _meant(leaf.what, leaf.window, when), _property(leaf.property)
+    day = _day(leaf.what, when)
+    count, one = Sql("count(*)"), Sql("1")
+    having = Sql("(x.value IS NOT NULL AND jsonb_typeof(x.value) <> 'null')")
+    number = "(x.value #>> '{}')::numeric"
+    numbers = "FILTER (WHERE jsonb_typeof(x.value) = 'number')"
+    missing, nothing = False, total_compares(leaf.comparison, 0, 1)
+    match leaf.figure:
+        case Figure.COUNT:
+            held = of_number(count, one, leaf.comparison)
+        case Figure.DAYS:
+            held = of_number(Sql("count(DISTINCT x.day)"), one, leaf.comparison)
+        case Figure.SUM:
+            held = of_number(Sql(f"coalesce(sum({number}) {numbers}, 0)"), one, leaf.comparison)
+        case Figure.DISTINCT:
+            scalar = "FILTER (WHERE jsonb_typeof(x.value) IN ('string', 'number', 'boolean'))"
+            held = of_number(Sql(f"count(DISTINCT x.value) {scalar}"), one, leaf.comparison)
+        case Figure.AVG:
+            total, parts = Sql(f"sum({number}) {numbers}"), Sql(f"count(*) {numbers}")
+            held, missing = of_number(total, parts, leaf.comparison), True
+        case Figure.MIN | Figure.MAX:
+            held, missing = of_number(Sql(f"{leaf.figure.lower()}({number}) {numbers}"), one, leaf.comparison), True
+        case Figure.LAST | Figure.FIRST:
+            way = "DESC" if leaf.figure is Figure.LAST else "ASC"
+            first = f"(array_agg(x.value ORDER BY x.occurred_at {way}, x.key {way}) FILTER (WHERE {having.text}))[1]"
+            held, missing = of_json(Sql(first), leaf.comparison), True
+        case _:
+            held, missing = of_number(_days_since(leaf.figure is Figure.RECENCY_DAYS, when), one, leaf.comparison), True
+    nothing = total_compares(leaf.comparison, None, 1) if missing else nothing
+    inner = Sql(
+        f"SELECT b.node, b.occurred_at, b.key, {day.text} AS day, {value.text} AS value FROM behaviours b"  # noqa: S608
+        f" WHERE {meant.text}",
+        (*day.values, *value.values, *meant.values),
+    )
+    return LeafSql(_grouped(inner, held, when, nothing), nothing)
+
+
+def of_orders(leaf: OrderTest, when: AsOf) -> LeafSql:
+    """The customers whose figure of orders compares so."""
+    parts = scale(when.currency)
+    one, figure = Sql("1"), leaf.figure
+    missing = False
+    match figure:
+        case OrderFigure.COUNT:
+            held = of_number(Sql("count(*)"), one, leaf.comparison)
+        case OrderFigure.OCCASIONS:
+            held = of_number(Sql("count(DISTINCT x.day)"), one, leaf.comparison)
+        case OrderFigure.NET:
+            held = of_number(Sql("sum(x.net)"), Sql(str(parts)), leaf.comparison)
+        case OrderFigure.QUANTITY:
+            held = of_number(Sql("sum(x.quantity)"), one, leaf.comparison)
+        case OrderFigure.SKUS | OrderFigure.CATEGORIES:
+            held = of_number(Sql(_different(f"x.{figure.lower()}")), one, leaf.comparison)
+        case OrderFigure.AVG:
+            held, missing = of_number(Sql("sum(x.net)"), Sql(f"(count(*) * {parts})"), leaf.comparison), True
+        case OrderFigure.MIN | OrderFigure.MAX:
+            held, missing = of_number(Sql(f"{figure.lower()}(x.net)"), Sql(str(parts)), leaf.comparison), True
+        case _:
+            recent = figure is OrderFigure.RECENCY_DAYS
+            held, missing = of_number(_days_since(recent, when), one, leaf.comparison), True
+    nothing = total_compares(leaf.comparison, None if missing else 0, 1)
+    return LeafSql(_grouped(_bought(leaf, when, parts), held, when, nothing), nothing)
+
+
+def of_groups(leaf: InGroup, when: AsOf) -> LeafSql:
+    """The customers who are in a group."""
+    group = Sql("g.group_id = %s", (leaf.group,)) if leaf.group is not None else Sql("true")
+    text = f"SELECT g.node FROM group_members g WHERE g.tenant = %s AND g.joined AND {group.text}"  # noqa: S608
+    inner = Sql(text, (when.tenant, *group.values))
+    return LeafSql(_grouped(inner, Sql("true"), when, nothing=False), of_nothing=False)
+
+
+def since(column: str, comparison: Comparison, when: AsOf) -> LeafSql:
+    """The customers whose days since the first of an instant of their nodes compare so."""
+    nothing = total_compares(comparison, None, 1)
+    text = f"SELECT node, {column} AS occurred_at FROM nodes WHERE tenant = %s AND {column} IS NOT NULL"  # noqa: S608
+    first = Sql("min(x.occurred_at)")
+    passed = Sql(
+        f"CASE WHEN {first.text} <= %s THEN {_days_since(False, when).text} END",
+        (when.at, *_days_since(False, when).values),
+    )
+    held = of_number(passed, Sql("1"), comparison)
+    return LeafSql(_grouped(Sql(text, (when.tenant,)), held, when, nothing), nothing)
+
+
+def known(comparison: Comparison, when: AsOf) -> LeafSql:
+    """The customers for whom it compares so whether they are known."""
+    nothing = total_compares(comparison, False, 1)
+    text = "SELECT node, known_at AS occurred_at FROM nodes WHERE tenant = %s AND known_at IS NOT NULL"
+    held = of_json(Sql("to_jsonb(min(x.occurred_at) <= %s)", (when.at,)), comparison)
+    return LeafSql(_grouped(Sql(text, (when.tenant,)), held, when, nothing), nothing)
+
+
+def _grouped(inner: Sql, held: Sql, when: AsOf, nothing: bool) -> Sql:
+    """Facts of nodes by customer: those for whom `held`, or for whom not, if nothing is enough."""
+    who = Sql("true") if when.who is None else Sql("c.ordinal = ANY(%s)", (list(when.who),))
+    text = (
+        f"SELECT c.ordinal FROM ({inner.text}) x"  # noqa: S608
+        " JOIN nodes n ON n.tenant = %s AND n.node = x.node AND NOT n.erased"
+        " JOIN nodes c ON c.tenant = %s AND c.node = n.customer"
+        f" WHERE {who.text}"
+        f" GROUP BY c.ordinal HAVING {'NOT ' if nothing else ''}({held.text})"
+    )
+    return Sql(text, (*inner.values, when.tenant, when.tenant, *who.values, *held.values))
+
+
+def _meant(what: Happening, window: Window, when: AsOf) -> Sql:
+    tests = [Sql("b.tenant = %s", (when.tenant,)), when.bounds("b.occurred_at", window)]
+    if what.type:
+        tests.append(Sql("b.type = %s", (what.type,)))
+    if what.category:
+        tests.append(Sql("b.category = %s", (what.category,)))
+    tests += [of_json(_property(it.key), it.comparison) for it in what.where]
+    if what.hours or what.weekdays:
+        day = _day(what, when) if what.hours else _local_day(when)
+        tests.append(Sql(f"{day.text} IS NOT NULL", day.values))
+        if what.weekdays:
+            tests.append(Sql(f"extract(isodow FROM {day.text}) = ANY(%s)", (*day.values, list(what.weekdays))))
+    return both(tests)
+
+
+def behaviours_of(meant: Sequence[Happening], when: AsOf) -> Sql:
+    """The behaviours that one of `meant` means, at any time up to now, by ordinal and in the order of time."""
+    any_of = either([_meant(it, ALL_TIME, when) for it in meant])
+    who = Sql("true") if when.who is None else Sql("c.ordinal = ANY(%s)", (list(when.who),))
+    text = (
+        "SELECT c.ordinal, b.occurred_at, b.type, b.category, b.channel, b.utc_offset, b.content, b.page_view,"  # noqa: S608
+        " b.properties FROM behaviours b JOIN nodes n ON n.tenant = %s AND n.node = b.node AND NOT n.erased"
+        f" JOIN nodes c ON c.tenant = %s AND c.node = n.customer WHERE {any_of.text} AND {who.text}"
+        " ORDER BY b.occurred_at, b.key"
+    )
+    return Sql(text, (when.tenant, when.tenant, *any_of.values, *who.values))
+
+
+def of_attribute(comparison: Comparison, key: str, definition: AttributeDefinition, when: AsOf) -> LeafSql:
+    """The customers of whom an attribute compares so, as `domain/profile.py` resolves it."""
+    said = (
+        "SELECT v.node, v.value, v.rank, v.observed_at FROM attribute_values v"
+        " WHERE v.tenant = %s AND v.key = %s AND NOT v.cleared"
+    )
+    read = {"NUMBER": "to_jsonb({}::float8)", "BOOL": "to_jsonb({} = 'true')", "LIST": "{}::jsonb"}
+    if definition.policy == UNION:
+        value = "jsonb_path_query_array(jsonb_agg(x.value::jsonb) FILTER (WHERE x.value IS NOT NULL), '$[*][*]')"
+    else:
+        order = "x.observed_at DESC, x.rank DESC" if definition.policy == NEWEST else "x.rank DESC, x.observed_at DESC"
+        best = f"(array_agg(x.value ORDER BY {order}, x.node))[1]"
+        value = read.get(definition.type, "to_jsonb({}::text)").format(best)
+    nothing = tester(comparison)(None)
+    held = of_json(Sql(value), comparison)
+    return LeafSql(_grouped(Sql(said, (when.tenant, key)), held, when, nothing), nothing)
+
+
+def _local(when: AsOf) -> Sql:
+    text = (
+        "(CASE WHEN b.utc_offset IS NULL THEN b.occurred_at AT TIME ZONE %s"
+        " ELSE b.occurred_at AT TIME ZONE 'UTC' + b.utc_offset * interval '1 minute' END)"
+    )
+    return Sql(text, (when.zone,))
+
+
+def _local_day(when: AsOf) -> Sql:
+    local = _local(when)
+    return Sql(f"{local.text}::date", local.values)
+
+
+def _day(what: Happening, when: AsOf) -> Sql:
+    """The date for which a behaviour counts: that of the night if hours are given, NULL outside of them."""
+    if not what.hours:
+        return Sql("(b.occurred_at AT TIME ZONE %s)::date", (when.zone,))
+    start, end = what.hours
+    local = _local(when)
+    hour = f"extract(hour FROM {local.text})"
+    if start < end:
+        text = f"CASE WHEN {hour} >= {start} AND {hour} < {end} THEN {local.text}::date END"
+        return Sql(f"({text})", local.values * 3)
+    text = f"CASE WHEN {hour} >= {start} THEN {local.text}::date WHEN {hour} < {end} THEN {local.text}::date - 1 END"
+    return Sql(f"({text})", local.values * 4)
+
+
+def _property(key: str) -> Sql:
+    if not key:
+        return Sql("NULL::jsonb")
+    column = _COLUMNS.get(key)
+    if column is not None:
+        return Sql(f"to_jsonb(nullif(b.{column}, ''))")
+    return Sql(
+        "coalesce(nullif(b.properties -> %s, 'null'), nullif(b.properties -> 'extra' -> %s, 'null'))", (key, key)
+    )
+
+
+def _days_since(last: bool, when: AsOf) -> Sql:
+    one = f"{'max' if last else 'min'}(x.occurred_at)"
+    return Sql(f"(%s::date - ({one} AT TIME ZONE %s)::date)", (when.today, when.zone))
+
+
+def _different(arrays: str) -> str:
+    every = f"jsonb_array_elements(jsonb_agg({arrays}))"
+    return f"(SELECT count(DISTINCT e) FROM {every} a, jsonb_array_elements(a) e)"  # noqa: S608
+
+
+def _bought(leaf: OrderTest, when: AsOf, parts: int) -> Sql:
+    of_lines = [it for it in leaf.where if it.key in LINE_KEYS]
+    tests = [
+        Sql("p.tenant = %s", (when.tenant,)),
+        Sql("p.currency = %s", (when.currency,)),
+        when.bounds("p.paid_at", leaf.window),
+    ]
+    whole = [_of_order(it, parts, when) for it in leaf.where if it.key not in LINE_KEYS]
+    line = both([of_text(Sql(f"nullif(l ->> {LINE_KEYS.index(it.key)}, '')"), it.comparison) for it in of_lines])
+    day = Sql("(o.occurred_at AT TIME ZONE %s)::date", (when.zone,))
+    left = Sql("o.net > 0")
+    found = both([left, *whole, *([Sql("lines.some")] if of_lines else [])])
+    net = "lines.paid" if of_lines else "o.net"
+    text = (
+        f"SELECT o.node, o.occurred_at, {day.text} AS day, {net} AS net, coalesce(lines.quantity, 0) AS quantity,"  # noqa: S608
+        " coalesce(lines.skus, '[]') AS skus, coalesce(lines.categories, '[]') AS categories"
+        " FROM (SELECT p.tenant, p.node, p.order_id, p.paid_at AS occurred_at, p.net - coalesce((SELECT sum(r.amount)"
+        " FROM refunds r WHERE (r.tenant, r.node, r.order_id) = (p.tenant, p.node, p.order_id)), 0) AS net"
+        f" FROM purchases p WHERE {both(tests).text}) o"
+        " LEFT JOIN LATERAL (SELECT count(*) > 0 AS some, sum((l ->> 5)::bigint) AS paid,"
+        " sum((l ->> 3)::bigint) AS quantity, jsonb_agg(l -> 0) FILTER (WHERE l ->> 0 <> '') AS skus,"
+        " jsonb_agg(l -> 1) FILTER (WHERE l ->> 1 <> '') AS categories"
+        " FROM placed_orders d, jsonb_array_elements(d.lines) l"
+        " WHERE (d.tenant, d.node, d.order_id) = (o.tenant, o.node, o.order_id)"
+        f" AND {line.text}) lines ON true WHERE {found.text}"
+    )
+    return Sql(text, (*day.values, *both(tests).values, *line.values, *found.values))
+
+
+def _of_order(it: PropertyTest, parts: int, when: AsOf) -> Sql:
+    match it.key:
+        case "net":
+            return of_json(Sql(f"to_jsonb(o.net::float8 / {parts})"), it.comparison)
+        case "coupons":
+            return of_json(Sql("'0'::jsonb"), it.comparison)
+        case "currency":
+            return of_text(Sql("%s", (when.currency,)), it.comparison)
+    return of_json(Sql("NULL::jsonb"), it.comparison)

@@ -1,0 +1,265 @@
+"""Segments that are kept up to date (spec TG-6): a change of facts, tags or sets reaches those that read it, for the customers it is about.
+
+A change is told by *subjects*, such as "event:checkin", "attribute:city", "tag:vip" or "segment:<id>", each with the ordinals it
+concerns. A definition is looked at for the ordinals of the subjects it reads. Segments that others are made of come first, and what
+changes in them is a subject of its own. Few customers are looked at one by one with their histories, many by statements on whole sets.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import partial
+from graphlib import TopologicalSorter
+from typing import Final, NamedTuple
+from uuid import UUID
+
+import sqlalchemy as sa
+from pyroaring import BitMap
+
+from chassis.commands import UnitOfWork
+from chassis.due_times import Timer
+from services.tagging.application.ports import Change
+from services.tagging.application.standing import follow_later
+from services.tagging.domain.claims import Cause as TagCause
+from services.tagging.domain.conditions import Leaf, LookedUp
+from services.tagging.domain.conditions.change import next_change
+from services.tagging.domain.conditions.evaluation import Customer
+from services.tagging.domain.conditions.reads import Reads, reads
+from services.tagging.domain.memberships import MembershipCause, MembershipChange
+from services.tagging.domain.tag_rules import TagRules, tag_rules_id
+from services.tagging.read_models import bitmaps, directory, dues, memberships, segments, sql
+from services.tagging.read_models.histories import histories
+from services.tagging.read_models.leaf_sets import as_of
+from services.tagging.read_models.segments import LOOKED_UP, Listing, Sets
+
+FOLLOW_PAGE: Final = "follow_page"
+"""Kind of the timers that look at all customers of a new definition, page by page."""
+
+_MANY: Final = 1000
+_MOST_IN_AN_EVENT: Final = 5000
+_LIVE: Final = "SELECT segment, revision FROM segments WHERE tenant = %s AND live"
+
+
+@dataclass(slots=True)
+class Touched:
+    """What changed: by subject, the ordinals it concerns. Those of `everything` changed in every respect."""
+
+    subjects: dict[str, BitMap] = field(default_factory=dict)
+    everything: BitMap = field(default_factory=BitMap)
+
+    def add(self, subject: str, ordinals: Iterable[int]) -> None:
+        found = self.subjects.get(subject)
+        if found is None:
+            self.subjects[subject] = BitMap(ordinals)
+        else:
+            found.update(ordinals)
+
+    def of(self, subjects: Iterable[str]) -> BitMap:
+        """The ordinals that one of `subjects` concerns."""
+        return BitMap.union(self.everything, *(self.subjects[it] for it in subjects if it in self.subjects))
+
+    @property
+    def all(self) -> BitMap:
+        return BitMap.union(self.everything, *self.subjects.values())
+
+
+class Live(NamedTuple):
+    """A segment that is kept up to date, and the subjects it reads."""
+
+    listing: Listing
+    reads: Reads
+    subjects: frozenset[str]
+
+
+class LiveSegments:
+    """The live segments of all tenants, each in the order in which they are to be looked at; read again when one has changed."""
+
+    def __init__(self) -> None:
+        self._revisions: dict[str, dict[UUID, int]] = {}
+        self._live: dict[str, list[Live]] = {}
+
+    def of(self, rows: sa.Connection, tenant: str) -> list[Live]:
+        revisions: dict[UUID, int] = {row[0]: row[1] for row in sql.fetch(rows, _LIVE, tenant)}
+        if revisions != self._revisions.get(tenant, {}):
+            self._live[tenant] = _in_order(segments.get(rows, tenant, revisions).values())
+            self._revisions[tenant] = revisions
+        return self._live.get(tenant, []) if revisions else []
+
+
+def _in_order(listings: Iterable[Listing]) -> list[Live]:
+    found = {it.id: Live(it, read := reads(it.definition.leaves()), _subjects(it.id, read)) for it in listings}
+    order = TopologicalSorter({id: it.reads.segments & found.keys() for id, it in sorted(found.items())})
+    return [found[id] for id in order.static_order()]
+
+
+def _subjects(id: UUID, read: Reads) -> frozenset[str]:
+    """`this:` is the definition itself."""
+    several = {
+        "event:": read.event_types,
+        "category:": read.categories,
+        "attribute:": read.attributes,
+        "tag:": read.tags,
+        "model:": read.models,
+        "segment:": read.segments,
+        "this:": (id,),
+    }
+    single = {
+        "events": read.any_event,
+        "orders": read.orders,
+        "ties": bool(read.ties),
+        "groups": bool(read.groups),
+        "consents": bool(read.consents),
+        "identity": read.identity,
+    }
+    named = {f"{prefix}{it}" for prefix, names in several.items() for it in names}
+    return frozenset(named | {it for it, is_read in single.items() if is_read})
+
+
+Cause = Callable[[int], MembershipCause]
+"""Why the segments of a customer change, by its ordinal."""
+
+
+def follow(work: UnitOfWork, live: Iterable[Live], touched: Touched, cause: Cause, at: datetime | None = None) -> None:
+    """Bring live segments in line with what is `touched`; tells who came and went, at `at` or now."""
+    concerned = (
+        [it for it in live if not it.subjects.isdisjoint(touched.subjects)] if not touched.everything else list(live)
+    )
+    if not concerned:
+        return
+    _Following(work, concerned, touched, cause).follow(at or work.now)
+
+
+def look_at_page(work: UnitOfWork, segment: UUID, revision: int, after: int) -> None:
+    """Have the customers with ordinals above `after` looked at for a segment, some now and the others later."""
+    payload = {"segment": str(segment), "revision": revision, "after": after}
+    work.schedule(Timer(FOLLOW_PAGE, f"{segment}:{revision}:{after}", work.now, payload))
+
+
+class _Following:
+    """One change on its way through the segments."""
+
+    def __init__(self, work: UnitOfWork, live: Iterable[Live], touched: Touched, cause: Cause) -> None:
+        self._work = work
+        self._rows, self._tenant = work.rows, work.context.tenant
+        self._live = live
+        self._touched = touched
+        self._cause = cause
+        self._when = as_of(self._rows, self._tenant, work.now)
+        self._sets = Sets(self._rows, self._tenant, touched.all, work.now)
+        self._customers: dict[int, Customer] = {}
+        self._one_by_one: dict[Leaf, tuple[BitMap, BitMap]] = {}
+        self._changes: dict[UUID, Change] = {}
+
+    def follow(self, at: datetime) -> None:
+        for it in self._live:
+            who = self._touched.of(it.subjects)
+            if who:
+                self._follow_one(it, who)
+        apply(self._work, self._changes, {it.listing.id: it.listing.revision for it in self._live}, self._cause, at)
+
+    def _follow_one(self, it: Live, who: BitMap) -> None:
+        id, listing, many = it.listing.id, it.listing, len(who) > _MANY
+        theirs = who & self._sets.universe(listing.universe)
+        if it.reads.history and not many:
+            self._load(theirs)
+        found = theirs & self._sets.of(listing.definition, listing.universe, None if many else self._leaf_of(theirs))
+        before = self._sets.replace(id, found, who)
+        change = Change(found - before, before - found)
+        if change.add or change.remove:
+            self._changes[id] = change
+            self._touched.add(f"segment:{id}", change.add | change.remove)
+        if it.reads.clock and many:
+            look_at_page(self._work, id, listing.revision, -1)
+        elif it.reads.clock:
+            self._set_dues(it, who, theirs)
+
+    def _leaf_of(self, theirs: BitMap) -> Callable[[Leaf], BitMap]:
+        """The customers among `theirs` for whom a leaf holds, by their histories; nobody is asked twice."""
+
+        def leaf(leaf: Leaf) -> BitMap:
+            if isinstance(leaf, LOOKED_UP):
+                return self._sets.leaf(leaf)
+            asked, holds = self._one_by_one.get(leaf) or (BitMap(), BitMap())
+            new = theirs - asked
+            holds |= BitMap(it for it in new if self._customers[it].leaf_holds(leaf, self._when.at))
+            self._one_by_one[leaf] = (asked | new, holds)
+            return holds
+
+        return leaf
+
+    def _load(self, who: BitMap) -> None:
+        missing = who - BitMap(self._customers)
+        if not missing:
+            return
+        ordinal_of = {it.id: it.ordinal for it in directory.by_ordinal(self._rows, self._tenant, missing)}
+        for id, history in histories(self._rows, self._tenant, ordinal_of).items():
+            ordinal = ordinal_of[id]
+            self._customers[ordinal] = Customer.of(history, self._when.calendar, partial(self._is_in, ordinal))
+
+    def _is_in(self, ordinal: int, leaf: LookedUp) -> bool:
+        return ordinal in self._sets.leaf(leaf)
+
+    def _set_dues(self, it: Live, who: BitMap, theirs: BitMap) -> None:
+        condition = it.listing.definition.condition
+        assert condition is not None  # noqa: S101 - operations are on sets, which no time changes
+        self._load(theirs)
+        found = {one: next_change(condition, self._customers[one], self._when.at) for one in theirs}
+        dues.keep(self._work, it.listing.id, who, {one: due for one, due in found.items() if due is not None})
+
+
+def apply(
+    work: UnitOfWork, changes: Mapping[UUID, Change], revisions: Mapping[UUID, int], cause: Cause, at: datetime
+) -> None:
+    """Let customers come into segments and go out of them, and tell it."""
+    rows, tenant = work.rows, work.context.tenant
+    wanted = {id: it for id, it in changes.items() if it.add or it.remove}
+    if not wanted:
+        return
+    bitmaps.change(rows, tenant, {bitmaps.of_segment(id): it for id, it in wanted.items()})
+    numbers = memberships.last_numbers(rows, tenant, wanted)
+    who = BitMap.union(*(part for it in wanted.values() for part in it))
+    ids = {it.ordinal: it.id for it in directory.by_ordinal(rows, tenant, who)}
+    _tell_rules(work, wanted, cause)
+    for segment, change in wanted.items():
+        for why, entered, exited in _by_cause(change, ids, cause):
+            size = None
+            if why in (MembershipCause.EDIT, MembershipCause.BACKFILL):
+                name = bitmaps.of_segment(segment)
+                size = len(bitmaps.load(rows, tenant, (name,))[name])
+            numbers[segment] += 1
+            number, revision = numbers[segment], revisions[segment]
+            memberships.keep(rows, tenant, segment, memberships.Moves(number, at, why, entered, exited))
+            work.add(MembershipChange(work.new_id(), tenant, segment, revision, number, why, entered, exited, size, at))
+
+
+def _tell_rules(work: UnitOfWork, changes: Mapping[UUID, Change], cause: Cause) -> None:
+    """Have the rules followed whose conditions these segments are."""
+    rules = work.find(TagRules, tag_rules_id(work.context.tenant))
+    if rules is None:
+        return
+    tag_of = rules.tag_of
+    for segment in changes.keys() & tag_of.keys():
+        first = min(changes[segment].add | changes[segment].remove)
+        follow_later(work, tag_of[segment], _TAG_CAUSES.get(cause(first), TagCause.BACKFILL))
+
+
+_TAG_CAUSES: Final[Mapping[MembershipCause, TagCause]] = {
+    MembershipCause.EVENT: TagCause.EVENT,
+    MembershipCause.TIME: TagCause.TIME,
+    MembershipCause.MERGE: TagCause.MERGE,
+}
+
+
+def _by_cause(
+    change: Change, ids: Mapping[int, UUID], cause: Cause
+) -> Iterable[tuple[MembershipCause, tuple[UUID, ...], tuple[UUID, ...]]]:
+    """Who came and who went, for each reason, in portions of the size of an event."""
+    moves: dict[MembershipCause, list[tuple[UUID, bool]]] = {}
+    for ordinals, entered in ((change.add, True), (change.remove, False)):
+        for it in ordinals:
+            if it in ids:
+                moves.setdefault(cause(it), []).append((ids[it], entered))
+    for why, all_moves in moves.items():
+        for start in range(0, len(all_moves), _MOST_IN_AN_EVENT):
+            some = all_moves[start : start + _MOST_IN_AN_EVENT]
+            yield why, tuple(id for id, entered in some if entered), tuple(id for id, entered in some if not entered)

@@ -1,0 +1,81 @@
+"""Who came into which segment, or went out of it, when and why: as it was published."""
+
+from collections.abc import Collection, Sequence
+from datetime import datetime
+from typing import NamedTuple
+from uuid import UUID
+
+import sqlalchemy as sa
+
+from services.tagging.read_models import sql
+
+_KEEP = (
+    "INSERT INTO segment_changes (tenant, segment, node, number, changed_at, entered, cause)"
+    " SELECT %s, %s, v.node, %s, %s, v.entered, %s FROM unnest(%s::uuid[], %s::boolean[]) AS v(node, entered)"
+)
+_LAST = (
+    "SELECT s.segment, (SELECT c.number FROM segment_changes c WHERE c.tenant = %s AND c.segment = s.segment"
+    " ORDER BY c.number DESC LIMIT 1) FROM unnest(%s::uuid[]) AS s(segment)"
+)
+_AFTER = (
+    "SELECT number, node, changed_at, entered, cause FROM segment_changes"
+    " WHERE tenant = %s AND segment = %s AND (number, node) > (%s, %s) ORDER BY number, node LIMIT %s"
+)
+_OF_CUSTOMER = (
+    "SELECT number, node, changed_at, entered, cause FROM segment_changes"
+    " WHERE tenant = %s AND segment = %s AND node = %s AND number > %s ORDER BY number LIMIT %s"
+)
+_STANDING = (
+    "SELECT number, node, changed_at, entered, cause FROM segment_changes"
+    " WHERE tenant = %s AND segment = %s AND node = %s AND changed_at <= %s ORDER BY number DESC LIMIT 1"
+)
+
+
+class Moves(NamedTuple):
+    """Who came in and who went out at one instant."""
+
+    number: int
+    at: datetime
+    cause: str
+    entered: Sequence[UUID]
+    exited: Sequence[UUID]
+
+
+class Entry(NamedTuple):
+    """A customer came in, or went out; `number` orders the changes of one segment."""
+
+    number: int
+    customer: UUID
+    at: datetime
+    entered: bool
+    cause: str
+
+
+def keep(rows: sa.Connection, tenant: str, segment: UUID, it: Moves) -> None:
+    """Keep what happened, as it is published."""
+    nodes = [*it.entered, *it.exited]
+    entered = [True] * len(it.entered) + [False] * len(it.exited)
+    sql.run(rows, _KEEP, tenant, segment, it.number, it.at, it.cause, nodes, entered)
+
+
+def last_numbers(rows: sa.Connection, tenant: str, segments: Collection[UUID]) -> dict[UUID, int]:
+    """The number of the last change of each of `segments`; 0 where there was none."""
+    return {segment: number or 0 for segment, number in sql.fetch(rows, _LAST, tenant, list(segments))}
+
+
+def after(rows: sa.Connection, tenant: str, segment: UUID, number: int, node: UUID, limit: int) -> list[Entry]:
+    """Up to `limit` changes of a segment after a place, in their order."""
+    return [Entry(*row) for row in sql.fetch(rows, _AFTER, tenant, segment, number, node, limit)]
+
+
+def of_customer(
+    rows: sa.Connection, tenant: str, segment: UUID, customer: UUID, number: int, limit: int
+) -> list[Entry]:
+    """The same of one customer."""
+    return [Entry(*row) for row in sql.fetch(rows, _OF_CUSTOMER, tenant, segment, customer, number, limit)]
+
+
+def standing(rows: sa.Connection, tenant: str, segment: UUID, customer: UUID, at: datetime) -> Entry | None:
+    """The last change of a customer by `at`: who entered and did not exit was in the segment."""
+    found = sql.fetch(rows, _STANDING, tenant, segment, customer, at)
+    return Entry(*found[0]) if found else None
