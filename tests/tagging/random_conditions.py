@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
+from chassis.errors import DomainError
 from services.tagging.domain.calendar import Calendar
 from services.tagging.domain.conditions import (
     Absence,
@@ -41,7 +42,9 @@ from services.tagging.domain.conditions import (
     no,
     that,
 )
+from services.tagging.domain.conditions.checking import check_words
 from services.tagging.domain.conditions.leaves import OF_A_PROPERTY
+from services.tagging.domain.conditions.vocabulary import Vocabulary
 from services.tagging.domain.history import Behaviour, History, Line, Purchase
 
 ZONES = ("America/New_York", "Asia/Shanghai", "America/Santiago", "Africa/Cairo", "UTC")
@@ -144,6 +147,16 @@ def condition(random: Random, depth: int = 3) -> Condition:
         return no(condition(random, depth - 1))
     parts = [condition(random, depth - 1) for _ in range(random.randint(1, 3))]
     return random.choice((all_of, any_of))(*parts)
+
+
+def savable(what: Condition) -> bool:
+    """Whether a condition would be kept: random ones compare many things with values of another type."""
+    try:
+        what.check()
+        check_words(what.placed(), Vocabulary())
+    except DomainError:
+        return False
+    return True
 
 
 def leaf(random: Random) -> Leaf:
