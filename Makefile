@@ -31,8 +31,8 @@ bench: .venv/.dev proto ## Measure the system beside the raw ceilings of this ma
 faults: .venv/.dev proto ## Kill and cut things on purpose and count what was lost or done twice.
 	$(BIN)/python -m faults
 
-drill: .venv/.dev proto ## Do what operators do when it matters: restore a lost PostgreSQL.
-	$(BIN)/python -m faults --result build/drill.json restore
+drill: .venv/.dev proto ## Do what operators do when it matters: restore a lost PostgreSQL, replace every process under load.
+	$(BIN)/python -m faults --result build/drill.json restore rolling
 
 images: ## Build the images of the services and the gateway with docker, podman or buildah (VERSION=0.1.0).
 	@deploy/images/build.sh $(VERSION)

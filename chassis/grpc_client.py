@@ -32,7 +32,7 @@ _SERVICE_CONFIG: Final = json.dumps(
         ],
     }
 )
-_OPTIONS: Final = (
+OPTIONS: Final = (
     ("grpc.service_config", _SERVICE_CONFIG),
     ("grpc.enable_retries", 1),
     ("grpc.keepalive_time_ms", 30_000),
@@ -42,6 +42,7 @@ _OPTIONS: Final = (
     ("grpc.max_reconnect_backoff_ms", 2_000),
     ("grpc.max_receive_message_length", 4 << 20),
 )
+"""How callers reach us whatever restarts: spread over all replicas, and sent again where nobody took the call."""
 
 TokenFor: TypeAlias = Callable[[Context], str]
 
@@ -53,7 +54,7 @@ def channel(address: str, token_for: TokenFor, *, deadline: float = DEADLINE_SEC
     """
     return grpc.aio.insecure_channel(
         address,
-        options=_OPTIONS,
+        options=OPTIONS,
         interceptors=[_CarryContext(token_for, deadline)],
     )
 

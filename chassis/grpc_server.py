@@ -52,6 +52,8 @@ _OPTIONS: Final = (
     ("grpc.keepalive_timeout_ms", 10_000),
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
+    # Callers measure their bandwidth by pings, and under load more than the usual two come in a row: no reason to hang up.
+    ("grpc.http2.max_ping_strikes", 100),
 )
 
 

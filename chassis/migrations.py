@@ -1,5 +1,10 @@
-"""The roles `migrate` and `schema`: make the tables of the chassis and of the service, and wait until somebody has."""
+"""The roles `migrate` and `schema`: make the tables of the chassis and of the service, and wait until somebody has.
 
+Versions of a service run side by side while it is rolled out, on one database. So a migration only adds what the version before can
+live with (expand), and what nobody needs any more goes a version later (contract). A process newer than the tables refuses to start.
+"""
+
+import re
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -30,8 +35,8 @@ def migrate(service: str, migrations: Path | None) -> None:
     _log.info("service.migrated")
 
 
-def migrate_now(owner_dsn: str, migrations: Path | None) -> None:
-    """The same for one database; `migrations` is a folder of Alembic whose env.py takes the connection from us."""
+def migrate_now(owner_dsn: str, migrations: Path | None, to: str = "head") -> None:
+    """The same for one database, up to a revision; `migrations` is a folder of Alembic whose env.py takes the connection from us."""
     schema.create(owner_dsn)
     if migrations is None:
         return
@@ -42,7 +47,7 @@ def migrate_now(owner_dsn: str, migrations: Path | None) -> None:
     with engine.begin() as connection:
         connection.execute(sa.text("SELECT pg_advisory_xact_lock(hashtext('scrm.migrate'))"))  # one at a time
         config.attributes["connection"] = connection
-        command.upgrade(config, "head")
+        command.upgrade(config, to)
     engine.dispose()
 
 
@@ -62,11 +67,26 @@ def wait_for_schema(service: str, migrations: Path | None) -> None:
     _log.info("service.schema_is_there")
 
 
+def require_schema(dsn: str, migrations: Path | None) -> None:
+    """Raise OlderSchema unless the database has all that this version needs; one that cannot be reached is waited for."""
+    while (found := _lack(dsn, migrations)) == _UNREACHABLE:
+        time.sleep(GATE_POLL_SECONDS)
+    if found is not None:
+        raise OlderSchema(f"the database is older than this version: it lacks {found}, which `migrate` makes")
+
+
+class OlderSchema(Exception):
+    """A process is newer than the tables it would work on."""
+
+
+_UNREACHABLE: Final = "a server that answers"
+
+
 def _lack(dsn: str, migrations: Path | None) -> str | None:
     try:
         return missing_in(dsn, migrations)
-    except psycopg.OperationalError as error:
-        return type(error).__name__
+    except psycopg.OperationalError:
+        return _UNREACHABLE
 
 
 def missing_in(dsn: str, migrations: Path | None) -> str | None:
@@ -81,15 +101,29 @@ def missing_in(dsn: str, migrations: Path | None) -> str | None:
             return f"tables {', '.join(sorted(lacking))}"
         if migrations is None:
             return None
-        from alembic.script import ScriptDirectory
-
-        known = ScriptDirectory.from_config(_config(migrations))
-        head = known.get_current_head()
+        *older, head = revisions(migrations)
         if "alembic_version" not in there:
             return f"revision {head}"
         current = {revision for (revision,) in connection.execute("SELECT version_num FROM alembic_version")}
-        older = {it.revision for it in known.walk_revisions()} - {head}
-        return f"revision {head}" if not current or current <= older else None
+        return f"revision {head}" if not current or current <= set(older) else None
+
+
+def revisions(migrations: Path) -> list[str]:
+    """The revisions in a folder of Alembic, the oldest first. Read as text: Alembic takes longer to import than the question is worth."""
+    after: dict[str, str] = {}
+    for file in (migrations / "versions").glob("*.py"):
+        named = dict(_NAMED.findall(file.read_text()))
+        if "revision" in named:
+            after[named["down_revision"]] = named["revision"]
+    found: list[str] = []
+    while (following := after.get(found[-1] if found else "None")) is not None:
+        found.append(following)
+    if not found or len(found) != len(after):
+        raise ValueError(f"the revisions in {migrations} are no chain")
+    return found
+
+
+_NAMED: Final = re.compile(r"^(revision|down_revision)\b[^=\n]*= *[\"']?(\w+)", re.MULTILINE)
 
 
 def _config(migrations: Path) -> "Config":

@@ -1,6 +1,7 @@
 """What `python -m services.<name> <role>…` does first: import what the role needs, which takes longer than all that follows."""
 
 import gc
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +15,7 @@ Main: TypeAlias = Callable[[], None]
 def run(service: str, load: Callable[[], Main], migrations: Path | None = None) -> None:
     """Run the main function of the service, which `load` imports; a setting that will not do ends it with a sentence.
 
-    `migrate` and `schema` need PostgreSQL only, and so none of the service.
+    `migrate` and `schema` need PostgreSQL only, and so none of the service. All else refuses to work on tables that are older than itself.
     """
     gc.disable()  # what is imported stays: looking through it for garbage again and again is a sixth of the time
     match sys.argv[1:]:
@@ -23,13 +24,27 @@ def run(service: str, load: Callable[[], Main], migrations: Path | None = None) 
         case ["schema"]:
             main = _gate(service, migrations)
         case _:
-            main = load()
+            main = _gated(load(), migrations)
     gc.freeze()
     gc.enable()
     try:
         main()
     except InvalidSettingsError as error:
         sys.exit(str(error))
+
+
+def _gated(main: Main, migrations: Path | None) -> Main:
+    def run_on_tables() -> None:
+        from chassis.migrations import OlderSchema, require_schema
+
+        try:
+            if dsn := os.environ.get("SCRM_DATABASE_URL"):  # that it is missing is said by the settings
+                require_schema(dsn, migrations)
+        except OlderSchema as error:
+            sys.exit(str(error))
+        main()
+
+    return run_on_tables
 
 
 def _migration(service: str, migrations: Path | None) -> Main:

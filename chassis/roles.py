@@ -17,6 +17,7 @@ from chassis.projection import Projector
 from chassis.published_log import PublicLog, PublishedLog
 from chassis.relay import Relay
 from chassis.settings import InvalidSettingsError
+from chassis.shares import Shares
 from chassis.telemetry import Tracing
 from chassis.timers import TimerLoop
 
@@ -49,8 +50,16 @@ def _projectors(service: "Service", kit: Kit) -> list[Loop]:
 
 def _consumers(service: "Service", kit: Kit) -> list[Loop]:
     shard = Shard(kit.settings.shard_index, kit.settings.shard_count)
-    subscriptions = [traced(it, kit.tracing) for it in service.subscriptions(kit)]
-    return [Consumer(it, kit.engine, kit.broker, kit.bus, shard=shard) for it in subscriptions]
+    return [_consumer(traced(it, kit.tracing), kit, shard) for it in service.subscriptions(kit)]
+
+
+def _consumer(subscription: Subscription, kit: Kit, me: Shard) -> Loop:
+    """The whole consumer, or where there may be several processes the share of the one that we are."""
+
+    def reading(shard: Shard) -> Consumer:
+        return Consumer(subscription, kit.engine, kit.broker, kit.bus, shard=shard)
+
+    return reading(me) if me.count == 1 else Shares(f"consume/{subscription.consumer}", kit.engine, me, reading)
 
 
 def traced(subscription: Subscription, tracing: Tracing) -> Subscription:

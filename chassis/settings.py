@@ -21,8 +21,9 @@ class ChassisSettings:
     `service_addresses` are the `SCRM_<SERVICE>_ADDRESS`, by service. `jwks` is a file or an https URL,
     `service_key` the PEM file this service signs its own tokens with, `service_token_file` where tokens made by
     somebody else are found instead. `poll_seconds` is how often loops look for what another process committed; what
-    their own process commits wakes them at once. Port 0 of gRPC and edge means any free one, of metrics none. Of `shard_count` processes
-    with the role `consume` each reads its share, `shard_index`. `receipt_key` (at least 32 characters) is behind the digests by which
+    their own process commits wakes them at once. Port 0 of gRPC and edge means any free one, of metrics none. Of up to `shard_count`
+    processes with the role `consume` each reads its share, `shard_index`, and those of processes that are missing
+    (chassis.shares). `receipt_key` (at least 32 characters) is behind the digests by which
     a request is known again: with another one, requests that were answered before are taken for others of the same id.
     `nats_replicas` is on how many servers of a cluster a new stream is kept.
     """

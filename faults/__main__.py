@@ -25,6 +25,7 @@ from faults import (
     postgres_restarts,
     redelivery,
     restore,
+    rolling,
     sdks,
     verdict,
 )
@@ -45,6 +46,7 @@ FAULTS: Mapping[str, Callable[[Scale], Verdict]] = {
 }
 DRILLS: Mapping[str, Callable[[Scale], Verdict]] = {
     "restore": restore.run,
+    "rolling": rolling.run,
 }
 ALL: Mapping[str, Callable[[Scale], Verdict]] = {**FAULTS, **DRILLS}
 

@@ -1,6 +1,7 @@
 """A client of the services that does not give up: the same request again, with the same number, until it is answered."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from time import monotonic, sleep
 from typing import Any, Final
 
@@ -41,18 +42,36 @@ class NeverAtRestError(Exception):
     """The services did not come to rest; says what they were still doing."""
 
 
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """How a caller calls: where the services are, by name, with which options, and for how many seconds it does not give up."""
+
+    targets: Mapping[str, str]
+    options: Sequence[tuple[str, Any]] = _OPTIONS
+    patience: float = 90.0
+
+
 class Caller:
     """Calls the services of a stack for one tenant, from any thread."""
 
-    def __init__(self, stack: LocalStack) -> None:
+    def __init__(self, stack: LocalStack, manner: Manner | None = None) -> None:
+        self._manner = manner or Manner({name: stack.address(name) for name in stack.services})
         self._metadata = (("authorization", f"Bearer {stack.credentials.mint(TENANT, scopes())}"),)
-        self._channels = {name: grpc.insecure_channel(stack.address(name), _OPTIONS) for name in stack.services}
+        self._channels = {
+            name: grpc.insecure_channel(target, self._manner.options) for name, target in self._manner.targets.items()
+        }
         self._stubs = {name: _STUBS[name](channel) for name, channel in self._channels.items()}
         self._operations = {name: OperationsServiceStub(channel) for name, channel in self._channels.items()}
+        self._watched: list[grpc.Channel] = []
         self.repeats = 0
 
+    def watch(self, processes: Mapping[str, str]) -> None:
+        """Ask these for their progress from now on, by their addresses, where a service is more than one process."""
+        self._watched += (channels := [grpc.insecure_channel(it, _OPTIONS) for it in processes.values()])
+        self._operations = dict(zip(processes, map(OperationsServiceStub, channels), strict=True))
+
     def close(self) -> None:
-        for it in self._channels.values():
+        for it in (*self._channels.values(), *self._watched):
             it.close()
 
     @property
@@ -64,12 +83,12 @@ class Caller:
         service, _, method = rpc.partition(".")
         return getattr(self._stubs[service], method)(request, metadata=self._metadata, timeout=seconds)
 
-    def insist(self, rpc: str, request: Any, *, eager: bool = False, patience: float = 90.0) -> Any:
+    def insist(self, rpc: str, request: Any, *, eager: bool = False) -> Any:
         """The answer, however often the service has to be asked. Raises grpc.RpcError for a refusal, NeverAnsweredError.
 
         It is asked with growing pauses, or in quick succession by who is `eager` to know when it is back.
         """
-        give_up, pause = monotonic() + patience, _PAUSE_SECONDS
+        give_up, pause = monotonic() + self._manner.patience, _PAUSE_SECONDS
         while True:
             try:
                 return self.call(rpc, request)

@@ -11,7 +11,7 @@ from pathlib import Path
 import yaml
 
 from chassis.broker import Broker
-from deploy.k8s import overlay, random_secrets, service_files
+from deploy.k8s import components, overlay, random_secrets, service_files
 from deploy.k8s.kustomize import render
 from deploy.local.contracts import ROOT
 from deploy.local.subscribers import Register, Subscriber, make_durables
@@ -20,7 +20,7 @@ from deploy.local.subscribers import Register, Subscriber, make_durables
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m deploy.k8s", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("generate", help="write base/<service> and the rendered files of the overlays")
+    commands.add_parser("generate", help="write base/<service>, and what is made of the overlays and components")
     commands.add_parser("render", help="write build/k8s/<overlay>.yaml for every overlay")
     commands.add_parser("secrets", help="print random Secrets for the overlay dev")
     subscribers = commands.add_parser(
@@ -40,9 +40,9 @@ def main() -> None:
     arguments = parser.parse_args()
     match arguments.command:
         case "generate":
-            write(service_files.files() | overlay.files())
+            write(service_files.files() | overlay.files() | components.files())
         case "render":
-            write({ROOT / "build" / "k8s" / f"{name}.yaml": rendered(name) for name in overlay.NAMES})
+            write({ROOT / "build" / "k8s" / f"{name}.yaml": rendered(name) for name in overlay.RENDERED})
         case "secrets":
             print(random_secrets.documents(), end="")
         case "subscriber":

@@ -1,7 +1,7 @@
 """The part of kustomize that our overlays use, so that they can be read and checked where no kubectl is.
 
-Known: resources, namespace, labels, images, replicas, configMapGenerator and JSON patches. Anything else in a kustomization.yaml is
-refused, so nothing is silently left out. tests/k8s compares the result with that of kubectl.
+Known: resources, components, namespace, labels, images, replicas, configMapGenerator, JSON patches and patches that delete. Anything else
+in a kustomization.yaml is refused, so nothing is silently left out. tests/k8s compares the result with that of kubectl.
 """
 
 import json
@@ -16,7 +16,7 @@ import yaml
 Json = dict[str, Any]
 
 _KNOWN: Final = {
-    "apiVersion", "kind", "resources", "namespace", "labels", "images", "replicas", "configMapGenerator", "patches",
+    "apiVersion", "kind", "resources", "components", "namespace", "labels", "images", "replicas", "configMapGenerator", "patches",
 }  # fmt: skip
 _CLUSTER_WIDE: Final = {"Namespace"}
 
@@ -40,16 +40,19 @@ def render(folder: Path) -> list[Json]:
     return objects
 
 
-def _collected(folder: Path) -> list[Json]:
+def _collected(folder: Path, into: Iterable[Json] = ()) -> list[Json]:
+    """The objects of a kustomization; those of a component, `into` which it is put, are changed by it too."""
     steps = yaml.safe_load((folder / "kustomization.yaml").read_text())
     if unknown := steps.keys() - _KNOWN:
         raise NotUnderstood(f"{folder.name}: {', '.join(sorted(unknown))}")
-    objects: list[Json] = []
+    objects = list(into)
     for resource in steps.get("resources", []):
         path = folder / resource
         objects += _collected(path) if path.is_dir() else _documents(path)
     for generator in steps.get("configMapGenerator", []):
         _generate(generator, folder, objects)
+    for component in steps.get("components", []):
+        objects = _collected(folder / component, objects)
     for patch in steps.get("patches", []):
         _patch(patch, objects)
     for it in objects:
@@ -102,9 +105,20 @@ def _patch(patch: Json, objects: list[Json]) -> None:
     found = [it for it in objects if _is(it, patch["target"])]
     if not found:
         raise NotUnderstood(f"nothing is {patch['target']}")
+    steps = yaml.safe_load(patch["patch"])
     for it in found:
-        for step in yaml.safe_load(patch["patch"]):
-            _apply(step, it)
+        if isinstance(steps, dict):
+            _delete(steps, it, objects)
+        else:
+            for step in steps:
+                _apply(step, it)
+
+
+def _delete(steps: Json, target: Json, objects: list[Json]) -> None:
+    """The one strategic merge that is known: `$patch: delete`, with what it needs to be an object."""
+    if steps.get("$patch") != "delete" or steps.keys() - {"$patch", "apiVersion", "kind", "metadata"}:
+        raise NotUnderstood("a patch that merges")
+    objects.remove(target)
 
 
 def _apply(step: Json, target: Json) -> None:

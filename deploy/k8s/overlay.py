@@ -14,6 +14,9 @@ from deploy.local.gateway import Gateway, envoy_configuration
 
 OVERLAYS: Final = FOLDER / "overlays"
 NAMES: Final = ("dev", "prod")
+COMPLETE: Final = "complete"
+"""`prod` with all components, to show how they are taken in, and for the tests."""
+RENDERED: Final = (*NAMES, COMPLETE)
 GATEWAY_PORT: Final = 8080
 ADMIN_PORT: Final = 9901
 DESCRIPTORS_IN_IMAGE: Final = Path("/etc/envoy/scrm.binpb")

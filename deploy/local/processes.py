@@ -53,6 +53,11 @@ class Child:
     def is_running(self) -> bool:
         return self._process is not None and self._process.poll() is None
 
+    @property
+    def status(self) -> int | None:
+        """What the last start ended with, negative for a signal; None while it runs."""
+        return self._process.poll() if self._process else None
+
     def start(self) -> None:
         """Start the program in a session of its own, so that Ctrl-C reaches only us and we stop it in our order."""
         if self.is_running:

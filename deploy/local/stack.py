@@ -153,6 +153,11 @@ class LocalStack:
         all_at_once([partial(self._bring_up, service) for service in self.services.values()])
         self.envoy.start()
 
+    def prepare(self) -> None:
+        """Start PostgreSQL and NATS, and make the databases of the services, which somebody else is to run."""
+        all_at_once([self.postgres.start, self.nats.start])
+        all_at_once([partial(self._migrate, service) for service in self.services.values()])
+
     def stop(self) -> None:
         """Stop everything in the opposite order; what is not running is left alone."""
         self.envoy.stop()
@@ -185,9 +190,12 @@ class LocalStack:
         return self.state_dir / "logs" / f"{name}.log"
 
     def _bring_up(self, service: Service) -> None:
+        self._migrate(service)
+        service.start()
+
+    def _migrate(self, service: Service) -> None:
         self.postgres.create_database(service.name)
         service.migrate()
-        service.start()
 
     def environment_of(self, name: str) -> dict[str, str]:
         """The whole environment of a service: ours without our own settings, and what ARCHITECTURE calls its settings."""

@@ -3,10 +3,12 @@
 Run as a program it is a process like any other: `python -m tests.chassis.echo_service <role>…`.
 """
 
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -178,4 +180,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run("echo", lambda: main)
+    folder = os.environ.get("ECHO_MIGRATIONS")
+    run("echo", lambda: main, Path(folder) if folder else None)

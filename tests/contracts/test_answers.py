@@ -7,9 +7,13 @@ import asyncio
 import re
 from collections import defaultdict
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from time import monotonic, sleep
 from typing import Any
+from urllib.error import HTTPError
+from urllib.request import urlopen
 from uuid import UUID, uuid4
 
 import grpc
@@ -23,6 +27,7 @@ from chassis.status import refusal
 from deploy.local.stack import LocalStack
 from tests.contracts import contracts
 from tests.contracts.requests import good_request, is_text, places
+from tests.operations import monitoring
 
 RPCS = [it for it in contracts.rpcs() if it.full_name.split(".")[1] in contracts.SERVICES]
 MUTATIONS = [it for it in RPCS if request_id_rule(it.input_type) != "none"]
@@ -83,13 +88,18 @@ class World:
 
 
 @pytest.fixture(scope="module")
-def world(state_dir: Path, loop: asyncio.AbstractEventLoop) -> Iterator[World]:
+def stack(state_dir: Path) -> Iterator[LocalStack]:
     with LocalStack(state_dir / "answers") as stack:
-        channels = loop.run_until_complete(opened(stack))
-        acme, globex = Brand(stack, channels, "acme"), Brand(stack, channels, "globex")
-        yield loop.run_until_complete(furnished(acme, globex))
-        for channel in channels.values():
-            loop.run_until_complete(channel.close())
+        yield stack
+
+
+@pytest.fixture(scope="module")
+def world(stack: LocalStack, loop: asyncio.AbstractEventLoop) -> Iterator[World]:
+    channels = loop.run_until_complete(opened(stack))
+    acme, globex = Brand(stack, channels, "acme"), Brand(stack, channels, "globex")
+    yield loop.run_until_complete(furnished(acme, globex))
+    for channel in channels.values():
+        loop.run_until_complete(channel.close())
 
 
 async def opened(stack: LocalStack) -> dict[str, grpc.aio.Channel]:
@@ -197,3 +207,17 @@ def test_a_request_id_stands_for_one_request(
         assert other.code == "INVALID_ARGUMENT"
     else:
         assert (other.code, other.text.partition(":")[0]) == ("INVALID_ARGUMENT", "REQUEST_ID_REUSED")
+
+
+def test_running_services_tell_everything_that_alerts_and_dashboard_ask_for(world: World, stack: LocalStack) -> None:
+    with suppress(HTTPError):  # any answer of the HTTP door counts
+        urlopen(f"http://127.0.0.1:{stack.ports.edge}/v1/projects/none/settings", timeout=5).close()
+    give_up = monotonic() + 20  # loops are looked at every five seconds
+
+    def missing() -> list[str]:
+        told = [it for port in stack.ports.metrics.values() for it in monitoring.scraped(f"127.0.0.1:{port}")]
+        return list(monitoring.untold(monitoring.asked(monitoring.EXPRESSIONS), told))
+
+    while (found := missing()) and monotonic() < give_up:
+        sleep(0.1)
+    assert found == []

@@ -4,17 +4,36 @@ from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from deploy.k8s import kustomize
-from deploy.k8s.overlay import NAMES, OVERLAYS
+from deploy.k8s.overlay import COMPLETE, OVERLAYS, RENDERED
 
-__all__ = ["NAMES", "Json", "Pod", "containers", "kinds", "objects", "pods", "variables", "workload", "workloads"]
+__all__ = [
+    "NAMES",
+    "Json",
+    "Pod",
+    "containers",
+    "files_of",
+    "kinds",
+    "objects",
+    "pods",
+    "variables",
+    "workload",
+    "workloads",
+]
 
 Json = dict[str, Any]
+NAMES = RENDERED
 NAME = "app.kubernetes.io/name"
 COMPONENT = "app.kubernetes.io/component"
 DATABASE = "scrm.database/"
+
+
+def files_of(overlay: str) -> Path:
+    """Where the settings and the rendered files of an overlay are; the complete one has those of prod."""
+    return OVERLAYS / ("prod" if overlay == COMPLETE else overlay)
 
 
 @cache

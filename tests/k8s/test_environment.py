@@ -8,7 +8,7 @@ import pytest
 from deploy.k8s.parts import MIGRATE, PARTS
 from deploy.k8s.workloads import SECRETS_FOLDER
 from tests.k8s import code
-from tests.k8s.cluster import NAMES, Json, objects, variables, workload
+from tests.k8s.cluster import NAMES, Json, kinds, objects, variables, workload
 
 OWNER = "SCRM_OWNER_DATABASE_URL"
 ROLES = [(part.name, role.name) for part in PARTS for role in part.roles]
@@ -73,13 +73,15 @@ def test_the_settings_of_the_service_accept_what_the_process_is_told(
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_number_of_shards_is_that_of_the_processes_that_consume(name: str) -> None:
+def test_there_are_as_many_shards_as_there_may_be_processes_that_consume(name: str) -> None:
     found = objects(name)
+    scaled = {it["spec"]["scaleTargetRef"]["name"]: it["spec"] for it in kinds(found, "ScaledObject")}
     for part in PARTS:
-        consuming = workload(found, f"{part.name}-consume")["spec"]["replicas"]
+        consuming = workload(found, f"{part.name}-consume")["spec"]
+        most = consuming["replicas"] if "replicas" in consuming else scaled[f"{part.name}-consume"]["maxReplicaCount"]
         for role in part.roles:
             container = workload(found, f"{part.name}-{role.name}")["spec"]["template"]["spec"]["containers"][0]
-            assert int(variables(container, found)["SCRM_SHARD_COUNT"]) == consuming
+            assert int(variables(container, found)["SCRM_SHARD_COUNT"]) == most
 
 
 def test_which_services_a_role_calls_is_read_from_the_code() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from deploy.k8s import kustomize, overlay, service_files
+from deploy.k8s import components, kustomize, overlay, service_files
 from deploy.k8s.parts import PARTS, Part
 from deploy.local.stack import SERVICES
 from tests.k8s import code
@@ -19,7 +19,7 @@ KUBECTL = shutil.which("kubectl")
 
 
 def test_every_generated_file_is_up_to_date() -> None:
-    wanted = service_files.files() | overlay.files()
+    wanted = service_files.files() | overlay.files() | components.files()
 
     stale = [str(path) for path, content in wanted.items() if not path.exists() or path.read_text() != content]
 
@@ -56,6 +56,15 @@ def test_every_file_of_the_base_is_part_of_the_overlay(name: str) -> None:
                 assert (it["kind"], it["metadata"]["name"]) in found
 
 
+def test_every_component_is_part_of_the_complete_overlay() -> None:
+    found = {(it["kind"], it["metadata"]["name"]) for it in objects(overlay.COMPLETE)}
+    for path in components.COMPONENTS.rglob("*.yaml"):
+        if path.name not in {"kustomization.yaml", "collector-config.yaml"}:
+            for it in yaml.safe_load_all(path.read_text()):
+                is_taken_out = (it["kind"], it["metadata"]["name"]) == ("ScheduledBackup", "tracking-db")
+                assert ((it["kind"], it["metadata"]["name"]) in found) is not is_taken_out
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_kubectl_renders_the_same(name: str) -> None:
     if KUBECTL is None:
@@ -85,6 +94,14 @@ def _comparable(found: list[Json]) -> dict[tuple[str, str], Any]:
         {"resources": ["one.yaml"], "labels": [{"pairs": {"a": "b"}, "includeSelectors": True}]},
         {"resources": ["one.yaml"], "patches": [{"path": "patch.yaml"}]},
         {"resources": ["one.yaml"], "patches": [{"target": {"kind": "Deployment"}, "patch": "[]"}]},
+        {
+            "resources": ["one.yaml"],
+            "patches": [{"target": {"kind": "Service"}, "patch": '{"$patch": "replace", "kind": "Service"}'}],
+        },
+        {
+            "resources": ["one.yaml"],
+            "patches": [{"target": {"kind": "Service"}, "patch": '{"$patch": "delete", "spec": {}}'}],
+        },
         {
             "resources": ["one.yaml"],
             "patches": [

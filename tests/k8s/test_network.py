@@ -7,10 +7,9 @@ from typing import Any
 import pytest
 
 from deploy.k8s.network import NATS_MONITOR_PORT, NATS_PORT, POSTGRES_PORT
-from deploy.k8s.overlay import OVERLAYS
 from deploy.k8s.parts import MIGRATE, PARTS
 from tests.k8s import code
-from tests.k8s.cluster import DATABASE, NAMES, Json, Pod, containers, kinds, objects, pods, variables
+from tests.k8s.cluster import DATABASE, NAMES, Json, Pod, containers, files_of, kinds, objects, pods, variables
 
 Edge = tuple[str, str, int]
 ROUTES_PORT = 6222
@@ -46,7 +45,7 @@ def _lets(policies: Iterable[Json], direction: str, pod: Pod, other: Pod, port: 
 
 
 def _is_peer(peer: Json, pod: Pod) -> bool:
-    return "namespaceSelector" not in peer and _selects(peer["podSelector"], pod)
+    return peer.keys() == {"podSelector"} and _selects(peer["podSelector"], pod)
 
 
 def _selects(selector: Mapping[str, Any], pod: Pod) -> bool:
@@ -60,23 +59,40 @@ def _selects(selector: Mapping[str, Any], pod: Pod) -> bool:
 
 def wanted(found: list[Json], overlay: str) -> Iterator[Edge]:
     """The connections that the code opens, by what services call, and where its settings and the gateway's say they are."""
-    everybody = pods(found)
     nats = _behind(found, "nats")
     yield (nats, nats, ROUTES_PORT)
     for part in PARTS:
-        (database,) = [it.name for it in everybody if (f"{DATABASE}{part.name}", "true") in it.labels]
-        yield from ((f"{part.name}-{it}", database, POSTGRES_PORT) for it in code_roles(part.name, MIGRATE))
+        for database in _databases(found, part.name):
+            yield from ((f"{part.name}-{it}", database, POSTGRES_PORT) for it in code_roles(part.name, MIGRATE))
         for role in code_roles(part.name):
             yield from ((f"{part.name}-{role}", nats, it) for it in (NATS_PORT, NATS_MONITOR_PORT))
             for callee in code.calls(part.name).get(role, ()):
                 yield _address(found, part.name, role, callee)
-    configuration = json.loads((OVERLAYS / overlay / "envoy.json").read_text())
+            yield from _traces(found, f"{part.name}-{role}")
+    configuration = json.loads((files_of(overlay) / "envoy.json").read_text())
     for cluster in configuration["static_resources"]["clusters"]:
         ((endpoint,),) = [it["lb_endpoints"] for it in cluster["load_assignment"]["endpoints"]]
         address = endpoint["endpoint"]["address"]["socket_address"]
         yield ("gateway", _behind(found, address["address"]), address["port_value"])
     for it in kinds(found, "Cluster"):
         yield from ((it["metadata"]["name"],) * 2 + (port,) for port in (POSTGRES_PORT, STATUS_PORT))
+
+
+def _databases(found: list[Json], service: str) -> list[str]:
+    """The pods with the database of a service: one kind, unless the component citus has put it outside of the cluster."""
+    inside = [it.name for it in pods(found) if (f"{DATABASE}{service}", "true") in it.labels]
+    (policy,) = [it for it in kinds(found, "NetworkPolicy") if it["metadata"]["name"] == f"{service}-to-database"]
+    outside = [peer for rule in policy["spec"]["egress"] for peer in rule["to"] if "ipBlock" in peer]
+    assert len(inside) + len(outside) == 1
+    return inside
+
+
+def _traces(found: list[Json], name: str) -> Iterator[Edge]:
+    """To the collector, where a process is told of one."""
+    ((_, container, _),) = [it for it in containers(found) if it[0] == f"{name}/{name.partition('-')[2]}"]
+    if endpoint := variables(container, found).get("OTEL_EXPORTER_OTLP_ENDPOINT"):
+        host, _, port = endpoint.removeprefix("http://").partition(":")
+        yield (name, _behind(found, host), int(port))
 
 
 def code_roles(service: str, *more: str) -> list[str]:

@@ -1,23 +1,18 @@
 """Rules and dashboard ask for numbers that the services tell, and every alert leads to a page."""
 
-import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from chassis.telemetry import Metrics
 from deploy.local.contracts import ROOT
+from tests.operations.monitoring import EXPRESSIONS, PANELS, RULES, Asked, Told, asked, untold
 
-FOLDER = ROOT / "deploy" / "monitoring"
 PAGES = ROOT / "docs" / "operations"
 OF_PROMETHEUS = {"service", "role", "pod", "job", "le"}  # deploy/monitoring/scrape.yaml gives the first three
-RULES: list[dict[str, Any]] = yaml.safe_load((FOLDER / "alerts.yaml").read_text())["groups"][0]["rules"]
-PANELS: list[dict[str, Any]] = json.loads((FOLDER / "dashboard.json").read_text())["panels"]
-EXPRESSIONS = [it["expr"] for it in RULES] + [target["expr"] for it in PANELS for target in it["targets"]]
 
 
 def told() -> dict[str, set[str]]:
@@ -64,6 +59,14 @@ def test_an_expression_asks_for_what_the_services_tell(expression: str) -> None:
 )
 def test_what_nobody_tells_is_noticed(expression: str, wrong: str) -> None:
     assert list(complaints(expression)) == [wrong]
+
+
+def test_a_series_that_no_running_process_tells_is_noticed() -> None:
+    """Beside the stack of tests/contracts/test_answers.py, which is asked for all of them."""
+    wanted = asked(['max by (loop) (scrm_lag{kind=~"consumer|timers"}) > 0', "rate(scrm_events_total[1m])"])
+
+    assert wanted == {Asked("scrm_lag", ("consumer", "timers")), Asked("scrm_events_total", ())}
+    assert set(untold(wanted, [Told("scrm_lag", {"kind": "consumer"})])) == {"scrm_lag of timers", "scrm_events_total"}
 
 
 def test_everything_the_services_tell_is_on_the_dashboard() -> None:

@@ -8,6 +8,7 @@ import pytest
 from google.protobuf.message import Message
 
 from scrm.identity.v1 import events_pb2 as identity
+from scrm.tagging.v1 import events_pb2 as tagging
 from scrm.tracking.v1 import events_pb2 as tracking
 from services.tagging.application.fact_messages import essence
 from services.tagging.application.published_events import publish
@@ -100,8 +101,8 @@ def test_tags_facts_and_sets_let_go_of_the_customer(world: World) -> None:
     assert removed.cause is Cause.ERASURE
     (done,) = world.events(Erasure.Completed)
     message = publish(done)
-    assert message is not None
-    assert (message.removed["purchases"], message.removed["tags"]) == (2, 1)  # type: ignore[attr-defined]
+    assert isinstance(message, tagging.CustomerDataErased)
+    assert (message.removed["purchases"], message.removed["tags"]) == (2, 1)
     assert world.rebuild() == {}
 
 

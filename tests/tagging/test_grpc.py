@@ -296,6 +296,49 @@ def test_settings_are_the_tenants_own(serve: Serve) -> None:
     serve(check)
 
 
+def test_who_is_in_a_segment_since_when_and_why(serve: Serve) -> None:
+    async def check(caller: Caller) -> None:
+        caller.world.tell(created(P[0]), created(P[1]))
+        created_segment = await caller.call(
+            "CreateSegment",
+            display_name="vips",
+            definition=segment_pb2.SegmentDefinition(
+                dynamic=segment_pb2.Condition(tag=segment_pb2.HasTag(tag_key="vip"))
+            ),
+        )
+        segment = created_segment.segment.segment_id
+        for who in P[:2]:
+            await caller.call("AssignTags", customer_id=str(who), tags=[pb.TagValue(tag_key="vip")])
+        members = await caller.call("ListSegmentMembers", segment_id=segment, page_size=1)
+        rest = await caller.call(
+            "ListSegmentMembers", segment_id=segment, page_size=1, page_token=members.next_page_token
+        )
+        assert [it.customer_id for it in (*members.members, *rest.members)] == [str(it) for it in P[:2]]
+        assert not rest.next_page_token
+        before = caller.world.clock.now() - timedelta(seconds=1)
+        asked = {"segment_id": segment, "customer_id": str(P[0])}
+        assert not (await caller.call("GetMembership", **asked, as_of=before)).member
+        found = await caller.call("GetMembership", **asked)
+        assert (found.member, found.change.cause) == (True, segment_pb2.MEMBERSHIP_CAUSE_EVENT)
+        archived = await caller.call("ArchiveSegment", segment_id=segment)
+        assert (archived.segment.archived, archived.segment.size) == (True, 0)
+        changes = await caller.call("ListMembershipChanges", segment_id=segment, page_size=3)
+        more = await caller.call("ListMembershipChanges", segment_id=segment, page_token=changes.next_page_token)
+        assert [(it.customer_id, it.entered) for it in (*changes.changes, *more.changes)] == [
+            (str(P[0]), True),
+            (str(P[1]), True),
+            *((str(it), False) for it in sorted(P[:2])),
+        ]
+        own = await caller.call("ListMembershipChanges", segment_id=segment, customer_id=str(P[1]))
+        assert [it.entered for it in own.changes] == [True, False]
+        assert (await caller.refused("GetMembership", "other", **asked)).reason == "SEGMENT_NOT_FOUND"
+        assert (
+            await caller.refused("ListMembershipChanges", "other", segment_id=segment)
+        ).reason == "SEGMENT_NOT_FOUND"
+
+    serve(check)
+
+
 def test_a_model_of_layers_from_its_parameters_to_the_audience_of_a_cell(serve: Serve) -> None:
     async def check(caller: Caller) -> None:
         world = caller.world

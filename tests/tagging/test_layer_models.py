@@ -7,6 +7,7 @@ from uuid import UUID, uuid5
 import pytest
 
 from scrm.identity.v1 import events_pb2 as identity
+from scrm.tagging.v1 import events_pb2 as tagging
 from services.tagging.adapters import layer_snapshots as snapshots
 from services.tagging.application.layer_commands import (
     ActivateModel,
@@ -178,8 +179,8 @@ def test_intent_that_becomes_high_is_one_lead(world: World) -> None:
     world.at(START + DAY)
     (lead,) = world.events(CustomerLayers.LeadQualified)
     message = publish(lead)
-    assert message is not None
-    assert (message.score, list(message.evidence)) == (50, ["checkout_started", "cart_added"])  # type: ignore[attr-defined]
+    assert isinstance(message, tagging.LeadQualified)
+    assert (message.score, list(message.evidence)) == (50, ["checkout_started", "cart_added"])
     assert current(world, "intent") == {ANN: "HIGH"}
     assert world.rebuild() == {}
 
@@ -264,6 +265,9 @@ def test_a_condition_can_ask_for_the_layer_of_an_active_model(world: World) -> N
     nowhere = world.define("nowhere", Definition(condition=that(InLayer("pyramid", NONE))))
     world.tell(created(ANN), created(BOB), paid(ANN, "a", START, 100))
     assert (world.members(segment), world.members(nowhere)) == ({ANN}, {BOB})
+    world.at(START + 366 * DAY)
+    assert (world.members(segment), world.members(nowhere)) == (set(), {BOB})
+    assert world.rebuild() == {}
 
 
 @pytest.mark.parametrize("seed", range(2))

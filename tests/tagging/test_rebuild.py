@@ -11,7 +11,7 @@ from services.tagging.domain.conditions import HasTag, that
 from services.tagging.domain.segments import Definition
 from services.tagging.read_models import bitmaps, rule_states
 from services.tagging.read_models.rebuild import rebuild
-from services.tagging.read_models.schema import DERIVED, RESULTS
+from services.tagging.read_models.schema import DERIVED, RESULTS, WAITING
 from tests.tagging.world import START, TENANT, World, behaved, created, merged, paid, person
 
 
@@ -83,7 +83,7 @@ def test_equal_sets_are_packed_alike_however_they_came_about() -> None:
 def test_the_migrations_make_the_tables_that_the_code_describes(world: World) -> None:
     described = {
         (table.name, column.name, column.nullable)
-        for tables in (DERIVED, RESULTS)
+        for tables in (DERIVED, RESULTS, WAITING)
         for table in tables.tables.values()
         for column in table.columns
     }

@@ -221,7 +221,6 @@ class _Reader:
             except TimeoutError:
                 await self._after_silence()
                 continue
-            self._heard = monotonic()
             event = await self._received(message)
             if event is not None:
                 self._rewinds = 0
@@ -286,6 +285,7 @@ class _Reader:
             if status not in ("404", "408"):
                 await self._go_back(f"status {status}")
             return None
+        self._heard = monotonic()  # of messages: that requests are over is no sign that there are none
         delivery = _delivery_of(message)
         if delivery != self._expected:
             if delivery == 1 and self._client.stats["reconnects"] == self._reconnects:

@@ -7,6 +7,7 @@ from pyroaring import BitMap
 from sqlalchemy import Connection
 
 from chassis import context as contexts
+from chassis.clock import Clock
 from chassis.commands import CommandBus
 from chassis.errors import AggregateNotFound
 from chassis.grpc_server import ServicerContext
@@ -36,6 +37,8 @@ SAMPLE: Final = 20
 
 class SegmentMethods(TaggingServiceServicer):
     """One method per RPC; refusals are raised and answered by the interceptors."""
+
+    _clock: Clock
 
     def __init__(self, bus: CommandBus, read_models: ReadModels) -> None:
         self._bus = bus
@@ -98,7 +101,8 @@ class SegmentMethods(TaggingServiceServicer):
         await check(definition, self._bus, self._read_models)
 
         def read(rows: Connection) -> tuple[int, list[Customer]]:
-            found = segments.Sets(rows, tenant).of(definition, wire.universe(request.universe))
+            sets = segments.Sets(rows, tenant, at=self._clock.now())
+            found = sets.of(definition, wire.universe(request.universe))
             return len(found), directory.by_ordinal(rows, tenant, found[:SAMPLE])
 
         count, sample = await self._read_models.query(read)

@@ -33,6 +33,7 @@ from services.tagging.domain.conditions import (
     that,
 )
 from services.tagging.domain.segments import Definition, Segment, Snapshot
+from services.tagging.read_models.memberships import Entry
 from services.tagging.read_models.segments import Listing
 
 
@@ -94,6 +95,7 @@ def segment(id: UUID, it: Segment | Listing, size: int) -> segment_pb2.Segment:
         create_time=timestamp(it.created_at),
         update_time=timestamp(it.updated_at),
         etag=str(it.revision),
+        archived=it.archived,
     )
 
 
@@ -132,6 +134,15 @@ def snapshot(id: UUID, it: Snapshot) -> segment_pb2.SegmentSnapshot:
         size=it.size,
         members_hash=it.digest,
         take_time=timestamp(it.taken_at),
+    )
+
+
+def membership_change(it: Entry) -> segment_pb2.MembershipChange:
+    return segment_pb2.MembershipChange(
+        customer_id=str(it.customer),
+        entered=it.entered,
+        cause=segment_pb2.MembershipCause.Value(f"MEMBERSHIP_CAUSE_{it.cause}"),
+        change_time=timestamp(it.at),
     )
 
 

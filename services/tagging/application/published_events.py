@@ -1,5 +1,6 @@
 """The only door out: what other services are told of the events of tagging."""
 
+from collections.abc import Sequence
 from typing import Final
 from uuid import UUID
 
@@ -7,10 +8,11 @@ from google.protobuf.message import Message
 
 from chassis.event_store import Recorded
 from scrm.tagging.v1 import events_pb2 as pb
-from scrm.tagging.v1 import layer_pb2
+from scrm.tagging.v1 import layer_pb2, segment_pb2
 from services.tagging.application import layer_messages, wire
 from services.tagging.domain.erasure import Erasure
 from services.tagging.domain.layer_models import CustomerLayers, LayerModel, LayerRun
+from services.tagging.domain.memberships import MembershipChange
 from services.tagging.domain.models import ModelRun, RfmModel
 from services.tagging.domain.segments import Segment, SegmentName, Snapshot
 from services.tagging.domain.tag_batches import TagBatch
@@ -44,21 +46,14 @@ PRIVATE: Final = frozenset[type](
 """Domain events that nobody else is ever told of."""
 
 
-def publish(recorded: Recorded) -> Message | None:
-    """The message for an event; None for a private one."""
+def publish(recorded: Recorded) -> Message | Sequence[Message] | None:
+    """The message for an event, or several; None for a private one."""
     tenant, id = recorded.tenant, recorded.event.originator_id
     match recorded.event:
         case CustomerTags.Assigned() as event:
             return _assigned(tenant, event)
         case CustomerTags.Removed() as event:
             return _removed(tenant, event)
-        case Segment.Defined(definition=definition):
-            return pb.SegmentDefined(segment_id=str(id), version=1, kind=definition.kind)
-        case Segment.Updated(definition=definition, revision=revision):
-            return pb.SegmentUpdated(segment_id=str(id), version=revision, kind=definition.kind)
-        case Snapshot.Taken(segment=segment, size=size, at=at):
-            taken = wire.timestamp(at)
-            return pb.SegmentSnapshotTaken(snapshot_id=str(id), segment_id=str(segment), size=size, take_time=taken)
         case ModelRun.Completed() as event:
             return _completed(id, event)
         case LayerModel.Defined() | LayerModel.Updated() | LayerModel.Activated() | LayerRun.Completed():
@@ -73,7 +68,7 @@ def publish(recorded: Recorded) -> Message | None:
                 position=recorded.position,
                 erase_time=wire.timestamp(at),
             )
-    return _taxonomy_changed(tenant, recorded.event)
+    return _taxonomy_changed(tenant, recorded.event) or _of_segment(id, recorded.event)
 
 
 def partition_key(recorded: Recorded) -> UUID:
@@ -94,6 +89,8 @@ def partition_key(recorded: Recorded) -> UUID:
             return customer
         case Erasure.Completed(customer=customer):
             return customer
+        case MembershipChange.Happened(segment=segment):
+            return segment
         case event:
             return event.originator_id
 
@@ -176,6 +173,40 @@ def _removed(tenant: str, event: CustomerTags.Removed) -> pb.TagRemoved:
         cause=wire.cause(event.cause),
         time=wire.timestamp(event.at),
     )
+
+
+def _of_segment(id: UUID, event: object) -> Message | Sequence[Message] | None:
+    match event:
+        case Segment.Defined(definition=definition):
+            return pb.SegmentDefined(segment_id=str(id), version=1, kind=definition.kind)
+        case Segment.Updated(definition=definition, revision=revision):
+            return pb.SegmentUpdated(segment_id=str(id), version=revision, kind=definition.kind)
+        case Segment.Archived(revision=revision):
+            return pb.SegmentArchived(segment_id=str(id), version=revision)
+        case MembershipChange.Happened() as happened:
+            return _moved(happened)
+        case Snapshot.Taken(segment=segment, size=size, at=at):
+            taken = wire.timestamp(at)
+            return pb.SegmentSnapshotTaken(snapshot_id=str(id), segment_id=str(segment), size=size, take_time=taken)
+    return None
+
+
+def _moved(it: MembershipChange.Happened) -> list[Message]:
+    """One message for everybody who came or went, and one on the whole if everybody was looked at."""
+    segment, version, at = str(it.segment), it.revision, wire.timestamp(it.at)
+    cause = segment_pb2.MembershipCause.Value(f"MEMBERSHIP_CAUSE_{it.cause}")
+    came = (
+        pb.SegmentEntered(segment_id=segment, version=version, customer_id=str(who), cause=cause, enter_time=at)
+        for who in it.entered
+    )
+    went = (
+        pb.SegmentExited(segment_id=segment, version=version, customer_id=str(who), cause=cause, exit_time=at)
+        for who in it.exited
+    )
+    if it.size is None:
+        return [*came, *went]
+    whole = pb.SegmentRecomputed(segment_id=segment, version=version, size=it.size, recompute_time=at)
+    return [*came, *went, whole]
 
 
 def _completed(id: UUID, event: ModelRun.Completed) -> pb.ModelRunCompleted:

@@ -132,7 +132,7 @@ class PostgresAudiences(PostgresLayers):
             touched = Touched({f"this:{segment}": ordinals for segment, ordinals in by_segment.items()})
             follow(work, live, touched, lambda ordinal: MembershipCause.TIME, at)
         if sum(len(ordinals) for it in found.values() for ordinals in it.values()) == _PAGE:
-            dues.look_again(work, work.now)
+            dues.look_again_now(work)
 
     def follow_page(self, work: UnitOfWork, segment: UUID, revision: int, after: int) -> None:
         live = [it for it in self.live(work) if (it.listing.id, it.listing.revision) == (segment, revision)]

@@ -58,6 +58,11 @@ def look_again(work: UnitOfWork, at: datetime) -> None:
     work.schedule(Timer(FOLLOW_DUE, at.isoformat(), at))
 
 
+def look_again_now(work: UnitOfWork) -> None:
+    """Have the rest of whoever is due looked at; by a timer of its own, not the one at work now."""
+    work.schedule(Timer(FOLLOW_DUE, str(work.new_id()), work.now))
+
+
 def forget(rows: sa.Connection, tenant: str, segment: UUID) -> None:
     """Nobody is to be looked at for a segment."""
     sql.run(rows, _FORGET, tenant, segment)

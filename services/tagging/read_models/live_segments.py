@@ -121,12 +121,10 @@ Cause = Callable[[int], MembershipCause]
 
 def follow(work: UnitOfWork, live: Iterable[Live], touched: Touched, cause: Cause, at: datetime | None = None) -> None:
     """Bring live segments in line with what is `touched`; tells who came and went, at `at` or now."""
-    concerned = (
-        [it for it in live if not it.subjects.isdisjoint(touched.subjects)] if not touched.everything else list(live)
-    )
-    if not concerned:
+    several = list(live)
+    if not touched.everything and all(it.subjects.isdisjoint(touched.subjects) for it in several):
         return
-    _Following(work, concerned, touched, cause).follow(at or work.now)
+    _Following(work, several, touched, cause).follow(at or work.now)
 
 
 def look_at_page(work: UnitOfWork, segment: UUID, revision: int, after: int) -> None:
@@ -168,9 +166,9 @@ class _Following:
         if change.add or change.remove:
             self._changes[id] = change
             self._touched.add(f"segment:{id}", change.add | change.remove)
-        if it.reads.clock and many:
+        if it.reads.history and many:
             look_at_page(self._work, id, listing.revision, -1)
-        elif it.reads.clock:
+        elif it.reads.clock or (it.reads.history and self._ahead(theirs)):
             self._set_dues(it, who, theirs)
 
     def _leaf_of(self, theirs: BitMap) -> Callable[[Leaf], BitMap]:
@@ -198,6 +196,15 @@ class _Following:
 
     def _is_in(self, ordinal: int, leaf: LookedUp) -> bool:
         return ordinal in self._sets.leaf(leaf)
+
+    def _ahead(self, theirs: BitMap) -> bool:
+        """Whether anything is known of one of these customers that, by the clock of who told it, has not happened yet."""
+        now = self._when.at
+        for it in theirs:
+            history = self._customers[it].facts.history
+            if any(facts and facts[-1].at > now for facts in (history.behaviours, history.purchases)):
+                return True
+        return any((since := self._customers[it].facts.history.known_since) and since > now for it in theirs)
 
     def _set_dues(self, it: Live, who: BitMap, theirs: BitMap) -> None:
         condition = it.listing.definition.condition

@@ -163,9 +163,9 @@ def _decisions(rows: sa.Connection, store: EventStore) -> None:
         tag_holders.note(rows, tenant, own.holders)
         erasure.unlist(rows, tenant)
         _tags(rows, tenant, own)
+        _layers(rows, tenant, Calendar.of(own.zone), own.models.values())
         _sets(rows, tenant, own)
         _states(rows, tenant, Calendar.of(own.zone))
-        _layers(rows, tenant, Calendar.of(own.zone), own.models.values())
 
 
 def _events(store: EventStore) -> Iterator[Recorded]:
