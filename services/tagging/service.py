@@ -9,8 +9,10 @@ from chassis.due_times import Timer
 from chassis.event_store import PostgresEventStore
 from chassis.projection import Projection
 from chassis.service import Service
+from scrm.tagging.v1.condition_service_pb2_grpc import add_ConditionServiceServicer_to_server
 from scrm.tagging.v1.tag_service_pb2_grpc import add_TagServiceServicer_to_server
 from scrm.tagging.v1.tagging_service_pb2_grpc import add_TaggingServiceServicer_to_server
+from services.tagging.adapters.condition_servicer import ConditionServicer
 from services.tagging.adapters.fact_intake import FactIntake
 from services.tagging.adapters.grpc_servicer import TaggingServicer
 from services.tagging.adapters.tag_servicer import TagServicer
@@ -61,6 +63,7 @@ def service(settings: Settings) -> Service:
         handlers=handlers(audiences),
         servicers=lambda kit: [
             (add_TaggingServiceServicer_to_server, TaggingServicer(kit.bus, kit.read_models, kit.clock)),
+            (add_ConditionServiceServicer_to_server, ConditionServicer(kit.bus, kit.read_models, kit.clock)),
             (add_TagServiceServicer_to_server, TagServicer(kit.bus, kit.read_models)),
         ],
         publish=published_events.publish,

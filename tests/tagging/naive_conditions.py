@@ -76,13 +76,13 @@ class Naive:
             return leaf.purpose in self.history.consents
         return self.held(leaf)
 
-    def date(self, at: datetime) -> date:
+    def on(self, at: datetime) -> date:
         return at.astimezone(self.zone).date()
 
     def inside(self, window: Window, fact: datetime, at: datetime) -> bool:
         if fact > at:
             return False
-        day, today = self.date(fact), self.date(at)
+        day, today = self.on(fact), self.on(at)
         if window.period is Period.LAST_N_DAYS:
             return day >= today - (window.n - 1) * DAY
         if window.period is Period.LAST_N_HOURS:
@@ -120,7 +120,7 @@ class Naive:
 
     def night(self, what: Happening, it: Behaviour) -> date:
         if not what.hours:
-            return self.date(it.at)
+            return self.on(it.at)
         start, end = what.hours
         wraps = start >= end and self.clock(it).hour < start
         return self.clock(it).date() - (DAY if wraps else timedelta())
@@ -132,9 +132,9 @@ class Naive:
         if leaf.figure is Figure.DAYS:
             return len({self.night(leaf.what, it) for it in counted})
         if leaf.figure is Figure.RECENCY_DAYS:
-            return (self.date(at) - self.date(counted[-1].at)).days if counted else None
+            return (self.on(at) - self.on(counted[-1].at)).days if counted else None
         if leaf.figure is Figure.FIRST_DAYS:
-            return (self.date(at) - self.date(counted[0].at)).days if counted else None
+            return (self.on(at) - self.on(counted[0].at)).days if counted else None
         return of_property(leaf, [v for v in (prop(it, leaf.property) for it in counted) if v is not None])
 
     def absent(self, leaf: Absence, at: datetime) -> bool:
@@ -166,14 +166,14 @@ class Naive:
         counted = [it for it in self.history.purchases if self.inside(leaf.window, it.at, at) and it.net > 0]
         found = [(it, lines) for it in counted if (lines := bought(it, leaf)) is not None]
         nets = [amount(it, lines, leaf) for it, lines in found]
-        days = [self.date(it.at) for it, _ in found]
+        days = [self.on(it.at) for it, _ in found]
         articles = [line for _, lines in found for line in lines]
         if leaf.figure in (OrderFigure.AVG, OrderFigure.MIN, OrderFigure.MAX) and not nets:
             return None
         if leaf.figure in (OrderFigure.RECENCY_DAYS, OrderFigure.FIRST_DAYS):
             last = leaf.figure is OrderFigure.RECENCY_DAYS
-            return (self.date(at) - (days[-1] if last else days[0])).days if days else None
-        return {
+            return (self.on(at) - (days[-1] if last else days[0])).days if days else None
+        figures: dict[OrderFigure, Callable[[], Any]] = {
             OrderFigure.COUNT: lambda: len(found),
             OrderFigure.OCCASIONS: lambda: len(set(days)),
             OrderFigure.NET: lambda: sum(nets, Fraction()),
@@ -183,14 +183,15 @@ class Naive:
             OrderFigure.QUANTITY: lambda: sum(line.quantity for line in articles),
             OrderFigure.SKUS: lambda: len({line.sku for line in articles} - {""}),
             OrderFigure.CATEGORIES: lambda: len({line.category for line in articles} - {""}),
-        }[leaf.figure]()
+        }
+        return figures[leaf.figure]()
 
     def attribute(self, key: str, at: datetime) -> Any:
         if key == "known":
             return self.history.known_since is not None and self.history.known_since <= at
         if key in ("known_days", "created_days"):
             since = self.history.known_since if key == "known_days" else self.history.created_at
-            return (self.date(at) - self.date(since)).days if since is not None and since <= at else None
+            return (self.on(at) - self.on(since)).days if since is not None and since <= at else None
         return self.history.attributes.get(key)
 
 
@@ -271,13 +272,14 @@ def compares(comparison: Comparison, value: Any) -> bool:
     if sort(value) is bool:
         return False
     left, bounds = number(value), [number(it) for it in wanted]
-    return {
-        Operator.LT: lambda: left < bounds[0],
-        Operator.LE: lambda: left <= bounds[0],
-        Operator.GT: lambda: left > bounds[0],
-        Operator.GE: lambda: left >= bounds[0],
-        Operator.BETWEEN: lambda: bounds[0] <= left <= bounds[-1],
-    }[operator]()
+    verdicts: dict[Operator, bool] = {
+        Operator.LT: left < bounds[0],
+        Operator.LE: left <= bounds[0],
+        Operator.GT: left > bounds[0],
+        Operator.GE: left >= bounds[0],
+        Operator.BETWEEN: bounds[0] <= left <= bounds[-1],
+    }
+    return verdicts[operator]
 
 
 def has(operator: Operator, value: Any, wanted: Any) -> bool:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from random import Random
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
@@ -28,6 +29,7 @@ from services.tagging.domain.conditions import (
 )
 from services.tagging.domain.errors import ConditionTooComplex, SegmentCycle
 from services.tagging.domain.segments import Definition, Segment, require_no_cycle
+from tests.tagging import random_conditions
 
 TAGS = [HasTag(f"tag{n}") for n in range(9)]
 Sets = Mapping[Leaf, frozenset[int]]
@@ -137,6 +139,29 @@ def test_a_definition_is_stored_and_read_as_it_was() -> None:
         stored = event_codec.decode(event_codec.encode({"definition": definition, "universe": Universe.ALL}))
         event_codec.restore(Segment.Defined, stored)
         assert stored == {"definition": definition, "universe": Universe.ALL}
+
+
+def test_any_condition_is_stored_and_read_as_it_was() -> None:
+    random = Random(5)
+    for _ in range(100):
+        definition = Definition(condition=random_conditions.condition(random))
+        stored = event_codec.decode(event_codec.encode({"definition": definition}))
+        event_codec.restore(Segment.Defined, stored)
+        assert stored == {"definition": definition}
+
+
+def test_what_was_stored_when_there_were_fewer_leaves_is_read() -> None:
+    bare: dict[str, Any] = {
+        "kind": "TAG",
+        "parts": [],
+        "tag": {"tag": "vip"},
+        "layer": None,
+        "rfm": None,
+        "segment": None,
+    }
+    stored: dict[str, Any] = {"definition": {"condition": bare, "operation": None}}
+    event_codec.restore(Segment.Defined, stored)
+    assert stored == {"definition": Definition(condition=that(HasTag("vip")))}
 
 
 def test_everything_but_lists_is_live() -> None:

@@ -1,6 +1,6 @@
 """Live audiences: sets worked out by statements, customers looked at one by one and the domain agree, whatever came in which order."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import NamedTuple
@@ -152,9 +152,9 @@ def kept_nowhere(condition: Condition) -> bool:
     return not any(isinstance(it, segments.LOOKED_UP) for it in condition.leaves())
 
 
-def conditions(random: Random, count: int) -> list[Condition]:
+def conditions(random: Random, count: int, wanted: Callable[[Condition], bool] = kept_nowhere) -> list[Condition]:
     found = (random_conditions.condition(random) for _ in iter(int, 1))
-    return [it for it, _ in zip(filter(kept_nowhere, found), range(count), strict=False)]
+    return [it for it, _ in zip(filter(wanted, found), range(count), strict=False)]
 
 
 @pytest.mark.parametrize("seed", range(2))
@@ -190,7 +190,7 @@ def test_live_segments_hold_whom_the_domain_says_at_every_instant(
     it = story(random, 14)
     defined = {
         world.define(f"s{n}", Definition(condition=one), Universe.ALL): one
-        for n, one in enumerate(conditions(random, 25))
+        for n, one in enumerate(conditions(random, 25, lambda it: kept_nowhere(it) and random_conditions.savable(it)))
     }
     start, end = min(it.instants) - timedelta(days=8), max(it.instants) + timedelta(days=3)
     batches = [it.messages[n : n + 12] for n in range(0, len(it.messages), 12)]

@@ -17,6 +17,7 @@ from scrm.tagging.v1 import segment_pb2
 from scrm.tagging.v1 import tagging_service_pb2 as pb
 from scrm.tagging.v1.tagging_service_pb2_grpc import TaggingServiceServicer
 from services.tagging.adapters import segment_wire as wire
+from services.tagging.adapters.condition_servicer import check
 from services.tagging.application.ports import Customer
 from services.tagging.application.segment_commands import (
     ComputeSetOperation,
@@ -97,7 +98,7 @@ class SegmentMethods(TaggingServiceServicer):
         self, request: pb.PreviewSegmentRequest, context: ServicerContext
     ) -> pb.PreviewSegmentResponse:
         tenant, definition = contexts.current().tenant, wire.definition(request.definition)
-        definition.check()
+        await check(definition, self._bus, self._read_models)
 
         def read(rows: Connection) -> tuple[int, list[Customer]]:
             sets = segments.Sets(rows, tenant, at=self._clock.now())

@@ -12,7 +12,7 @@ from chassis.grpc_server import ServicerContext
 from chassis.read_models import ReadModels
 from scrm.tagging.v1 import tag_service_pb2 as pb
 from scrm.tagging.v1.tag_service_pb2_grpc import TagServiceServicer
-from services.tagging.adapters.segment_wire import condition
+from services.tagging.adapters.condition_wire import condition
 from services.tagging.application import wire
 from services.tagging.application.tag_rule_commands import (
     ActivateRule,

@@ -6,6 +6,7 @@ from uuid import UUID
 
 from chassis.commands import Handler, Handlers, UnitOfWork, handler
 from services.tagging.application import audience_commands as audience
+from services.tagging.application import condition_commands as conditions
 from services.tagging.application import layer_commands as layers
 from services.tagging.application import model_commands as models
 from services.tagging.application import segment_commands as segments
@@ -31,6 +32,7 @@ def handlers(audiences: Audiences) -> Handlers:
 
     return (
         with_tables(settings.UpdateTenantSettings, settings.update_tenant_settings),
+        handler(conditions.UpdateConditionLimits, conditions.update_condition_limits),
         with_tables(settings.ReviewAll, settings.review_all),
         with_tables(tags.AssignTags, tags.assign_tags),
         with_tables(tags.RemoveTags, tags.remove_tags),

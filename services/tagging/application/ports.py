@@ -13,6 +13,7 @@ from pyroaring import BitMap
 from chassis.commands import UnitOfWork
 from services.tagging.application.layer_ports import Layers
 from services.tagging.domain.conditions import Universe
+from services.tagging.domain.conditions.vocabulary import Vocabulary
 from services.tagging.domain.rfm import RfmRow
 from services.tagging.domain.segments import Definition, Segment
 from services.tagging.domain.sessions import Visit
@@ -89,6 +90,10 @@ class Audiences(Layers, Protocol):
 
     def retag(self, work: UnitOfWork, tags: Mapping[str, Change], others: BitMap) -> None:
         """Change who has which tag, and with that the live segments; `others` are customers who changed otherwise."""
+        ...
+
+    def vocabulary(self, work: UnitOfWork) -> Vocabulary:
+        """The words that conditions of the tenant may use."""
         ...
 
     def follow_due(self, work: UnitOfWork) -> None:

@@ -40,6 +40,7 @@ PRIVATE: Final = frozenset[type](
         Taxonomy.Opened,
         TenantSettings.Opened,
         TenantSettings.Updated,
+        TenantSettings.ConditionLimitsSet,
     }
 )
 """Domain events that nobody else is ever told of."""

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from chassis.commands import UnitOfWork
 from chassis.errors import VersionConflict
+from services.tagging.application.condition_commands import check_definition
 from services.tagging.application.ports import Audiences, Customer
 from services.tagging.domain.conditions import SetOperation, Universe
 from services.tagging.domain.errors import NameTaken, SegmentInUse, SegmentIsArchived, SegmentNotFound
@@ -42,8 +43,7 @@ def create_segment(command: CreateSegment, work: UnitOfWork, audiences: Audience
     id, name = work.new_id(), SegmentName.id_of(tenant, command.name)
     if work.find(SegmentName, name) is not None:
         raise NameTaken(field="display_name")
-    command.definition.check()
-    _check_references(id, command.definition, work)
+    _check(id, command.definition, work, audiences)
     audiences.lock(work)
     size = audiences.count(work, command.definition, command.universe)
     segment = Segment(id, tenant, command.name, command.definition, command.universe, work.now)
@@ -66,8 +66,7 @@ def update_segment(command: UpdateSegment, work: UnitOfWork, audiences: Audience
     segment = segment_of(work, command.segment_id)
     if command.revision not in (None, segment.revision):
         raise VersionConflict("the segment has changed", field="etag")
-    command.definition.check()
-    _check_references(command.segment_id, command.definition, work)
+    _check(command.segment_id, command.definition, work, audiences)
     audiences.lock(work)
     audiences.count(work, command.definition, segment.universe)
     if segment.update(command.definition, work.now):
@@ -170,7 +169,7 @@ def compute_set_operation(command: ComputeSetOperation, work: UnitOfWork, audien
         wanted = CreateSegment(command.save_as, definition, command.universe)
         saved = create_segment(wanted, work, audiences)
         return Computed(saved.size, saved)
-    definition.check()
+    check_definition(definition, work, audiences)
     return Computed(audiences.count(work, definition, command.universe), None)
 
 
@@ -219,8 +218,9 @@ def segment_of(work: UnitOfWork, id: UUID) -> Segment:
     return segment
 
 
-def _check_references(id: UUID, definition: Definition, work: UnitOfWork) -> None:
-    """Raises SegmentCycle, SegmentNotFound, SegmentIsArchived."""
+def _check(id: UUID, definition: Definition, work: UnitOfWork, audiences: Audiences) -> None:
+    """Raises what `check_definition` does, SegmentCycle, SegmentNotFound, SegmentIsArchived."""
+    check_definition(definition, work, audiences)
 
     def load(ids: set[UUID]) -> dict[UUID, Segment]:
         found = work.find_all(Segment, ids)

@@ -91,6 +91,30 @@ class CustomerErased(FailedPrecondition):
     """Everything known of this customer is erased."""
 
 
+class UnknownDimension(InvalidArgument):
+    """A condition asks for an attribute that there is not."""
+
+
+class WrongValueType(InvalidArgument):
+    """A condition compares with a value of another type."""
+
+
+class WrongOperator(InvalidArgument):
+    """A condition compares in a way that is not for this type."""
+
+
+class ArchivedTag(InvalidArgument):
+    """A condition asks for a tag that is archived."""
+
+
+class MalformedCondition(InvalidArgument):
+    """A part of a condition is missing or contradicts another."""
+
+
+class ConditionSyntax(InvalidArgument):
+    """The text of a condition cannot be read."""
+
+
 class CategoryNotFound(NotFound):
     """There is no such category."""
 

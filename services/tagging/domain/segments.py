@@ -8,7 +8,15 @@ from typing import Any
 from uuid import UUID
 
 from chassis.aggregate import Aggregate, Event, InitialEvent, event, natural_id
-from services.tagging.domain.conditions import Condition, InSegment, Leaf, SetOperation, Universe
+from services.tagging.domain.conditions import (
+    DEFAULT_LIMITS,
+    Condition,
+    InSegment,
+    Leaf,
+    Limits,
+    SetOperation,
+    Universe,
+)
 from services.tagging.domain.errors import SegmentCycle, SegmentIsArchived, SegmentKindFixed, SegmentNotStatic
 
 
@@ -50,10 +58,18 @@ class Definition:
         """Whether the members are kept up to date with every fact and every instant: all but lists."""
         return self.kind is not SegmentKind.STATIC
 
-    def check(self) -> None:
+    def placed(self) -> Iterator[tuple[str, Leaf]]:
+        """The leaves with their paths from "definition" on."""
+        if self.condition is not None:
+            yield from self.condition.placed("definition.")
+        elif self.operation is not None:
+            for number, operand in enumerate(self.operation.operands):
+                yield from operand.placed(f"definition.operands[{number}].")
+
+    def check(self, limits: Limits = DEFAULT_LIMITS) -> None:
         """Raises ConditionTooComplex."""
         if self.expression is not None:
-            self.expression.check()
+            self.expression.check(limits)
 
 
 def with_fewer_leaves(fields: dict[str, Any]) -> None:
@@ -112,11 +128,13 @@ class Segment(Aggregate):
         self.archived = False
 
     def update(self, definition: Definition, at: datetime) -> bool:
-        """Be made of something else; whether that changed anything. Raises SegmentIsArchived, SegmentKindFixed, ConditionTooComplex."""
+        """Be made of something else, which was checked; whether that changed anything.
+
+        Raises SegmentIsArchived, SegmentKindFixed.
+        """
         self._require_in_use()
         if definition.kind != self.definition.kind:
             raise SegmentKindFixed(kind=self.definition.kind)
-        definition.check()
         if definition == self.definition:
             return False
         self._updated(definition=definition, revision=self.revision + 1, at=at)
@@ -172,16 +190,21 @@ class Segment(Aggregate):
 def require_no_cycle(segment: UUID, definition: Definition, load: Callable[[set[UUID]], dict[UUID, Segment]]) -> None:
     """`segment` must not be among the segments it would be made of; `load` fetches segments, all that are asked for.
 
-    Raises SegmentCycle, and what `load` raises for an unknown segment.
+    Raises SegmentCycle with the path of the leaf that leads there, and what `load` raises for an unknown segment.
     """
     seen: set[UUID] = set()
-    waiting = set(definition.operands())
+    waiting = {leaf.segment: path for path, leaf in definition.placed() if isinstance(leaf, InSegment)}
     while waiting:
         if segment in waiting:
-            raise SegmentCycle(field="definition")
-        seen |= waiting
-        found = load(waiting)
-        waiting = {operand for it in found.values() for operand in it.definition.operands()} - seen
+            raise SegmentCycle(field=waiting[segment])
+        seen |= waiting.keys()
+        found = load(set(waiting))
+        waiting = {
+            operand: waiting[id]
+            for id, it in found.items()
+            for operand in it.definition.operands()
+            if operand not in seen
+        }
 
 
 class SegmentName(Aggregate):

@@ -5,6 +5,7 @@ from uuid import UUID
 
 from chassis.aggregate import Aggregate, Event, InitialEvent, event, natural_id
 from services.tagging.domain.calendar import Calendar
+from services.tagging.domain.conditions import DEFAULT_LIMITS, Limits
 
 DEFAULT_ZONE = "UTC"
 DEFAULT_CURRENCY = "USD"
@@ -29,12 +30,19 @@ class TenantSettings(Aggregate):
         currency: str
         at: datetime
 
+    class ConditionLimitsSet(Event):
+        TOPIC = "tagging.TenantConditionLimitsSet"
+        leaves: int
+        depth: int
+        at: datetime
+
     @event(Opened)
     def __init__(self, id: UUID, tenant: str) -> None:
         self.tenant = tenant
         self.time_zone = DEFAULT_ZONE
         self.currency = DEFAULT_CURRENCY
         self.updated_at: datetime | None = None
+        self.limits = DEFAULT_LIMITS
 
     def update(self, time_zone: str, currency: str, at: datetime) -> bool:
         """Set both; whether anything changed. Raises UnknownTimeZone."""
@@ -49,3 +57,14 @@ class TenantSettings(Aggregate):
         self.updated_at = at
         self.time_zone = time_zone
         self.currency = currency
+
+    def limit_conditions(self, leaves: int, depth: int, at: datetime) -> bool:
+        """Say how large conditions may be; whether that changed anything."""
+        if (leaves, depth) == (self.limits.leaves, self.limits.depth):
+            return False
+        self._condition_limits_set(leaves=leaves, depth=depth, at=at)
+        return True
+
+    @event(ConditionLimitsSet)
+    def _condition_limits_set(self, leaves: int, depth: int, at: datetime) -> None:
+        self.limits = Limits(leaves=leaves, depth=depth)

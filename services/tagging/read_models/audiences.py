@@ -13,6 +13,7 @@ from services.tagging.application.layer_ports import LayerRows
 from services.tagging.application.ports import Change, Customer, RuleState, RunRows
 from services.tagging.domain.claims import said
 from services.tagging.domain.conditions import Universe
+from services.tagging.domain.conditions.vocabulary import Vocabulary
 from services.tagging.domain.memberships import MembershipCause
 from services.tagging.domain.segments import Definition, Segment
 from services.tagging.domain.sessions import Visit
@@ -29,6 +30,7 @@ from services.tagging.read_models import (
     sql,
     tag_holders,
     visits,
+    vocabularies,
 )
 from services.tagging.read_models.directory import Arrivals
 from services.tagging.read_models.layers import PostgresLayers
@@ -152,6 +154,9 @@ class PostgresAudiences(PostgresLayers):
 
     def note_holders(self, work: UnitOfWork, given: Iterable[tuple[str, UUID]]) -> None:
         tag_holders.note(work.rows, work.context.tenant, given)
+
+    def vocabulary(self, work: UnitOfWork) -> Vocabulary:
+        return vocabularies.vocabulary(work.rows, work.context.tenant)
 
     def holders(self, work: UnitOfWork, tag: str, after: UUID | None, limit: int) -> list[UUID]:
         return tag_holders.after(work.rows, work.context.tenant, tag, after, limit)

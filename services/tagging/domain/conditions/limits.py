@@ -28,12 +28,10 @@ class Limits:
     leaves: int = 8
     depth: int = 3
     window_days: int = 730
-    cost: int = 5_000
+    cost: int = 10_000
 
 
 DEFAULT_LIMITS: Final = Limits()
-MOST_LEAVES_EVER: Final = 32
-DEEPEST_EVER: Final = 16
 
 
 def check_leaf(leaf: Leaf, path: str, limits: Limits) -> None:

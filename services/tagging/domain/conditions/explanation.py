@@ -1,0 +1,132 @@
+"""Why a condition holds for a customer or not (spec TG-4): what every leaf counted, which facts made it so, what would change it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Final
+
+from services.tagging.domain.conditions import behaviours, orders
+from services.tagging.domain.conditions.change import leaf_change
+from services.tagging.domain.conditions.dimensions import meaning
+from services.tagging.domain.conditions.evaluation import Customer
+from services.tagging.domain.conditions.figures import Worked
+from services.tagging.domain.conditions.leaves import (
+    Absence,
+    AttributeTest,
+    EventTest,
+    Leaf,
+    OrderTest,
+    RelatedTo,
+    Streak,
+    Succession,
+)
+from services.tagging.domain.conditions.text_writing import leaf_text
+from services.tagging.domain.conditions.tree import Condition, Kind
+from services.tagging.domain.conditions.values import Comparison, Operator, Plain
+
+MOST_FACTS: Final = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """One node of the condition: the operator of `parts`, or the `text` of a leaf.
+
+    `value` is what a leaf compared (None: missing, or it only asks whether), `because` the instants of the facts in it, the latest
+    of them if they are many, out of `facts`. `short_by` is how much more (or, negative, less) the value would have to be for the
+    leaf to hold. `changes_at` is when time alone may change it.
+    """
+
+    kind: Kind
+    holds: bool
+    parts: "tuple[Explanation, ...]" = ()
+    text: str = ""
+    value: Plain | None = None
+    facts: int = 0
+    because: tuple[datetime, ...] = ()
+    short_by: float | None = None
+    changes_at: datetime | None = None
+
+    def decisive(self) -> "list[Explanation]":
+        """The leaves that alone make the whole what it is: to change it, some of these have to change."""
+        if not self.parts:
+            return [self]
+        return [leaf for it in self.parts if self.kind is Kind.NOT or it.holds == self.holds for leaf in it.decisive()]
+
+
+def explain(condition: Condition, customer: Customer, at: datetime) -> Explanation:
+    """The explanation of `condition` for `customer` as of `at`."""
+    leaf = condition.leaf
+    if leaf is not None:
+        return _of_leaf(condition.kind, leaf, customer, at)
+    parts = tuple(explain(it, customer, at) for it in condition.parts)
+    return Explanation(condition.kind, customer.holds(condition, at), parts)
+
+
+def _of_leaf(kind: Kind, leaf: Leaf, customer: Customer, at: datetime) -> Explanation:
+    found = _worked(leaf, customer, at)
+    value = _value(found)
+    holds = customer.leaf_holds(leaf, at)
+    return Explanation(
+        kind,
+        holds,
+        text=leaf_text(leaf),
+        value=value,
+        facts=len(found.because),
+        because=tuple(found.because[-MOST_FACTS:]),
+        short_by=None if holds else _short_by(meaning(leaf), value),
+        changes_at=leaf_change(leaf, customer, at),
+    )
+
+
+def _worked(leaf: Leaf, customer: Customer, at: datetime) -> Worked:
+    leaf, facts = meaning(leaf), customer.facts
+    match leaf:
+        case EventTest():
+            return behaviours.figure(facts, leaf, at)
+        case OrderTest():
+            return orders.figure(facts, leaf, at)
+        case Absence():
+            alone = behaviours.unfollowed(facts, leaf, at)
+            return Worked(len(alone), 1, alone)
+        case Succession():
+            return Worked(None, 1, behaviours.succession(facts, leaf, at))
+        case Streak():
+            streak = behaviours.longest_streak(facts, leaf, at)
+            return Worked(streak.length, 1, streak.because)
+        case AttributeTest() | RelatedTo():
+            return Worked(customer.value(leaf, at), 1, ())
+    return Worked(None, 1, ())
+
+
+def _value(it: Worked) -> Plain | None:
+    match it.value:
+        case None | bool() | str():
+            return it.value
+        case int() | float() | Decimal():
+            return float(it.value / it.parts) if it.parts != 1 else float(it.value)
+        case list() | tuple() | set() | frozenset():
+            return ", ".join(map(str, it.value))
+    return str(it.value)
+
+
+def _short_by(leaf: Leaf, value: Plain | None) -> float | None:
+    """By how much a number misses its bound; None where there is no such thing."""
+    match leaf:
+        case Streak(length=length):
+            return length - float(value or 0)
+        case EventTest(comparison=comparison) | OrderTest(comparison=comparison) | AttributeTest(comparison=comparison):
+            return _missing(comparison, value)
+    return None
+
+
+def _missing(comparison: Comparison, value: Plain | None) -> float | None:
+    bounds: Sequence[float] = [it.number for it in comparison.values if it.number is not None]
+    if not bounds or isinstance(value, str | bool) or value is None:
+        return None
+    match comparison.operator:
+        case Operator.GE | Operator.GT | Operator.LE | Operator.LT | Operator.EQ:
+            return bounds[0] - value
+        case Operator.BETWEEN:
+            return bounds[0] - value if value < bounds[0] else bounds[-1] - value
+    return None
