@@ -157,6 +157,13 @@ def test_a_cart_without_an_order_within_three_days_by_the_clock() -> None:
     assert not late.holds(it, cart + timedelta(days=3))
 
 
+def test_days_that_have_not_begun_hold_nothing() -> None:
+    at = local(SHANGHAI, 2025, 6, 1)
+    who = customer(SHANGHAI, did("content_viewed", at, at))
+    assert who.holds(read('event("content_viewed") count = 0 in 2025-07-01..2025-07-03'), at)
+    assert not who.holds(read('event("content_viewed") count > 0 in 2025-05-01..2025-05-31'), at)
+
+
 def test_a_property_nobody_declared_counts_at_once() -> None:
     it = read('event("custom.tea", where flavour = "oolong") count >= 1')
     at = local(SHANGHAI, 2025, 6, 1)

@@ -102,7 +102,8 @@ class Facts:
                 return bisect_right(instants, at - window.n * HOUR, 0, end), end
             case Period.BETWEEN:
                 start = bisect_left(instants, self._midnight(window.first))
-                return start, min(end, bisect_left(instants, self._midnight(window.last, 1)))
+                end = min(end, bisect_left(instants, self._midnight(window.last, 1)))
+                return start, max(start, end)  # nothing, while the first day has not begun
             case Period.LAST_N_DAYS:
                 first = self.calendar.day(at) - window.n + 1
             case Period.THIS_MONTH:
