@@ -49,6 +49,10 @@ class _Batch:
     subjects: frozenset[str]
 
 
+class TooManyMessages(Exception):
+    """An event is published as more messages than a batch takes, so that they could not appear at once."""
+
+
 class Relay:
     """Publishes one log. `published` counts messages, `batches` the commits they took."""
 
@@ -158,6 +162,8 @@ class Relay:
         last = 0
         for position, group in groupby(outgoing, attrgetter("position")):
             sealed = [seal(it, str(Address(self._stream, epoch, Offset(position, n)))) for n, it in enumerate(group)]
+            if len(sealed) > BATCH_LIMIT:
+                raise TooManyMessages(f"position {position} of {self._stream} is {len(sealed)} messages")
             if parcels and len(parcels) + len(sealed) > self._batch_limit:
                 batches.append(_Batch(parcels, last, subjects))
                 parcels = []

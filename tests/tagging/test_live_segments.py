@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from google.protobuf.message import Message
 
+from chassis.broker import BATCH_LIMIT
 from services.tagging.application.published_events import publish
 from services.tagging.application.segment_commands import (
     ArchiveSegment,
@@ -54,6 +55,7 @@ from tests.tagging.world import (
     World,
     behaved,
     consented,
+    created,
     created_at,
     guided,
     in_group,
@@ -297,3 +299,14 @@ def test_a_change_goes_through_segments_made_of_segments_and_a_merge_is_told_as_
             )
         )
     assert world.rebuild() == {}
+
+
+def test_an_entry_of_many_is_told_in_events_that_a_batch_of_messages_can_hold(world: World) -> None:
+    everybody = [person(f"of many {n}") for n in range(BATCH_LIMIT + 200)]
+    world.tell(*(created(it) for it in everybody))
+    world.define("nobody's friend", Definition(condition=no(that(HasTag("vip")))))
+    told = [publish(it) for it in world.events(MembershipChange.Happened)]
+    messages = [it for it in told if isinstance(it, list)]
+    entered = [it for them in messages for it in them if type(it).__name__ == "SegmentEntered"]
+    assert len(entered) == len(everybody)
+    assert max(map(len, messages)) <= BATCH_LIMIT

@@ -36,7 +36,8 @@ FOLLOW_PAGE: Final = "follow_page"
 """Kind of the timers that look at all customers of a new definition, page by page."""
 
 _MANY: Final = 1000
-_MOST_IN_AN_EVENT: Final = 5000
+_MOST_IN_AN_EVENT: Final = 500
+"""An event is published as one message for each, all in one batch; JetStream takes 1,000 messages in one."""
 _LIVE: Final = "SELECT segment, revision FROM segments WHERE tenant = %s AND live"
 
 
