@@ -36,16 +36,10 @@ WHERE old.received_at < :before
 _ASIDE: Final = """
 WITH gone AS (
   DELETE FROM {table} t USING (SELECT tenant, number, received_at FROM {table} ORDER BY number LIMIT :piece) old
-  WHERE old.received_at < :before AND (t.tenant, t.number) = (old.tenant, old.number) RETURNING t.tenant, t.number
-){also} SELECT count(*) FROM gone
+  WHERE old.received_at < :before AND (t.tenant, t.number) = (old.tenant, old.number) RETURNING t.number
+) SELECT count(*) FROM gone
 """
-_RELEASED: Final = (
-    ", also AS (DELETE FROM released r USING gone WHERE (r.tenant, r.number) = (gone.tenant, gone.number))"
-)
-_STATEMENTS: Final = {
-    "quarantine": sa.text(_ASIDE.format(table="quarantine", also=_RELEASED)),
-    "conflicts": sa.text(_ASIDE.format(table="conflicts", also="")),
-}
+_STATEMENTS: Final = {table: sa.text(_ASIDE.format(table=table)) for table in ("quarantine", "conflicts")}
 
 _log = structlog.get_logger(__name__)
 

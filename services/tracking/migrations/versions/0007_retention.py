@@ -36,7 +36,9 @@ STATEMENTS = (
     DROP_MONTHS,
     "REVOKE ALL ON FUNCTION drop_accepted_months(timestamptz, bigint) FROM PUBLIC",
     "GRANT EXECUTE ON FUNCTION drop_accepted_months(timestamptz, bigint) TO scrm_writer",
-    "GRANT DELETE ON released TO scrm_writer",
+    # What was put aside takes with it that it was released; by itself that cannot be undone by anybody who writes.
+    "DELETE FROM released r WHERE NOT EXISTS (SELECT FROM quarantine q WHERE (q.tenant, q.number) = (r.tenant, r.number))",
+    "ALTER TABLE released ADD FOREIGN KEY (tenant, number) REFERENCES quarantine ON DELETE CASCADE",
 )
 
 
