@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from services.tagging.application.condition_commands import UpdateConditionLimits
 from services.tagging.application.tag_commands import AssignTags, RemoveTags
 from services.tagging.application.tag_rule_commands import (
     ActivateRule,
@@ -19,6 +20,7 @@ from services.tagging.application.taxonomy_commands import CreateTag
 from services.tagging.domain.calendar import Calendar
 from services.tagging.domain.claims import Cause
 from services.tagging.domain.conditions import (
+    AttributeTest,
     Comparison,
     EventTest,
     Figure,
@@ -30,7 +32,16 @@ from services.tagging.domain.conditions import (
     no,
     that,
 )
-from services.tagging.domain.errors import BandOverlap, RuleCycle, RuleNotFound, TagExists, TagNotManual, TagsNotAlike
+from services.tagging.domain.errors import (
+    BandOverlap,
+    ConditionTooComplex,
+    RuleCycle,
+    RuleNotFound,
+    TagExists,
+    TagNotManual,
+    TagsNotAlike,
+    UnknownDimension,
+)
 from services.tagging.domain.fact_tags import FACT_TAGS, FactParameters, bands
 from services.tagging.domain.rules import RULES, Course, follow
 from services.tagging.domain.segments import Definition
@@ -281,6 +292,17 @@ def test_rules_do_not_depend_on_themselves_and_are_for_tags_of_rules(world: Worl
         world.do(EnableFactTag("city", FactParameters(values=("a",))))
     with pytest.raises(RuleNotFound):
         world.do(ActivateRule("hand"))
+
+
+def test_the_conditions_of_a_rule_are_held_to_the_words_and_limits_of_the_brand(world: World) -> None:
+    rule(world, "one")
+    with pytest.raises(UnknownDimension):
+        world.do(DefineRule("one", [("", that(AttributeTest("no_such_word", Comparison(Operator.EXISTS))))]))
+    many = all_of(*(that(HasTag(f"t{n}")) for n in range(9)))
+    with pytest.raises(ConditionTooComplex):
+        world.do(DefineRule("one", [("", many)]))
+    world.do(UpdateConditionLimits(16, 4))
+    world.do(DefineRule("one", [("", many)]))
 
 
 def course(at: datetime, *starts: datetime, zone: str = ZONE) -> Course:

@@ -41,7 +41,7 @@ def handlers(audiences: Audiences) -> Handlers:
         with_tables(batches.GiveRows, batches.give_rows),
         with_tables(batches.StartTagBatch, batches.start_tag_batch),
         with_tables(batches.AdvanceTagBatch, batches.advance_tag_batch),
-        handler(rules.DefineRule, rules.define_rule),
+        with_tables(rules.DefineRule, rules.define_rule),
         with_tables(rules.ActivateRule, rules.activate_rule),
         handler(rules.PauseRule, rules.pause_rule),
         with_tables(rules.BackfillRule, rules.backfill_rule),

@@ -14,6 +14,7 @@ from uuid import UUID
 from pyroaring import BitMap
 
 from chassis.commands import UnitOfWork
+from services.tagging.application.condition_commands import check_definition
 from services.tagging.application.ports import Audiences
 from services.tagging.application.standing import Case, cases, conclude, follow_later, taxonomy_of
 from services.tagging.domain.claims import Assignment, Cause, Origin
@@ -47,13 +48,13 @@ class DefineRule:
     min_hold_days: int = 0
 
 
-def define_rule(command: DefineRule, work: UnitOfWork) -> TagRule:
+def define_rule(command: DefineRule, work: UnitOfWork, audiences: Audiences) -> TagRule:
     taxonomy = taxonomy_of(work)
     if taxonomy is None:
         raise TagNotFound(field="tag_key")
     if taxonomy.active(command.tag).kind is not TagKind.RULE or command.tag in RULE_TAGS:
         raise TagsNotAlike("the tag is not one of rules", field="tag_key")
-    return _define(command, Origin.RULE, taxonomy, work)
+    return _define(command, Origin.RULE, taxonomy, work, audiences)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +138,7 @@ def enable_fact_tag(command: EnableFactTag, work: UnitOfWork, audiences: Audienc
         taxonomy.update_tag(definition)
     else:
         taxonomy.define_tag(definition)
-    _define(DefineRule(command.key, found), Origin.FACT, taxonomy, work)
+    _define(DefineRule(command.key, found), Origin.FACT, taxonomy, work, audiences)
     return activate_rule(ActivateRule(command.key), work, audiences)
 
 
@@ -229,7 +230,7 @@ class _Following:
         )
 
 
-def _define(command: DefineRule, origin: str, taxonomy: Taxonomy, work: UnitOfWork) -> TagRule:
+def _define(command: DefineRule, origin: str, taxonomy: Taxonomy, work: UnitOfWork, audiences: Audiences) -> TagRule:
     rules = _rules(work)
     definition = taxonomy.active(command.tag)
     tenant = work.context.tenant
@@ -242,7 +243,7 @@ def _define(command: DefineRule, origin: str, taxonomy: Taxonomy, work: UnitOfWo
     if taxonomy.bars(command.tag):
         rule = with_consent(rule)
     for _, _, condition in rule.segments():
-        condition.check()
+        check_definition(Definition(condition=condition), work, audiences)
     work.add(rules)
     return rules.define(rule, work.now)
 
