@@ -41,6 +41,7 @@ from services.tagging.domain.errors import (
     TagNotManual,
     TagsNotAlike,
     UnknownDimension,
+    UnknownEnum,
 )
 from services.tagging.domain.fact_tags import FACT_TAGS, FactParameters, bands
 from services.tagging.domain.rules import RULES, Course, follow
@@ -142,8 +143,11 @@ def test_other_bands_take_the_place_of_those_before(world: World) -> None:
 
 
 def test_every_preset_fact_tag_can_be_enabled(world: World) -> None:
+    with pytest.raises(UnknownEnum):
+        world.do(EnableFactTag("gender", FactParameters(values=("a",))))
     for key in FACT_TAGS:
-        world.do(EnableFactTag(key, FactParameters(values=("a", "b"))))
+        values = ("FEMALE", "MALE") if key == "gender" else ("a", "b")
+        world.do(EnableFactTag(key, FactParameters(values=values)))
     world.fire()
     tell(world, created(A), knows(A, "city", "a", local(1, 1)), behaved(A, local(1, 2), kind="content_shared"))
     assert {"city", "shared", "last_active_days"} <= world.tags(A)
