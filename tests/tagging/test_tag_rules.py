@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from chassis.errors import UnknownEnum
 from services.tagging.application.condition_commands import UpdateConditionLimits
 from services.tagging.application.tag_commands import AssignTags, RemoveTags
 from services.tagging.application.tag_rule_commands import (
@@ -41,7 +42,6 @@ from services.tagging.domain.errors import (
     TagNotManual,
     TagsNotAlike,
     UnknownDimension,
-    UnknownEnum,
 )
 from services.tagging.domain.fact_tags import FACT_TAGS, FactParameters, bands
 from services.tagging.domain.rules import RULES, Course, follow
