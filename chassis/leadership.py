@@ -13,6 +13,7 @@ import sqlalchemy as sa
 import structlog
 
 from chassis.errors import described
+from chassis.loops import CHECK_SECONDS
 
 log = structlog.get_logger()
 
@@ -40,6 +41,16 @@ class Leadership:
         """LeadershipLost if the session is gone; somebody looks at it at least every other second."""
         if not self._session.was_seen(self._generation):
             await asyncio.to_thread(self._session.look, self._generation)
+
+    async def work(self, step: Callable[[], Awaitable[Any]], rest: Callable[[], Awaitable[None]]) -> None:
+        """Do `step` again and again, and `rest` whenever it found nothing to do; LeadershipLost when that is over."""
+        check = monotonic() + CHECK_SECONDS
+        while True:
+            if not await step():
+                await rest()
+            if monotonic() > check:
+                await self.check()
+                check = monotonic() + CHECK_SECONDS
 
     @classmethod
     def attempt(cls, engine: sa.Engine, name: str) -> "Leadership | None":

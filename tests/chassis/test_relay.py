@@ -9,11 +9,19 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from chassis.broker import Broker, BrokerRefusal, BrokerUnavailable, StreamSpec, UnsyncedBroker, require_sync
+from chassis.broker import (
+    BATCH_LIMIT,
+    Broker,
+    BrokerRefusal,
+    BrokerUnavailable,
+    StreamSpec,
+    UnsyncedBroker,
+    require_sync,
+)
 from chassis.envelope import Address, Offset, seal
 from chassis.epochs import bases_of
 from chassis.postgres import create_engine
-from chassis.relay import WRONG_LAST_SEQUENCE, Relay
+from chassis.relay import WRONG_LAST_SEQUENCE, Relay, TooManyMessages
 from chassis.schema import create
 from deploy.local import broker as local_broker
 from deploy.local.broker import NatsServer
@@ -98,6 +106,18 @@ def test_several_messages_of_one_position_stay_in_one_batch(
             assert relay.batches == 10
 
     loop.run_until_complete(scenario())
+
+
+def test_an_event_of_more_messages_than_a_batch_takes_is_refused_by_name(engine: sa.Engine) -> None:
+    """They could not appear at once; sent all the same, the server would refuse them again and again without saying which."""
+    fits, log = ListLog("numbers"), ListLog("numbers")
+    fits.say(*range(BATCH_LIMIT))
+    log.say(*range(BATCH_LIMIT + 1))
+    broker = Broker("nats://127.0.0.1:1")
+    batches, _ = Relay(fits, engine, broker)._read_now(0, 1, fits.head())
+    assert [len(it.parcels) for it in batches] == [BATCH_LIMIT]
+    with pytest.raises(TooManyMessages, match=f"position 1 of numbers is {BATCH_LIMIT + 1} messages"):
+        Relay(log, engine, broker)._read_now(0, 1, log.head())
 
 
 def test_positions_that_publish_nothing_are_not_read_again_and_again(

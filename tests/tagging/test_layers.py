@@ -56,12 +56,6 @@ def test_of_one_type_no_more_than_five_a_day_count() -> None:
     assert activity.score(view(*(did("checkin", n / 100) for n in range(9))), ActivityParams()) == 5
 
 
-def test_the_active_cycle_is_hours_and_the_median_gap() -> None:
-    cycle = activity.active_cycle(view(*(did("checkin", n) for n in (1, 2, 9))), ActivityParams())
-    assert cycle.gap == 4
-    assert cycle.hours == {(5, 12): 1, (4, 12): 2}
-
-
 @pytest.mark.parametrize(("days", "expected"), [(20, "NEW"), (40, "GROWING"), (366, "CHURNED")])
 def test_ac_47_a_life_goes_on_from_new_to_churned(days: int, expected: str) -> None:
     assert state(Kind.LIFECYCLE, history(bought(days), known=400), LifecycleParams(), CALENDAR, NOW) == expected

@@ -19,9 +19,9 @@ import structlog
 from chassis.aggregate import event_classes
 from chassis.commands import CommandBus, Outcome, Unit
 from chassis.context import Context
-from chassis.leadership import Leadership, leading, persevere
+from chassis.leadership import leading, persevere
 from chassis.log import Recorded
-from chassis.loops import CHECK_SECONDS, Progress
+from chassis.loops import Progress
 from chassis.pulse import Pulse
 from chassis.quick_look import QuickLook
 from chassis.read_models import ReadModels
@@ -111,17 +111,7 @@ class Matcher:
     async def _lead(self) -> None:
         async with leading(self._engine, "identity/match") as leadership:
             self._position = None
-            await self._follow(leadership)
-
-    async def _follow(self, leadership: Leadership) -> None:
-        loop = asyncio.get_running_loop()
-        check = loop.time() + CHECK_SECONDS
-        while True:
-            if not await self.step():
-                await self._news.wait(self._poll)
-            if loop.time() > check:
-                await leadership.check()
-                check = loop.time() + CHECK_SECONDS
+            await leadership.work(self.step, lambda: self._news.wait(self._poll))
 
     def _read(self) -> tuple[int, int, list[Recorded]]:
         """Where the cursor is, where it will be, and what is followed in between."""

@@ -15,8 +15,8 @@ from chassis.broker import Broker
 from chassis.commands import CommandBus
 from chassis.context import Context, entered
 from chassis.envelope import Outgoing, seal
-from chassis.leadership import Leadership, leading, persevere
-from chassis.loops import CHECK_SECONDS, Progress
+from chassis.leadership import leading, persevere
+from chassis.loops import Progress
 from chassis.ordered_pull import OrderedPull, stream_sequence
 from chassis.pulse import Pulse
 from chassis.quick_look import QuickLook
@@ -77,17 +77,7 @@ class Eraser:
 
     async def _lead(self) -> None:
         async with leading(self._engine, "tracking/erase") as leadership:
-            await self._follow(leadership)
-
-    async def _follow(self, leadership: Leadership) -> None:
-        loop = asyncio.get_running_loop()
-        check = loop.time() + CHECK_SECONDS
-        while True:
-            if not await self.step():
-                await self._news.wait(self._poll)
-            if loop.time() > check:
-                await leadership.check()
-                check = loop.time() + CHECK_SECONDS
+            await leadership.work(self.step, lambda: self._news.wait(self._poll))
 
     async def _scrub(self, it: OpenErasure) -> int:
         """Overwrite the messages about these nodes in the stream of behaviours; how many there were.

@@ -14,7 +14,7 @@ from chassis.commands import CommandBus, Unit
 from chassis.context import Context
 from chassis.group_commit import Outcome
 from chassis.leadership import leading, persevere
-from chassis.loops import CHECK_SECONDS, Progress
+from chassis.loops import Progress
 from chassis.postgres import driver_cursor
 from chassis.pulse import Pulse
 from chassis.quick_look import QuickLook
@@ -109,11 +109,4 @@ class FactRecorder:
 
     async def _lead(self) -> None:
         async with leading(self._engine, "tracking/facts") as leadership:
-            loop = asyncio.get_running_loop()
-            check = loop.time() + CHECK_SECONDS
-            while True:
-                if not await self.step():
-                    await self._news.wait(self._poll)
-                if loop.time() > check:
-                    await leadership.check()
-                    check = loop.time() + CHECK_SECONDS
+            await leadership.work(self.step, lambda: self._news.wait(self._poll))

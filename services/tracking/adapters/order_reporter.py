@@ -17,7 +17,7 @@ from chassis.context import Context
 from chassis.errors import TRANSIENT, DomainError
 from chassis.group_commit import Outcome
 from chassis.leadership import leading, persevere
-from chassis.loops import CHECK_SECONDS, Progress
+from chassis.loops import Progress
 from chassis.postgres import driver_cursor
 from chassis.pulse import Pulse
 from chassis.quick_look import QuickLook
@@ -86,14 +86,7 @@ class OrderReporter:
 
     async def _lead(self) -> None:
         async with leading(self._engine, "tracking/orders") as leadership:
-            loop = asyncio.get_running_loop()
-            check = loop.time() + CHECK_SECONDS
-            while True:
-                if not await self.step():
-                    await self._news.wait(self._poll)
-                if loop.time() > check:
-                    await leadership.check()
-                    check = loop.time() + CHECK_SECONDS
+            await leadership.work(self.step, lambda: self._news.wait(self._poll))
 
     async def _record(self, was: int, reports: Sequence[OrderReport], trusted: Mapping[tuple[str, str], bool]) -> None:
         unreadable: dict[int, str] = {}

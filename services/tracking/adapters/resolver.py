@@ -15,8 +15,8 @@ import orjson
 import sqlalchemy as sa
 
 from chassis.context import Context
-from chassis.leadership import Leadership, leading, persevere
-from chassis.loops import CHECK_SECONDS, Progress
+from chassis.leadership import leading, persevere
+from chassis.loops import Progress
 from chassis.postgres import driver_cursor
 from chassis.pulse import Pulse
 from chassis.quick_look import QuickLook
@@ -145,17 +145,7 @@ class Resolver:
 
     async def _lead(self) -> None:
         async with leading(self._engine, "tracking/resolve") as leadership:
-            await self._follow(leadership)
-
-    async def _follow(self, leadership: Leadership) -> None:
-        loop = asyncio.get_running_loop()
-        check = loop.time() + CHECK_SECONDS
-        while True:
-            if not await self.step():
-                await self._news.wait(self._poll)
-            if loop.time() > check:
-                await leadership.check()
-                check = loop.time() + CHECK_SECONDS
+            await leadership.work(self.step, lambda: self._news.wait(self._poll))
 
     async def _nodes(self, tenant: str, accepted: Sequence[Accepted]) -> dict[int, UUID | str]:
         """The node of each event by its position, or the reason why there is none; asking again gives the same nodes."""

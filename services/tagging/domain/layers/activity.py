@@ -3,13 +3,11 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from itertools import pairwise
-from statistics import median
-from typing import Final, NamedTuple
+from typing import Final
 
 from services.tagging.domain.layers import params as rules
 from services.tagging.domain.layers.event_types import KNOWN, PURCHASE, REFERRAL_SUCCEEDED
-from services.tagging.domain.layers.view import NONE, NOT_BY_CUSTOMER, REVIEWS, SHARES, View
+from services.tagging.domain.layers.view import NONE, REVIEWS, SHARES, View
 
 LAYERS: Final = ("SILENT", "LOW", "MEDIUM", "HIGH")
 LOST: Final = frozenset({"SILENT"})
@@ -72,27 +70,6 @@ def moments(view: View, params: ActivityParams) -> Iterable[int]:
         if levels != {before}:
             before = "" if len(levels) > 1 else levels.pop()
             yield day
-
-
-class ActiveCycle(NamedTuple):
-    """When a customer is there: behaviours by (weekday from Monday, hour), and the median of days between active days."""
-
-    hours: Mapping[tuple[int, int], int]
-    gap: float | None
-
-
-def active_cycle(view: View, params: ActivityParams) -> ActiveCycle:
-    """The active cycle in the window, in the customer's own time where devices told it."""
-    hours: Counter[tuple[int, int]] = Counter()
-    days = set()
-    for day, it in view.recent(params.window_days):
-        if it.type not in NOT_BY_CUSTOMER:
-            local = view.calendar.local(it.at, it.offset)
-            hours[local.weekday(), local.hour] += 1
-            days.add(day)
-    ordered = sorted(days)
-    gaps = [later - day for day, later in pairwise(ordered)]
-    return ActiveCycle(hours, float(median(gaps)) if gaps else None)
 
 
 def _level(score: float, params: ActivityParams) -> str:

@@ -81,12 +81,6 @@ def between(kind: LayerKind, before: Mapping[str, M], after: Mapping[str, M]) ->
     )
 
 
-def cell(before: Mapping[str, M], after: Mapping[str, M], move: tuple[str, str]) -> M | None:
-    """The customers who went from one layer to the other; None if one of the layers has nobody."""
-    first, second = _with_none(before, after).get(move[0]), _with_none(after, before).get(move[1])
-    return None if first is None or second is None else first & second
-
-
 def reach(steps: Sequence[str], counts: Mapping[str, int]) -> tuple[Reach, ...]:
     """Cumulative reach: customers on each step or a higher one, and the part of them that is higher."""
     found: list[Reach] = []
