@@ -4,7 +4,6 @@ from dataclasses import replace
 from typing import Final
 from uuid import UUID
 
-from pyroaring import BitMap
 from sqlalchemy import Connection
 
 from chassis import context as contexts
@@ -15,8 +14,8 @@ from chassis.grpc_server import ServicerContext
 from chassis.paging import Keyset
 from chassis.read_models import ReadModels
 from scrm.tagging.v1 import condition_service_pb2 as pb
-from scrm.tagging.v1.condition_service_pb2_grpc import ConditionServiceServicer
 from services.tagging.adapters import condition_wire as wire
+from services.tagging.adapters.membership_explanation import MembershipExplanation
 from services.tagging.adapters.tag_methods import settings_of_tenant
 from services.tagging.application.condition_commands import UpdateConditionLimits, tag_words
 from services.tagging.application.wire import timestamp
@@ -29,16 +28,15 @@ from services.tagging.domain.conditions.explanation import explain
 from services.tagging.domain.conditions.text_reading import read
 from services.tagging.domain.conditions.text_writing import written
 from services.tagging.domain.conditions.vocabulary import Vocabulary
-from services.tagging.domain.errors import CustomerNotFound
 from services.tagging.domain.segments import Definition
 from services.tagging.domain.taxonomy import Taxonomy, taxonomy_id
-from services.tagging.domain.tenant_settings import DEFAULT_ZONE
-from services.tagging.read_models import directory, histories, segments, vocabularies
+from services.tagging.read_models import histories, settings, vocabularies
+from services.tagging.read_models.reasons import Telling
 
 BY_KEY: Final = Keyset(str, default=100)
 
 
-class ConditionServicer(ConditionServiceServicer):
+class ConditionServicer(MembershipExplanation):
     """One method per RPC; refusals are raised and answered by the interceptors."""
 
     def __init__(self, bus: CommandBus, read_models: ReadModels, clock: Clock) -> None:
@@ -65,21 +63,19 @@ class ConditionServicer(ConditionServiceServicer):
     async def ExplainCondition(
         self, request: pb.ExplainConditionRequest, context: ServicerContext
     ) -> pb.ExplainConditionResponse:
-        it, now, node = await self._given(request), self._clock.now(), UUID(request.customer_id)
-        settings, tenant = await settings_of_tenant(self._bus), contexts.current().tenant
-        calendar = Calendar.of(settings.time_zone if settings else DEFAULT_ZONE)
+        it, now, tenant = await self._given(request), self._clock.now(), contexts.current().tenant
+        who = await self._customer(UUID(request.customer_id))
+        held = await self._held(tenant, who.id)
 
         def explained(rows: Connection) -> pb.ExplainConditionResponse:
-            known = directory.canonical(rows, tenant, (node,)).get(node)
-            if known is None:
-                raise CustomerNotFound(field="customer_id")
-            sets = segments.Sets(rows, tenant, BitMap((known.ordinal,)))
-            history = histories.histories(rows, tenant, (known.id,))[known.id]
-            customer = Customer.of(history, calendar, lambda leaf: bool(sets.leaf(leaf)))
+            history = histories.histories(rows, tenant, (who.id,))[who.id]
+            calendar = Calendar.of(settings.get(rows, tenant)[0])
+            telling = Telling(rows, tenant, who, history, calendar, now, held)
+            customer = Customer.of(history, calendar, telling.holds)
             due = next_change(it, customer, now)
             return pb.ExplainConditionResponse(
-                customer_id=str(known.id),
-                explanation=wire.explanation(explain(it, customer, now)),
+                customer_id=str(who.id),
+                explanation=wire.explanation(explain(it, customer, now, telling.said)),
                 change_time=None if due is None else timestamp(due),
             )
 
