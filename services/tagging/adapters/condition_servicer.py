@@ -1,6 +1,5 @@
 """ConditionService on the wire: the language of conditions, for people and for programs."""
 
-from dataclasses import replace
 from typing import Final
 from uuid import UUID
 
@@ -9,34 +8,31 @@ from sqlalchemy import Connection
 from chassis import context as contexts
 from chassis.clock import Clock
 from chassis.commands import CommandBus
-from chassis.errors import AggregateNotFound
 from chassis.grpc_server import ServicerContext
 from chassis.paging import Keyset
 from chassis.read_models import ReadModels
 from scrm.tagging.v1 import condition_service_pb2 as pb
 from services.tagging.adapters import condition_wire as wire
+from services.tagging.adapters.condition_checking import check, limits_of_tenant, vocabulary_of_tenant
 from services.tagging.adapters.membership_explanation import MembershipExplanation
-from services.tagging.adapters.tag_methods import settings_of_tenant
-from services.tagging.application.condition_commands import UpdateConditionLimits, tag_words
+from services.tagging.adapters.rehearsal_methods import RehearsalMethods
+from services.tagging.application.condition_commands import UpdateConditionLimits
 from services.tagging.application.wire import timestamp
 from services.tagging.domain.calendar import Calendar
-from services.tagging.domain.conditions import DEFAULT_LIMITS, Condition, Limits
+from services.tagging.domain.conditions import Condition, Limits
 from services.tagging.domain.conditions.change import next_change
-from services.tagging.domain.conditions.checking import check_words
 from services.tagging.domain.conditions.evaluation import Customer
 from services.tagging.domain.conditions.explanation import explain
 from services.tagging.domain.conditions.text_reading import read
 from services.tagging.domain.conditions.text_writing import written
-from services.tagging.domain.conditions.vocabulary import Vocabulary
 from services.tagging.domain.segments import Definition
-from services.tagging.domain.taxonomy import Taxonomy, taxonomy_id
-from services.tagging.read_models import histories, settings, vocabularies
+from services.tagging.read_models import histories, settings
 from services.tagging.read_models.reasons import Telling
 
 BY_KEY: Final = Keyset(str, default=100)
 
 
-class ConditionServicer(MembershipExplanation):
+class ConditionServicer(MembershipExplanation, RehearsalMethods):
     """One method per RPC; refusals are raised and answered by the interceptors."""
 
     def __init__(self, bus: CommandBus, read_models: ReadModels, clock: Clock) -> None:
@@ -100,27 +96,6 @@ class ConditionServicer(MembershipExplanation):
         it = read(request.text) if request.HasField("text") else wire.condition(request.condition)
         await check(Definition(condition=it), self._bus, self._read_models)
         return it
-
-
-async def check(definition: Definition, bus: CommandBus, read_models: ReadModels) -> None:
-    """Refuse a definition as it would be when it is kept."""
-    definition.check(await limits_of_tenant(bus))
-    check_words(definition.placed(), await vocabulary_of_tenant(bus, read_models))
-
-
-async def limits_of_tenant(bus: CommandBus) -> Limits:
-    settings = await settings_of_tenant(bus)
-    return settings.limits if settings else DEFAULT_LIMITS
-
-
-async def vocabulary_of_tenant(bus: CommandBus, read_models: ReadModels) -> Vocabulary:
-    tenant = contexts.current().tenant
-    try:
-        taxonomy = await bus.load(Taxonomy, taxonomy_id(tenant))
-    except AggregateNotFound:
-        taxonomy = None
-    words = await read_models.query(lambda rows: vocabularies.vocabulary(rows, tenant))
-    return replace(words, tags=tag_words(taxonomy))
 
 
 def _limits(it: Limits) -> pb.ConditionLimits:
