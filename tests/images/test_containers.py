@@ -196,7 +196,8 @@ def test_a_command_comes_through_the_gateway_and_is_published(
                 headers={"authorization": f"Bearer {token}"},
                 timeout=20,
             )
-            assert (answer.status_code, answer.json()["created"]) == (200, True), answer.text
+            assert answer.status_code == 200, answer.text
+            assert answer.json()["customerId"]
             relaying.wait_until(lambda: published(nats) > 0)
     finally:
         nats.stop()
