@@ -78,7 +78,7 @@ class Requests(AsyncIterator[Any]):
         return self._ahead
 
     async def __anext__(self) -> Any:
-        found, self._ahead = self._ahead or await self._read(), None
+        found, self._ahead = await self._read() if self._ahead is None else self._ahead, None
         if found is None:
             raise StopAsyncIteration
         self._course.messages += 1

@@ -70,8 +70,8 @@ _INTRODUCTION: Final = (
 
 
 _STREAMED: Final = (
-    "The answers, sent as they are made. A stream that breaks ends without the closing bracket, whatever the status said at its "
-    "beginning; it is complete when the last element has no `nextPageToken`, and otherwise gone on with by that of the last one."
+    "The answers, sent as they are made. A stream that breaks ends like one that is complete, since its status was sent at its "
+    "beginning: it is complete when the last element has no `nextPageToken`, and otherwise gone on with by that of the last one."
 )
 
 

@@ -57,7 +57,7 @@ class Reciter:
 
     async def Dictate(self, requests: Requests, call: Any) -> Any:
         self.contexts.append(context.current())
-        words = []
+        words: list[str] = []
         try:
             async for request in requests:
                 await self.before(len(words))

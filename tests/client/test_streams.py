@@ -103,7 +103,7 @@ def test_a_stream_has_a_token_and_minutes(run: Run) -> None:
             assert [it.size async for it in tagging.ExportSegment(EXPORT)] == [0, 1, 2]
         ((_, metadata, remaining),) = listener.heard
         assert metadata["authorization"] == "Bearer t"
-        assert 60 < remaining <= 300
+        assert 60 < remaining <= 301
 
     run(scenario())
 

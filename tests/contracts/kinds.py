@@ -23,7 +23,7 @@ def handler_of(rpc: MethodDescriptor, answer: Answer) -> Any:
                 raise it
             yield it
 
-    async def take(requests: AsyncIterator[Any], call: Any) -> Message:
+    async def take(requests: AsyncIterator[Any], call: Any) -> Any:
         found = [await answer(request, call) async for request in requests]
         return found[-1]
 

@@ -25,12 +25,15 @@ from tests.contracts.kinds import handler_of
 
 
 class Parrot:
-    """All services at once; `heard` is what came through, with the metadata of the last call. `answers`, by RPC, is what it says:
-    a message, or a list of those of a stream, with an error to end it by."""
+    """All services at once; `heard` is what came through, with the metadata of the last call.
+
+    `answers`, by RPC, is what it says, `streams` what it says one after the other, with an error to end it by.
+    """
 
     def __init__(self) -> None:
         self.heard: list[Message] = []
-        self.answers: dict[str, Any] = {}
+        self.answers: dict[str, Message] = {}
+        self.streams: dict[str, list[Any]] = {}
         self.metadata: dict[str, str] = {}
 
     def registrations(self) -> list[Registration]:
@@ -46,7 +49,7 @@ class Parrot:
         async def answer(request: Message, call: Any) -> Any:
             self.heard.append(request)
             self.metadata = dict(call.invocation_metadata())
-            return self.answers.get(rpc.full_name) or response()
+            return self.streams.get(rpc.full_name) or self.answers.get(rpc.full_name) or response()
 
         return answer
 

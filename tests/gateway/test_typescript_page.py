@@ -70,6 +70,7 @@ def page(
 ) -> Iterator[Using]:
     """`page(use)` lets the browser be used in a thread, since the gateway answers in this one."""
     front.parrot.answers.clear()
+    front.parrot.streams.clear()
     front.parrot.heard.clear()
     with browsing(CHROMIUM, tmp_path_factory.mktemp("chromium")) as tab:
 
@@ -103,7 +104,7 @@ def test_a_customer_is_searched_and_a_segment_told_as_it_arrives(front: Front, p
     front.parrot.answers["scrm.identity.v1.ProfileService.SearchCustomers"] = (
         profile_service_pb2.SearchCustomersResponse(hits=[profile_pb2.SearchHit(customer=summary, matched="email")])
     )
-    front.parrot.answers[EXPORT] = portions(0, 5000)
+    front.parrot.streams[EXPORT] = portions(0, 5000)
 
     def use(tab: Page) -> None:
         tab.click("#search")
@@ -125,10 +126,10 @@ def test_an_export_that_breaks_is_gone_on_with(front: Front, page: Using) -> Non
         """What is told the first time; the second time, the rest."""
 
         def __iter__(self) -> Iterator[Any]:
-            front.parrot.answers[EXPORT] = portions(2000, 5000)
+            front.parrot.streams[EXPORT] = portions(2000, 5000)
             return super().__iter__()
 
-    front.parrot.answers[EXPORT] = Breaking([*portions(0, 2000), Interrupted()])
+    front.parrot.streams[EXPORT] = Breaking([*portions(0, 2000), Interrupted()])
 
     def use(tab: Page) -> None:
         tab.fill("#segment", SEGMENT)

@@ -115,5 +115,5 @@ def _rows(request: pb.ImportRowsRequest) -> list[Row]:
     return found
 
 
-def _outcome(fate: Fate) -> pb.ImportOutcome:
+def _outcome(fate: Fate) -> "pb.ImportOutcome.ValueType":
     return pb.ImportOutcome.Value(f"IMPORT_OUTCOME_{fate.outcome}")
