@@ -2,7 +2,11 @@
 
 import asyncio
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import grpc
@@ -13,7 +17,8 @@ from chassis.errors import Interrupted
 from chassis.grpc_server import scope_of
 from chassis.status import refusal
 from deploy.local import gateway
-from deploy.local.contracts import DESCRIPTORS, streams
+from deploy.local.contracts import DESCRIPTORS, ROOT, streams
+from scrm.tagging.v1.segment_pb2 import SnapshotMember
 from scrm.tagging.v1.tagging_service_pb2 import ExportSegmentRequest, ExportSegmentResponse
 from tests.contracts import contracts
 from tests.contracts.requests import good_request
@@ -139,6 +144,26 @@ def test_a_body_with_several_requests_is_a_stream_to_the_service(
 
     assert (len(found), code) == (1, "OK")
     assert telling.parrot.heard == pieces
+
+
+def test_the_example_in_python_reads_a_segment_through_the_gateway(
+    telling: Front, loop: asyncio.AbstractEventLoop
+) -> None:
+    telling.parrot.streams[EXPORT.full_name] = [
+        ExportSegmentResponse(members=[SnapshotMember(customer_id=it)], next_page_token=following)
+        for it, following in (("one", "a"), ("two", ""))
+    ]
+    told = {
+        "PYTHONPATH": f"{ROOT / 'clients' / 'python'}{os.pathsep}{ROOT / 'gen'}",
+        "SCRM_GATEWAY": telling.address,
+        "SCRM_TOKEN": telling.bearer("tagging.read")["authorization"].removeprefix("Bearer "),
+    }
+    command = [sys.executable, ROOT / "clients" / "python" / "examples" / "export_segment.py", SEGMENT]
+
+    run = partial(subprocess.run, command, env=os.environ | told, capture_output=True, text=True, timeout=60)
+    done = loop.run_until_complete(asyncio.to_thread(run))
+
+    assert (done.stdout.split(), done.returncode) == (["one", "two"], 0), done.stderr
 
 
 def test_streams_have_routes_of_their_own_that_do_not_cut_them() -> None:
