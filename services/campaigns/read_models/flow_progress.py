@@ -122,7 +122,7 @@ class _Pending:
             (*key, it.moved, it.step, it.wake_at, it.customer, it.state, it.ended_at)
             for key, it in self.changes.items()
         ]
-        counted = [(*key, by) for key, by in sorted(self.counts.items()) if by]
+        counted = [(*key, by) for key, by in sorted(self.counts.items())]
         with driver_cursor(rows) as cursor:
             for statement, table in ((_ENTER, self.entered), (_CHANGE, changed), (_COUNT, counted)):
                 if table:
