@@ -67,14 +67,15 @@ class _Round:
         facts = {fact for it in news for fact in it.facts}
         concerned = [it for it in listeners if it.fact in facts]
         is_first_asked = any(it.fact.kind is FactKind.FIRST_ORDER_PAID for it in concerned)
+        flows = {it.flow for it in concerned}
         held = book.entries(set(persons.values())) if concerned else []
-        running = [it.entry.instance for it in held if it.entry.ended_at is None]
+        running = [it.entry.instance for it in held if it.entry.ended_at is None and it.entry.flow in flows]
         found = cls(
             work,
             book,
             concerned,
             persons,
-            work.find_all(Flow, list({it.flow for it in concerned})),
+            work.find_all(Flow, list(flows)),
             work.find_all(FlowInstance, running),
             book.bought(set(persons.values())) if is_first_asked else set(),
         )

@@ -66,7 +66,8 @@ def reserve_sends(command: ReserveSends, work: UnitOfWork, tables: Tables) -> Re
             continue
         sends.append(send)
         messages.append(Outbound(send.delivery, send.flow, send.delivery, person, send.step, text))
-    book.close([it.delivery for it in planned if it not in sends])
+    reserved = {it.delivery for it in sends}
+    book.close([it.delivery for it in planned if it.delivery not in reserved])
     return ReservedSends(tuple(sends), tuple(messages), len(planned))
 
 
