@@ -10,6 +10,7 @@ from uuid import NAMESPACE_OID, uuid5
 from chassis.context import Context, entered
 from chassis.grpc_client import channel
 from scrm.campaigns.v1.campaigns_service_pb2_grpc import CampaignsServiceStub
+from scrm.campaigns.v1.flow_service_pb2_grpc import FlowServiceStub
 from scrm.identity.v1.identity_service_pb2_grpc import IdentityServiceStub
 from scrm.identity.v1.profile_service_pb2_grpc import ProfileServiceStub
 from scrm.membership.v1.membership_service_pb2_grpc import MembershipServiceStub
@@ -24,7 +25,7 @@ _IN_FLIGHT: Final = 4
 
 @dataclass(frozen=True, slots=True)
 class Backend:
-    """One stub per service, two for identity, and one per process for its progress."""
+    """One stub per service, two for identity and for campaigns, and one per process for its progress."""
 
     identity: Any
     profiles: Any
@@ -32,6 +33,7 @@ class Backend:
     tagging: Any
     membership: Any
     campaigns: Any
+    flows: Any
     operations: Mapping[str, Any]
 
 
@@ -50,6 +52,7 @@ async def connected(addresses: Mapping[str, str], token: str) -> AsyncIterator[B
                 tagging=TaggingServiceStub(channels["tagging"]),
                 membership=MembershipServiceStub(channels["membership"]),
                 campaigns=CampaignsServiceStub(channels["campaigns"]),
+                flows=FlowServiceStub(channels["campaigns"]),
                 operations={name: OperationsServiceStub(it) for name, it in channels.items()},
             )
     finally:
