@@ -17,6 +17,7 @@ from rich.console import Console
 
 from deploy.local.contracts import ROOT
 from faults import (
+    fuzz,
     gaps,
     histories,
     kills,
@@ -43,6 +44,7 @@ FAULTS: Mapping[str, Callable[[Scale], Verdict]] = {
     "maintenance": maintenance.run,
     "histories": histories.run,
     "sdks": sdks.run,
+    "fuzz": fuzz.run,
 }
 DRILLS: Mapping[str, Callable[[Scale], Verdict]] = {
     "restore": restore.run,

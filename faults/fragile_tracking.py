@@ -1,0 +1,13 @@
+"""The negative control of `fuzz`: tracking with a door that believes what it reads. `python -m faults.fragile_tracking serve edge`."""
+
+import sys
+
+import orjson
+
+from services.tracking.adapters import segment_door
+from services.tracking.service import service
+from services.tracking.settings import Settings
+
+if __name__ == "__main__":
+    segment_door.read_json = orjson.loads  # type: ignore[assignment]  # in place of the patient one
+    service(Settings.from_environment()).run(sys.argv[1:])
