@@ -8,7 +8,9 @@ from typing import Final
 from demo.calendar import instant, local_day
 from demo.dataset import Order, data_file, first_days, load_orders
 from demo.people import Binding, bindings, people
-from demo.trail import Touch, trail
+from demo.prospects import prospects
+from demo.touches import Touch
+from demo.trail import trail
 
 _EVENING: Final = time(23)
 _ONE_IN: Final = 10
@@ -46,12 +48,18 @@ class Story:
 
 
 def tell(*, smoke: bool) -> Story:
-    """The whole story; with `smoke`, that of one customer in ten. Raises DataUnavailable."""
-    orders = load_orders(data_file())
+    """The whole story; with `smoke`, that of one customer, and one stranger, in ten. Raises DataUnavailable."""
+    orders, strangers = load_orders(data_file()), prospects()
     if smoke:
-        orders = [it for it in orders if int(it.customer) % _ONE_IN == _SMOKE_REMAINDER]
+        orders = [it for it in orders if _takes_part(int(it.customer))]
+        strangers = [it for it in strangers if _takes_part(it.number)]
     everybody = people(first_days(orders))
-    return Story(_by_day(trail(everybody), (it for person in everybody for it in bindings(person)), orders))
+    logins = (it for person in everybody for it in bindings(person))
+    return Story(_by_day(trail(everybody, orders, strangers), logins, orders))
+
+
+def _takes_part(number: int) -> bool:
+    return number % _ONE_IN == _SMOKE_REMAINDER
 
 
 def _by_day(touches: Iterable[Touch], logins: Iterable[Binding], orders: Iterable[Order]) -> list[Day]:

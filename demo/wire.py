@@ -10,8 +10,8 @@ from google.type.money_pb2 import Money
 
 from demo.backend import request_id
 from demo.dataset import Order
-from demo.people import SHOP, Binding
-from demo.trail import Touch
+from demo.people import SHOP, Binding, Sighting
+from demo.touches import Touch
 from scrm.identity.v1 import customer_pb2
 from scrm.identity.v1 import identity_service_pb2 as identity
 from scrm.tracking.v1 import behaviour_pb2, order_pb2
@@ -64,7 +64,8 @@ def _event(touch: Touch) -> behaviour_pb2.TrackedEvent:
         message_id=touch.message_id,
         source_key=touch.channel,
         event_type=touch.event_type,
-        identifiers=[behaviour_pb2.Identifier(namespace=touch.namespace, value=touch.value)],
+        identifiers=[_identifier(it) for it in touch.who],
+        authenticated=len(touch.who) > 1,
         original_time=timestamp(touch.occurred_at),
         context=behaviour_pb2.EventContext(
             channel=touch.channel, content_id=touch.content, page_view_id=touch.page_view
@@ -75,6 +76,10 @@ def _event(touch: Touch) -> behaviour_pb2.TrackedEvent:
         event.context.campaign.code_key = touch.code
         event.context.campaign.staff_code = touch.staff
     return event
+
+
+def _identifier(it: Sighting) -> behaviour_pb2.Identifier:
+    return behaviour_pb2.Identifier(namespace=it.namespace, scope=it.scope, value=it.value, verified=it.verified)
 
 
 def _resolve_item(binding: Binding) -> identity.ResolveItem:
