@@ -8,6 +8,7 @@ from typing import Final
 from demo.buckets import bucket
 from demo.buyers import referral_code
 from demo.calendar import instant
+from demo.dataset import Order
 from demo.people import SHOP, Person, Sighting
 from demo.touches import H5, SHOP_SERVER, Touch
 
@@ -18,6 +19,12 @@ _FIRST_DAY: Final = date(1998, 1, 1)
 _DAYS: Final = 170
 _ONLY_READ: Final = 5_000
 _READ_OR_LOOK: Final = 8_000
+_BUYERS: Final = 4_000
+_ORDERED_AFTER: Final = timedelta(days=10)
+_PLACED: Final = time(11, 55)
+_PAID: Final = time(12)
+_CHEAPEST: Final = 20_00
+_LAST_ROW: Final = 90_000
 _EVENING: Final = time(20)
 _LATER: Final = time(20, 5)
 _LAST: Final = time(20, 10)
@@ -57,6 +64,10 @@ class Prospect:
         return self.roll("ptype") >= _READ_OR_LOOK
 
     @property
+    def buys(self) -> bool:
+        return self.is_referred and self.roll("porder") < _BUYERS
+
+    @property
     def browser(self) -> Sighting:
         return Sighting("anonymous_id", f"a:{self.key}:0")
 
@@ -73,6 +84,17 @@ def prospect_touches(everybody: Iterable[Prospect], sharers: Sequence[Person]) -
             yield from _looking(it)
         elif it.is_referred and sharers:
             yield _registration(it, sharers[it.roll("ref") % len(sharers)])
+
+
+def referred_orders(everybody: Iterable[Prospect]) -> list[Order]:
+    """What those who were referred buy, ten days later; numbered behind all rows of the file."""
+    return [_order(it) for it in everybody if it.buys]
+
+
+def _order(it: Prospect) -> Order:
+    day = it.day + _ORDERED_AFTER
+    amount = _CHEAPEST + it.roll("pamt") % 40_00
+    return Order(_LAST_ROW + it.number, it.account, 1, amount, instant(day, _PLACED), instant(day, _PAID))
 
 
 def _visit(it: Prospect) -> Touch:

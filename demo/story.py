@@ -8,13 +8,17 @@ from typing import Final
 from demo.calendar import instant, local_day
 from demo.dataset import Order, data_file, first_days, load_orders
 from demo.people import Binding, bindings, people
-from demo.prospects import prospects
+from demo.prospects import prospects, referred_orders
 from demo.touches import Touch
 from demo.trail import trail
 
 _EVENING: Final = time(23)
 _ONE_IN: Final = 10
 _SMOKE_REMAINDER: Final = 1
+
+CLOSED_ON: Final = date(1998, 7, 1)
+"""The day after the last one of the file. What friends of customers ordered in the first half of the year is told only now: another
+till took it, and so all figures of the days before are of the file alone."""
 
 
 @dataclass(slots=True)
@@ -55,14 +59,16 @@ def tell(*, smoke: bool) -> Story:
         strangers = [it for it in strangers if _takes_part(it.number)]
     everybody = people(first_days(orders))
     logins = (it for person in everybody for it in bindings(person))
-    return Story(_by_day(trail(everybody, orders, strangers), logins, orders))
+    return Story(_by_day(trail(everybody, orders, strangers), logins, orders, referred_orders(strangers)))
 
 
 def _takes_part(number: int) -> bool:
     return number % _ONE_IN == _SMOKE_REMAINDER
 
 
-def _by_day(touches: Iterable[Touch], logins: Iterable[Binding], orders: Iterable[Order]) -> list[Day]:
+def _by_day(
+    touches: Iterable[Touch], logins: Iterable[Binding], orders: Iterable[Order], told_at_last: Iterable[Order]
+) -> list[Day]:
     days = _Calendar()
     for touch in touches:
         days[local_day(touch.received_at)].touches.append(touch)
@@ -70,6 +76,7 @@ def _by_day(touches: Iterable[Touch], logins: Iterable[Binding], orders: Iterabl
         days[local_day(login.at)].logins.append(login)
     for order in orders:
         days[local_day(order.paid_at)].orders.append(order)
+    days[CLOSED_ON].orders.extend(told_at_last)
     for it in days.values():
         it.orders.sort(key=lambda order: (order.paid_at, order.row))
     return sorted(days.values(), key=lambda it: it.day)

@@ -77,7 +77,9 @@ def test_strangers_come_and_some_of_them_because_a_customer_told_them(
     usable = {it.value: it for it in reversed(accepted(touches)) if it.value.startswith("a:prospect")}
     assert (len(strangers), len(usable)) == (6_000, 5_998)
     assert sum(it.is_referred for it in strangers) == 1_192
-    assert sum(it.event_type == "referral_registered" for it in usable.values()) == 11  # nothing was heard of them before
+    assert (
+        sum(it.event_type == "referral_registered" for it in usable.values()) == 11
+    )  # nothing was heard of them before
 
 
 def test_sharers_share_once_and_are_named_by_those_who_come(touches: list[Touch]) -> None:
