@@ -10,14 +10,7 @@ from demo.dataset import Order
 from demo.people import Person, bindings
 from demo.prospects import Prospect
 from demo.touches import Touch
-
-MONTH = timedelta(days=30)
-
-
-def accepted(touches: list[Touch]) -> list[Touch]:
-    """The first copy of each message that is in time and says who it was."""
-    first = {it.message_id: it for it in touches if it.received_at - it.occurred_at <= MONTH and it.value != "null"}
-    return list(first.values())
+from tests.demo.trail_reference import accepted, identities
 
 
 def test_what_is_accepted_of_each_type_is_what_the_specification_counts(touches: list[Touch]) -> None:
@@ -58,12 +51,12 @@ def test_ten_reports_do_not_say_who_it_was(touches: list[Touch]) -> None:
     assert sum((it.who[0].namespace, it.value) == ("user_id", "null") for it in touches) == 10
 
 
-def test_second_devices_that_are_seen_before_their_owner_logs_in(touches: list[Touch], everybody: list[Person]) -> None:
-    seen = {it.value: it.received_at for it in reversed(accepted(touches))}
-    logins = [it for person in everybody for it in bindings(person)]
-    early = [it for it in logins if seen.get(it.sightings[0].value, it.at) < it.at]
-    devices = Counter(it.sightings[0].value.rsplit(":", 1)[1] for it in early)
-    assert devices == {"0": 23_570, "1": 4_679}
+def test_people_are_seen_before_they_are_known_and_most_strangers_stay_unknown(
+    touches: list[Touch], everybody: list[Person]
+) -> None:
+    found = identities(touches, everybody)
+    assert (found.anonymous_created, found.known_created, found.merges) == (34_236, 11, 4_679)
+    assert (found.known_customers, found.anonymous_customers) == (23_570 + 1_192, 4_806)
 
 
 def test_nobody_buys_before_logging_in(orders: list[Order], everybody: list[Person]) -> None:

@@ -34,8 +34,12 @@ def person_of(touch: Touch) -> str:
     """Who it was after all: the key of a customer or a prospect."""
     who = touch.who[-1]
     if who.namespace == "external_id":
-        return f"prospect:{who.value}" if who.value.startswith("P") else f"cdnow:{who.value}"
+        return _key(who.value)
     return who.value.split(":", 1)[1].rsplit(":", 1)[0]
+
+
+def _key(account: str) -> str:
+    return f"prospect:{account}" if account.startswith("P") else f"cdnow:{account}"
 
 
 @dataclass(frozen=True)
@@ -86,14 +90,14 @@ class Past:
 def pasts(touches: Sequence[Touch], orders: Sequence[Order]) -> dict[str, Past]:
     found: defaultdict[str, Past] = defaultdict(Past)
     for customer, days in purchase_days(orders).items():
-        found[f"cdnow:{customer}"].bought = days
+        found[_key(customer)].bought = days
     for it in accepted(touches):
         past, day = found[person_of(it)], local_day(it.occurred_at)
         past.seen.append(day)
         match it.event_type:
             case "product_viewed":
                 past.looked.add(day)
-            case "cart_added":
+            case "cart_added" | "referral_registered":
                 past.meant.append(day)
             case "competitor_purchase_reported":
                 past.elsewhere.append(day)
@@ -169,15 +173,11 @@ def reviewing(touches: Sequence[Touch], orders: Sequence[Order], start: date, en
     """How many ordered, how many of them paid, and how many reviewed the last order before their review."""
     buyers = {it.customer for it in orders if start <= local_day(it.placed_at) < end}
     paid: defaultdict[str, list[datetime]] = defaultdict(list)
-    for it in orders:
-        paid[it.customer].append(it.paid_at)
-    reviewers = set()
-    for it in accepted(touches):
-        if it.event_type == "order_reviewed":
-            customer = it.value
-            last = max(at for at in paid[customer] if at <= it.occurred_at)
-            if start <= local_day(last) < end:
-                reviewers.add(customer)
+    for order in orders:
+        paid[order.customer].append(order.paid_at)
+    reviews = [(it.value, it.occurred_at) for it in accepted(touches) if it.event_type == "order_reviewed"]
+    lasts = [(customer, max(it for it in paid[customer] if it <= at)) for customer, at in reviews]
+    reviewers = {customer for customer, last in lasts if start <= local_day(last) < end}
     return [len(buyers), len(buyers), len(reviewers)]
 
 
