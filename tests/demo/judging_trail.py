@@ -66,14 +66,14 @@ def _judge_boards(found: Mapping[str, Any], touches: Sequence[Touch]) -> None:
 
 
 def _judge_insights(found: Mapping[str, Any], touches: Sequence[Touch], orders: Sequence[Order]) -> None:
+    assert found["REPEAT_READER_UNREGISTERED"]["customers"] == reference.repeat_readers(touches)
+    assert found["SILENT_GROUP_MEMBER"]["insights"] == found["CART_FORGOTTEN"]["insights"] == 0
     end = instant(END_DAY)
-    assert {kind: it["customers"] for kind, it in found.items()} == {
-        "REPEAT_READER_UNREGISTERED": reference.repeat_readers(touches),
-        "REPURCHASE_STOPPED": reference.stopped_buying(orders, end),
-        "SILENT_GROUP_MEMBER": 0,
-        "CART_FORGOTTEN": 0,
-        "CHURN_RISK": reference.at_risk(orders, end),
-    }
+    for kind, (fewest, most) in (
+        ("REPURCHASE_STOPPED", reference.stopped_buying(orders, end)),
+        ("CHURN_RISK", reference.at_risk(orders, end)),
+    ):
+        assert fewest <= found[kind]["customers"] <= most
 
 
 def _judge_explanation(found: Mapping[str, Any], orders: Sequence[Order]) -> None:

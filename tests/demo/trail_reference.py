@@ -18,6 +18,7 @@ from demo.touches import Touch
 
 MONTH = timedelta(days=30)
 YEAR = 365
+EVENING = time(23)
 LAYERS = ("L1", "L2", "L3", "L4", "L5", "L6", "LAPSED", "OUT", "NONE")
 
 
@@ -195,30 +196,42 @@ def repeat_readers(touches: Sequence[Touch]) -> int:
     return len({person for (person, content), it in pages.items() if len(it) >= 4 and dwell[person, content] > 1_200})
 
 
-def stopped_buying(orders: Sequence[Order], until: datetime) -> int:
+Bounds = tuple[int, int]
+"""At least and at most how many: what falls due on the day of the next purchase is noticed, or not, as that day is told."""
+
+
+def stopped_buying(orders: Sequence[Order], until: datetime) -> Bounds:
     """D2: people who bought on six days or more and then, at some time up to `until`, not for three calendar months."""
-    return sum(
-        any(_months_later(day, 3) <= following for day, following in _gaps(days, 6, until))
+    dues = [
+        [(_months_later(day, 3), *following) for day, following in _gaps(days, 6, until)]
         for days in purchase_days(orders).values()
-    )
+    ]
+    return _noticed(dues)
 
 
-def at_risk(orders: Sequence[Order], until: datetime) -> int:
+def at_risk(orders: Sequence[Order], until: datetime) -> Bounds:
     """D6: people who at some time had not bought for more than twice the median of the time between three or more purchases."""
-    found = 0
+    dues = []
     for days in purchase_days(orders).values():
+        mine = []
         for count, (day, following) in enumerate(_gaps(days, 3, until), 3):
             cycle = median((after - before).days for before, after in pairwise(days[:count]))
-            if datetime.combine(day, time(), UTC) + 2 * timedelta(days=cycle) < following:
-                found += 1
-                break
-    return found
+            mine.append((datetime.combine(day, time(), UTC) + 2 * timedelta(days=cycle), *following))
+        dues.append(mine)
+    return _noticed(dues)
 
 
-def _gaps(days: Sequence[date], fewest: int, until: datetime) -> Iterable[tuple[date, datetime]]:
-    """From each day, beginning with the `fewest`-th, to noon of the next one, or to the end."""
-    nexts = [instant(it, time(12)) for it in days[1:]] + [until]
-    return list(zip(days, nexts, strict=True))[fewest - 1 :]
+def _noticed(dues: Iterable[Sequence[tuple[datetime, datetime, datetime]]]) -> Bounds:
+    """How many people have one of their dues before the evening before, or the evening of, the next purchase."""
+    people = list(dues)
+    certain = sum(any(due < before for due, before, _ in it) for it in people)
+    return certain, sum(any(due < after for due, _, after in it) for it in people)
+
+
+def _gaps(days: Sequence[date], fewest: int, until: datetime) -> Iterable[tuple[date, tuple[datetime, datetime]]]:
+    """From each day, beginning with the `fewest`-th, to the evenings before and of the next one, or to the end."""
+    nexts = [(instant(it - timedelta(days=1), EVENING), instant(it, EVENING)) for it in days[1:]]
+    return list(zip(days, [*nexts, (until, until)], strict=True))[fewest - 1 :]
 
 
 def _months_later(day: date, months: int) -> datetime:
