@@ -120,11 +120,11 @@ class Job:
         await report.write_rfm_rows(backend, run_id, self.folder / _ROWS)
 
     async def _ask_at_last(self, backend: Backend) -> None:
-        """What is counted of everything that ever came in, however late; the orders of friends are in it, too."""
+        """What is counted of everything that ever came in, however late; what referred people ordered is in it, too."""
         self.found["ingestion"] = await report.ingestion(backend)
         self.found["identity"] = await report.identities(backend)
-        run_id = await brand.run_model(backend, brand.MODEL, CLOSED_ON, "with friends")
-        self.found["rfm"]["with_friends"] = await report.rfm(backend, run_id)
+        run_id = await brand.run_model(backend, brand.MODEL, CLOSED_ON, "with referred")
+        self.found["rfm"]["with_referred"] = await report.rfm(backend, run_id)
         self.found["pyramid"] = await layer_report.pyramid(backend, _QUARTERS)
         self.found["funnels"] = await behaviour_report.funnels(backend)
         self.found["boards"] = await behaviour_report.boards(backend)

@@ -14,13 +14,16 @@ def layer_sheets(report: Mapping[str, Any]) -> Iterator[Sheet]:
 
 
 def _transitions(found: Mapping[str, Any]) -> Sheet:
-    """Rows from, columns to; layers without anybody at both dates are left out of the columns."""
-    layers = [it for it, customers in found["after"].items() if customers or it in found["rows"]]
+    """Rows from, columns to."""
+    layers = [it for it, customers in found["after"].items() if customers or it != "NONE"]
     rows = [_row(layer, it, layers) for layer, it in found["rows"].items() if it["customers"]]
     rows.append(("to", *(count(found["after"][it]) for it in layers), count(sum(found["after"].values())), "", "", ""))
     reach = ", ".join(f"{layer} {it['customers']:,}" for layer, it in found["reach"].items())
     columns = ("from", *layers, "total", "% up", "% churn", "% won back")
-    note = f"Reach at the end: {reach}. Referred people appear here by what they did, not by orders: theirs are not replayed."
+    note = (
+        f"Reach at the end: {reach}. What referred people ordered is in it. Nobody tells yet that a referral succeeded, so that"
+        " L6 is empty."
+    )
     return Sheet(f"Brand pyramid, {found['from']} to {found['to']}", columns, rows, note)
 
 

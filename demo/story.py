@@ -17,8 +17,8 @@ _ONE_IN: Final = 10
 _SMOKE_REMAINDER: Final = 1
 
 CLOSED_ON: Final = date(1998, 7, 1)
-"""The day after the last one of the file. What friends of customers ordered in the first half of the year is told only now: another
-till took it, and so all figures of the days before are of the file alone."""
+"""The day after the last one of the file. What referred people ordered in the half year is told only now, so that all that was
+asked before is about the file alone."""
 
 
 @dataclass(slots=True)

@@ -44,7 +44,7 @@ def sheets(report: Mapping[str, Any]) -> Iterator[Sheet]:
     yield _arms(report["audience"], report["experiment"])
     yield _uplift(report["experiment"])
     yield _segments("RFM of the real orders", report["rfm"]["real"])
-    yield _segments("RFM with the orders of friends", report["rfm"]["with_friends"])
+    yield _segments("RFM with what referred people ordered", report["rfm"]["with_referred"])
     yield from layer_sheets(report)
     yield from behaviour_sheets(report)
     yield _membership(report["membership"])

@@ -16,10 +16,10 @@ END_DAY = date(1998, 7, 1)
 
 
 def judge_trail(
-    report: Mapping[str, Any], touches: Sequence[Touch], orders: Sequence[Order], friends: Sequence[Order]
+    report: Mapping[str, Any], touches: Sequence[Touch], orders: Sequence[Order], referred: Sequence[Order]
 ) -> None:
-    """Raise AssertionError for the first thing that does not hold; `friends` are the orders told at last."""
-    _judge_pyramid(report["pyramid"], reference.pasts(touches, [*orders, *friends]))
+    """Raise AssertionError for the first thing that does not hold; `referred` are the orders of referred people, told at last."""
+    _judge_pyramid(report["pyramid"], reference.pasts(touches, [*orders, *referred]))
     _judge_funnels(report["funnels"], touches, orders)
     _judge_boards(report["boards"], touches)
     _judge_insights(report["insights"], touches, orders)

@@ -153,7 +153,7 @@ def test_the_pyramid_begins_as_in_the_specification_and_strangers_climb_it_so(fi
     assert (second["rows"]["L2"]["moves"]["L3"], second["rows"]["L2"]["customers"]) == (28, 1_377)
 
 
-def test_friends_of_customers_are_scored_with_the_others(findings: Findings) -> None:
-    found = findings.report["rfm"]["with_friends"]
+def test_referred_people_are_scored_with_the_others(findings: Findings) -> None:
+    found = findings.report["rfm"]["with_referred"]
     assert found["n"] == 23_958
     assert round(found["net"] - findings.report["rfm"]["real"]["net"], 2) == 17_663.77
