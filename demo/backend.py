@@ -15,7 +15,9 @@ from scrm.identity.v1.identity_service_pb2_grpc import IdentityServiceStub
 from scrm.identity.v1.profile_service_pb2_grpc import ProfileServiceStub
 from scrm.membership.v1.membership_service_pb2_grpc import MembershipServiceStub
 from scrm.ops.v1.operations_service_pb2_grpc import OperationsServiceStub
+from scrm.tagging.v1.condition_service_pb2_grpc import ConditionServiceStub
 from scrm.tagging.v1.tagging_service_pb2_grpc import TaggingServiceStub
+from scrm.tracking.v1.analysis_service_pb2_grpc import AnalysisServiceStub
 from scrm.tracking.v1.tracking_service_pb2_grpc import TrackingServiceStub
 
 TENANT: Final = "cdnow-demo"
@@ -25,12 +27,14 @@ _IN_FLIGHT: Final = 4
 
 @dataclass(frozen=True, slots=True)
 class Backend:
-    """One stub per service, two for identity and for campaigns, and one per process for its progress."""
+    """One stub per gRPC service that the demo needs, and one per process for its progress."""
 
     identity: Any
     profiles: Any
     tracking: Any
+    analysis: Any
     tagging: Any
+    conditions: Any
     membership: Any
     campaigns: Any
     flows: Any
@@ -49,7 +53,9 @@ async def connected(addresses: Mapping[str, str], token: str) -> AsyncIterator[B
                 identity=IdentityServiceStub(channels["identity"]),
                 profiles=ProfileServiceStub(channels["identity"]),
                 tracking=TrackingServiceStub(channels["tracking"]),
+                analysis=AnalysisServiceStub(channels["tracking"]),
                 tagging=TaggingServiceStub(channels["tagging"]),
+                conditions=ConditionServiceStub(channels["tagging"]),
                 membership=MembershipServiceStub(channels["membership"]),
                 campaigns=CampaignsServiceStub(channels["campaigns"]),
                 flows=FlowServiceStub(channels["campaigns"]),

@@ -12,12 +12,12 @@ from google.protobuf.duration_pb2 import Duration
 from rich.console import Console
 
 from chassis.broker import Broker
-from demo import brand, report, tables
+from demo import behaviour_report, brand, layer_report, report, tables
 from demo.backend import TENANT, Backend, connected
 from demo.board import Board
 from demo.calendar import instant
 from demo.replay import Replay
-from demo.story import Story, tell
+from demo.story import CLOSED_ON, Story, tell
 from demo.timing import Stopwatch, processor_seconds
 from deploy.local.contracts import ROOT, scopes
 from deploy.local.stack import LocalStack
@@ -29,7 +29,7 @@ _ROWS: Final = "rfm_rows.csv"
 _STATE: Final = "state"
 
 _DECISION_DAY: Final = date(1998, 1, 5)
-_END_DAY: Final = date(1998, 7, 1)
+_QUARTERS: Final = (date(1998, 1, 1), date(1998, 4, 1), CLOSED_ON)
 _SEND_AT: Final = instant(_DECISION_DAY, time(10))
 _OBSERVED_UNTIL: Final = instant(date(1998, 2, 12), time(10))
 _DEADLINE: Final = _SEND_AT + timedelta(days=7)
@@ -88,13 +88,17 @@ class Job:
                 broadcast_id = await self._decide_and_send(backend, replay)
             with self.watch.phase("replay to the end"):
                 await replay.play_until(_DEADLINE)
-                await replay.play_until(instant(_END_DAY))
+                await replay.play_until(instant(CLOSED_ON))
+            with self.watch.phase("report"):
+                await self._ask(backend, broadcast_id)
+            with self.watch.phase("replay what comes in later"):
+                await replay.play_to_the_end()
         with self.watch.phase("report"), self.console.status("Asking the services for the report"):
-            await self._ask(backend, broadcast_id)
+            await self._ask_at_last(backend)
 
     async def _decide_and_send(self, backend: Backend, replay: Replay) -> str:
         """Who is slipping away? They get a broadcast in two variants; its id."""
-        run_id = await brand.score(backend, _DECISION_DAY)
+        run_id = await brand.run_model(backend, brand.MODEL, _DECISION_DAY)
         self.found["checkpoint_a"] = await report.rfm(backend, run_id)
         frozen = await brand.freeze_audience(backend, run_id)
         self.found["audience"] = report.audience(frozen)
@@ -103,16 +107,27 @@ class Job:
         return broadcast_id
 
     async def _ask(self, backend: Backend, broadcast_id: str) -> None:
+        """What there is to say at the end of June."""
         observed = Duration(seconds=int((_OBSERVED_UNTIL - _SEND_AT).total_seconds()))
-        run_id = await brand.score(backend, _END_DAY)
+        run_id = await brand.run_model(backend, brand.MODEL, CLOSED_ON)
         self.found["orders"] = await report.orders(backend)
-        self.found["ingestion"] = await report.ingestion(backend)
-        self.found["identity"] = await report.identities(backend)
         self.found["rfm"] = {"real": await report.rfm(backend, run_id)}
         self.found["experiment"] = await report.experiment(backend, broadcast_id, observed)
         self.found["membership"] = await report.memberships(backend)
         self.found["night_owl"] = await report.night_owls(backend)
+        self.found["explanation"] = await layer_report.explanation(backend)
+        self.found["insights"] = await behaviour_report.insights(backend)
         await report.write_rfm_rows(backend, run_id, self.folder / _ROWS)
+
+    async def _ask_at_last(self, backend: Backend) -> None:
+        """What is counted of everything that ever came in, however late; what referred people ordered is in it, too."""
+        self.found["ingestion"] = await report.ingestion(backend)
+        self.found["identity"] = await report.identities(backend)
+        run_id = await brand.run_model(backend, brand.MODEL, CLOSED_ON, "with referred")
+        self.found["rfm"]["with_referred"] = await report.rfm(backend, run_id)
+        self.found["pyramid"] = await layer_report.pyramid(backend, _QUARTERS)
+        self.found["funnels"] = await behaviour_report.funnels(backend)
+        self.found["boards"] = await behaviour_report.boards(backend)
 
     def _timings(self, story: Story, processors: Mapping[str, float]) -> dict[str, Any]:
         size = story.size
