@@ -11,6 +11,7 @@ from chassis.context import Context, entered
 from chassis.grpc_client import channel
 from scrm.campaigns.v1.campaigns_service_pb2_grpc import CampaignsServiceStub
 from scrm.identity.v1.identity_service_pb2_grpc import IdentityServiceStub
+from scrm.identity.v1.privacy_service_pb2_grpc import PrivacyServiceStub
 from scrm.identity.v1.profile_service_pb2_grpc import ProfileServiceStub
 from scrm.membership.v1.membership_service_pb2_grpc import MembershipServiceStub
 from scrm.ops.v1.operations_service_pb2_grpc import OperationsServiceStub
@@ -24,10 +25,11 @@ _IN_FLIGHT: Final = 4
 
 @dataclass(frozen=True, slots=True)
 class Backend:
-    """One stub per service, two for identity, and one per process for its progress."""
+    """One stub per service, three for identity, and one per process for its progress."""
 
     identity: Any
     profiles: Any
+    privacy: Any
     tracking: Any
     tagging: Any
     membership: Any
@@ -46,6 +48,7 @@ async def connected(addresses: Mapping[str, str], token: str) -> AsyncIterator[B
             yield Backend(
                 identity=IdentityServiceStub(channels["identity"]),
                 profiles=ProfileServiceStub(channels["identity"]),
+                privacy=PrivacyServiceStub(channels["identity"]),
                 tracking=TrackingServiceStub(channels["tracking"]),
                 tagging=TaggingServiceStub(channels["tagging"]),
                 membership=MembershipServiceStub(channels["membership"]),

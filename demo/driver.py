@@ -16,6 +16,7 @@ from demo import brand, report, tables
 from demo.backend import TENANT, Backend, connected
 from demo.board import Board
 from demo.calendar import instant
+from demo.erasing import CERTIFICATES, Erasing, differences, leaving
 from demo.replay import Replay
 from demo.story import Story, tell
 from demo.timing import Stopwatch, processor_seconds
@@ -33,6 +34,7 @@ _END_DAY: Final = date(1998, 7, 1)
 _SEND_AT: Final = instant(_DECISION_DAY, time(10))
 _OBSERVED_UNTIL: Final = instant(date(1998, 2, 12), time(10))
 _DEADLINE: Final = _SEND_AT + timedelta(days=7)
+_ERASED_BY: Final = instant(_END_DAY) + timedelta(hours=1)  # after which nobody may change their mind any more
 
 
 class Job:
@@ -50,7 +52,8 @@ class Job:
         self.folder.mkdir(parents=True, exist_ok=True)
         for name in (_JSON, _MARKDOWN, _ROWS):
             (self.folder / name).unlink(missing_ok=True)
-        shutil.rmtree(self.folder / _STATE, ignore_errors=True)
+        for name in (_STATE, CERTIFICATES):
+            shutil.rmtree(self.folder / name, ignore_errors=True)
         stack = LocalStack(self.folder / _STATE, clock="replay")
         try:
             asyncio.run(self._on(stack))
@@ -70,13 +73,13 @@ class Job:
         try:
             addresses = {name: stack.address(name) for name in stack.services}
             async with connected(addresses, stack.credentials.mint(TENANT, scopes(), subject="demo")) as backend:
-                await self._tell(backend, broker, story)
+                await self._tell(backend, broker, story, stack)
         finally:
             await broker.close()
         processes = {name: stack.pid(name) for name in (*stack.services, "postgres", "nats")}
         self.found["timings"] = self._timings(story, processor_seconds(processes))
 
-    async def _tell(self, backend: Backend, broker: Broker, story: Story) -> None:
+    async def _tell(self, backend: Backend, broker: Broker, story: Story, stack: LocalStack) -> None:
         with Board(self.console, len(story.days), story.size) as board:
             replay = Replay(backend, broker, story, board)
             with self.watch.phase("configure"):
@@ -90,7 +93,14 @@ class Job:
                 await replay.play_until(_DEADLINE)
                 await replay.play_until(instant(_END_DAY))
         with self.watch.phase("report"), self.console.status("Asking the services for the report"):
-            await self._ask(backend, broadcast_id)
+            self.found |= await self._ask(backend, broadcast_id)
+            run_id = await brand.score(backend, _END_DAY)
+            await report.write_rfm_rows(backend, run_id, self.folder / _ROWS)
+        with self.watch.phase("erase"), self.console.status("Erasing those who want to be forgotten"):
+            erasing = Erasing(backend, replay, stack, self.folder / CERTIFICATES)
+            self.found["erasure"] = await erasing.erase(leaving(story), instant(_END_DAY), _ERASED_BY)
+            again = await self._ask(backend, broadcast_id)
+            self.found["erasure"]["changed"] = differences({it: self.found[it] for it in again}, again)
 
     async def _decide_and_send(self, backend: Backend, replay: Replay) -> str:
         """Who is slipping away? They get a broadcast in two variants; its id."""
@@ -102,17 +112,19 @@ class Job:
         await replay.move_to(_SEND_AT)
         return broadcast_id
 
-    async def _ask(self, backend: Backend, broadcast_id: str) -> None:
+    async def _ask(self, backend: Backend, broadcast_id: str) -> dict[str, Any]:
+        """What the services say at the end."""
         observed = Duration(seconds=int((_OBSERVED_UNTIL - _SEND_AT).total_seconds()))
         run_id = await brand.score(backend, _END_DAY)
-        self.found["orders"] = await report.orders(backend)
-        self.found["ingestion"] = await report.ingestion(backend)
-        self.found["identity"] = await report.identities(backend)
-        self.found["rfm"] = {"real": await report.rfm(backend, run_id)}
-        self.found["experiment"] = await report.experiment(backend, broadcast_id, observed)
-        self.found["membership"] = await report.memberships(backend)
-        self.found["night_owl"] = await report.night_owls(backend)
-        await report.write_rfm_rows(backend, run_id, self.folder / _ROWS)
+        return {
+            "orders": await report.orders(backend),
+            "ingestion": await report.ingestion(backend),
+            "identity": await report.identities(backend),
+            "rfm": {"real": await report.rfm(backend, run_id)},
+            "experiment": await report.experiment(backend, broadcast_id, observed),
+            "membership": await report.memberships(backend),
+            "night_owl": await report.night_owls(backend),
+        }
 
     def _timings(self, story: Story, processors: Mapping[str, float]) -> dict[str, Any]:
         size = story.size
