@@ -107,7 +107,7 @@ class Erasing:
 
     async def _certificate(self, case_id: str) -> erasure_pb2.ErasureCertificate:
         asked = privacy.GetErasureCertificateRequest(case_id=case_id)
-        answer = await self.backend.privacy.GetErasureCertificate(asked)
+        answer: privacy.GetErasureCertificateResponse = await self.backend.privacy.GetErasureCertificate(asked)
         self.folder.mkdir(exist_ok=True)
         (self.folder / f"{case_id}.json").write_text(json_format.MessageToJson(answer))
         return answer.certificate

@@ -3,6 +3,7 @@
 Of a table everything is read, past row-level security; bytes are looked through as they are.
 """
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -91,7 +92,7 @@ def texts(connection: psycopg.Connection, left_out: Collection[str] = ()) -> Ite
             query = sql.SQL(_TEXT).format(sql.Identifier(schema, table), *map(sql.Literal, ends))
             row = connection.execute(query, binary=True).fetchone()
             if row and row[0]:
-                yield table.partition("_2")[0] if table.startswith("accepted") else table, row[0]
+                yield table.partition("_")[0] if table.startswith("accepted_") else table, row[0]
 
 
 def _in_tables(words: Words, dsn: str) -> Found:
@@ -108,14 +109,19 @@ def _note(found: Found, where: str, words: set[str]) -> None:
 
 
 def _families(words: Mapping[bytes, str]) -> Iterator[_Family]:
-    """Words of one length, by the part of them of which there are the fewest: of several such parts the longest and first."""
-    length = len(next(iter(words)))
-    parts = [(start, size) for size in _LENGTHS if size <= length for start in range(length - size + 1)] or [
-        (0, length)
-    ]
-    start, size = min(parts, key=lambda it: len({word[it[0] : it[0] + it[1]] for word in words}))
-    by_marker: dict[bytes, dict[bytes, str]] = {}
-    for form, word in words.items():
-        by_marker.setdefault(form[start : start + size], {})[form] = word
-    for marker, members in by_marker.items():
+    """Words of one length, again and again by the part that most of the rest have in common; each by itself where none has."""
+    length, rest = len(next(iter(words))), dict(words)
+    while rest:
+        parts = Counter(
+            (start, form[start : start + size])
+            for size in _LENGTHS
+            for form in rest
+            for start in range(length - size + 1)
+        )
+        (start, marker), count = max(parts.items(), key=lambda it: it[1], default=((0, b""), 1))
+        if count == 1:
+            yield from (_Family(form, 0, {form: word}) for form, word in rest.items())
+            return
+        members = {form: word for form, word in rest.items() if form.startswith(marker, start)}
         yield _Family(marker, start, members)
+        rest = {form: word for form, word in rest.items() if form not in members}

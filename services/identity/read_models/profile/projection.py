@@ -35,13 +35,7 @@ class ProfileProjection:
 
     def apply(self, items: Sequence[Incoming], rows: sa.Connection) -> None:
         entries: list[Entry] = []
-        folds: dict[str, tuple[_Fold, ...]] = {
-            "tracking": (Orders(), Relations()),
-            "tagging": (Tags(), Layers()),
-            "membership": (Members(), Points()),
-            "campaigns": (Conversions(),),
-        }
-        sources, erased = Sources(), Erased()
+        folds, sources, erased = _folds(), Sources(), Erased()
         for it in items:
             kind = MESSAGES.get(it.type)
             if kind is None:
@@ -58,8 +52,20 @@ class ProfileProjection:
                 for fold in folds[it.type.split(".")[1]]:
                     fold.take(it.tenant, message)
         timeline.write(rows, entries)
-        for table in (*chain.from_iterable(folds.values()), sources, erased):
-            table.write(rows)
+        for fold in chain.from_iterable(folds.values()):
+            fold.write(rows)
+        sources.write(rows)
+        erased.write(rows)
+
+
+def _folds() -> dict[str, tuple["_Fold", ...]]:
+    """By the service that tells what is folded."""
+    return {
+        "tracking": (Orders(), Relations()),
+        "tagging": (Tags(), Layers()),
+        "membership": (Members(), Points()),
+        "campaigns": (Conversions(),),
+    }
 
 
 class _Fold(Protocol):
