@@ -97,6 +97,7 @@ def test_whoever_returns_is_still_not_asked_for_what_was_refused(brand: Brand) -
     (_, told) = brand.published("ConsentChanged")[-2:]
     assert told.consent.source == "SUPPRESSION_LIST"  # type: ignore[attr-defined]
 
+    brand.clock.set(brand.clock.now() + timedelta(minutes=1))
     brand.do(RecordConsent(back, Purpose.MARKETING, "SMS", ConsentState.GRANTED, "v1", "FORM"))
     assert said(brand, back, "SMS") is ConsentState.GRANTED
     brand.link(back, email("ann"))
