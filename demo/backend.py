@@ -12,6 +12,7 @@ from chassis.grpc_client import channel
 from scrm.campaigns.v1.campaigns_service_pb2_grpc import CampaignsServiceStub
 from scrm.campaigns.v1.flow_service_pb2_grpc import FlowServiceStub
 from scrm.identity.v1.identity_service_pb2_grpc import IdentityServiceStub
+from scrm.identity.v1.privacy_service_pb2_grpc import PrivacyServiceStub
 from scrm.identity.v1.profile_service_pb2_grpc import ProfileServiceStub
 from scrm.membership.v1.membership_service_pb2_grpc import MembershipServiceStub
 from scrm.ops.v1.operations_service_pb2_grpc import OperationsServiceStub
@@ -31,6 +32,7 @@ class Backend:
 
     identity: Any
     profiles: Any
+    privacy: Any
     tracking: Any
     analysis: Any
     tagging: Any
@@ -52,6 +54,7 @@ async def connected(addresses: Mapping[str, str], token: str) -> AsyncIterator[B
             yield Backend(
                 identity=IdentityServiceStub(channels["identity"]),
                 profiles=ProfileServiceStub(channels["identity"]),
+                privacy=PrivacyServiceStub(channels["identity"]),
                 tracking=TrackingServiceStub(channels["tracking"]),
                 analysis=AnalysisServiceStub(channels["tracking"]),
                 tagging=TaggingServiceStub(channels["tagging"]),

@@ -48,6 +48,7 @@ def sheets(report: Mapping[str, Any]) -> Iterator[Sheet]:
     yield from layer_sheets(report)
     yield from behaviour_sheets(report)
     yield _membership(report["membership"])
+    yield _erasure(report["erasure"])
     yield _timings(report["timings"])
 
 
@@ -150,6 +151,16 @@ def _membership(found: Mapping[str, Any]) -> Sheet:
     rows = [(name.replace("_", " "), count(found[name])) for name in names]
     verdict = "adds up in every account" if found["ledger_identity_holds"] else "DOES NOT ADD UP"
     return Sheet("Membership", ("", "count"), rows, f"The ledger {verdict}.")
+
+
+def _erasure(found: Mapping[str, Any]) -> Sheet:
+    names = ("customers", "nodes", "identifiers_released", "keys_destroyed")
+    rows = [(name.replace("_", " "), count(found[name])) for name in names]
+    rows += [(path, f"{before} → {after}") for path, (before, after) in found["changed"].items()]
+    left = ", ".join(found["canaries_left"]) or "nowhere"
+    verdict = "hold" if found["certificates_hold"] else "DO NOT HOLD"
+    note = f"Everything else is as it was. What they were known by is {left} any more. The certificates {verdict}."
+    return Sheet("Customers erased afterwards", ("", "count"), rows, note)
 
 
 def _timings(found: Mapping[str, Any]) -> Sheet:

@@ -6,7 +6,8 @@ import json
 import signal
 import sys
 import threading
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -46,7 +47,7 @@ def main() -> None:
         case "down":
             down()
         case "verify-erasure":
-            verify_erasure(arguments.certificate)
+            verify_erasure(arguments.certificates, arguments.state)
         case "subscriber" if arguments.remove:
             asyncio.run(expel(arguments.tenant, arguments.name))
         case "subscriber":
@@ -65,8 +66,13 @@ def parse_arguments() -> argparse.Namespace:
         starts = commands.add_parser(name, help=sentence)
         starts.add_argument("--clock", choices=["system", "replay"], default="system")
     commands.add_parser("down", help="stop what `up` started")
-    certificate = commands.add_parser("verify-erasure", help="check a certificate against the databases")
-    certificate.add_argument("certificate", type=Path, help="a file with what GetErasureCertificate answered, as JSON")
+    certificate = commands.add_parser("verify-erasure", help="check certificates against the databases")
+    certificate.add_argument(
+        "certificates", type=Path, nargs="+", help="files with what GetErasureCertificate answered, as JSON"
+    )
+    certificate.add_argument(
+        "--state", type=Path, default=STATE, help="the folder of another stack, such as build/demo/state"
+    )
     subscriber = commands.add_parser("subscriber", help="let another system read events, and print where it connects")
     subscriber.add_argument("--tenant", default="demo")
     subscriber.add_argument("--name", required=True, help="small letters, digits, - and _")
@@ -175,19 +181,35 @@ def running_nats() -> NatsServer:
     return nats_server(STATE, Ports.fixed())
 
 
-def verify_erasure(file: Path) -> None:
-    """Say what speaks against a certificate; ends with 1 if anything does."""
-    answer = json_format.Parse(file.read_text(), GetErasureCertificateResponse())
-    postgres = Postgres(STATE / "postgres", Ports.fixed().postgres)
-    verdict = verify(answer.certificate, lambda service: postgres.dsn(service, "postgres"))
+def verify_erasure(files: Sequence[Path], state: Path) -> None:
+    """Say what speaks against certificates; ends with 1 if anything does."""
+    given = [json_format.Parse(it.read_text(), GetErasureCertificateResponse()).certificate for it in files]
+    with running_postgres(state) as postgres:
+        verdict = verify(given, partial(postgres.dsn, user="postgres"))
     if verdict.holds:
-        print("The certificate is as it was given, no row leads to the person, and no key is left.")
+        print(f"{len(given)} as they were given; no row leads to the people, and no key is left.")
         return
-    if verdict.is_altered:
-        print("The certificate was altered: its digest is another.")
-    for table, count in verdict.rows.items():
-        print(f"{table}: {count} rows")
+    for case in verdict.altered:
+        print(f"The certificate of {case} was altered: its digest is another.")
+    for table, count in verdict.left.items():
+        print(f"{table}: {count} of the ids are still there")
     sys.exit(f"{verdict.keys} data keys are left" if verdict.keys else 1)
+
+
+@contextmanager
+def running_postgres(state: Path) -> Iterator[Postgres]:
+    """The PostgreSQL of the running stack, or the one of a stack that was stopped, started for as long as this lasts."""
+    if state == STATE and "postgres" in still_running():
+        yield Postgres(state / "postgres", Ports.fixed().postgres)
+        return
+    if not (state / "postgres" / "PG_VERSION").exists():
+        sys.exit(f"There is no stack in {state}.")
+    postgres = Postgres(state / "postgres")
+    postgres.start()
+    try:
+        yield postgres
+    finally:
+        postgres.stop()
 
 
 def print_addresses(ports: Ports) -> None:

@@ -61,6 +61,7 @@ def judge(findings: Findings) -> None:
     judge_trail(findings.report, findings.story.touches, findings.story.orders, referred)
     _judge_experiment(findings)
     _judge_membership(findings.report["membership"])
+    _judge_erasure(findings)
     assert findings.report["night_owl"]["ever"] == sum(it.roll("night") < 600 for it in findings.story.everybody)
 
 
@@ -156,6 +157,29 @@ def _judge_membership(found: Mapping[str, Any]) -> None:
     left = found["granted_points"] - found["burned_points"] - found["expired_points"] - found["reversed_points"]
     assert left == found["active_points"] + found["pending_points"]
     assert (found["burned_points"], found["reversed_points"], found["debt_points"]) == (0, 0, 0)
+
+
+def _judge_erasure(findings: Findings) -> None:
+    """A hundred of all customers are gone: of what was counted nothing is less, only of what there is now."""
+    found, before = findings.report["erasure"], findings.report["membership"]
+    count = round(len(findings.story.everybody) / 235)
+    assert found["customers"] == count > 0
+    assert found["keys_destroyed"] == found["nodes"] >= count
+    assert found["certificates_hold"], found["against_certificates"]
+    assert found["canaries_before"], "the control: what is looked for can be found"
+    assert not found["canaries_left"]
+    changed = found["changed"]
+    known = len(findings.story.everybody)
+    assert changed.pop("identity.known_customers") == [known, known - count]
+    members = found["removed"]["membership"]["members"]
+    assert changed.pop("membership.members", [before["members"]] * 2) == [
+        before["members"],
+        before["members"] - members,
+    ]
+    assert changed.keys() <= {
+        *("membership.active_points", "membership.accounts_with_positive_balance", "membership.accounts"),
+        *("night_owl.current", "night_owl.ever"),
+    }
 
 
 def cents(amount: float) -> int:

@@ -215,7 +215,7 @@ async def world_on(stack: LocalStack, now: datetime = START) -> AsyncIterator[Wo
 
 
 @pytest.mark.timeout(300)
-def test_ac6_all_services_follow_a_merge_and_its_undoing(stack: LocalStack) -> None:
+def test_ac_6_all_services_follow_a_merge_and_its_undoing(stack: LocalStack) -> None:
     async def scenario() -> None:
         async with world_on(stack) as world:
             await brand.configure(world.backend)
