@@ -169,7 +169,7 @@ def _judge_erasure(findings: Findings) -> None:
     assert found["canaries_before"], "the control: what is looked for can be found"
     assert not found["canaries_left"]
     changed = found["changed"]
-    known = len(findings.story.everybody)
+    known = findings.report["identity"]["known_customers"]
     assert changed.pop("identity.known_customers") == [known, known - count]
     members = found["removed"]["membership"]["members"]
     assert changed.pop("membership.members", [before["members"]] * 2) == [
