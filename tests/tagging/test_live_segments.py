@@ -60,7 +60,7 @@ def test_ac_99_visitors_are_in_no_audience_but_one_of_all(world: World) -> None:
     lives = that(AttributeTest("city", Comparison.with_plain(Operator.EQ, "Shanghai")))
     customers, visitors = {person(it) for it in range(2)}, {person(it) for it in range(2, 5)}
     for who in customers | visitors:
-        world.tell(created_at(who, EPOCH, known=who in customers), knows(who, "city", "Shanghai", EPOCH))
+        world.tell(created_at(who, START, known=who in customers), knows(who, "city", "Shanghai", START))
     usual, everybody = (world.define(str(it), Definition(condition=lives), it) for it in (Universe.KNOWN, Universe.ALL))
     assert world.members(usual) == customers
     assert world.members(everybody) == customers | visitors
