@@ -131,14 +131,14 @@ class Job:
 
     async def _ask_at_last(self, backend: Backend) -> None:
         """What is counted of everything that ever came in, however late; what referred people ordered is in it, too."""
-        found = await self._counts_at_last(backend, "with referred")
+        found = await self._counts_at_last(backend)
         self.found["rfm"]["with_referred"] = found.pop("rfm")
         self.found |= found
         self.found["funnels"] = await behaviour_report.funnels(backend)
         self.found["boards"] = await behaviour_report.boards(backend)
 
-    async def _counts_at_last(self, backend: Backend, why: str) -> dict[str, Any]:
-        run_id = await brand.run_model(backend, brand.MODEL, CLOSED_ON, why)
+    async def _counts_at_last(self, backend: Backend) -> dict[str, Any]:
+        run_id = await brand.run_model(backend, brand.MODEL, CLOSED_ON, "with referred")
         return {
             "ingestion": await report.ingestion(backend),
             "identity": await report.identities(backend),
@@ -147,15 +147,15 @@ class Job:
         }
 
     async def _erase(self, backend: Backend, broadcast_id: str, erasing: Erasing, story: Story) -> None:
-        """Have some people erased, and see that every count of everybody is what it was."""
+        """Have some people erased, and see that every count of everybody is what it was: that of the runs which were made before."""
 
-        async def counts(why: str) -> dict[str, Any]:
-            return await self._counts(backend, broadcast_id) | await self._counts_at_last(backend, why)
+        async def counts() -> dict[str, Any]:
+            return await self._counts(backend, broadcast_id) | await self._counts_at_last(backend)
 
-        before = await counts("before erasing")
+        before = await counts()
         now = story.days[-1].reported_at
         found = await erasing.erase(leaving(story), now, now + _UNTIL_ERASED)
-        self.found["erasure"] = found | {"changed": differences(before, await counts("after erasing"))}
+        self.found["erasure"] = found | {"changed": differences(before, await counts())}
 
     def _timings(self, story: Story, processors: Mapping[str, float]) -> dict[str, Any]:
         size = story.size
