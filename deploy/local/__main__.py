@@ -15,7 +15,7 @@ from uuid import UUID
 import psutil
 from google.protobuf import json_format
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from chassis.broker import Broker
 from deploy.local.broker import NatsServer
@@ -206,7 +206,7 @@ def verify_erasure(file: Path) -> None:
 
 
 def print_addresses(ports: Ports) -> None:
-    table = Table("what", "where", box=None)
+    table = Table("what", Column("where", overflow="fold"), box=None)
     table.add_row("gateway: gRPC, gRPC-Web, REST", f"http://127.0.0.1:{ports.gateway}")
     table.add_row("the REST calls, to read and to try", f"http://127.0.0.1:{ports.gateway}/docs/")
     table.add_row("the events, to read", f"http://127.0.0.1:{ports.gateway}/docs/events.html")

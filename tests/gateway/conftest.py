@@ -13,6 +13,7 @@ from google.protobuf import message_factory
 from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.message import Message
 
+from chassis.context import current
 from chassis.credentials import KeySet, Verifier
 from chassis.grpc_server import Gate, GrpcServer, Registration
 from chassis.telemetry import Metrics, Tracing
@@ -31,6 +32,7 @@ class Parrot:
         self.heard: list[Message] = []
         self.answers: dict[str, Message] = {}
         self.metadata: dict[str, str] = {}
+        self.callers: set[tuple[str, str]] = set()  # tenant and actor, as the services take them
 
     def registrations(self) -> list[Registration]:
         return [(self._adder(service), self) for service in contracts.services()]
@@ -45,6 +47,7 @@ class Parrot:
         async def answer(request: Message, call: Any) -> Message:
             self.heard.append(request)
             self.metadata = dict(call.invocation_metadata())
+            self.callers.add((current().tenant, current().actor))
             return self.answers.get(rpc.full_name) or response()
 
         return answer
@@ -111,4 +114,5 @@ def _front(
 @pytest.fixture
 def front(_front: Front) -> Front:
     _front.parrot.heard.clear()
+    _front.parrot.callers.clear()
     return _front
