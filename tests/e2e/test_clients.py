@@ -24,6 +24,8 @@ from deploy.local.subscribers import Subscriber, make_durables
 EXAMPLES = ROOT / "clients" / "python" / "examples"
 LIST = Subscriber("acme", "list", ("identity.*",))
 
+pytestmark = pytest.mark.timeout(300)  # what the first test waits for: a stack, and the wheel
+
 
 @pytest.fixture(scope="module")
 def stack() -> Iterator[LocalStack]:

@@ -149,6 +149,7 @@ def _profile(page: Page) -> None:
 
 
 def _charts(page: Page) -> None:
+    page.evaluate("document.querySelector('#rfm').scrollIntoView()")
     page.click("#rfm button")
     page.until("document.querySelector('#segments svg')")
     counts: Sequence[str] = page.evaluate(
