@@ -218,7 +218,7 @@ def print_addresses(ports: Ports) -> None:
         )
     table.add_row("PostgreSQL", f"postgresql://scrm_reader@127.0.0.1:{ports.postgres}/<service>")
     table.add_row("NATS, its monitoring", f"nats://127.0.0.1:{ports.nats}, http://127.0.0.1:{ports.nats_monitor}")
-    table.add_row("logs", str(STATE / "logs"))
+    table.add_row("logs", str(state() / "logs"))
     console = Console()
     console.print(table)
     console.print("A token for calls: `make token`. To read events: `make subscriber NAME=crm`. To stop: `make down`.")

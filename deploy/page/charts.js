@@ -22,6 +22,14 @@ export function grid(counts, across, down) {
   return picture;
 }
 
+/** The 95 % interval of a share by Wilson, which holds for few and for none (doi 10.1080/01621459.1927.10502953) */
+export function interval(successes, trials) {
+  const z = 1.96, share = successes / trials, weight = 1 + (z * z) / trials;
+  const middle = (share + (z * z) / (2 * trials)) / weight;
+  const spread = (z / weight) * Math.sqrt((share * (1 - share)) / trials + (z * z) / (4 * trials * trials));
+  return { low: middle - spread, high: middle + spread };
+}
+
 /** One bar per row `{ name, value, label, low, high }`; `low` and `high` draw an interval where they are given. */
 export function bars(rows, title) {
   const left = 190, width = 420, height = 26;

@@ -1,7 +1,7 @@
 // A small page that shows the contracts at work: sign in, find a customer, see the profile and the trail as it grows, see scores and arms.
 
 import { Refused, everything, get, post, signIn } from "./calls.js";
-import { bars, grid } from "./charts.js";
+import { bars, grid, interval } from "./charts.js";
 import { date, instant, made, tree, word } from "./words.js";
 
 const TRAIL_SECONDS = 3;
@@ -53,8 +53,7 @@ when("arms", "submit", async () => {
   const rows = (result.variants ?? []).map((it) => {
     const assigned = Number(it.assigned ?? 0), converted = Number(it.converted ?? 0);
     const rate = assigned ? converted / assigned : 0;
-    const spread = assigned ? 1.96 * Math.sqrt((rate * (1 - rate)) / assigned) : 0;
-    return { name: it.variant, value: rate, low: rate - spread, high: rate + spread, label: `${(100 * rate).toFixed(2)} % of ${assigned}` };
+    return { name: it.variant, value: rate, ...(assigned ? interval(converted, assigned) : {}), label: `${(100 * rate).toFixed(2)} % of ${assigned}` };
   });
   $("rates").replaceChildren(bars(rows, "Converted, with 95 % intervals"));
 });
