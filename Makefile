@@ -6,10 +6,10 @@ export PYTHONPATH := .:gen
 export GRPC_VERBOSITY ?= ERROR
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test up down bench faults drill lint format proto token lock images k8s subscriber
+.PHONY: help setup demo test up down bench faults differential drill lint format proto token lock images k8s subscriber
 
 help: ## List the targets.
-	@sed -n 's/^\([a-z0-9]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r target sentence; do printf '  %-8s %s\n' "$$target" "$$sentence"; done
+	@sed -n 's/^\([a-z0-9]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r target sentence; do printf '  %-12s %s\n' "$$target" "$$sentence"; done
 
 setup: .venv/.dev proto ## Create .venv with everything that development needs and generate the code of the contracts.
 
@@ -28,8 +28,11 @@ down: .venv/.demo proto ## Stop what `make up` started; its data stays in .local
 bench: .venv/.dev proto ## Measure the system beside the raw ceilings of this machine, into build/bench.json.
 	$(BIN)/python -m bench
 
-faults: .venv/.dev proto ## Kill and cut things on purpose and count what was lost or done twice.
-	$(BIN)/python -m faults
+faults: .venv/.dev proto ## Kill and cut things on purpose and count what was lost or done twice (ARGS='kills gaps' to choose).
+	$(BIN)/python -m faults $(ARGS)
+
+differential: .venv/.dev proto ## Compare evaluators, histories and SDKs with plain references, on very many random cases.
+	$(BIN)/python -m faults --result build/differential.json histories conditions sdks
 
 drill: .venv/.dev proto ## Do what operators do when it matters: restore a lost PostgreSQL, replace every process under load.
 	$(BIN)/python -m faults --result build/drill.json restore rolling

@@ -1,6 +1,7 @@
 """`python -m faults [--small] [--result FILE] [name…]`: makes faults, prints a table, writes build/faults.json; fails if a bar is missed.
 
-Without names it makes the faults; the drills of operators are made when they are named (`make drill`).
+Without names it makes the faults, which takes a quarter of an hour; the long comparisons (`make differential`) and the drills of operators
+(`make drill`) are made when they are named.
 A negative control that is not caught is a failure too: what cannot fail proves nothing.
 """
 
@@ -17,6 +18,8 @@ from rich.console import Console
 
 from deploy.local.contracts import ROOT
 from faults import (
+    conditions,
+    fuzz,
     gaps,
     histories,
     kills,
@@ -41,14 +44,18 @@ FAULTS: Mapping[str, Callable[[Scale], Verdict]] = {
     "redelivery": redelivery.run,
     "postgres_restarts": postgres_restarts.run,
     "maintenance": maintenance.run,
+}
+DIFFERENTIAL: Mapping[str, Callable[[Scale], Verdict]] = {
     "histories": histories.run,
+    "conditions": conditions.run,
     "sdks": sdks.run,
+    "fuzz": fuzz.run,
 }
 DRILLS: Mapping[str, Callable[[Scale], Verdict]] = {
     "restore": restore.run,
     "rolling": rolling.run,
 }
-ALL: Mapping[str, Callable[[Scale], Verdict]] = {**FAULTS, **DRILLS}
+ALL: Mapping[str, Callable[[Scale], Verdict]] = {**FAULTS, **DIFFERENTIAL, **DRILLS}
 
 
 def _made(name: str, scale: Scale) -> Verdict:

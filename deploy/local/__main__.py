@@ -6,7 +6,8 @@ import json
 import signal
 import sys
 import threading
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -49,13 +50,13 @@ def main() -> None:
         case "down":
             down()
         case "verify-erasure":
-            verify_erasure(arguments.certificate)
+            verify_erasure(arguments.certificates, arguments.state)
         case "subscriber" if arguments.remove:
             asyncio.run(expel(arguments.tenant, arguments.name))
         case "subscriber":
             asyncio.run(admit(arguments.tenant, arguments.name, arguments.events))
         case "token":
-            credentials = Credentials.in_folder(state() / "credentials")
+            credentials = Credentials.in_folder(present_state() / "credentials")
             granted = arguments.scopes.split() if arguments.scopes else scopes()
             hours = timedelta(hours=arguments.hours)
             print(credentials.mint(arguments.tenant, granted, arguments.subject, hours, arguments.stores))
@@ -69,8 +70,13 @@ def parse_arguments() -> argparse.Namespace:
         starts.add_argument("--clock", choices=["system", "replay"], default="system")
         starts.add_argument("--demo", action="store_true", help="with what `make demo` left, at the time when it ended")
     commands.add_parser("down", help="stop what `up` started")
-    certificate = commands.add_parser("verify-erasure", help="check a certificate against the databases")
-    certificate.add_argument("certificate", type=Path, help="a file with what GetErasureCertificate answered, as JSON")
+    certificate = commands.add_parser("verify-erasure", help="check certificates against the databases")
+    certificate.add_argument(
+        "certificates", type=Path, nargs="+", help="files with what GetErasureCertificate answered, as JSON"
+    )
+    certificate.add_argument(
+        "--state", type=Path, default=STATE, help="the folder of another stack, such as build/demo/state"
+    )
     subscriber = commands.add_parser("subscriber", help="let another system read events, and print where it connects")
     subscriber.add_argument("--tenant", default="demo")
     subscriber.add_argument("--name", required=True, help="small letters, digits, - and _")
@@ -150,7 +156,7 @@ def still_running() -> dict[str, psutil.Process]:
     return alive
 
 
-def state() -> Path:
+def present_state() -> Path:
     """Where the running stack keeps what it has; where it would, if it does not run."""
     return Path(json.loads(RUNNING.read_text())["state"]) if RUNNING.exists() else STATE
 
@@ -159,7 +165,7 @@ async def admit(tenant: str, name: str, events: Sequence[str]) -> None:
     """Make a subscriber known to the running stack, or give one other events, and print the address with its credentials."""
     server = running_nats()
     try:
-        subscriber = register(state()).put(tenant, name, events)
+        subscriber = register(present_state()).put(tenant, name, events)
     except UnknownEvent as unknown:
         sys.exit(f"No service publishes {unknown}; docs/events.md says what is published.")
     await change(server, partial(make_durables, subscriber=subscriber))
@@ -169,12 +175,12 @@ async def admit(tenant: str, name: str, events: Sequence[str]) -> None:
 async def expel(tenant: str, name: str) -> None:
     """Let a subscriber in no more, and forget how far it has read."""
     server = running_nats()
-    subscriber = register(state()).remove(tenant, name)
+    subscriber = register(present_state()).remove(tenant, name)
     await change(server, partial(remove_durables, subscriber=subscriber))
 
 
 async def change(server: NatsServer, act: Callable[[Broker], Awaitable[None]]) -> None:
-    server.write_configuration(register(state()).all())
+    server.write_configuration(register(present_state()).all())
     server.reload(still_running()["nats"].pid)
     broker = Broker(server.url, name="subscribers")
     await broker.connect()
@@ -187,22 +193,38 @@ async def change(server: NatsServer, act: Callable[[Broker], Awaitable[None]]) -
 def running_nats() -> NatsServer:
     if "nats" not in still_running():
         sys.exit("The local stack is not running; `make up` starts it.")
-    return nats_server(state(), Ports.fixed())
+    return nats_server(present_state(), Ports.fixed())
 
 
-def verify_erasure(file: Path) -> None:
-    """Say what speaks against a certificate; ends with 1 if anything does."""
-    answer = json_format.Parse(file.read_text(), GetErasureCertificateResponse())
-    postgres = Postgres(state() / "postgres", Ports.fixed().postgres)
-    verdict = verify(answer.certificate, lambda service: postgres.dsn(service, "postgres"))
+def verify_erasure(files: Sequence[Path], state: Path) -> None:
+    """Say what speaks against certificates; ends with 1 if anything does."""
+    given = [json_format.Parse(it.read_text(), GetErasureCertificateResponse()).certificate for it in files]
+    with running_postgres(state) as postgres:
+        verdict = verify(given, partial(postgres.dsn, user="postgres"))
     if verdict.holds:
-        print("The certificate is as it was given, no row leads to the person, and no key is left.")
+        print(f"{len(given)} as they were given; no row leads to the people, and no key is left.")
         return
-    if verdict.is_altered:
-        print("The certificate was altered: its digest is another.")
-    for table, count in verdict.rows.items():
-        print(f"{table}: {count} rows")
+    for case in verdict.altered:
+        print(f"The certificate of {case} was altered: its digest is another.")
+    for table, count in verdict.left.items():
+        print(f"{table}: {count} of the ids are still there")
     sys.exit(f"{verdict.keys} data keys are left" if verdict.keys else 1)
+
+
+@contextmanager
+def running_postgres(state: Path) -> Iterator[Postgres]:
+    """The PostgreSQL of the running stack, or the one of a stack that was stopped, started for as long as this lasts."""
+    if state == present_state() and "postgres" in still_running():
+        yield Postgres(state / "postgres", Ports.fixed().postgres)
+        return
+    if not (state / "postgres" / "PG_VERSION").exists():
+        sys.exit(f"There is no stack in {state}.")
+    postgres = Postgres(state / "postgres")
+    postgres.start()
+    try:
+        yield postgres
+    finally:
+        postgres.stop()
 
 
 def print_addresses(ports: Ports) -> None:
@@ -218,7 +240,7 @@ def print_addresses(ports: Ports) -> None:
         )
     table.add_row("PostgreSQL", f"postgresql://scrm_reader@127.0.0.1:{ports.postgres}/<service>")
     table.add_row("NATS, its monitoring", f"nats://127.0.0.1:{ports.nats}, http://127.0.0.1:{ports.nats_monitor}")
-    table.add_row("logs", str(state() / "logs"))
+    table.add_row("logs", str(present_state() / "logs"))
     console = Console()
     console.print(table)
     console.print("A token for calls: `make token`. To read events: `make subscriber NAME=crm`. To stop: `make down`.")

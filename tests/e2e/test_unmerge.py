@@ -1,6 +1,7 @@
 """Two customers become one and two again, and every service follows: the real stack, from call to call."""
 
 import asyncio
+from collections import defaultdict
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -17,6 +18,8 @@ from demo.barrier import Barrier
 from demo.wire import money, timestamp
 from deploy.local.contracts import scopes
 from deploy.local.stack import LocalStack
+from scrm.campaigns.v1 import flow_pb2
+from scrm.campaigns.v1 import flow_service_pb2 as flows
 from scrm.identity.v1 import customer_pb2, profile_pb2
 from scrm.identity.v1 import identity_service_pb2 as identity
 from scrm.identity.v1 import profile_service_pb2 as profiles
@@ -131,6 +134,24 @@ class World:
         )
         await self.settled()
 
+    async def flow(self, trigger: int) -> str:
+        """Publish a flow that customers enter with something about an order, and wait in for a year."""
+        definition = flow_pb2.FlowDefinition(reentry=flow_pb2.REENTRY_NEVER)
+        definition.trigger.order = trigger  # type: ignore[assignment]
+        definition.steps.add(step_key="wait").wait.FromTimedelta(365 * DAY)
+        asked = flows.CreateFlowRequest(request_id=_id(), display_name="a flow", definition=definition)
+        id = str((await self.backend.flows.CreateFlow(asked)).flow.flow_id)
+        await self.backend.flows.PublishFlow(flows.PublishFlowRequest(request_id=_id(), flow_id=id))
+        return id
+
+    async def instances(self, flow: str) -> dict[str, list[str]]:
+        """The states of the instances of a flow, by customer."""
+        found = await self.backend.flows.ListInstances(flows.ListInstancesRequest(flow_id=flow))
+        states: dict[str, list[str]] = defaultdict(list)
+        for it in found.instances:
+            states[it.customer_id].append(flow_pb2.InstanceState.Name(it.state).removeprefix("INSTANCE_STATE_"))
+        return states
+
     async def balance(self, customer: str) -> int:
         asked = membership.GetBalanceRequest(customer_id=customer)
         return int((await self.backend.membership.GetBalance(asked)).balance.balance)
@@ -182,20 +203,20 @@ class World:
 
 
 @asynccontextmanager
-async def world_on(stack: LocalStack) -> AsyncIterator[World]:
+async def world_on(stack: LocalStack, now: datetime = START) -> AsyncIterator[World]:
     broker = Broker(stack.nats.url, monitor_url=stack.nats.monitor_url, name="e2e")
     await broker.connect()
     addresses = {name: stack.address(name) for name in stack.services}
     async with connected(addresses, stack.credentials.mint(TENANT, scopes(), subject="e2e")) as backend:
         world = World(backend, broker)
-        world.now = max(START, await world.clock())
+        world.now = max(now, await world.clock())
         await world.pass_days(0)
         yield world
     await broker.close()
 
 
 @pytest.mark.timeout(300)
-def test_ac6_all_services_follow_a_merge_and_its_undoing(stack: LocalStack) -> None:
+def test_ac_6_all_services_follow_a_merge_and_its_undoing(stack: LocalStack) -> None:
     async def scenario() -> None:
         async with world_on(stack) as world:
             await brand.configure(world.backend)
@@ -237,6 +258,31 @@ def test_ac6_all_services_follow_a_merge_and_its_undoing(stack: LocalStack) -> N
             assert (after[a].orders, after[b].orders) == (before[a].orders, before[b].orders)
             assert (after[a].member, after[b].member) == (before[a].member, before[b].member)
             assert (after[c], after[d]) == (before[c], before[d])
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.timeout(120)
+def test_ac_8_a_merge_leaves_one_instance_of_a_flow_and_brings_no_first_purchase(stack: LocalStack) -> None:
+    async def scenario() -> None:
+        async with world_on(stack, START + 30 * DAY) as world:
+            await brand.configure(world.backend)
+            in_both = await world.flow(flow_pb2.ORDER_MOMENT_PLACED)
+            a, b = await world.person("fay", 1), await world.person("gus", 1)
+            await world.settled()
+            assert await world.instances(in_both) == {a: ["RUNNING"], b: ["RUNNING"]}
+            first_purchase = await world.flow(flow_pb2.ORDER_MOMENT_FIRST_PAID)
+
+            merge = await world.merge(a, b)
+
+            assert await world.instances(in_both) == {a: ["RUNNING"], b: ["MERGED"]}
+            await world.person("gus", 2)
+            await world.settled()
+            assert await world.instances(first_purchase) == {}
+            newcomer = await world.person("hal", 1)
+            await world.unmerge(merge)
+            assert await world.instances(in_both) == {a: ["RUNNING"], b: ["MERGED"], newcomer: ["RUNNING"]}
+            assert await world.instances(first_purchase) == {newcomer: ["RUNNING"]}
 
     asyncio.run(scenario())
 

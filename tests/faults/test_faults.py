@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from deploy.local.contracts import ROOT
-from faults.__main__ import ALL, DRILLS, FAULTS, _parsed
+from faults.__main__ import ALL, DIFFERENTIAL, DRILLS, FAULTS, _parsed
 
 PATIENCE = 10
 """How many times as long as its bar anything may take here."""
@@ -37,7 +37,7 @@ def test_a_fault_loses_and_doubles_nothing_and_its_negative_control_fails(name: 
 
 def test_without_names_all_faults_are_made() -> None:
     assert _parsed([]).name == []
-    assert not set(FAULTS) & set(DRILLS)
+    assert len(ALL) == len(FAULTS) + len(DIFFERENTIAL) + len(DRILLS)
     assert _parsed(["kills", "gaps"]).name == ["kills", "gaps"]
     with pytest.raises(SystemExit):
         _parsed(["lightning"])

@@ -1,5 +1,6 @@
 """Worlds for the tests of tagging."""
 
+import asyncio
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -9,7 +10,9 @@ from psycopg import sql
 
 import services.tagging
 from chassis.migrations import migrate_now
+from deploy.local.credentials import Credentials
 from deploy.local.postgres import Database
+from tests.tagging.calling import Serve, serving
 from tests.tagging.world import ZONE, World
 
 MIGRATIONS = Path(services.tagging.__file__).parent / "migrations"
@@ -39,3 +42,9 @@ def worlds(database: Callable[[str], Database]) -> Iterator[Worlds]:
 @pytest.fixture
 def world(worlds: Worlds) -> World:
     return worlds()
+
+
+@pytest.fixture
+def serve(world: World, credentials: Credentials, loop: asyncio.AbstractEventLoop) -> Serve:
+    """`serve(check)` runs `check(caller)` against a server of `world`."""
+    return serving(world, credentials, loop)

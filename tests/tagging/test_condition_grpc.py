@@ -1,95 +1,27 @@
 """The language of conditions as callers meet it: over gRPC, on PostgreSQL."""
 
-import asyncio
-from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from random import Random
-from typing import Any
 from uuid import uuid4
 
-import grpc
 import protovalidate
-import pytest
 
-from chassis.credentials import KeySet, Verifier
-from chassis.grpc_server import Gate, GrpcServer
-from chassis.status import Refusal, refusal
-from chassis.telemetry import Metrics, Tracing
-from deploy.local.credentials import Credentials
 from scrm.identity.v1 import attribute_pb2
 from scrm.identity.v1 import events_pb2 as identity
 from scrm.tagging.v1 import condition_pb2, segment_pb2
-from scrm.tagging.v1 import condition_service_pb2 as pb
 from scrm.tagging.v1 import tagging_service_pb2 as tagging_pb
-from scrm.tagging.v1.condition_service_pb2_grpc import ConditionServiceStub, add_ConditionServiceServicer_to_server
-from scrm.tagging.v1.tagging_service_pb2_grpc import TaggingServiceStub, add_TaggingServiceServicer_to_server
-from services.tagging.adapters.condition_servicer import ConditionServicer
 from services.tagging.adapters.condition_wire import condition, condition_message
-from services.tagging.adapters.grpc_servicer import TaggingServicer
 from services.tagging.application.taxonomy_commands import ArchiveTag, CreateTag
 from services.tagging.domain.conditions import all_of, that
 from services.tagging.domain.conditions.text_reading import read
 from services.tagging.domain.tag_definitions import ValueMode, undeclared
 from services.tagging.domain.taxonomy import preset_id
 from tests.tagging import random_conditions
-from tests.tagging.world import START, TENANT, World, behaved, created, merged, person
+from tests.tagging.calling import Caller, Serve
+from tests.tagging.world import START, TENANT, behaved, created, merged, person
 
 TEXT = 'event("product_viewed", where sku = "A") count >= 3 in last 30 days and not tag("vip")'
-
-
-class Caller:
-    """Somebody with a token, before both services of a world."""
-
-    def __init__(self, world: World, channel: grpc.aio.Channel, credentials: Credentials) -> None:
-        self.world = world
-        self._stubs = ((pb, ConditionServiceStub(channel)), (tagging_pb, TaggingServiceStub(channel)))
-        self._credentials = credentials
-
-    async def call(self, name: str, tenant: str = TENANT, **fields: Any) -> Any:
-        messages, stub = next(it for it in self._stubs if hasattr(it[1], name))
-        kind = getattr(messages, f"{name}Request")
-        if "request_id" in kind.DESCRIPTOR.fields_by_name:
-            fields.setdefault("request_id", str(uuid4()))
-        token = self._credentials.mint(tenant, ("tagging.read", "tagging.write"))
-        return await getattr(stub, name)(kind(**fields), metadata=(("authorization", f"Bearer {token}"),), timeout=30)
-
-    async def refused(self, name: str, **fields: Any) -> Refusal:
-        with pytest.raises(grpc.aio.AioRpcError) as caught:
-            await self.call(name, **fields)
-        return refusal(caught.value)
-
-
-Serve = Callable[[Callable[[Caller], Coroutine[Any, Any, None]]], None]
-
-
-@pytest.fixture
-def serve(world: World, credentials: Credentials, loop: asyncio.AbstractEventLoop) -> Serve:
-    """`serve(check)` runs `check(caller)` against a server."""
-
-    async def served(check: Callable[[Caller], Coroutine[Any, Any, None]]) -> None:
-        verifier = Verifier(await KeySet.opened(str(credentials.jwks)), "scrm-local")
-        gate = Gate("tagging", verifier, Metrics(), Tracing(), wait_for=world.read_models.wait_for)
-        server = GrpcServer(
-            gate,
-            [
-                (add_ConditionServiceServicer_to_server, ConditionServicer(world.bus, world.read_models, world.clock)),
-                (
-                    add_TaggingServiceServicer_to_server,
-                    TaggingServicer(world.bus, world.read_models, world.clock),
-                ),
-            ],
-        )
-        world.bus.start()
-        try:
-            port = await server.start("127.0.0.1:0")
-            async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
-                await check(Caller(world, channel, credentials))
-        finally:
-            await server.stop(0)
-            world.bus.stop()
-
-    return lambda check: loop.run_until_complete(served(check))
 
 
 def test_a_condition_is_text_and_tree_and_is_held_to_the_words_and_limits_of_the_tenant(serve: Serve) -> None:

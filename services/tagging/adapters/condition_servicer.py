@@ -1,44 +1,38 @@
 """ConditionService on the wire: the language of conditions, for people and for programs."""
 
-from dataclasses import replace
 from typing import Final
 from uuid import UUID
 
-from pyroaring import BitMap
 from sqlalchemy import Connection
 
 from chassis import context as contexts
 from chassis.clock import Clock
 from chassis.commands import CommandBus
-from chassis.errors import AggregateNotFound
 from chassis.grpc_server import ServicerContext
 from chassis.paging import Keyset
 from chassis.read_models import ReadModels
 from scrm.tagging.v1 import condition_service_pb2 as pb
-from scrm.tagging.v1.condition_service_pb2_grpc import ConditionServiceServicer
 from services.tagging.adapters import condition_wire as wire
-from services.tagging.adapters.tag_methods import settings_of_tenant
-from services.tagging.application.condition_commands import UpdateConditionLimits, tag_words
+from services.tagging.adapters.condition_checking import check, limits_of_tenant, vocabulary_of_tenant
+from services.tagging.adapters.membership_explanation import MembershipExplanation
+from services.tagging.adapters.rehearsal_methods import RehearsalMethods
+from services.tagging.application.condition_commands import UpdateConditionLimits
 from services.tagging.application.wire import timestamp
 from services.tagging.domain.calendar import Calendar
-from services.tagging.domain.conditions import DEFAULT_LIMITS, Condition, Limits
+from services.tagging.domain.conditions import Condition, Limits
 from services.tagging.domain.conditions.change import next_change
-from services.tagging.domain.conditions.checking import check_words
 from services.tagging.domain.conditions.evaluation import Customer
 from services.tagging.domain.conditions.explanation import explain
 from services.tagging.domain.conditions.text_reading import read
 from services.tagging.domain.conditions.text_writing import written
-from services.tagging.domain.conditions.vocabulary import Vocabulary
-from services.tagging.domain.errors import CustomerNotFound
 from services.tagging.domain.segments import Definition
-from services.tagging.domain.taxonomy import Taxonomy, taxonomy_id
-from services.tagging.domain.tenant_settings import DEFAULT_ZONE
-from services.tagging.read_models import directory, histories, segments, vocabularies
+from services.tagging.read_models import histories, settings
+from services.tagging.read_models.reasons import Telling
 
 BY_KEY: Final = Keyset(str, default=100)
 
 
-class ConditionServicer(ConditionServiceServicer):
+class ConditionServicer(MembershipExplanation, RehearsalMethods):
     """One method per RPC; refusals are raised and answered by the interceptors."""
 
     def __init__(self, bus: CommandBus, read_models: ReadModels, clock: Clock) -> None:
@@ -65,21 +59,19 @@ class ConditionServicer(ConditionServiceServicer):
     async def ExplainCondition(
         self, request: pb.ExplainConditionRequest, context: ServicerContext
     ) -> pb.ExplainConditionResponse:
-        it, now, node = await self._given(request), self._clock.now(), UUID(request.customer_id)
-        settings, tenant = await settings_of_tenant(self._bus), contexts.current().tenant
-        calendar = Calendar.of(settings.time_zone if settings else DEFAULT_ZONE)
+        it, now, tenant = await self._given(request), self._clock.now(), contexts.current().tenant
+        who = await self._customer(UUID(request.customer_id))
+        held = await self._held(tenant, who.id)
 
         def explained(rows: Connection) -> pb.ExplainConditionResponse:
-            known = directory.canonical(rows, tenant, (node,)).get(node)
-            if known is None:
-                raise CustomerNotFound(field="customer_id")
-            sets = segments.Sets(rows, tenant, BitMap((known.ordinal,)))
-            history = histories.histories(rows, tenant, (known.id,))[known.id]
-            customer = Customer.of(history, calendar, lambda leaf: bool(sets.leaf(leaf)))
+            history = histories.histories(rows, tenant, (who.id,))[who.id]
+            calendar = Calendar.of(settings.get(rows, tenant)[0])
+            telling = Telling(rows, tenant, who, history, calendar, now, held)
+            customer = Customer.of(history, calendar, telling.holds)
             due = next_change(it, customer, now)
             return pb.ExplainConditionResponse(
-                customer_id=str(known.id),
-                explanation=wire.explanation(explain(it, customer, now)),
+                customer_id=str(who.id),
+                explanation=wire.explanation(explain(it, customer, now, telling.said)),
                 change_time=None if due is None else timestamp(due),
             )
 
@@ -104,27 +96,6 @@ class ConditionServicer(ConditionServiceServicer):
         it = read(request.text) if request.HasField("text") else wire.condition(request.condition)
         await check(Definition(condition=it), self._bus, self._read_models)
         return it
-
-
-async def check(definition: Definition, bus: CommandBus, read_models: ReadModels) -> None:
-    """Refuse a definition as it would be when it is kept."""
-    definition.check(await limits_of_tenant(bus))
-    check_words(definition.placed(), await vocabulary_of_tenant(bus, read_models))
-
-
-async def limits_of_tenant(bus: CommandBus) -> Limits:
-    settings = await settings_of_tenant(bus)
-    return settings.limits if settings else DEFAULT_LIMITS
-
-
-async def vocabulary_of_tenant(bus: CommandBus, read_models: ReadModels) -> Vocabulary:
-    tenant = contexts.current().tenant
-    try:
-        taxonomy = await bus.load(Taxonomy, taxonomy_id(tenant))
-    except AggregateNotFound:
-        taxonomy = None
-    words = await read_models.query(lambda rows: vocabularies.vocabulary(rows, tenant))
-    return replace(words, tags=tag_words(taxonomy))
 
 
 def _limits(it: Limits) -> pb.ConditionLimits:

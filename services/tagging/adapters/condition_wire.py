@@ -104,6 +104,8 @@ def _explained(it: Explanation, decisive: set[int]) -> condition_pb2.Explanation
         short_by=it.short_by,
         change_time=None if it.changes_at is None else timestamp(it.changes_at),
         decisive=id(it) in decisive,
+        facts=[condition_pb2.CitedFact(time=timestamp(one.at), what=one.what, detail=one.detail) for one in it.cited],
+        known_now=it.known_now,
     )
 
 

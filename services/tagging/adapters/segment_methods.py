@@ -17,7 +17,7 @@ from scrm.tagging.v1 import segment_pb2
 from scrm.tagging.v1 import tagging_service_pb2 as pb
 from scrm.tagging.v1.tagging_service_pb2_grpc import TaggingServiceServicer
 from services.tagging.adapters import segment_wire as wire
-from services.tagging.adapters.condition_servicer import check
+from services.tagging.adapters.condition_checking import check
 from services.tagging.application.ports import Customer
 from services.tagging.application.segment_commands import (
     ComputeSetOperation,

@@ -181,3 +181,7 @@ class BandOverlap(InvalidArgument):
 
 class TagBatchNotFound(NotFound):
     """There is no such batch."""
+
+
+class RehearsalTooLarge(InvalidArgument):
+    """A draft would have to be followed through the past of too many customers."""

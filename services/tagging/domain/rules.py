@@ -114,6 +114,16 @@ def follow(rule: SessionHoursRule, sessions: Sequence[Visit], calendar: Calendar
     return Course(assigned, since, first, found)
 
 
+def standing(
+    rule: SessionHoursRule, sessions: Sequence[Visit], calendar: Calendar, now: datetime
+) -> tuple[Evidence, Sequence[datetime]]:
+    """What counts at `now`, and when the sessions in its window and hours began."""
+    first = calendar.day(now) - rule.window_days + 1
+    inside = [it for it in sessions if it.start <= now and calendar.day(it.start) >= first]
+    matching = [(it.start, night) for it in inside if (night := rule.night(calendar.local(it.start, it.offset)))]
+    return Evidence(len(inside), len(matching), len({night for _, night in matching})), [at for at, _ in matching]
+
+
 def _counts(
     rule: SessionHoursRule, sessions: Sequence[Visit], nights: Sequence[int | None], calendar: Calendar
 ) -> Iterator[tuple[datetime, Evidence]]:

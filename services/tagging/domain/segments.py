@@ -15,7 +15,11 @@ from services.tagging.domain.conditions import (
     Leaf,
     Limits,
     SetOperation,
+    SetOperator,
     Universe,
+    all_of,
+    any_of,
+    no,
 )
 from services.tagging.domain.errors import SegmentCycle, SegmentIsArchived, SegmentKindFixed, SegmentNotStatic
 
@@ -54,6 +58,19 @@ class Definition:
         return [it.segment for it in self.leaves() if isinstance(it, InSegment)]
 
     @property
+    def one_condition(self) -> Condition | None:
+        """The whole as one condition, of a combination too; None for a list."""
+        if self.operation is None:
+            return self.condition
+        first, *rest = self.operation.operands
+        match self.operation.operator:
+            case SetOperator.UNION:
+                return any_of(first, *rest)
+            case SetOperator.INTERSECT:
+                return all_of(first, *rest)
+        return all_of(first, *map(no, rest))
+
+    @property
     def live(self) -> bool:
         """Whether the members are kept up to date with every fact and every instant: all but lists."""
         return self.kind is not SegmentKind.STATIC
@@ -70,6 +87,15 @@ class Definition:
         """Raises ConditionTooComplex."""
         if self.expression is not None:
             self.expression.check(limits)
+
+
+@dataclass(frozen=True, slots=True)
+class Edition:
+    """What a segment was made of from `at` on; None: it was archived then."""
+
+    revision: int
+    definition: Definition | None
+    at: datetime
 
 
 def with_fewer_leaves(fields: dict[str, Any]) -> None:
@@ -126,6 +152,11 @@ class Segment(Aggregate):
         self.updated_at = at
         self.revision = 1
         self.archived = False
+        self.editions = [Edition(1, definition, at)]
+
+    def edition(self, at: datetime) -> Edition | None:
+        """What it was made of at an instant; None: it was not there yet."""
+        return next((it for it in reversed(self.editions) if it.at <= at), None)
 
     def update(self, definition: Definition, at: datetime) -> bool:
         """Be made of something else, which was checked; whether that changed anything.
@@ -171,12 +202,14 @@ class Segment(Aggregate):
         self.definition = definition
         self.updated_at = at
         self.revision = revision
+        self.editions.append(Edition(revision, definition, at))
 
     @event(Archived)
     def _archived(self, revision: int, at: datetime) -> None:
         self.archived = True
         self.updated_at = at
         self.revision = revision
+        self.editions.append(Edition(revision, None, at))
 
     @event(MembersAdded)
     def _members_added(self, nodes: tuple[UUID, ...]) -> None:

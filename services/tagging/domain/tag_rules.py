@@ -115,6 +115,11 @@ class TagRules(Aggregate):
         self.tenant = tenant
         self.rules: dict[str, TagRule] = {}
         self.active: dict[str, TagRule] = {}
+        self.courses: dict[str, list[tuple[datetime, TagRule | None]]] = {}
+
+    def in_force(self, tag: str, at: datetime) -> TagRule | None:
+        """The rule by which a tag came and went at an instant; None while there was none, and while it was paused."""
+        return next((rule for since, rule in reversed(self.courses.get(tag, [])) if since <= at), None)
 
     @property
     def tag_of(self) -> dict[UUID, str]:
@@ -167,8 +172,10 @@ class TagRules(Aggregate):
     @event(Activated)
     def _activated(self, tag: str, version: int, at: datetime) -> None:
         self.rules[tag] = self.active[tag] = replace(self.rules[tag], status=RuleStatus.ACTIVE)
+        self.courses.setdefault(tag, []).append((at, self.active[tag]))
 
     @event(Paused)
     def _paused(self, tag: str, version: int, at: datetime) -> None:
         self.active.pop(tag, None)
+        self.courses.setdefault(tag, []).append((at, None))
         self.rules[tag] = replace(self.rules[tag], status=RuleStatus.PAUSED)

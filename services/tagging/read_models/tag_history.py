@@ -261,3 +261,27 @@ def activity(rows: sa.Connection, tenant: str, first: date, last: date, after: s
     """Actor, tags assigned and removed by hand, of those behind `after`."""
     named = {"tenant": tenant, "first": first, "last": last, "after": after, "limit": limit}
     return sql.fetch_named(rows, _ACTIVITY, named)
+
+
+_STANDING: Final = (
+    "SELECT value, source, cause, since FROM tag_periods WHERE tenant = %(tenant)s AND customer = %(customer)s"
+    " AND tag_key = %(tag)s AND since <= %(at)s AND (until IS NULL OR until > %(at)s) ORDER BY since, value"
+)
+
+
+def standing(rows: sa.Connection, tenant: str, customer: UUID, tag: str, at: datetime) -> list[sql.Row]:
+    """Value, source, cause and beginning of the assignments of a tag that held at an instant."""
+    named = {"tenant": tenant, "customer": customer, "tag": tag, "at": at}
+    return sql.fetch_named(rows, _STANDING, named)
+
+
+_ENDED: Final = (
+    "SELECT until, end_cause FROM tag_periods WHERE tenant = %(tenant)s AND customer = %(customer)s"
+    " AND tag_key = %(tag)s AND until <= %(at)s ORDER BY until DESC, opened DESC LIMIT 1"
+)
+
+
+def ended(rows: sa.Connection, tenant: str, customer: UUID, tag: str, at: datetime) -> tuple[datetime, str] | None:
+    """When a tag last went by an instant, and why."""
+    found = sql.fetch_named(rows, _ENDED, {"tenant": tenant, "customer": customer, "tag": tag, "at": at})
+    return (found[0][0], found[0][1]) if found else None

@@ -1,15 +1,16 @@
 """Why a condition holds for a customer or not (spec TG-4): what every leaf counted, which facts made it so, what would change it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import Final
+from typing import Final, NamedTuple
 
 from services.tagging.domain.conditions import behaviours, orders
 from services.tagging.domain.conditions.change import leaf_change
 from services.tagging.domain.conditions.dimensions import meaning
 from services.tagging.domain.conditions.evaluation import Customer
+from services.tagging.domain.conditions.facts import MILLI
 from services.tagging.domain.conditions.figures import Worked
 from services.tagging.domain.conditions.leaves import (
     Absence,
@@ -24,8 +25,35 @@ from services.tagging.domain.conditions.leaves import (
 from services.tagging.domain.conditions.text_writing import leaf_text
 from services.tagging.domain.conditions.tree import Condition, Kind
 from services.tagging.domain.conditions.values import Comparison, Operator, Plain
+from services.tagging.domain.history import Behaviour
 
 MOST_FACTS: Final = 100
+
+
+class Cited(NamedTuple):
+    """A fact that made a leaf what it is: `what` is the type of a behaviour, or "order", "tag", "segment" and the like; `detail` the
+    content, the net amount, the value or whatever else tells it from others."""
+
+    at: datetime
+    what: str
+    detail: str = ""
+
+
+class Said(NamedTuple):
+    """What is told of a customer beside its history: the words about it by an instant, and whether there are `later` ones, so that
+    it may have been otherwise then. `value` is what it is in place of what a leaf asks for."""
+
+    cited: tuple[Cited, ...] = ()
+    later: bool = False
+    value: Plain | None = None
+
+
+Saying = Callable[[Leaf], Said]
+"""What is told of the customer, by a leaf that is about attributes, relations, groups, consents or kept sets."""
+
+
+def nothing_said(leaf: Leaf) -> Said:
+    return Said()
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +62,8 @@ class Explanation:
 
     `value` is what a leaf compared (None: missing, or it only asks whether), `because` the instants of the facts in it, the latest
     of them if they are many, out of `facts`. `short_by` is how much more (or, negative, less) the value would have to be for the
-    leaf to hold. `changes_at` is when time alone may change it.
+    leaf to hold. `changes_at` is when time alone may change it. `cited` are the facts themselves, `known_now` is set where an instant
+    of the past was asked for and what is known of it is only how things are now.
     """
 
     kind: Kind
@@ -46,6 +75,8 @@ class Explanation:
     because: tuple[datetime, ...] = ()
     short_by: float | None = None
     changes_at: datetime | None = None
+    cited: tuple[Cited, ...] = ()
+    known_now: bool = False
 
     def decisive(self) -> "list[Explanation]":
         """The leaves that alone make the whole what it is: to change it, some of these have to change."""
@@ -54,18 +85,20 @@ class Explanation:
         return [leaf for it in self.parts if self.kind is Kind.NOT or it.holds == self.holds for leaf in it.decisive()]
 
 
-def explain(condition: Condition, customer: Customer, at: datetime) -> Explanation:
+def explain(condition: Condition, customer: Customer, at: datetime, saying: Saying = nothing_said) -> Explanation:
     """The explanation of `condition` for `customer` as of `at`."""
     leaf = condition.leaf
     if leaf is not None:
-        return _of_leaf(condition.kind, leaf, customer, at)
-    parts = tuple(explain(it, customer, at) for it in condition.parts)
+        return _of_leaf(condition.kind, leaf, customer, at, saying)
+    parts = tuple(explain(it, customer, at, saying) for it in condition.parts)
     return Explanation(condition.kind, customer.holds(condition, at), parts)
 
 
-def _of_leaf(kind: Kind, leaf: Leaf, customer: Customer, at: datetime) -> Explanation:
+def _of_leaf(kind: Kind, leaf: Leaf, customer: Customer, at: datetime, saying: Saying) -> Explanation:
     found = _worked(leaf, customer, at)
-    value = _value(found)
+    cited = tuple(_cited(meaning(leaf), customer, found.because[-MOST_FACTS:]))
+    said = Said() if isinstance(meaning(leaf), _OF_FACTS) else saying(meaning(leaf))
+    value = _value(found) if said.value is None else said.value
     holds = customer.leaf_holds(leaf, at)
     return Explanation(
         kind,
@@ -76,7 +109,40 @@ def _of_leaf(kind: Kind, leaf: Leaf, customer: Customer, at: datetime) -> Explan
         because=tuple(found.because[-MOST_FACTS:]),
         short_by=None if holds else _short_by(meaning(leaf), value),
         changes_at=leaf_change(leaf, customer, at),
+        cited=cited or said.cited[-MOST_FACTS:],
+        known_now=said.later,
     )
+
+
+_OF_FACTS: Final = (EventTest, OrderTest, Absence, Succession, Streak)
+
+
+def _cited(leaf: Leaf, customer: Customer, because: Sequence[datetime]) -> Iterator[Cited]:
+    """The facts of these instants; where several are of one instant, each once."""
+    facts = customer.facts
+    found: dict[datetime, Iterator[Cited]] = {}
+    match leaf:
+        case OrderTest(where=where):
+            found = _by_instant(Cited(it.at, "order", f"{it.net / MILLI:g}") for it in facts.bought(where).facts)
+        case EventTest(what) | Absence(what) | Streak(what):
+            found = _by_instant(map(_behaviour, facts.meant(what).facts))
+        case Succession(steps):
+            several = {id(it): it for what in steps for it in facts.meant(what).facts}
+            found = _by_instant(map(_behaviour, several.values()))
+    for at in because:
+        if (it := next(found.get(at, iter(())), None)) is not None:
+            yield it
+
+
+def _behaviour(it: Behaviour) -> Cited:
+    return Cited(it.at, it.type, it.content)
+
+
+def _by_instant(cited: Iterable[Cited]) -> dict[datetime, Iterator[Cited]]:
+    found: dict[datetime, list[Cited]] = {}
+    for it in cited:
+        found.setdefault(it.at, []).append(it)
+    return {at: iter(several) for at, several in found.items()}
 
 
 def _worked(leaf: Leaf, customer: Customer, at: datetime) -> Worked:
