@@ -13,7 +13,7 @@ import grpc
 import psycopg
 
 from bench.alone import Alone, serving_alone
-from bench.calls import TENANT, authorization, channel
+from bench.calls import TENANT, authorization, channel, percentile, timed
 from bench.figures import Figure, at_most
 from chassis.clock import SystemClock
 from chassis.service import EDGE, SERVE
@@ -63,9 +63,9 @@ async def _redirects(stack: LocalStack, alone: Alone) -> list[Figure]:
     empty = await _waited(alone.edge_port, ["/livez"], HITS, b"200")
     said = f"{FOLLOWERS} at once, the hit durable before the answer"
     return [
-        at_most("redirect_p99_ms", _percentile(redirects, 99), 10, f"following a tracked link, {said}", "ms"),
-        Figure("redirect_p50_ms", _percentile(redirects, 50), "ms", "the same, median"),
-        Figure("empty_answer_p99_ms", _percentile(empty, 99), "ms", "an answer of the same server that needs nothing"),
+        at_most("redirect_p99_ms", percentile(redirects, 99), 10, f"following a tracked link, {said}", "ms"),
+        Figure("redirect_p50_ms", percentile(redirects, 50), "ms", "the same, median"),
+        Figure("empty_answer_p99_ms", percentile(empty, 99), "ms", "an answer of the same server that needs nothing"),
     ]
 
 
@@ -100,24 +100,10 @@ async def _waited(port: int, paths: Sequence[str], hits: int, status: bytes) -> 
         size = int((head.lower().partition(b"content-length:")[2] or b"0\r\n").partition(b"\r\n")[0])
         await reader.readexactly(size)
 
-    found = await _timed(FOLLOWERS, hits, call)
+    found = await timed(FOLLOWERS, hits, call)
     for _, writer in opened:
         writer.close()
     return found
-
-
-async def _timed(callers: int, calls: int, call: Callable[[int], Awaitable[object]]) -> list[float]:
-    """The seconds of each call; caller `n` makes the calls `n`, `n + callers`, …"""
-    waited: list[float] = []
-
-    async def caller(first: int) -> None:
-        for number in range(first, calls, callers):
-            started = perf_counter()
-            await call(number)
-            waited.append(perf_counter() - started)
-
-    await asyncio.gather(*(caller(it) for it in range(callers)))
-    return waited
 
 
 def _trails(stack: LocalStack, alone: Alone) -> list[Figure]:
@@ -128,12 +114,12 @@ def _trails(stack: LocalStack, alone: Alone) -> list[Figure]:
     raw = _read_rows(alone.database)
     said = f"a page of {PAGE} of the trail of a customer with {EVENTS:,} behaviours among {EVENTS * PEOPLE:,}"
     return [
-        Figure("trail_p99_ms", _percentile(trails, 99), "ms", said),
-        Figure("trail_p50_ms", _percentile(trails, 50), "ms", "the same, median"),
-        Figure("trail_middle_p99_ms", _percentile(middles, 99), "ms", "the same from the middle of the trail on"),
-        Figure("trail_middle_p50_ms", _percentile(middles, 50), "ms", "the same, median"),
+        Figure("trail_p99_ms", percentile(trails, 99), "ms", said),
+        Figure("trail_p50_ms", percentile(trails, 50), "ms", "the same, median"),
+        Figure("trail_middle_p99_ms", percentile(middles, 99), "ms", "the same from the middle of the trail on"),
+        Figure("trail_middle_p50_ms", percentile(middles, 50), "ms", "the same, median"),
         Figure(
-            "trail_rows_p99_ms", _percentile(raw, 99), "ms", "the same rows read by one query and nothing made of them"
+            "trail_rows_p99_ms", percentile(raw, 99), "ms", "the same rows read by one query and nothing made of them"
         ),
     ]
 
@@ -163,7 +149,7 @@ async def _read_trails(stack: LocalStack, address: str, start: datetime | None) 
                 raise AssertionError("the trail is not as long as it should be")
 
         await _until_served(lambda: call(0))
-        return await _timed(1, READS, call)
+        return await timed(1, READS, call)
 
 
 async def _until_served(call: Callable[[], Awaitable[object]]) -> None:
@@ -192,8 +178,3 @@ def _read_rows(database: Database) -> list[float]:
 def _person(number: int) -> str:
     """The node of a person, as PostgreSQL makes it."""
     return str(UUID(md5(f"person {number}".encode(), usedforsecurity=False).hexdigest()))
-
-
-def _percentile(waited: Sequence[float], percent: int) -> float:
-    """Milliseconds, by nearest rank."""
-    return sorted(waited)[-(-len(waited) * percent // 100) - 1] * 1000

@@ -6,9 +6,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, cast
 from uuid import uuid4
 
 import pytest
@@ -27,6 +25,7 @@ from scrm.identity.v1 import identity_service_pb2 as identity
 from scrm.identity.v1 import profile_service_pb2 as profiles
 from scrm.membership.v1 import member_pb2, points_pb2
 from scrm.membership.v1 import membership_service_pb2 as membership
+from scrm.ops.v1 import operations_service_pb2 as ops
 from scrm.tagging.v1 import tagging_service_pb2 as tagging
 from scrm.tracking.v1 import behaviour_pb2, order_pb2
 from scrm.tracking.v1 import tracking_service_pb2 as tracking
@@ -60,6 +59,11 @@ class World:
     def __post_init__(self) -> None:
         self.barrier = Barrier(self.backend.operations)
 
+    async def clock(self) -> datetime:
+        """Where it stands on this stack, on which others may have been before."""
+        progress = await self.backend.operations["identity"].GetProgress(ops.GetProgressRequest())
+        return cast("datetime", progress.clock_time.ToDatetime(UTC))
+
     async def settled(self) -> None:
         await self.barrier.settled(self.now)
 
@@ -74,10 +78,14 @@ class World:
         asked = identity.ResolveIdentityRequest(request_id=_id(), identifiers=[email])
         id = str((await self.backend.identity.ResolveIdentity(asked)).customer_id)
         await self.look(name)
-        rows = [row for number in range(orders) for row in self._order(name, number, amount)]
-        answer = await self.backend.tracking.ImportOrders(tracking.ImportOrdersRequest(request_id=_id(), rows=rows))
-        assert not [it for it in answer.results if it.status.code]
+        for number in range(orders):
+            await self.order(name, number, amount)
         return id
+
+    async def order(self, name: str, number: int, amount: int) -> None:
+        asked = tracking.ImportOrdersRequest(request_id=_id(), rows=self._order(name, number, amount))
+        answer = await self.backend.tracking.ImportOrders(asked)
+        assert not [it for it in answer.results if it.status.code]
 
     async def look(self, name: str) -> None:
         event = behaviour_pb2.TrackedEvent(
@@ -194,21 +202,14 @@ class World:
         yield tracking.OrderRow(paid=order_pb2.OrderPayment(**common, pay_time=timestamp(self.now), paid=money(amount)))
 
 
-@pytest.fixture(scope="module")
-def stack() -> Iterator[LocalStack]:
-    with TemporaryDirectory(prefix="scrm-e2e-") as folder:
-        Path(folder).chmod(0o755)  # as root, PostgreSQL runs as another user
-        with LocalStack(Path(folder) / "state", clock="replay") as started:
-            yield started
-
-
 @asynccontextmanager
 async def world_on(stack: LocalStack, now: datetime = START) -> AsyncIterator[World]:
     broker = Broker(stack.nats.url, monitor_url=stack.nats.monitor_url, name="e2e")
     await broker.connect()
     addresses = {name: stack.address(name) for name in stack.services}
     async with connected(addresses, stack.credentials.mint(TENANT, scopes(), subject="e2e")) as backend:
-        world = World(backend, broker, now=now)
+        world = World(backend, broker)
+        world.now = max(now, await world.clock())
         await world.pass_days(0)
         yield world
     await broker.close()
