@@ -65,7 +65,7 @@ async def _furnish(world: World) -> str:
         for number in range(days, BUYERS, 4):
             await world.person(f"buyer{number}", 1 + number % 5, 1_000 + 700 * number)
         await world.pass_days(20)
-    run_id = await brand.score(world.backend, local_day(world.now))
+    run_id = await brand.run_model(world.backend, brand.MODEL, local_day(world.now))
     await _broadcast(world, await brand.freeze_audience(world.backend, run_id))
     await world.pass_days(1)
     for number in range(0, BUYERS, 3):
