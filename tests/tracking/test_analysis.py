@@ -407,7 +407,7 @@ def test_of_somebody_who_is_erased_the_analysis_keeps_nothing(analyst: Analyst, 
     assert [it.customer for it in analyst.insights()] == [stays]
     marks = erasure_check.LOGS | erasure_check.MARKS["tracking"] | {"erasures"}
     words = Words(nodes)
-    with psycopg.connect(tables.owner_dsn) as connection:
+    with psycopg.connect(tables.writer_dsn) as connection:
         left = {table: words.within(content) for table, content in texts(connection, left_out=marks)}
     assert not any(left.values()), left
     tree = analyst.ask(lambda rows: tree_of(rows, "of-stays"))
