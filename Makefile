@@ -37,7 +37,7 @@ differential: .venv/.dev proto ## Compare evaluators, histories and SDKs with pl
 drill: .venv/.dev proto ## Do what operators do when it matters: restore a lost PostgreSQL, replace every process under load.
 	$(BIN)/python -m faults --result build/drill.json restore rolling
 
-images: ## Build the images of the services and the gateway with docker, podman or buildah (VERSION=0.1.0).
+images: ## Build the images of the services and the gateway with docker, podman or buildah (VERSION=0.1.0 OPTIONS='--build-arg …').
 	@deploy/images/build.sh $(VERSION)
 
 k8s: .venv/.dev proto ## Render the overlays for Kubernetes into build/k8s and check them.

@@ -145,11 +145,8 @@ class Steps:
     async def _admitted(
         self, content: bytes, call: ServicerContext, metadata: dict[str, Any], traceparent: str | None
     ) -> bytes:
-        caller = self._gate.verifier.verify(metadata.get("authorization"))
-        if self._scope not in caller.scopes:
-            raise MissingScope(f"the scope {self._scope} is needed", scope=self._scope)
-        request = self._parsed(content)
-        self._check(request)
+        caller = self._caller(metadata)
+        request = self._checked(content)
         if "scrm-position" in metadata:
             await self._caught_up(metadata["scrm-position"])
         positions = [0]
@@ -160,11 +157,19 @@ class Steps:
             call.set_trailing_metadata((("scrm-position", str(positions[0])),))
         return _serialised(response)
 
-    def _parsed(self, content: bytes) -> Message:
+    def _caller(self, metadata: dict[str, Any]) -> Caller:
+        caller = self._gate.verifier.verify(metadata.get("authorization"))
+        if self._scope not in caller.scopes:
+            raise MissingScope(f"the scope {self._scope} is needed", scope=self._scope)
+        return caller
+
+    def _checked(self, content: bytes) -> Message:
         try:
-            return self._request.FromString(content)
+            request = self._request.FromString(content)
         except DecodeError:
             raise BadFormat("the request is not a message of its type") from None
+        self._check(request)
+        return request
 
     async def _caught_up(self, position: object) -> None:
         if not isinstance(position, str) or not position.isdecimal() or len(position) > 18:
@@ -174,6 +179,11 @@ class Steps:
 
     def _context(self, caller: Caller, request: Any, metadata: dict[str, Any], traceparent: str | None) -> Context:
         numbered = None if self._request_id == "none" else self._call(request)
+        return self._circumstances(caller, metadata, traceparent, numbered)
+
+    def _circumstances(
+        self, caller: Caller, metadata: dict[str, Any], traceparent: str | None, numbered: Call | None
+    ) -> Context:
         return Context(
             tenant=caller.tenant,
             actor=caller.subject,

@@ -127,6 +127,10 @@ class ProjectionLagging(Unavailable):
     """A read model has not reached the position the caller asked for."""
 
 
+class Interrupted(Unavailable):
+    """The server stops and ended a stream; what follows begins at the position it tells."""
+
+
 class MissingScope(PermissionDenied):
     """The credentials do not grant the scope this call needs."""
 

@@ -42,6 +42,7 @@ from chassis.log import (
 from chassis.postgres import columns, create_engine, driver_cursor, pipeline, row_xmin
 from chassis.quick_look import QuickLook
 from chassis.receipts import MemoryReceipts, PostgresReceipts, Receipt, ReceiptKey
+from chassis.recent import Recent
 
 __all__ = [
     "Changes",
@@ -253,6 +254,7 @@ class PostgresEventStore:
         self._look = QuickLook(self.engine)
         self._recorder = Recorder(_datastore(dsn))
         self._mapper = EventMapper()
+        self._recent = Recent()
 
     @classmethod
     def create_tables(cls, owner_dsn: str) -> None:
@@ -276,9 +278,10 @@ class PostgresEventStore:
     def _recorded(self, query: sa.TextClause, parameters: dict[str, Any]) -> list[Recorded]:
         with self.engine.connect() as rows:
             found = rows.execute(query, parameters).all()
-        return [
-            Recorded(row[4], *self._mapper.read(StoredEvent(row[0], row[1], row[2], bytes(row[3])))) for row in found
-        ]
+        return [self._entry(position, StoredEvent(*stored)) for *stored, position in found]
+
+    def _entry(self, position: int, stored: StoredEvent) -> Recorded:
+        return self._recent.entry(position, stored, lambda: Recorded(position, *self._mapper.read(stored)))
 
     def head(self) -> int:
         position: int = self._look.scalar(self._HEAD)

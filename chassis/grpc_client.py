@@ -14,6 +14,7 @@ from chassis.context import Context, current
 from chassis.credentials import TokenSource
 
 DEADLINE_SECONDS: Final = 5.0
+STREAM_DEADLINE_SECONDS: Final = 300.0
 
 _SERVICE_CONFIG: Final = json.dumps(
     {
@@ -45,17 +46,23 @@ OPTIONS: Final = (
 """How callers reach us whatever restarts: spread over all replicas, and sent again where nobody took the call."""
 
 TokenFor: TypeAlias = Callable[[Context], str]
+Continuation: TypeAlias = Callable[[grpc.aio.ClientCallDetails, Any], Any]
 
 
 def channel(address: str, token_for: TokenFor, *, deadline: float = DEADLINE_SECONDS) -> grpc.aio.Channel:
     """A channel to `address` (such as `dns:///identity:50051`) for generated stubs.
 
-    A call without a timeout gets `deadline` seconds. `token_for` gives the bearer token for the context it is made in.
+    A call without a timeout gets `deadline` seconds, a stream as many as one may last.
+    `token_for` gives the bearer token for the context it is made in.
     """
     return grpc.aio.insecure_channel(
         address,
         options=OPTIONS,
-        interceptors=[_CarryContext(token_for, deadline)],
+        interceptors=[
+            _CarryByCall(token_for, deadline),
+            _CarryByServerStream(token_for, STREAM_DEADLINE_SECONDS),
+            _CarryByClientStream(token_for, STREAM_DEADLINE_SECONDS),
+        ],
     )
 
 
@@ -82,29 +89,44 @@ class Channels:
         self._open.clear()
 
 
-class _CarryContext(grpc.aio.UnaryUnaryClientInterceptor):
+class _Carry:
     """Adds token, trace, correlation and causation of the current context, and a deadline, to a call."""
 
     def __init__(self, token_for: TokenFor, deadline: float) -> None:
         self._token_for = token_for
         self._deadline = deadline
 
-    async def intercept_unary_unary(
-        self,
-        continuation: Callable[[grpc.aio.ClientCallDetails, Any], Any],
-        client_call_details: grpc.aio.ClientCallDetails,
-        request: Any,
-    ) -> Any:
-        metadata = list(client_call_details.metadata or ())
+    def details(self, asked: grpc.aio.ClientCallDetails) -> grpc.aio.ClientCallDetails:
+        metadata = list(asked.metadata or ())
         metadata.extend(_carried(self._token_for))
-        details = grpc.aio.ClientCallDetails(
-            method=client_call_details.method,
-            timeout=self._deadline if client_call_details.timeout is None else client_call_details.timeout,
+        return grpc.aio.ClientCallDetails(
+            method=asked.method,
+            timeout=self._deadline if asked.timeout is None else asked.timeout,
             metadata=grpc.aio.Metadata(*metadata),
-            credentials=client_call_details.credentials,
-            wait_for_ready=client_call_details.wait_for_ready,
+            credentials=asked.credentials,
+            wait_for_ready=asked.wait_for_ready,
         )
-        return await continuation(details, request)
+
+
+class _CarryByCall(_Carry, grpc.aio.UnaryUnaryClientInterceptor):
+    async def intercept_unary_unary(
+        self, continuation: Continuation, client_call_details: grpc.aio.ClientCallDetails, request: Any
+    ) -> Any:
+        return await continuation(self.details(client_call_details), request)
+
+
+class _CarryByServerStream(_Carry, grpc.aio.UnaryStreamClientInterceptor):
+    async def intercept_unary_stream(
+        self, continuation: Continuation, client_call_details: grpc.aio.ClientCallDetails, request: Any
+    ) -> Any:
+        return await continuation(self.details(client_call_details), request)
+
+
+class _CarryByClientStream(_Carry, grpc.aio.StreamUnaryClientInterceptor):
+    async def intercept_stream_unary(
+        self, continuation: Continuation, client_call_details: grpc.aio.ClientCallDetails, request_iterator: Any
+    ) -> Any:
+        return await continuation(self.details(client_call_details), request_iterator)
 
 
 def _carried(token_for: TokenFor) -> list[tuple[str, str]]:

@@ -4,6 +4,7 @@ The steps of a call (chassis.call_steps) are wrapped around a method once, when 
 call pays for no interceptor machinery, and an RPC without a scope stops the server from starting.
 """
 
+import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, TypeAlias
 
@@ -22,12 +23,14 @@ from chassis.call_steps import (
     request_id_rule,
     scope_of,
 )
+from chassis.stream_steps import SHARE, Requests, Room, StreamSteps
 from chassis.validation import RequestValidator
 
 __all__ = [
     "Gate",
     "GrpcServer",
     "Registration",
+    "Requests",
     "ServicerContext",
     "UnguardedMethodError",
     "request_id_rule",
@@ -65,7 +68,9 @@ class GrpcServer:
         self._server = grpc.aio.server(options=_OPTIONS, maximum_concurrent_rpcs=gate.most_calls + _SPARE_CALLS)
         self._health = health.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
-        registrar = _Registrar(self._server, gate)
+        self._ending: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        room = Room(Load(gate.most_calls), Load(max(1, gate.most_calls // SHARE)), self._ending)
+        registrar = _Registrar(self._server, gate, room)
         for add, servicer in registrations:
             add(servicer, registrar)
         self._services = registrar.services
@@ -85,17 +90,19 @@ class GrpcServer:
         await self._health.enter_graceful_shutdown()
 
     async def stop(self, grace: float) -> None:
-        """Take no new call, give those running `grace` seconds."""
+        """Take no new call, give those running `grace` seconds; streams end at their next message and tell the position."""
+        if not self._ending.done():
+            self._ending.set_result(None)
         await self._server.stop(grace)
 
 
 class _Registrar:
     """Stands for the server when servicers are added: wraps their methods and passes them on."""
 
-    def __init__(self, server: grpc.aio.Server, gate: Gate) -> None:
+    def __init__(self, server: grpc.aio.Server, gate: Gate, room: Room) -> None:
         self._server = server
         self._gate = gate
-        self._load = Load(gate.most_calls)
+        self._room = room
         self._validator = RequestValidator()
         self.services: list[str] = []
 
@@ -109,8 +116,15 @@ class _Registrar:
 
     def _wrapped(self, service: str, name: str, handler: Any) -> Any:
         method = descriptor_pool.Default().FindServiceByName(service).methods_by_name[name]
-        if handler.request_streaming or handler.response_streaming:
-            raise UnguardedMethodError(f"{method.full_name} is a stream; batches and pages are used instead")
-        steps = Steps(self._gate, self._load, self._validator, method, handler.unary_unary)
         # Without (de)serialisers grpc hands us bytes, so that what fails there is answered by us.
-        return grpc.unary_unary_rpc_method_handler(steps.answer)
+        match handler.request_streaming, handler.response_streaming:
+            case False, False:
+                steps = Steps(self._gate, self._room.calls, self._validator, method, handler.unary_unary)
+                return grpc.unary_unary_rpc_method_handler(steps.answer)
+            case False, True:
+                giving = StreamSteps(self._gate, self._room, self._validator, method, handler.unary_stream)
+                return grpc.unary_stream_rpc_method_handler(giving.give)
+            case True, False:
+                taking = StreamSteps(self._gate, self._room, self._validator, method, handler.stream_unary)
+                return grpc.stream_unary_rpc_method_handler(taking.take)
+        raise UnguardedMethodError(f"{method.full_name} streams both ways, which no gateway carries to browsers")

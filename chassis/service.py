@@ -34,6 +34,9 @@ if TYPE_CHECKING:  # who has no such door need not import a server for it
     from chassis.http_edge import HttpEdge
 
 OBSERVE_SECONDS: Final = 5.0
+_LITTLE_GARBAGE: Final = (
+    50_000  # objects more than were freed, until they are looked through; by default 700, a tenth of all time
+)
 LAG_SECONDS: Final = 2.0  # for how long a read waits for the position it asks for
 SERVE: Final = "serve"
 EDGE: Final = "edge"
@@ -128,6 +131,7 @@ async def run_roles(
         for loop in loops:
             tasks.start(loop.name, supervised(loop))
         tasks.start("watched", watched(loops, kit.metrics.observe, OBSERVE_SECONDS))
+        gc.set_threshold(_LITTLE_GARBAGE)
         gc.freeze()  # what lives as long as the process need not be looked through again and again
         _log.info("service.started", roles=list(wanted), port=port)
         if started:

@@ -71,6 +71,21 @@ def deadline_exceeded(service: str) -> status_pb2.Status:
     return status
 
 
+def with_position(status: status_pb2.Status, position: str) -> status_pb2.Status:
+    """The same, which says how far a stream had come: to go on from there, under "position" in the ErrorInfo."""
+    if not position:
+        return status
+    told = status_pb2.Status(code=status.code, message=status.message)
+    for detail in status.details:
+        info = error_details_pb2.ErrorInfo()
+        if detail.Unpack(info):
+            info.metadata["position"] = position
+            told.details.add().Pack(info)
+        else:
+            told.details.append(detail)
+    return told
+
+
 @dataclass(frozen=True, slots=True)
 class Refusal:
     """What a caller learns from a failed call; `reason` is empty where nobody of us answered."""

@@ -3,6 +3,7 @@
 Only who changes or publishes the package needs Node; the system itself does not.
 """
 
+import json
 import os
 import shutil
 import subprocess
@@ -14,6 +15,7 @@ HERE: Final = Path(__file__).resolve().parent / "typescript"
 ROOT: Final = HERE.parents[1]
 TARGET: Final = ROOT / "build" / "clients" / "typescript"
 _SOURCES: Final = ("package.json", "package-lock.json", ".npmrc", "tsconfig.json", "buf.gen.yaml", "src", "examples")
+PAGE: Final = "examples/audience.html"
 _INSTALLED: Final = "node_modules/.package-lock.json"
 
 
@@ -39,7 +41,20 @@ def build(target: Path = TARGET) -> Path:
     generate = [str(Path(sys.executable).with_name("buf")), "generate", "--template", "buf.gen.yaml", str(descriptors)]
     for command in (generate, [npm, "run", "--silent", "build"]):
         subprocess.run(command, cwd=target, env={**os.environ, "PATH": programs}, check=True)
+    page = (target / PAGE).read_text()
+    (target / Path(PAGE).name).write_text(page.replace("/* packages */", json.dumps({"imports": import_map(target)})))
     return target
+
+
+def import_map(target: Path) -> dict[str, str]:
+    """Where a browser without a bundler finds what the client imports by name: every module that its packages export."""
+    found: dict[str, str] = {}
+    for name in json.loads((target / "package.json").read_text())["dependencies"]:
+        folder = f"node_modules/{name}"
+        for part, where in json.loads((target / folder / "package.json").read_text())["exports"].items():
+            if isinstance(where, dict) and "import" in where:
+                found[f"{name}{part.removeprefix('.')}"] = f"./{folder}/{where['import'].removeprefix('./')}"
+    return found
 
 
 def _same(name: str, target: Path) -> bool:

@@ -62,6 +62,21 @@ class Barrier:
                 return
             self._at_rest, rested = chains, time.monotonic()
 
+    async def reached(self, at: datetime, patience_seconds: float = 300) -> None:
+        """Return when the clock of every service is at `at`, whatever is still in work."""
+        began, behind = time.monotonic(), set(self._operations)
+        while True:
+            found = await self._look(behind)
+            behind = {name for name, it in found.items() if not _has_seen(it, at)}
+            if not behind:
+                return
+            if time.monotonic() > began + patience_seconds:
+                late = {name: found[name] for name in behind}
+                raise NeverSettled(
+                    f"the clock is not heard after {patience_seconds:g} s:\n" + "\n".join(_unfinished(late, at))
+                )
+            await asyncio.sleep(_FIRST_PAUSE_SECONDS)
+
     async def _look(self, at_these: Iterable[str]) -> dict[str, Any]:
         names = list(at_these)
         answers = await asyncio.gather(*(self._operations[it].GetProgress(ops.GetProgressRequest()) for it in names))
@@ -70,7 +85,11 @@ class Barrier:
 
 
 def _is_at_rest(progress: Any, at: datetime) -> bool:
-    return bool(progress.settled and progress.clock_time.seconds >= int(at.timestamp()))
+    return bool(progress.settled and _has_seen(progress, at))
+
+
+def _has_seen(progress: Any, at: datetime) -> bool:
+    return bool(progress.clock_time.seconds >= int(at.timestamp()))
 
 
 def _refuse_parked(answers: Sequence[Any]) -> None:

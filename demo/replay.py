@@ -1,8 +1,8 @@
 """Replays a story to the services: moves their clock from day to day and reports each evening what the day brought.
 
-A day is one step of the clock. Timers that fall due within it fire at the step, before anything of the day is reported; what
-they do depends on the instant at which they are due, not on the one at which they fire. Where the very minute matters,
-as when a broadcast starts, `move_to` stops there.
+A day is one step of the clock. Timers that fall due within it fire while the day is reported; what they do depends on the
+instant at which they are due, not on the one at which they fire. Where the very minute matters, as when a broadcast starts,
+`move_to` stops there until all that was due is done.
 """
 
 from collections.abc import Iterator, Sequence
@@ -59,7 +59,8 @@ class Replay:
     async def _play(self, day: Day) -> None:
         """Logins come first, because orders name customers by what the logins have told."""
         self.board.show(day.day)
-        await self.move_to(day.reported_at)
+        await publish_clock(self.broker, day.reported_at)
+        await self.barrier.reached(day.reported_at)
         for part, logins in _parts(day.logins, _LOGINS_AT_ONCE):
             request = batch_resolve(logins, day.day, part)
             _require_resolved(request, await self.backend.identity.BatchResolve(request))
@@ -71,7 +72,7 @@ class Replay:
                 self.backend.tracking.ImportOrders, import_orders(orders, day.day, part), self._imported
             )
         await self.lanes.emptied()
-        await self.barrier.settled(day.reported_at, after="facts")
+        await self.barrier.settled(day.reported_at, after="day")
 
     def _tracked(self, request: Any, _: Any) -> None:
         self.board.advance("touches", len(request.events))

@@ -24,6 +24,18 @@ def grpc_services(packages: Iterable[str], descriptors: Path = DESCRIPTORS) -> l
     ]
 
 
+def streams(package: str, descriptors: Path = DESCRIPTORS) -> list[str]:
+    """The paths of the RPCs that stream, such as "/scrm.tagging.v1.TaggingService/ExportSegment", in a package such as "scrm.tagging."."""
+    return [
+        f"/{file.package}.{service.name}/{method.name}"
+        for file in _files(descriptors)
+        if file.package.startswith(package)
+        for service in file.service
+        for method in service.method
+        if method.client_streaming or method.server_streaming
+    ]
+
+
 def scopes(descriptors: Path = DESCRIPTORS) -> list[str]:
     """Every scope that some RPC needs, sorted."""
     found = {

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from chassis.http_edge import READY
-from deploy.local.contracts import grpc_services
+from deploy.local.contracts import grpc_services, streams
 from deploy.local.credentials import AUDIENCE, ISSUER
 from deploy.openapi.pages import TYPES
 
@@ -60,6 +60,9 @@ STATUS_OF_HTTP: Final = {
     503: 14,
     504: 4,
 }  # HTTP status → google.rpc.Code
+LONGEST_STREAM: Final = (
+    "330s"  # a little more than services give one, so that it is they who end it and say where to go on
+)
 MAX_REQUEST_BYTES: Final = 4 * 1024 * 1024  # the limit of the services themselves
 
 
@@ -154,6 +157,21 @@ def envoy_configuration(gateway: Gateway) -> Json:
 
 def _virtual_host(gateway: Gateway) -> Json:
     routes: list[Json] = [*_pages(gateway.pages)] if gateway.pages else []
+    routes += [
+        {
+            "match": {"path": path},
+            "route": {
+                "cluster": name,
+                "timeout": "0s",  # of the whole answer
+                "max_stream_duration": {
+                    "max_stream_duration": LONGEST_STREAM,
+                    "grpc_timeout_header_max": LONGEST_STREAM,
+                },
+            },
+        }
+        for name in gateway.backends
+        for path in streams(f"scrm.{name}.", gateway.descriptors)
+    ]
     routes += [
         {
             "match": {"prefix": f"/scrm.{name}."},

@@ -41,7 +41,7 @@ def document(descriptors: Path) -> dict[str, Any]:
         schemas.reference(detail.DESCRIPTOR)
     return {
         "openapi": "3.1.0",
-        "info": {"title": "Social CRM", "version": VERSION, "description": _INTRODUCTION},
+        "info": {"title": "Social CRM", "version": VERSION, "description": _introduction(services)},
         "servers": [{"url": "/"}],
         "security": [{"token": []}],
         "tags": [{"name": it.name, **comments.of(it.full_name)} for it in services],
@@ -69,14 +69,28 @@ _INTRODUCTION: Final = (
 )
 
 
+_STREAMED: Final = (
+    "The answers, sent as they are made. A stream that breaks ends like one that is complete, since its status was sent at its "
+    "beginning: it is complete when the last element has no `nextPageToken`, and otherwise gone on with by that of the last one."
+)
+
+
+def _introduction(services: Sequence[ServiceDescriptor]) -> str:
+    """What is said of all calls, and which there are beside those with a path: HTTP carries no stream of requests."""
+    streams = [f"`{it.full_name}/{method.name}`" for it in services for method in it.methods if method.client_streaming]
+    if not streams:
+        return _INTRODUCTION
+    return f"{_INTRODUCTION}\n\nCalls by native gRPC only, since they take a stream of requests: {', '.join(streams)}."
+
+
 def _services(files: Sequence[FileDescriptorProto]) -> Iterator[ServiceDescriptor]:
-    """The services with an HTTP mapping, from the generated code, in which the options are readable."""
+    """The services that callers of ours have, from the generated code, in which the options are readable."""
     for file in files:
         if file.package.startswith("scrm."):
             importlib.import_module(file.name.removesuffix(".proto").replace("/", ".") + "_pb2")
             for it in file.service:
                 service = descriptor_pool.Default().FindServiceByName(f"{file.package}.{it.name}")
-                if any(_rule(method) for method in service.methods):
+                if any(_rule(method) or method.client_streaming for method in service.methods):
                     yield service
 
 
@@ -157,13 +171,14 @@ def _body(message: Descriptor, named: Sequence[str], body: str, schemas: Schemas
 
 def _responses(method: MethodDescriptor, named: Sequence[str], schemas: Schemas) -> dict[str, Any]:
     answer: Schema = schemas.reference(method.output_type)
+    said = "The answer."
     if method.server_streaming:
-        answer = {"type": "array", "items": answer}
+        answer, said = {"type": "array", "items": answer}, _STREAMED
     changes = "request_id" in method.input_type.fields_by_name
     possible = [400, 401, 403, *([404] if named else []), *([409] if changes else []), 429, 500, 503, 504]
     own = reasons_of(method.containing_service.file.package)
     refusals = {str(it): {"$ref": f"#/components/responses/{_name(own, method, it)}"} for it in possible}
-    return {"200": {"description": "The answer.", "content": {"application/json": {"schema": answer}}}, **refusals}
+    return {"200": {"description": said, "content": {"application/json": {"schema": answer}}}, **refusals}
 
 
 def _name(own: Mapping[int, Sequence[str]], method: MethodDescriptor, status: int) -> str:

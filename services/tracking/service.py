@@ -15,6 +15,7 @@ from scrm.tracking.v1.analysis_service_pb2_grpc import add_AnalysisServiceServic
 from scrm.tracking.v1.channel_service_pb2_grpc import add_ChannelServiceServicer_to_server
 from scrm.tracking.v1.content_service_pb2_grpc import add_ContentServiceServicer_to_server
 from scrm.tracking.v1.group_service_pb2_grpc import add_GroupServiceServicer_to_server
+from scrm.tracking.v1.import_service_pb2_grpc import add_ImportServiceServicer_to_server
 from scrm.tracking.v1.link_service_pb2_grpc import add_LinkServiceServicer_to_server
 from scrm.tracking.v1.menu_service_pb2_grpc import add_MenuServiceServicer_to_server
 from scrm.tracking.v1.plan_service_pb2_grpc import add_PlanServiceServicer_to_server
@@ -37,6 +38,7 @@ from services.tracking.adapters.grpc_servicer import TrackingServicer
 from services.tracking.adapters.hit_log import HitLog
 from services.tracking.adapters.identity_client import IdentityClient
 from services.tracking.adapters.import_command import import_rows
+from services.tracking.adapters.import_servicer import ImportServicer
 from services.tracking.adapters.ingest import Ingest
 from services.tracking.adapters.ingest_writer import IngestWriter
 from services.tracking.adapters.link_book import LinkBook
@@ -93,6 +95,7 @@ def servicers(kit: Kit, door: Ingest, keys: KeyFile) -> Sequence[Registration]:
         (add_TrackingServiceServicer_to_server, tracking),
         (add_SourceServiceServicer_to_server, sources),
         (add_AnalysisServiceServicer_to_server, AnalysisServicer(kit.bus, kit.read_models, kit.clock)),
+        (add_ImportServiceServicer_to_server, ImportServicer(kit.bus, door, identity, kit.clock)),
         (add_PlanServiceServicer_to_server, PlanServicer(kit.bus, door.plans)),
         (add_ChannelServiceServicer_to_server, ChannelServicer(kit.bus, kit.read_models)),
         (add_MenuServiceServicer_to_server, MenuServicer(kit.bus, kit.read_models)),

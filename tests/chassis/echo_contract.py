@@ -51,12 +51,37 @@ def _file() -> FileDescriptorProto:
     _field(listed, "sayings", STRING, repeated=True)
     _field(listed, "next_page_token", STRING)
 
+    recite = file.message_type.add(name="ReciteRequest")
+    _field(recite, "count", INT32).int32.lte = 1_000_000
+    _field(recite, "page_token", STRING)
+    recited = file.message_type.add(name="ReciteResponse")
+    _field(recited, "text", STRING)
+    _field(recited, "next_page_token", STRING)
+    dictate = file.message_type.add(name="DictateRequest")
+    _field(dictate, "request_id", STRING).string.uuid = True
+    _field(dictate, "word", STRING).string.max_len = 10
+    _field(file.message_type.add(name="DictateResponse"), "text", STRING)
+
     service = file.service.add(name="EchoService")
     for name, scope in (("Say", "echo.write"), ("ListSayings", "echo.read")):
         method = service.method.add(
             name=name, input_type=f".{PACKAGE}.{name}Request", output_type=f".{PACKAGE}.{name}Response"
         )
         method.options.Extensions[scope_pb2.scope] = scope
+    recite_method = service.method.add(
+        name="Recite",
+        input_type=f".{PACKAGE}.ReciteRequest",
+        output_type=f".{PACKAGE}.ReciteResponse",
+        server_streaming=True,
+    )
+    recite_method.options.Extensions[scope_pb2.scope] = "echo.read"
+    dictate_method = service.method.add(
+        name="Dictate",
+        input_type=f".{PACKAGE}.DictateRequest",
+        output_type=f".{PACKAGE}.DictateResponse",
+        client_streaming=True,
+    )
+    dictate_method.options.Extensions[scope_pb2.scope] = "echo.write"
     forget = service.method.add(
         name="Forget", input_type=f".{PACKAGE}.ListSayingsRequest", output_type=f".{PACKAGE}.ListSayingsResponse"
     )
@@ -64,6 +89,16 @@ def _file() -> FileDescriptorProto:
     file.service.add(name="OpenService").method.add(
         name="Say", input_type=f".{PACKAGE}.SayRequest", output_type=f".{PACKAGE}.SayResponse"
     )
+    endless = file.service.add(name="EndlessService")
+    for name, from_caller in (("Mutter", False), ("Converse", True)):
+        stream = endless.method.add(
+            name=name,
+            input_type=f".{PACKAGE}.SayRequest",
+            output_type=f".{PACKAGE}.SayResponse",
+            client_streaming=from_caller,
+            server_streaming=True,
+        )
+        stream.options.Extensions[scope_pb2.scope] = "echo.read"
     return file
 
 
@@ -90,27 +125,48 @@ SayRequest = _message("SayRequest")
 SayResponse = _message("SayResponse")
 ListSayingsRequest = _message("ListSayingsRequest")
 ListSayingsResponse = _message("ListSayingsResponse")
+ReciteRequest = _message("ReciteRequest")
+ReciteResponse = _message("ReciteResponse")
+DictateRequest = _message("DictateRequest")
+DictateResponse = _message("DictateResponse")
 
 
 def adder(service: str, *methods: str) -> Callable[[Any, Any], None]:
     """What generated code calls `add_<service>Servicer_to_server`."""
 
     def add(servicer: Any, server: Any) -> None:
-        handlers: dict[str, Any] = {
-            name: grpc.unary_unary_rpc_method_handler(getattr(servicer, name)) for name in methods
-        }
+        found = descriptor_pool.Default().FindServiceByName(f"{PACKAGE}.{service}").methods_by_name
+        handlers: dict[str, Any] = {name: handler_of(found[name], getattr(servicer, name)) for name in methods}
         server.add_registered_method_handlers(f"{PACKAGE}.{service}", handlers)
 
     return add
 
 
+def handler_of(method: Any, answer: Any) -> Any:
+    """What generated code registers for a method, of whichever of the four kinds it is."""
+    ways = {
+        (False, False): grpc.unary_unary_rpc_method_handler,
+        (False, True): grpc.unary_stream_rpc_method_handler,
+        (True, False): grpc.stream_unary_rpc_method_handler,
+        (True, True): grpc.stream_stream_rpc_method_handler,
+    }
+    return ways[method.client_streaming, method.server_streaming](answer)
+
+
 add_echo_servicer = adder("EchoService", "Say", "ListSayings")
+add_streaming_servicer = adder("EchoService", "Recite", "Dictate")
 add_open_servicer = adder("OpenService", "Say")
 
 
 def method(channel: grpc.aio.Channel, name: str, service: str = "EchoService") -> Any:
     """A method of the generated stub."""
-    return channel.unary_unary(
+    found = descriptor_pool.Default().FindServiceByName(f"{PACKAGE}.{service}").methods_by_name[name]
+    open_call = {
+        (False, False): channel.unary_unary,
+        (False, True): channel.unary_stream,
+        (True, False): channel.stream_unary,
+    }[found.client_streaming, found.server_streaming]
+    return open_call(
         f"/{PACKAGE}.{service}/{name}",
         request_serializer=lambda request: request if isinstance(request, bytes) else request.SerializeToString(),
         response_deserializer=_message(f"{name}Response").FromString,

@@ -1,7 +1,7 @@
 """What a call to another service carries, and what becomes of it when the other side is away."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import grpc
@@ -136,3 +136,41 @@ def test_a_call_outside_of_any_context_is_a_mistake(loop: asyncio.AbstractEventL
                 await echo.method(to, "Say")(echo.SayRequest())
 
     loop.run_until_complete(run())
+
+
+def test_streams_carry_the_context_too_and_may_last_longer(loop: asyncio.AbstractEventLoop) -> None:
+    seen: list[dict[str, Any]] = []
+
+    def note(call: Any) -> None:
+        seen.append({**dict(call.invocation_metadata()), "remaining": call.time_remaining()})
+
+    async def recite(request: Any, call: Any) -> AsyncIterator[bytes]:
+        note(call)
+        yield echo.ReciteResponse(text="tea").SerializeToString()
+
+    async def dictate(requests: Any, call: Any) -> bytes:
+        note(call)
+        heard = [echo.DictateRequest.FromString(it).word async for it in requests]
+        return bytes(echo.DictateResponse(text=" ".join(heard)).SerializeToString())
+
+    async def run() -> None:
+        server = grpc.aio.server()
+        handlers: dict[str, Any] = {
+            "Recite": grpc.unary_stream_rpc_method_handler(recite),
+            "Dictate": grpc.stream_unary_rpc_method_handler(dictate),
+        }
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("scrm.echo.v1.EchoService", handlers),))
+        port = server.add_insecure_port("127.0.0.1:0")
+        await server.start()
+        async with channel(f"127.0.0.1:{port}", lambda context: "t") as to:
+            with entered(CONTEXT):
+                assert [it.text async for it in echo.method(to, "Recite")(echo.ReciteRequest())] == ["tea"]
+                words = [echo.DictateRequest(word=it) for it in "ab"]
+                assert (await echo.method(to, "Dictate")(words)).text == "a b"
+        await server.stop(0)
+
+    loop.run_until_complete(run())
+    for it in seen:
+        assert (it["authorization"], it["traceparent"], it["scrm-correlation-id"]) == ("Bearer t", TRACEPARENT, "c-1")
+        assert 60 < it["remaining"] <= 301
+    assert len(seen) == 2

@@ -1,11 +1,13 @@
 """One at a time: locks of all who lead in a process are held by one session, and are lost with it."""
 
 import asyncio
+import contextlib
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from structlog.testing import capture_logs
 
 from chassis import leadership
 from chassis.leadership import Leadership, LeadershipLost
@@ -87,3 +89,26 @@ def test_when_the_session_is_lost_everybody_loses_and_may_try_again(
     loop.run_until_complete(second.check())
     rival.release()
     second.release()
+
+
+def pauses_of(seconds: list[float]) -> list[float]:
+    """After how long each failure is tried again, where the tries take so many seconds."""
+
+    async def fail() -> None:
+        if not left:
+            raise asyncio.CancelledError
+        clock[0] += left.pop(0)
+        raise ValueError
+
+    left, clock = list(seconds), [0.0]
+    with capture_logs() as logged, contextlib.suppress(asyncio.CancelledError):
+        asyncio.run(leadership.persevere("loop", fail, now=lambda: clock[0]))
+    return [it["retry_in"] for it in logged]
+
+
+def test_what_fails_at_once_is_tried_less_and_less_often() -> None:
+    assert pauses_of([0, 0.1, 0]) == [0.05, 0.1, 0.2]
+
+
+def test_what_had_worked_before_it_failed_is_tried_again_at_once() -> None:
+    assert pauses_of([0, 0, 1.5, 0]) == [0.05, 0.1, 0.05, 0.1]

@@ -22,6 +22,7 @@ from chassis.status import Refusal, refusal
 from chassis.telemetry import Metrics, Tracing
 from deploy.local.credentials import Credentials
 from tests.contracts import contracts
+from tests.contracts.kinds import called, handler_of
 from tests.contracts.requests import good_request, is_enum, is_text, spoilt
 
 RPCS = contracts.rpcs()
@@ -38,9 +39,7 @@ class Stub:
         return [(self._adder(service), self) for service in contracts.services()]
 
     def _adder(self, service: Any) -> Callable[[Any, Any], None]:
-        handlers: dict[str, Any] = {
-            it.name: grpc.unary_unary_rpc_method_handler(self._answer(it)) for it in service.methods
-        }
+        handlers: dict[str, Any] = {it.name: handler_of(it, self._answer(it)) for it in service.methods}
         return lambda servicer, server: server.add_registered_method_handlers(service.full_name, handlers)
 
     def _answer(self, rpc: MethodDescriptor) -> Any:
@@ -72,8 +71,7 @@ class Wire:
         """Raises AioRpcError; `token` "" for none at all, None for a good one."""
         bearer = self.token(scope_of(rpc)) if token is None else token
         metadata = {**({"authorization": f"Bearer {bearer}"} if bearer else {}), **headers}
-        method: Any = self._channel.unary_unary(f"/{rpc.containing_service.full_name}/{rpc.name}")
-        await method(content, metadata=tuple(metadata.items()), timeout=20)
+        await called(self._channel, rpc, content, metadata=tuple(metadata.items()), timeout=20)
 
     async def refused(
         self, rpc: MethodDescriptor, content: Message | bytes, token: str | None = None

@@ -84,3 +84,18 @@ def test_parked_messages_end_the_job() -> None:
     parked.consumers.add(consumer="facts", stream="tracking", parked=2)
     with pytest.raises(MessagesParked, match="a/facts: 2"):
         wait([Service(parked)])
+
+
+def test_a_clock_that_was_heard_is_not_waited_for_while_there_is_work() -> None:
+    service = Service(progress(1, settled=False))
+    asyncio.run(Barrier({"a": service}).reached(NOON))
+    assert service.rounds == 1
+
+
+def test_those_who_have_not_heard_of_the_clock_are_asked_again_and_named_in_the_end() -> None:
+    before = NOON - timedelta(hours=1)
+    late, heard = Service(progress(1, at=before), progress(1)), Service(progress(1))
+    asyncio.run(Barrier({"late": late, "heard": heard}).reached(NOON))
+    assert (late.rounds, heard.rounds) == (2, 1)
+    with pytest.raises(NeverSettled, match="its clock says 1997-01-01 11:00"):
+        asyncio.run(Barrier({"a": Service(progress(1, at=before))}).reached(NOON, patience_seconds=0.05))

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import grpc
 import pytest
 from google.protobuf import message_factory
 from google.protobuf.descriptor import MethodDescriptor
@@ -22,36 +21,37 @@ from deploy.local.envoy_process import Envoy
 from deploy.local.gateway import Gateway
 from deploy.local.processes import free_port
 from tests.contracts import contracts
+from tests.contracts.kinds import handler_of
 
 
 class Parrot:
-    """All services at once; `heard` is what came through, with the metadata of the last call. `answers`, by RPC, is what it says."""
+    """All services at once; `heard` is what came through, with the metadata of the last call.
+
+    `answers`, by RPC, is what it says, `streams` what it says one after the other, with an error to end it by.
+    """
 
     def __init__(self) -> None:
         self.heard: list[Message] = []
         self.answers: dict[str, Message] = {}
+        self.streams: dict[str, list[Any]] = {}
         self.metadata: dict[str, str] = {}
 
     def registrations(self) -> list[Registration]:
         return [(self._adder(service), self) for service in contracts.services()]
 
     def _adder(self, service: Any) -> Callable[[Any, Any], None]:
-        handlers: dict[str, Any] = {it.name: _handler(it, self._answer(it)) for it in service.methods}
+        handlers: dict[str, Any] = {it.name: handler_of(it, self._answer(it)) for it in service.methods}
         return lambda servicer, server: server.add_registered_method_handlers(service.full_name, handlers)
 
     def _answer(self, rpc: MethodDescriptor) -> Any:
         response = message_factory.GetMessageClass(rpc.output_type)
 
-        async def answer(request: Message, call: Any) -> Message:
+        async def answer(request: Message, call: Any) -> Any:
             self.heard.append(request)
             self.metadata = dict(call.invocation_metadata())
-            return self.answers.get(rpc.full_name) or response()
+            return self.streams.get(rpc.full_name) or self.answers.get(rpc.full_name) or response()
 
         return answer
-
-
-def _handler(rpc: MethodDescriptor, answer: Any) -> Any:
-    return grpc.unary_unary_rpc_method_handler(answer)
 
 
 @dataclass(slots=True)

@@ -21,9 +21,9 @@ from chassis.status import refusal
 from deploy.local.contracts import scopes
 from deploy.local.credentials import Credentials
 from tests.contracts import contracts
+from tests.contracts.kinds import called
 from tests.contracts.requests import good_request
 from tests.gateway.conftest import Front
-from tests.gateway.wires import path_of
 
 RPCS = [it for it in contracts.rpcs() if it.containing_service.file.package != "scrm.ops.v1"]
 HOUR = timedelta(hours=1)
@@ -123,9 +123,8 @@ async def codes(address: str, token: str | None) -> dict[str, str]:
     metadata = (("authorization", f"Bearer {token}"),) if token is not None else ()
 
     async def call(channel: grpc.aio.Channel, rpc: MethodDescriptor) -> str:
-        method: Any = channel.unary_unary(path_of(rpc))
         try:
-            await method(good_request(rpc.input_type).SerializeToString(), metadata=metadata, timeout=20)
+            await called(channel, rpc, good_request(rpc.input_type).SerializeToString(), metadata=metadata, timeout=20)
         except grpc.aio.AioRpcError as error:
             return refusal(error).code
         return "OK"

@@ -37,11 +37,27 @@ def test_a_document_that_is_not_valid_is_found() -> None:
 
 def test_every_rpc_with_a_path_is_in_it_with_its_scope() -> None:
     for rpc in contracts.rpcs():
-        if rpc.containing_service.file.package == "scrm.ops.v1":
+        if rpc.containing_service.file.package == "scrm.ops.v1" or rpc.client_streaming:
             continue
         _, _, operation = operation_of(DOCUMENT, rpc)
         assert operation["x-scope"]
         assert operation["description"]
+
+
+def test_a_stream_of_requests_has_no_path_and_is_named_as_a_call_of_native_grpc() -> None:
+    for rpc in contracts.rpcs():
+        if rpc.client_streaming:
+            with pytest.raises(LookupError):
+                operation_of(DOCUMENT, rpc)
+            assert f"`{rpc.containing_service.full_name}/{rpc.name}`" in DOCUMENT["info"]["description"]
+
+
+def test_a_stream_of_answers_is_an_array_that_may_end_before_its_time() -> None:
+    _, _, operation = operation_of(DOCUMENT, next(it for it in contracts.rpcs() if it.name == "ExportSegment"))
+    answer = operation["responses"]["200"]
+    schema = answer["content"]["application/json"]["schema"]
+    assert schema == {"type": "array", "items": {"$ref": "#/components/schemas/scrm.tagging.v1.ExportSegmentResponse"}}
+    assert "nextPageToken" in answer["description"]
 
 
 def test_rules_of_the_contract_are_in_the_schemas() -> None:

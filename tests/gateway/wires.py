@@ -15,6 +15,7 @@ from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.message import Message
 
 from chassis.status import refusal
+from tests.contracts.kinds import called
 
 _NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # made once: every client would read all certificates of the machine
 
@@ -35,12 +36,12 @@ def path_of(rpc: MethodDescriptor) -> str:
 async def by_grpc(address: str, rpc: MethodDescriptor, request: Message, headers: Mapping[str, str]) -> Answered:
     response = message_factory.GetMessageClass(rpc.output_type)
     async with grpc.aio.insecure_channel(address) as channel:
-        method: Any = channel.unary_unary(path_of(rpc), response_deserializer=response.FromString)
+        content, metadata = request.SerializeToString(), tuple(headers.items())
         try:
-            found = await method(request.SerializeToString(), metadata=tuple(headers.items()), timeout=20)
+            found = await called(channel, rpc, content, metadata=metadata, timeout=20)
         except grpc.aio.AioRpcError as error:
             return Answered(refusal(error).code)
-    return Answered("OK", found)
+    return Answered("OK", response.FromString(found))
 
 
 async def by_grpc_web(address: str, rpc: MethodDescriptor, request: Message, headers: Mapping[str, str]) -> Answered:
@@ -82,7 +83,8 @@ async def by_rest(
     if answer.status_code != 200:
         return Answered(_code_name(answer.json()["code"]), headers=answer.headers)
     found = message_factory.GetMessageClass(rpc.output_type)()
-    return Answered("OK", json_format.Parse(answer.content, found), answer.headers)
+    content = json.loads(answer.content)[0] if rpc.server_streaming else answer.json()
+    return Answered("OK", json_format.ParseDict(content, found), answer.headers)
 
 
 def operation_of(document: Mapping[str, Any], rpc: MethodDescriptor) -> tuple[str, str, Mapping[str, Any]]:

@@ -1,6 +1,6 @@
 """The kinds of operators that our manifests use, as JSON schemas.
 
-Their schemas are not published with those of Kubernetes. These hold what we use of them, after the definitions of KEDA 2.20, NACK 0.25,
+Their schemas are not published with those of Kubernetes. These hold what we use of them, after the definitions of KEDA 2.20,
 CloudNativePG 1.30 and its plugin Barman Cloud; whatever else is in a manifest is refused as a misspelling would be.
 """
 
@@ -10,7 +10,6 @@ from typing import Any
 Json = dict[str, Any]
 TEXT: Json = {"type": "string", "minLength": 1}
 COUNT: Json = {"type": "integer", "minimum": 0}
-DURATION: Json = {"type": "string", "pattern": r"^\d+(ms|s|m|h)$"}
 
 
 def thing(required: Mapping[str, Json], optional: Mapping[str, Json] | None = None) -> Json:
@@ -58,18 +57,6 @@ SPECS: Mapping[tuple[str, str], Json] = {
                 }
             ),
         },
-    ),
-    ("jetstream.nats.io/v1beta2", "Account"): thing(
-        {"servers": some(TEXT), "user": thing({"secret": NAMED, "user": TEXT, "password": TEXT})}
-    ),
-    ("jetstream.nats.io/v1beta2", "Consumer"): thing(
-        {
-            "account": TEXT,
-            "streamName": TEXT,
-            "durableName": {"type": "string", "pattern": "^[^.*>]+$"},
-            "ackPolicy": {"enum": ["none", "all", "explicit"]},
-        },
-        {"deliverPolicy": {"enum": ["all", "last", "new"]}, "ackWait": DURATION, "maxAckPending": COUNT},
     ),
     ("postgresql.cnpg.io/v1", "ScheduledBackup"): thing(
         {

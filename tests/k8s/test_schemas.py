@@ -64,7 +64,6 @@ def test_every_kind_of_an_operator_is_used() -> None:
     [
         ("ScaledObject", lambda spec: spec.update(maxReplicas=3)),
         ("ScaledObject", lambda spec: spec["triggers"][0]["metadata"].update(threshold=2000)),
-        ("Consumer", lambda spec: spec.update(ackPolicy="sometimes")),
         ("ScheduledBackup", lambda spec: spec.update(schedule="0 3 * * *")),
         ("ObjectStore", lambda spec: spec["configuration"].pop("destinationPath")),
         ("Cluster", lambda spec: spec["plugins"][0].update(name="barman")),

@@ -14,6 +14,7 @@ import orjson
 import pytest
 
 from chassis.clock import ReplayClock, SystemClock
+from chassis.context import Context
 from chassis.errors import Unavailable
 from chassis.settings import InvalidSettingsError
 from deploy.local.postgres import Database
@@ -43,8 +44,9 @@ class Import:
         store = audience.store
         self.writer = IngestWriter(store.engine)
         audience.studio.clock.set(LATER)
-        self.events = EventSink(self.writer, PlanBook(store), ReplayClock(LATER), "acme", "till")
-        self.orders = OrderSink(audience.bus, OrderReader(audience.tracking.identity), "acme", "till")
+        context = Context("acme", "source/till")
+        self.events = EventSink(self.writer, PlanBook(store), ReplayClock(LATER), context, "till")
+        self.orders = OrderSink(audience.bus, OrderReader(audience.tracking.identity), context, "till")
 
     def file(self, rows: Sequence[Any], name: str = "rows.ndjson") -> Path:
         path = self.folder / name

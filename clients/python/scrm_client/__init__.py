@@ -9,6 +9,7 @@ from scrm_client.events import Event, Events, NotGranted, SubscriptionTaken, Unk
 from scrm_client.handled import Handled
 from scrm_client.masking import masked
 from scrm_client.refusals import Refused, Violation
+from scrm_client.streams import whole
 
 __all__ = [
     "Connection",
@@ -22,4 +23,5 @@ __all__ = [
     "Violation",
     "masked",
     "min_position",
+    "whole",
 ]

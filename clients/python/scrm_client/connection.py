@@ -10,21 +10,24 @@ has none. Nothing of what is asked or answered goes to the log, only which call,
 
 import json
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from time import monotonic
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final, Self, TypeAlias
 from uuid import uuid4
 
 import grpc
 from google.protobuf.message import Message
 
-from scrm_client.refusals import refusal
+from scrm_client.refusals import Refused, refusal
 
 log = logging.getLogger("scrm_client")
 
 DEADLINE_SECONDS: Final = 5.0
+STREAM_DEADLINE_SECONDS: Final = 300.0
 POSITION: Final = "scrm-position"
+
+Continuation: TypeAlias = Callable[[grpc.aio.ClientCallDetails, Any], Awaitable[Any]]
 
 _SERVICE_CONFIG: Final = json.dumps(
     {
@@ -60,8 +63,8 @@ class Connection:
     """One channel to the gateway at `address` (host:port).
 
     `token` is a bearer token, or gives one for each call. `credentials` are those of the channel (TLS); without, it is not encrypted.
-    A call without a timeout gets `deadline` seconds. With `reads_own_writes`, lists and searches wait until they show what was written
-    before over this connection to the same service.
+    A call without a timeout gets `deadline` seconds, a stream five minutes. With `reads_own_writes`, lists and
+    searches wait until they show what was written before over this connection to the same service.
     """
 
     def __init__(
@@ -74,11 +77,16 @@ class Connection:
         reads_own_writes: bool = False,
     ) -> None:
         self._positions: dict[str, int] = {}
-        calls = _Calls(token if callable(token) else lambda: token, deadline, self._positions, reads_own_writes)
+        give = token if callable(token) else lambda: token
+        carried: list[Any] = [
+            _Calls(give, deadline, self._positions, reads_own_writes),
+            _ServerStreams(give, STREAM_DEADLINE_SECONDS, self._positions, reads_own_writes),
+            _ClientStreams(give, STREAM_DEADLINE_SECONDS, self._positions, reads_own_writes),
+        ]
         if credentials is None:
-            self.channel = grpc.aio.insecure_channel(address, options=_OPTIONS, interceptors=[calls])
+            self.channel = grpc.aio.insecure_channel(address, options=_OPTIONS, interceptors=carried)
         else:
-            self.channel = grpc.aio.secure_channel(address, credentials, options=_OPTIONS, interceptors=[calls])
+            self.channel = grpc.aio.secure_channel(address, credentials, options=_OPTIONS, interceptors=carried)
 
     def position(self, service: str) -> int:
         """The position of the last write to `service` (such as "identity"); 0 before the first. See `min_position`."""
@@ -96,8 +104,8 @@ class Connection:
         await self.close()
 
 
-class _Calls(grpc.aio.UnaryUnaryClientInterceptor):
-    """What every call gets; raises `Refused` where grpc would raise AioRpcError."""
+class _Carried:
+    """What every call gets, and what is remembered of it."""
 
     def __init__(
         self, token: Callable[[], str], deadline: float, positions: dict[str, int], reads_own_writes: bool
@@ -106,28 +114,6 @@ class _Calls(grpc.aio.UnaryUnaryClientInterceptor):
         self._deadline = deadline
         self._positions = positions
         self._reads_own_writes = reads_own_writes
-
-    async def intercept_unary_unary(
-        self,
-        continuation: Callable[[grpc.aio.ClientCallDetails, Any], Awaitable[Any]],
-        client_call_details: grpc.aio.ClientCallDetails,
-        request: Any,
-    ) -> Any:
-        method: Any = client_call_details.method
-        path = method.decode() if isinstance(method, bytes) else str(method)
-        request, request_id = numbered(request)
-        details = self._details(client_call_details, path, is_write=request_id is not None)
-        started = monotonic()
-        call = await continuation(details, request)
-        try:
-            await call
-        except grpc.aio.AioRpcError as error:
-            refused = refusal(error, request_id)
-            _note(path, refused.code.name, started, request_id, refused.reason)
-            raise refused from error
-        self._remember(path, await call.trailing_metadata())
-        _note(path, "OK", started, request_id)
-        return call
 
     def _details(self, asked: grpc.aio.ClientCallDetails, path: str, *, is_write: bool) -> grpc.aio.ClientCallDetails:
         metadata = [*(asked.metadata or ()), ("authorization", f"Bearer {self._token()}")]
@@ -142,6 +128,15 @@ class _Calls(grpc.aio.UnaryUnaryClientInterceptor):
             wait_for_ready=asked.wait_for_ready,
         )
 
+    async def _concluded(self, call: Any, path: str, started: float, request_id: str | None) -> None:
+        """Wait for the one answer of a call. Raises Refused."""
+        try:
+            await call
+        except grpc.aio.AioRpcError as error:
+            raise _refused(error, path, started, request_id) from error
+        self._remember(path, await call.trailing_metadata())
+        _note(path, "OK", started, request_id)
+
     def _remember(self, path: str, trailing: Any) -> None:
         found = dict(trailing or ()).get(POSITION)
         if found is not None:
@@ -149,8 +144,62 @@ class _Calls(grpc.aio.UnaryUnaryClientInterceptor):
             self._positions[service] = max(int(found), self._positions.get(service, 0))
 
 
-def numbered(request: Message) -> tuple[Message, str | None]:
-    """The request with its request id, made up where it has none, and that id; as it is and None for what has no such field."""
+class _Calls(_Carried, grpc.aio.UnaryUnaryClientInterceptor):
+    """Raises `Refused` where grpc would raise AioRpcError, as all of these."""
+
+    async def intercept_unary_unary(
+        self, continuation: Continuation, client_call_details: grpc.aio.ClientCallDetails, request: Any
+    ) -> Any:
+        path = _path(client_call_details)
+        request, request_id = numbered(request)
+        details = self._details(client_call_details, path, is_write=request_id is not None)
+        started = monotonic()
+        call = await continuation(details, request)
+        await self._concluded(call, path, started, request_id)
+        return call
+
+
+class _ServerStreams(_Carried, grpc.aio.UnaryStreamClientInterceptor):
+    async def intercept_unary_stream(
+        self, continuation: Continuation, client_call_details: grpc.aio.ClientCallDetails, request: Any
+    ) -> Any:
+        path, started = _path(client_call_details), monotonic()
+        call = await continuation(self._details(client_call_details, path, is_write=False), request)
+
+        async def read() -> AsyncIterator[Any]:
+            try:
+                async for answer in call:
+                    yield answer
+            except grpc.aio.AioRpcError as error:
+                raise _refused(error, path, started) from error
+            _note(path, "OK", started, None)
+
+        return read()
+
+
+class _ClientStreams(_Carried, grpc.aio.StreamUnaryClientInterceptor):
+    async def intercept_stream_unary(
+        self, continuation: Continuation, client_call_details: grpc.aio.ClientCallDetails, request_iterator: Any
+    ) -> Any:
+        path, started, request_id = _path(client_call_details), monotonic(), str(uuid4())
+
+        async def one_request() -> AsyncIterator[Any]:
+            nonlocal request_id
+            async for it in _each(request_iterator):
+                request, request_id = numbered(it, request_id)
+                yield request
+
+        details = self._details(client_call_details, path, is_write=True)
+        call = await continuation(details, one_request())
+        await self._concluded(call, path, started, request_id)
+        return call
+
+
+def numbered(request: Message, number: str = "") -> tuple[Message, Any]:
+    """The request with its request id, `number` or one made up where it has none, and that id.
+
+    As it is and None for what has no such field.
+    """
     if "request_id" not in request.DESCRIPTOR.fields_by_name:
         return request, None
     given: str = getattr(request, "request_id")  # noqa: B009 (known only from the descriptor)
@@ -158,8 +207,29 @@ def numbered(request: Message) -> tuple[Message, str | None]:
         return request, given
     copy = type(request)()
     copy.CopyFrom(request)
-    setattr(copy, "request_id", made := str(uuid4()))  # noqa: B010
+    setattr(copy, "request_id", made := number or str(uuid4()))  # noqa: B010
     return copy, made
+
+
+async def _each(requests: Any) -> AsyncIterator[Any]:
+    """The messages that somebody sends, whether they are at hand or come one after the other."""
+    if hasattr(requests, "__aiter__"):
+        async for it in requests:
+            yield it
+    else:
+        for it in requests:
+            yield it
+
+
+def _path(details: grpc.aio.ClientCallDetails) -> str:
+    method: Any = details.method
+    return method.decode() if isinstance(method, bytes) else str(method)
+
+
+def _refused(error: grpc.aio.AioRpcError, path: str, started: float, request_id: str | None = None) -> Refused:
+    found = refusal(error, request_id)
+    _note(path, found.code.name, started, request_id, found.reason)
+    return found
 
 
 def _service(path: str) -> str:

@@ -114,6 +114,12 @@ class ProjectionLagging(Refused):
     reason = "PROJECTION_LAGGING"
 
 
+class Interrupted(Refused):
+    """The server stops and ended a stream; what follows begins at the position it tells."""
+
+    reason = "INTERRUPTED"
+
+
 class MissingScope(Refused):
     """The credentials do not grant the scope this call needs."""
 

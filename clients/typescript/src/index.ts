@@ -17,13 +17,16 @@ export const POSITION = "scrm-position";
 
 const RETRIES = 3;
 const FIRST_PAUSE_MS = 100;
+const STREAM_MS = 300_000;
+const STREAM_TRIES = 5;
+const BREAKS = new Set([Code.Unavailable, Code.DeadlineExceeded, Code.Unknown]);
 
 export interface Options {
   /** Of the gateway, such as "http://127.0.0.1:8080". */
   baseUrl: string;
   /** A bearer token, or what gives one for each call. */
   token: string | (() => string | Promise<string>);
-  /** For a call without a deadline of its own; 5,000 if absent. */
+  /** For a call without a deadline of its own; 5,000 if absent. A stream has five minutes. */
   timeoutMs?: number;
 }
 
@@ -53,14 +56,42 @@ export function connect(options: Options): Connection {
     if (position !== null) positions.set(serviceOf(request.service.typeName), position);
     return response;
   };
-  return {
-    transport: createGrpcWebTransport({
-      baseUrl: options.baseUrl,
-      defaultTimeoutMs: options.timeoutMs ?? 5_000,
-      interceptors: [numbered, remembering, persevering, withToken],
-    }),
-    position: (service) => positions.get(service),
+  const web = createGrpcWebTransport({
+    baseUrl: options.baseUrl,
+    defaultTimeoutMs: options.timeoutMs ?? 5_000,
+    interceptors: [numbered, remembering, persevering, withToken],
+  });
+  const transport: Transport = {
+    unary: (...call) => web.unary(...call),
+    stream: (method, signal, timeoutMs, ...call) => web.stream(method, signal, timeoutMs ?? STREAM_MS, ...call),
   };
+  return { transport, position: (service) => positions.get(service) };
+}
+
+/**
+ * All answers of a stream; where it breaks, it is gone on with, by the token in its last answer. Servers end streams when they stop, and
+ * after five minutes. Throws what trying again does not help, or has not helped five times in a row.
+ *
+ *   for await (const { members } of whole((pageToken) => tagging.exportSegment({ segmentId, pageToken }))) …
+ */
+export async function* whole<Answer extends { nextPageToken: string }>(
+  call: (pageToken: string) => AsyncIterable<Answer>,
+): AsyncGenerator<Answer> {
+  let pageToken = "";
+  for (let failures = 0; ; ) {
+    try {
+      for await (const answer of call(pageToken)) {
+        yield answer;
+        failures = 0;
+        pageToken = answer.nextPageToken;
+        if (pageToken === "") return;
+      }
+    } catch (error) {
+      const { code, retryAfterMs } = refusalOf(error);
+      if (!BREAKS.has(code) || ++failures === STREAM_TRIES) throw error;
+      await new Promise((resolve) => setTimeout(resolve, retryAfterMs ?? FIRST_PAUSE_MS * 2 ** failures));
+    }
+  }
 }
 
 /** Why a call was refused: stable and meant for programs. Reasons are the names of the `ErrorReason` of the service without their prefix. */

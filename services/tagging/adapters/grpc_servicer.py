@@ -3,6 +3,7 @@
 from chassis.clock import Clock
 from chassis.commands import CommandBus
 from chassis.read_models import ReadModels
+from services.tagging.adapters.export_methods import ExportMethods
 from services.tagging.adapters.layer_methods import LayerMethods
 from services.tagging.adapters.membership_methods import MembershipMethods
 from services.tagging.adapters.model_methods import ModelMethods
@@ -10,7 +11,7 @@ from services.tagging.adapters.segment_methods import SegmentMethods
 from services.tagging.adapters.tag_methods import TagMethods
 
 
-class TaggingServicer(TagMethods, SegmentMethods, MembershipMethods, LayerMethods, ModelMethods):
+class TaggingServicer(TagMethods, SegmentMethods, MembershipMethods, ExportMethods, LayerMethods, ModelMethods):
     """The whole service."""
 
     def __init__(self, bus: CommandBus, read_models: ReadModels, clock: Clock) -> None:

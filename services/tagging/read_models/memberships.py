@@ -6,6 +6,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 import sqlalchemy as sa
+from pyroaring import BitMap
 
 from services.tagging.read_models import sql
 
@@ -28,6 +29,11 @@ _OF_CUSTOMER = (
 _STANDING = (
     "SELECT number, node, changed_at, entered, cause FROM segment_changes"
     " WHERE tenant = %s AND segment = %s AND node = %s AND changed_at <= %s ORDER BY number DESC LIMIT 1"
+)
+_FIRST_SINCE = (
+    "SELECT DISTINCT ON (c.node) n.ordinal, c.entered FROM segment_changes c"
+    " JOIN nodes n ON n.tenant = c.tenant AND n.node = c.node"
+    " WHERE c.tenant = %s AND c.segment = %s AND c.number > %s ORDER BY c.node, c.number"
 )
 
 
@@ -73,6 +79,14 @@ def of_customer(
 ) -> list[Entry]:
     """The same of one customer."""
     return [Entry(*row) for row in sql.fetch(rows, _OF_CUSTOMER, tenant, segment, customer, number, limit)]
+
+
+def before(rows: sa.Connection, tenant: str, segment: UUID, number: int, now: BitMap) -> BitMap:
+    """Who was in a segment after the change of this number, told from who is in it `now`; those erased since are in neither."""
+    first = sql.fetch(rows, _FIRST_SINCE, tenant, segment, number)
+    entered = BitMap(ordinal for ordinal, is_entry in first if is_entry)
+    exited = BitMap(ordinal for ordinal, is_entry in first if not is_entry)
+    return (now - entered) | exited
 
 
 def standing(rows: sa.Connection, tenant: str, segment: UUID, customer: UUID, at: datetime) -> Entry | None:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from chassis.context import Context
 from chassis.credentials import is_tenant
 from chassis.kit import Kit, opened
 from chassis.service import Service
@@ -34,9 +35,10 @@ async def import_rows(service: Service, arguments: Sequence[str]) -> None:
 
 
 def sink(kit: Kit, given: Namespace) -> Sink:
+    context = Context(given.tenant, f"source/{given.source}")
     if given.kind == "orders":
-        return OrderSink(kit.bus, OrderReader(IdentityClient(kit.channel("identity"))), given.tenant, given.source)
-    return EventSink(IngestWriter(kit.engine), PlanBook(kit.store), kit.clock, given.tenant, given.source)
+        return OrderSink(kit.bus, OrderReader(IdentityClient(kit.channel("identity"))), context, given.source)
+    return EventSink(IngestWriter(kit.engine), PlanBook(kit.store), kit.clock, context, given.source)
 
 
 def read_arguments(arguments: Sequence[str]) -> Namespace:

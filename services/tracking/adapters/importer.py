@@ -23,6 +23,7 @@ from scrm.tracking.v1 import tracking_service_pb2 as pb
 from scrm.tracking.v1.behaviour_pb2 import TrackedEvent, TrackOutcome, TrackReason, TrackResult
 from services.tracking.adapters.import_files import Note, Progress, Refusal, Row, digest, rows_of
 from services.tracking.adapters.import_wire import event_of, order_row_of
+from services.tracking.adapters.ingest import Ingest
 from services.tracking.adapters.ingest_rows import microseconds
 from services.tracking.adapters.ingest_writer import IngestWriter
 from services.tracking.adapters.order_import import OrderReader
@@ -79,8 +80,8 @@ async def import_file(path: Path, sink: Sink, options: Options) -> Progress:
             pass
         while batch := list(islice(rows, BATCH)):
             number = natural_id("", "import", file, progress.rows)
-            fates = sink.judge(batch) if options.rehearse else await _patiently(sink, batch, number)
-            refused = _counted(progress, batch, fates)
+            fates = sink.judge(batch) if options.rehearse else await patiently(sink, batch, number)
+            refused = counted(progress, batch, fates)
             if note:
                 await asyncio.to_thread(note.keep, progress, refused)
             options.told(progress.rows, content.tell())
@@ -90,11 +91,11 @@ async def import_file(path: Path, sink: Sink, options: Options) -> Progress:
 class EventSink:
     """Takes events in as `source`, the way of all doors."""
 
-    def __init__(self, writer: IngestWriter, plans: PlanBook, clock: Clock, tenant: str, source: str) -> None:
+    def __init__(self, writer: IngestWriter, plans: PlanBook, clock: Clock, context: Context, source: str) -> None:
         self._writer = writer
         self._plans = plans
         self._clock = clock
-        self._context = Context(tenant, f"source/{source}")
+        self._context = context
         self._source = source
 
     def judge(self, rows: Sequence[Row]) -> list[Fate]:
@@ -127,13 +128,28 @@ class EventSink:
         return events, fates
 
 
+class DoorSink(EventSink):
+    """The same as its callers' door lets them in: no faster than the source may, and not from one that is switched off."""
+
+    def __init__(self, door: Ingest, clock: Clock, context: Context, source: str) -> None:
+        super().__init__(door.writer, door.plans, clock, context, source)
+        self._door = door
+
+    async def take(self, rows: Sequence[Row], number: UUID) -> list[Fate]:
+        events, fates = await asyncio.to_thread(self._read, rows)
+        if not events:
+            return _filled(fates, iter(()))
+        answer = await self._door.submit(pb.TrackBatchRequest(events=events), self._context)
+        return _filled(fates, map(_fate, pb.TrackBatchResponse.FromString(answer).results))
+
+
 class OrderSink:
     """Takes facts of orders in as `source`."""
 
-    def __init__(self, bus: CommandBus, orders: OrderReader, tenant: str, source: str) -> None:
+    def __init__(self, bus: CommandBus, orders: OrderReader, context: Context, source: str) -> None:
         self._bus = bus
         self._orders = orders
-        self._context = Context(tenant, f"source/{source}")
+        self._context = context
         self._source = source
 
     def judge(self, rows: Sequence[Row]) -> list[Fate]:
@@ -187,16 +203,21 @@ def _order_fate(error: DomainError | None) -> Fate:
     return Fate("REFUSED", error.reason, error.field or "") if error else Fate("RECORDED")
 
 
-def _counted(progress: Progress, rows: Sequence[Row], fates: Sequence[Fate]) -> list[Refusal]:
-    """Count a batch; what was not taken of it."""
+def counted(progress: Progress, rows: Sequence[Row], fates: Sequence[Fate]) -> list[Refusal]:
+    """Count a batch; what was not taken of it, or not as it is."""
     progress.rows += len(rows)
     for it in fates:
         progress.count(" ".join(filter(None, (it.outcome, it.reason))))
     pairs = zip(rows, fates, strict=True)
-    return [Refusal(row, it.reason, it.field) for row, it in pairs if it.outcome not in _KEPT or it.reason]
+    return [Refusal(row, it.reason, it.field) for row, it in pairs if not is_taken(it)]
 
 
-async def _patiently(sink: Sink, rows: Sequence[Row], number: UUID) -> list[Fate]:
+def is_taken(fate: Fate) -> bool:
+    """Whether a row is taken in as it is, now or before."""
+    return fate.outcome in _KEPT and not fate.reason
+
+
+async def patiently(sink: Sink, rows: Sequence[Row], number: UUID) -> list[Fate]:
     """Take a batch in, again after what passes: it changes nothing twice."""
     give_up = monotonic() + _PATIENCE
     while True:
