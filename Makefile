@@ -19,8 +19,8 @@ demo: .venv/.demo proto ## Run the main job on real data through all five servic
 test: .venv/.dev proto ## Run all tests against PostgreSQL and NATS servers started for them (ARGS='-k name' to choose).
 	$(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 
-up: .venv/.demo proto ## Start the whole system on this machine and print its addresses.
-	$(BIN)/python -m deploy.local up
+up: .venv/.demo proto ## Start the whole system on this machine and print its addresses (DEMO=1: with what `make demo` left).
+	$(BIN)/python -m deploy.local up $(if $(DEMO),--demo)
 
 down: .venv/.demo proto ## Stop what `make up` started; its data stays in .local/.
 	$(BIN)/python -m deploy.local down

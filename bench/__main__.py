@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 from rich.console import Console
 
-from bench import commands, doors, edge, figures, freshness, identities, ingest, logs, matching
+from bench import commands, doors, edge, figures, freshness, gateway, growth, identities, ingest, logs, matching
 from bench.calls import rested
 from bench.figures import Figure
 from deploy.local.contracts import ROOT
@@ -30,8 +30,10 @@ def memory(stack: LocalStack) -> list[Figure]:
 PARTS: dict[str, Callable[[LocalStack], list[Figure]]] = {
     "commands": commands.measure,
     "ingest": ingest.measure,
+    "growth": growth.measure,
     "edge": edge.measure,
     "doors": doors.measure,
+    "gateway": gateway.measure,
     "logs": logs.measure,
     "freshness": freshness.measure,
     "identities": identities.measure,

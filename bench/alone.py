@@ -16,8 +16,9 @@ from deploy.local.stack import LocalStack, Service
 
 @dataclass(frozen=True, slots=True)
 class Alone:
-    """Where it listens, and its database; the port of its HTTP door, if it has that role."""
+    """Its process, where it listens, and its database; the port of its HTTP door, if it has that role."""
 
+    pid: int
     address: str
     database: Database
     edge_port: int
@@ -40,6 +41,6 @@ def serving_alone(stack: LocalStack, name: str, roles: Sequence[str] = (SERVE,))
     service.migrate()
     service.start()
     try:
-        yield Alone(service.address, database, int(environment["SCRM_EDGE_PORT"]))
+        yield Alone(service.child.pid, service.address, database, int(environment["SCRM_EDGE_PORT"]))
     finally:
         service.stop()

@@ -1,7 +1,7 @@
 """Calling the services of the local stack from a benchmark."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from time import perf_counter
 
@@ -47,3 +47,22 @@ async def calls_per_second(callers: int, calls: int, call: Callable[[int], Await
     started = perf_counter()
     await asyncio.gather(*(caller() for _ in range(callers)))
     return calls / (perf_counter() - started)
+
+
+async def timed(callers: int, count: int, call: Callable[[int], Awaitable[object]]) -> list[float]:
+    """The seconds of each call; caller `n` makes the calls `n`, `n + callers`, …"""
+    waited: list[float] = []
+
+    async def caller(first: int) -> None:
+        for number in range(first, count, callers):
+            started = perf_counter()
+            await call(number)
+            waited.append(perf_counter() - started)
+
+    await asyncio.gather(*(caller(it) for it in range(callers)))
+    return waited
+
+
+def percentile(waited: Sequence[float], percent: int) -> float:
+    """Milliseconds, by nearest rank."""
+    return sorted(waited)[-(-len(waited) * percent // 100) - 1] * 1000

@@ -2,8 +2,9 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from hashlib import md5
+from itertools import count
 from time import perf_counter
 from typing import Final
 from uuid import UUID, uuid4
@@ -12,7 +13,7 @@ import grpc
 import psycopg
 
 from bench.alone import Alone, serving_alone
-from bench.calls import TENANT, authorization, channel
+from bench.calls import TENANT, authorization, channel, percentile, timed
 from bench.figures import Figure, at_most
 from chassis.clock import SystemClock
 from chassis.service import EDGE, SERVE
@@ -33,6 +34,7 @@ EVENTS: Final = 5_000
 
 READS: Final = 60
 PAGE: Final = 100
+_APART: Final = timedelta(minutes=7)
 
 _PERSON: Final = "md5('person ' || {})::uuid"
 # Person by person in pieces, so that what is written at once fits into memory.
@@ -61,9 +63,9 @@ async def _redirects(stack: LocalStack, alone: Alone) -> list[Figure]:
     empty = await _waited(alone.edge_port, ["/livez"], HITS, b"200")
     said = f"{FOLLOWERS} at once, the hit durable before the answer"
     return [
-        at_most("redirect_p99_ms", _percentile(redirects, 99), 10, f"following a tracked link, {said}", "ms"),
-        Figure("redirect_p50_ms", _percentile(redirects, 50), "ms", "the same, median"),
-        Figure("empty_answer_p99_ms", _percentile(empty, 99), "ms", "an answer of the same server that needs nothing"),
+        at_most("redirect_p99_ms", percentile(redirects, 99), 10, f"following a tracked link, {said}", "ms"),
+        Figure("redirect_p50_ms", percentile(redirects, 50), "ms", "the same, median"),
+        Figure("empty_answer_p99_ms", percentile(empty, 99), "ms", "an answer of the same server that needs nothing"),
     ]
 
 
@@ -84,7 +86,7 @@ async def _make_links(stack: LocalStack, address: str) -> list[str]:
     return found
 
 
-async def _waited(port: int, paths: Sequence[str], count: int, status: bytes) -> list[float]:
+async def _waited(port: int, paths: Sequence[str], hits: int, status: bytes) -> list[float]:
     """Seconds from each request to the end of its answer's head."""
     requests = [f"GET {it} HTTP/1.1\r\nHost: bench\r\nUser-Agent: Mozilla/5.0\r\n\r\n".encode() for it in paths]
     opened = [await asyncio.open_connection("127.0.0.1", port) for _ in range(FOLLOWERS)]
@@ -98,42 +100,31 @@ async def _waited(port: int, paths: Sequence[str], count: int, status: bytes) ->
         size = int((head.lower().partition(b"content-length:")[2] or b"0\r\n").partition(b"\r\n")[0])
         await reader.readexactly(size)
 
-    found = await _timed(FOLLOWERS, count, call)
+    found = await timed(FOLLOWERS, hits, call)
     for _, writer in opened:
         writer.close()
     return found
 
 
-async def _timed(callers: int, count: int, call: Callable[[int], Awaitable[object]]) -> list[float]:
-    """The seconds of each call; caller `n` makes the calls `n`, `n + callers`, …"""
-    waited: list[float] = []
-
-    async def caller(first: int) -> None:
-        for number in range(first, count, callers):
-            started = perf_counter()
-            await call(number)
-            waited.append(perf_counter() - started)
-
-    await asyncio.gather(*(caller(it) for it in range(callers)))
-    return waited
-
-
 def _trails(stack: LocalStack, alone: Alone) -> list[Figure]:
-    _fill(alone.database)
-    trails = asyncio.run(_read_trails(stack, alone.address))
+    begin = SystemClock().now() - timedelta(days=60)
+    _fill(alone.database, begin)
+    trails = asyncio.run(_read_trails(stack, alone.address, None))
+    middles = asyncio.run(_read_trails(stack, alone.address, begin + EVENTS // 2 * _APART))
     raw = _read_rows(alone.database)
     said = f"a page of {PAGE} of the trail of a customer with {EVENTS:,} behaviours among {EVENTS * PEOPLE:,}"
     return [
-        Figure("trail_p99_ms", _percentile(trails, 99), "ms", said),
-        Figure("trail_p50_ms", _percentile(trails, 50), "ms", "the same, median"),
+        Figure("trail_p99_ms", percentile(trails, 99), "ms", said),
+        Figure("trail_p50_ms", percentile(trails, 50), "ms", "the same, median"),
+        Figure("trail_middle_p99_ms", percentile(middles, 99), "ms", "the same from the middle of the trail on"),
+        Figure("trail_middle_p50_ms", percentile(middles, 50), "ms", "the same, median"),
         Figure(
-            "trail_rows_p99_ms", _percentile(raw, 99), "ms", "the same rows read by one query and nothing made of them"
+            "trail_rows_p99_ms", percentile(raw, 99), "ms", "the same rows read by one query and nothing made of them"
         ),
     ]
 
 
-def _fill(database: Database) -> None:
-    begin = SystemClock().now() - timedelta(days=60)
+def _fill(database: Database, begin: datetime) -> None:
     with psycopg.connect(database.owner_dsn, autocommit=True) as rows:
         rows.execute("ALTER TABLE behaviours NO FORCE ROW LEVEL SECURITY")
         for first in range(1, PEOPLE + 1, 50):
@@ -142,19 +133,23 @@ def _fill(database: Database) -> None:
         rows.execute("ALTER TABLE behaviours FORCE ROW LEVEL SECURITY")
 
 
-async def _read_trails(stack: LocalStack, address: str) -> list[float]:
+async def _read_trails(stack: LocalStack, address: str, start: datetime | None) -> list[float]:
+    """The seconds that pages took; from `start` on, or from the beginning. For each another person, of whom nobody has read yet."""
+    people = count(1) if start is None else count(1 + READS)
     metadata = authorization(stack)
     async with channel(address) as opened:
         stub = TrackingServiceStub(opened)
 
-        async def call(number: int) -> None:
-            request = pb.GetTrailRequest(customer_id=_person(number * 13 % PEOPLE + 1), page_size=PAGE)
+        async def call(_: int) -> None:
+            request = pb.GetTrailRequest(customer_id=_person(next(people) * 13 % PEOPLE + 1), page_size=PAGE)
+            if start is not None:
+                request.start_time.FromDatetime(start)
             answer = await stub.GetTrail(request, metadata=metadata)
             if len(answer.entries) != PAGE:
                 raise AssertionError("the trail is not as long as it should be")
 
         await _until_served(lambda: call(0))
-        return await _timed(1, READS, call)
+        return await timed(1, READS, call)
 
 
 async def _until_served(call: Callable[[], Awaitable[object]]) -> None:
@@ -183,8 +178,3 @@ def _read_rows(database: Database) -> list[float]:
 def _person(number: int) -> str:
     """The node of a person, as PostgreSQL makes it."""
     return str(UUID(md5(f"person {number}".encode(), usedforsecurity=False).hexdigest()))
-
-
-def _percentile(waited: Sequence[float], percent: int) -> float:
-    """Milliseconds, by nearest rank."""
-    return sorted(waited)[-(-len(waited) * percent // 100) - 1] * 1000

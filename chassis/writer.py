@@ -15,12 +15,13 @@ class Writer(Generic[J]):
     """Hands everything put so far, up to `limit` jobs at a time, to `commit` in its own thread.
 
     While one group commits the next one gathers: the slower the disk, the larger the groups. Where several callers are at work, a
-    group smaller than the one before waits a moment for the others: a commit costs as much for one as for many.
+    group smaller than the one before waits for the others, `gather` seconds: a commit costs as much for one as for many.
     """
 
-    def __init__(self, commit: Callable[[Sequence[J]], None], limit: int) -> None:
+    def __init__(self, commit: Callable[[Sequence[J]], None], limit: int, *, gather: float = _GATHER_SECONDS) -> None:
         self._commit = commit
         self._limit = limit
+        self._gather = gather
         self._waiting: deque[J] = deque()
         self._changed = Condition()
         self._stopping = False
@@ -54,9 +55,9 @@ class Writer(Generic[J]):
         with self._changed:
             while not self._waiting and not self._stopping:
                 self._changed.wait()
-            is_early = 1 < self._last > len(self._waiting) and not self._stopping
+            is_early = 1 < self._last > len(self._waiting) and self._gather and not self._stopping
         if is_early:
-            sleep(_GATHER_SECONDS)
+            sleep(self._gather)
         with self._changed:
             count = self._last = min(len(self._waiting), self._limit)
             return [self._waiting.popleft() for _ in range(count)]

@@ -42,6 +42,7 @@ def _show_where_to_look_next(folder: Path, console: Console) -> None:
         (f"{shown}/report.md", "this report; report.json is for programs"),
         (f"{shown}/rfm_rows.csv", "every customer, scored as of the end"),
         (f"{shown}/state/logs/", "what the services had to say"),
+        ("make up DEMO=1", "all of it to call and to look at: scores and arms as charts at /docs/customers.html"),
         ("demo/brand.py", "what the brand set up and decided, call by call"),
         ("README.md", "how the services work together; where to change what"),
         ("make up", "the same services, empty, to try calls of your own"),

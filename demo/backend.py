@@ -10,11 +10,15 @@ from uuid import NAMESPACE_OID, uuid5
 from chassis.context import Context, entered
 from chassis.grpc_client import channel
 from scrm.campaigns.v1.campaigns_service_pb2_grpc import CampaignsServiceStub
+from scrm.campaigns.v1.flow_service_pb2_grpc import FlowServiceStub
 from scrm.identity.v1.identity_service_pb2_grpc import IdentityServiceStub
+from scrm.identity.v1.privacy_service_pb2_grpc import PrivacyServiceStub
 from scrm.identity.v1.profile_service_pb2_grpc import ProfileServiceStub
 from scrm.membership.v1.membership_service_pb2_grpc import MembershipServiceStub
 from scrm.ops.v1.operations_service_pb2_grpc import OperationsServiceStub
+from scrm.tagging.v1.condition_service_pb2_grpc import ConditionServiceStub
 from scrm.tagging.v1.tagging_service_pb2_grpc import TaggingServiceStub
+from scrm.tracking.v1.analysis_service_pb2_grpc import AnalysisServiceStub
 from scrm.tracking.v1.tracking_service_pb2_grpc import TrackingServiceStub
 
 TENANT: Final = "cdnow-demo"
@@ -24,14 +28,18 @@ _IN_FLIGHT: Final = 4
 
 @dataclass(frozen=True, slots=True)
 class Backend:
-    """One stub per service, two for identity, and one per process for its progress."""
+    """One stub per gRPC service that the demo needs, and one per process for its progress."""
 
     identity: Any
     profiles: Any
+    privacy: Any
     tracking: Any
+    analysis: Any
     tagging: Any
+    conditions: Any
     membership: Any
     campaigns: Any
+    flows: Any
     operations: Mapping[str, Any]
 
 
@@ -46,10 +54,14 @@ async def connected(addresses: Mapping[str, str], token: str) -> AsyncIterator[B
             yield Backend(
                 identity=IdentityServiceStub(channels["identity"]),
                 profiles=ProfileServiceStub(channels["identity"]),
+                privacy=PrivacyServiceStub(channels["identity"]),
                 tracking=TrackingServiceStub(channels["tracking"]),
+                analysis=AnalysisServiceStub(channels["tracking"]),
                 tagging=TaggingServiceStub(channels["tagging"]),
+                conditions=ConditionServiceStub(channels["tagging"]),
                 membership=MembershipServiceStub(channels["membership"]),
                 campaigns=CampaignsServiceStub(channels["campaigns"]),
+                flows=FlowServiceStub(channels["campaigns"]),
                 operations={name: OperationsServiceStub(it) for name, it in channels.items()},
             )
     finally:

@@ -14,12 +14,21 @@ from scrm.campaigns.v1 import broadcast_pb2
 from scrm.campaigns.v1 import campaigns_service_pb2 as campaigns
 from scrm.membership.v1 import membership_service_pb2 as membership
 from scrm.membership.v1 import program_pb2
-from scrm.tagging.v1 import segment_pb2
+from scrm.tagging.v1 import layer_pb2, segment_pb2
 from scrm.tagging.v1 import tagging_service_pb2 as tagging
 
 MODEL: Final = "rfm"
+PYRAMID: Final = "pyramid"
 NIGHT_OWL: Final = "night_owl"
 EXPERIMENT: Final = "winback-9801"
+
+LOSING: Final = (
+    'order occasions >= 3 and event("competitor_purchase_reported") count >= 1 in last 365 days'
+    " and not order occasions >= 1 in last 30 days"
+)
+"""Of whom the brand thinks that it is losing them: they bought often, buy elsewhere too, and have not bought for a month."""
+LOSING_WHOM: Final = "10471"
+"""A customer of the shop about whom the brand asks why; reads at night, and bought on seven days."""
 
 _ALL_OF_HISTORY: Final = 0
 _JOINING_SPEND: Final = 100_00
@@ -54,6 +63,14 @@ async def configure(backend: Backend) -> None:
     await backend.tagging.DefineModel(
         tagging.DefineModelRequest(request_id=request_id("model"), model_id=MODEL, window_days=_ALL_OF_HISTORY)
     )
+    await backend.tagging.DefineModel(
+        tagging.DefineModelRequest(
+            request_id=request_id("pyramid"),
+            model_id=PYRAMID,
+            kind=layer_pb2.MODEL_KIND_PYRAMID,
+            universe=segment_pb2.UNIVERSE_ALL,
+        )
+    )
     await backend.membership.DefineProgram(
         membership.DefineProgramRequest(request_id=request_id("program"), program=_program())
     )
@@ -65,10 +82,12 @@ async def configure(backend: Backend) -> None:
     )
 
 
-async def score(backend: Backend, as_of: date) -> str:
-    """Score all customers by everything before local midnight of `as_of`; the id of the run."""
+async def run_model(backend: Backend, model_id: str, as_of: date, why: str = "") -> str:
+    """Decide for all customers by everything before local midnight of `as_of`; the id of the run, another one for another `why`."""
     answer = await backend.tagging.RunModel(
-        tagging.RunModelRequest(request_id=request_id("score", as_of), model_id=MODEL, as_of=calendar_date(as_of))
+        tagging.RunModelRequest(
+            request_id=request_id("run", model_id, as_of, why), model_id=model_id, as_of=calendar_date(as_of)
+        )
     )
     return str(answer.run.run_id)
 

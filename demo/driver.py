@@ -12,12 +12,13 @@ from google.protobuf.duration_pb2 import Duration
 from rich.console import Console
 
 from chassis.broker import Broker
-from demo import brand, report, tables
+from demo import behaviour_report, brand, layer_report, report, tables
 from demo.backend import TENANT, Backend, connected
 from demo.board import Board
 from demo.calendar import instant
+from demo.erasing import CERTIFICATES, Erasing, differences, leaving
 from demo.replay import Replay
-from demo.story import Story, tell
+from demo.story import CLOSED_ON, Story, tell
 from demo.timing import Stopwatch, processor_seconds
 from deploy.local.contracts import ROOT, scopes
 from deploy.local.stack import LocalStack
@@ -29,10 +30,11 @@ _ROWS: Final = "rfm_rows.csv"
 _STATE: Final = "state"
 
 _DECISION_DAY: Final = date(1998, 1, 5)
-_END_DAY: Final = date(1998, 7, 1)
+_QUARTERS: Final = (date(1998, 1, 1), date(1998, 4, 1), CLOSED_ON)
 _SEND_AT: Final = instant(_DECISION_DAY, time(10))
 _OBSERVED_UNTIL: Final = instant(date(1998, 2, 12), time(10))
 _DEADLINE: Final = _SEND_AT + timedelta(days=7)
+_UNTIL_ERASED: Final = timedelta(hours=1)  # after which nobody may change their mind any more
 
 
 class Job:
@@ -50,7 +52,8 @@ class Job:
         self.folder.mkdir(parents=True, exist_ok=True)
         for name in (_JSON, _MARKDOWN, _ROWS):
             (self.folder / name).unlink(missing_ok=True)
-        shutil.rmtree(self.folder / _STATE, ignore_errors=True)
+        for name in (_STATE, CERTIFICATES):
+            shutil.rmtree(self.folder / name, ignore_errors=True)
         stack = LocalStack(self.folder / _STATE, clock="replay")
         try:
             asyncio.run(self._on(stack))
@@ -70,13 +73,13 @@ class Job:
         try:
             addresses = {name: stack.address(name) for name in stack.services}
             async with connected(addresses, stack.credentials.mint(TENANT, scopes(), subject="demo")) as backend:
-                await self._tell(backend, broker, story)
+                await self._tell(backend, broker, story, stack)
         finally:
             await broker.close()
         processes = {name: stack.pid(name) for name in (*stack.services, "postgres", "nats")}
         self.found["timings"] = self._timings(story, processor_seconds(processes))
 
-    async def _tell(self, backend: Backend, broker: Broker, story: Story) -> None:
+    async def _tell(self, backend: Backend, broker: Broker, story: Story, stack: LocalStack) -> None:
         with Board(self.console, len(story.days), story.size) as board:
             replay = Replay(backend, broker, story, board)
             with self.watch.phase("configure"):
@@ -88,13 +91,19 @@ class Job:
                 broadcast_id = await self._decide_and_send(backend, replay)
             with self.watch.phase("replay to the end"):
                 await replay.play_until(_DEADLINE)
-                await replay.play_until(instant(_END_DAY))
+                await replay.play_until(instant(CLOSED_ON))
+            with self.watch.phase("report"):
+                await self._ask(backend, broadcast_id)
+            with self.watch.phase("replay what comes in later"):
+                await replay.play_to_the_end()
         with self.watch.phase("report"), self.console.status("Asking the services for the report"):
-            await self._ask(backend, broadcast_id)
+            await self._ask_at_last(backend)
+        with self.watch.phase("erase"), self.console.status("Erasing those who want to be forgotten"):
+            await self._erase(backend, broadcast_id, Erasing(backend, replay, stack, self.folder / CERTIFICATES), story)
 
     async def _decide_and_send(self, backend: Backend, replay: Replay) -> str:
         """Who is slipping away? They get a broadcast in two variants; its id."""
-        run_id = await brand.score(backend, _DECISION_DAY)
+        run_id = await brand.run_model(backend, brand.MODEL, _DECISION_DAY)
         self.found["checkpoint_a"] = await report.rfm(backend, run_id)
         frozen = await brand.freeze_audience(backend, run_id)
         self.found["audience"] = report.audience(frozen)
@@ -103,16 +112,50 @@ class Job:
         return broadcast_id
 
     async def _ask(self, backend: Backend, broadcast_id: str) -> None:
-        observed = Duration(seconds=int((_OBSERVED_UNTIL - _SEND_AT).total_seconds()))
-        run_id = await brand.score(backend, _END_DAY)
-        self.found["orders"] = await report.orders(backend)
-        self.found["ingestion"] = await report.ingestion(backend)
-        self.found["identity"] = await report.identities(backend)
+        """What there is to say at the end of June."""
+        run_id = await brand.run_model(backend, brand.MODEL, CLOSED_ON)
+        self.found |= await self._counts(backend, broadcast_id)
         self.found["rfm"] = {"real": await report.rfm(backend, run_id)}
-        self.found["experiment"] = await report.experiment(backend, broadcast_id, observed)
-        self.found["membership"] = await report.memberships(backend)
-        self.found["night_owl"] = await report.night_owls(backend)
+        self.found["explanation"] = await layer_report.explanation(backend)
+        self.found["insights"] = await behaviour_report.insights(backend)
         await report.write_rfm_rows(backend, run_id, self.folder / _ROWS)
+
+    async def _counts(self, backend: Backend, broadcast_id: str) -> dict[str, Any]:
+        observed = Duration(seconds=int((_OBSERVED_UNTIL - _SEND_AT).total_seconds()))
+        return {
+            "orders": await report.orders(backend),
+            "experiment": await report.experiment(backend, broadcast_id, observed),
+            "membership": await report.memberships(backend),
+            "night_owl": await report.night_owls(backend),
+        }
+
+    async def _ask_at_last(self, backend: Backend) -> None:
+        """What is counted of everything that ever came in, however late; what referred people ordered is in it, too."""
+        found = await self._counts_at_last(backend)
+        self.found["rfm"]["with_referred"] = found.pop("rfm")
+        self.found |= found
+        self.found["funnels"] = await behaviour_report.funnels(backend)
+        self.found["boards"] = await behaviour_report.boards(backend)
+
+    async def _counts_at_last(self, backend: Backend) -> dict[str, Any]:
+        run_id = await brand.run_model(backend, brand.MODEL, CLOSED_ON, "with referred")
+        return {
+            "ingestion": await report.ingestion(backend),
+            "identity": await report.identities(backend),
+            "rfm": await report.rfm(backend, run_id),
+            "pyramid": await layer_report.pyramid(backend, _QUARTERS),
+        }
+
+    async def _erase(self, backend: Backend, broadcast_id: str, erasing: Erasing, story: Story) -> None:
+        """Have some people erased, and see that every count of everybody is what it was: that of the runs which were made before."""
+
+        async def counts() -> dict[str, Any]:
+            return await self._counts(backend, broadcast_id) | await self._counts_at_last(backend)
+
+        before = await counts()
+        now = story.days[-1].reported_at
+        found = await erasing.erase(leaving(story), now, now + _UNTIL_ERASED)
+        self.found["erasure"] = found | {"changed": differences(before, await counts())}
 
     def _timings(self, story: Story, processors: Mapping[str, float]) -> dict[str, Any]:
         size = story.size

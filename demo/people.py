@@ -22,6 +22,7 @@ _SECOND_DEVICES: Final = 2_000
 _STORE_TABLETS: Final = 50
 _TABLETS: Final = 30
 _NUMBERS_PER_AREA: Final = 100
+_CONTENTS: Final = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,11 @@ class Person:
     @property
     def has_second_device(self) -> bool:
         return self.roll("dev2") < _SECOND_DEVICES
+
+    @property
+    def content(self) -> str:
+        """What this person reads, again and again."""
+        return f"H5-{self.roll('cont') % _CONTENTS}"
 
     @property
     def union_id(self) -> str:

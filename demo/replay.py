@@ -51,6 +51,12 @@ class Replay:
             self.next_day += 1
         await self.move_to(at)
 
+    async def play_to_the_end(self) -> None:
+        """Report all days that are left, and stay at the evening of the last one."""
+        while self.next_day < len(self.story.days):
+            await self._play(self.story.days[self.next_day])
+            self.next_day += 1
+
     async def move_to(self, at: datetime) -> None:
         """Set the clock of all services to `at` and wait until everything due by then is done."""
         await publish_clock(self.broker, at)

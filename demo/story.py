@@ -8,11 +8,17 @@ from typing import Final
 from demo.calendar import instant, local_day
 from demo.dataset import Order, data_file, first_days, load_orders
 from demo.people import Binding, bindings, people
-from demo.trail import Touch, trail
+from demo.prospects import prospects, referred_orders
+from demo.touches import Touch
+from demo.trail import trail
 
 _EVENING: Final = time(23)
 _ONE_IN: Final = 10
 _SMOKE_REMAINDER: Final = 1
+
+CLOSED_ON: Final = date(1998, 7, 1)
+"""The day after the last one of the file. What referred people ordered in the half year is told only now, so that all that was
+asked before is about the file alone."""
 
 
 @dataclass(slots=True)
@@ -46,15 +52,23 @@ class Story:
 
 
 def tell(*, smoke: bool) -> Story:
-    """The whole story; with `smoke`, that of one customer in ten. Raises DataUnavailable."""
-    orders = load_orders(data_file())
+    """The whole story; with `smoke`, that of one customer, and one stranger, in ten. Raises DataUnavailable."""
+    orders, strangers = load_orders(data_file()), prospects()
     if smoke:
-        orders = [it for it in orders if int(it.customer) % _ONE_IN == _SMOKE_REMAINDER]
+        orders = [it for it in orders if _takes_part(int(it.customer))]
+        strangers = [it for it in strangers if _takes_part(it.number)]
     everybody = people(first_days(orders))
-    return Story(_by_day(trail(everybody), (it for person in everybody for it in bindings(person)), orders))
+    logins = (it for person in everybody for it in bindings(person))
+    return Story(_by_day(trail(everybody, orders, strangers), logins, orders, referred_orders(strangers)))
 
 
-def _by_day(touches: Iterable[Touch], logins: Iterable[Binding], orders: Iterable[Order]) -> list[Day]:
+def _takes_part(number: int) -> bool:
+    return number % _ONE_IN == _SMOKE_REMAINDER
+
+
+def _by_day(
+    touches: Iterable[Touch], logins: Iterable[Binding], orders: Iterable[Order], told_at_last: Iterable[Order]
+) -> list[Day]:
     days = _Calendar()
     for touch in touches:
         days[local_day(touch.received_at)].touches.append(touch)
@@ -62,6 +76,7 @@ def _by_day(touches: Iterable[Touch], logins: Iterable[Binding], orders: Iterabl
         days[local_day(login.at)].logins.append(login)
     for order in orders:
         days[local_day(order.paid_at)].orders.append(order)
+    days[CLOSED_ON].orders.extend(told_at_last)
     for it in days.values():
         it.orders.sort(key=lambda order: (order.paid_at, order.row))
     return sorted(days.values(), key=lambda it: it.day)

@@ -1,7 +1,6 @@
 """The report as tables, for people: in Markdown and on a terminal."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
@@ -9,15 +8,9 @@ from rich.console import Console
 from rich.padding import Padding
 from rich.table import Table
 
-
-@dataclass(frozen=True, slots=True)
-class Sheet:
-    """A titled table; `note` says what to think of it. Columns after the first are figures."""
-
-    title: str
-    columns: Sequence[str]
-    rows: Sequence[Sequence[str]]
-    note: str = ""
+from demo.behaviour_tables import behaviour_sheets
+from demo.layer_tables import layer_sheets
+from demo.sheets import Sheet, count, money, percent, points
 
 
 def markdown(report: Mapping[str, Any]) -> str:
@@ -50,31 +43,35 @@ def sheets(report: Mapping[str, Any]) -> Iterator[Sheet]:
     yield _segments("RFM as of the day of the decision", report["checkpoint_a"])
     yield _arms(report["audience"], report["experiment"])
     yield _uplift(report["experiment"])
-    yield _segments("RFM at the end", report["rfm"]["real"])
+    yield _segments("RFM of the real orders", report["rfm"]["real"])
+    yield _segments("RFM with what referred people ordered", report["rfm"]["with_referred"])
+    yield from layer_sheets(report)
+    yield from behaviour_sheets(report)
     yield _membership(report["membership"])
+    yield _erasure(report["erasure"])
     yield _timings(report["timings"])
 
 
 def _facts(report: Mapping[str, Any]) -> Sheet:
     orders, identity, owls = report["orders"], report["identity"], report["night_owl"]
     rows = [
-        ("orders paid", _count(orders["rows"])),
-        ("their net amount", _money(orders["net"])),
-        ("purchase occasions", _count(orders["purchase_occasions"])),
-        ("customers known", _count(identity["known_customers"])),
-        ("customers anonymous", _count(identity["anonymous_customers"])),
-        ("profiles that were anonymous at first", _count(identity["anonymous_created"])),
-        ("profiles merged", _count(identity["merges"])),
-        ("devices shared by many", _count(identity["shared_devices"])),
-        ("customers ever tagged night owl", _count(owls["ever"])),
+        ("orders paid", count(orders["rows"])),
+        ("their net amount", money(orders["net"])),
+        ("purchase occasions", count(orders["purchase_occasions"])),
+        ("customers known", count(identity["known_customers"])),
+        ("customers anonymous", count(identity["anonymous_customers"])),
+        ("profiles that were anonymous at first", count(identity["anonymous_created"])),
+        ("profiles merged", count(identity["merges"])),
+        ("devices shared by many", count(identity["shared_devices"])),
+        ("customers ever tagged night owl", count(owls["ever"])),
     ]
     return Sheet("Orders and customers", ("", "count"), rows)
 
 
 def _ingestion(found: Mapping[str, Any]) -> Sheet:
     outcomes = ("submitted", "accepted", "duplicate", "quarantined", "rejected")
-    rows = [(name, *(_count(counts.get(it, 0)) for it in outcomes)) for name, counts in found["by_type"].items()]
-    rows.append(("all", *(_count(found[it]) for it in outcomes)))
+    rows = [(name, *(count(counts.get(it, 0)) for it in outcomes)) for name, counts in found["by_type"].items()]
+    rows.append(("all", *(count(found[it]) for it in outcomes)))
     reasons = ", ".join(f"{count:,} {reason}" for reason, count in sorted(found["quarantined_by_reason"].items()))
     return Sheet("Behaviours received", ("type", *outcomes), rows, f"Quarantined: {reasons}. Late: {found['late']:,}.")
 
@@ -83,10 +80,10 @@ def _segments(title: str, found: Mapping[str, Any]) -> Sheet:
     rows = [
         (
             name,
-            _count(it["customers"]),
-            _percent(it["customers_share"]),
-            _money(it["net"]),
-            _percent(it["net_share"]),
+            count(it["customers"]),
+            percent(it["customers_share"]),
+            money(it["net"]),
+            percent(it["net_share"]),
             f"{it['average_recency_days']:.1f}",
             f"{it['average_frequency']:.2f}",
             f"{it['average_monetary']:.2f}",
@@ -108,12 +105,12 @@ def _arms(audience: Mapping[str, Any], found: Mapping[str, Any]) -> Sheet:
     rows = [
         (
             name,
-            _count(assigned),
-            _count(found["sent"][name]),
-            _count(week[name]["converted"]),
-            _percent(week[name]["rate"], 2),
-            _count(whole[name]["converted"]),
-            _percent(whole[name]["rate"], 2),
+            count(assigned),
+            count(found["sent"][name]),
+            count(week[name]["converted"]),
+            percent(week[name]["rate"], 2),
+            count(whole[name]["converted"]),
+            percent(whole[name]["rate"], 2),
         )
         for name, assigned in found["arms"].items()
     ]
@@ -131,8 +128,8 @@ def _uplift(found: Mapping[str, Any]) -> Sheet:
     rows = [
         (
             f"{name} ({window})",
-            _points(it["difference"]),
-            f"[{_points(it['low'])}, {_points(it['high'])}]",
+            points(it["difference"]),
+            f"[{points(it['low'])}, {points(it['high'])}]",
             f"{it['p_value']:.3f}",
             f"{it['incremental']:.1f}",
             f"[{it['incremental_low']:.1f}, {it['incremental_high']:.1f}]",
@@ -151,9 +148,19 @@ def _uplift(found: Mapping[str, Any]) -> Sheet:
 
 def _membership(found: Mapping[str, Any]) -> Sheet:
     names = ("members", "lots", "earned_points", "expired_points", "active_points", "accounts_with_positive_balance")
-    rows = [(name.replace("_", " "), _count(found[name])) for name in names]
+    rows = [(name.replace("_", " "), count(found[name])) for name in names]
     verdict = "adds up in every account" if found["ledger_identity_holds"] else "DOES NOT ADD UP"
     return Sheet("Membership", ("", "count"), rows, f"The ledger {verdict}.")
+
+
+def _erasure(found: Mapping[str, Any]) -> Sheet:
+    names = ("customers", "nodes", "identifiers_released", "keys_destroyed")
+    rows = [(name.replace("_", " "), count(found[name])) for name in names]
+    rows += [(path, f"{before} → {after}") for path, (before, after) in found["changed"].items()]
+    left = ", ".join(found["canaries_left"]) or "nowhere"
+    verdict = "hold" if found["certificates_hold"] else "DO NOT HOLD"
+    note = f"Everything else is as it was. What they were known by is {left} any more. The certificates {verdict}."
+    return Sheet("Customers erased afterwards", ("", "count"), rows, note)
 
 
 def _timings(found: Mapping[str, Any]) -> Sheet:
@@ -162,19 +169,3 @@ def _timings(found: Mapping[str, Any]) -> Sheet:
     used = ", ".join(f"{name} {seconds:.0f}" for name, seconds in found["processor_seconds"].items())
     note = f"{found['facts']:,} facts, {found['facts_per_second']:,} a second. Processor seconds: {used}."
     return Sheet("How long it took", ("phase", "seconds"), rows, note)
-
-
-def _count(number: int) -> str:
-    return f"{number:,}"
-
-
-def _money(amount: float) -> str:
-    return f"{amount:,.2f}"
-
-
-def _percent(share: float | None, places: int = 1) -> str:
-    return "–" if share is None else f"{share * 100:.{places}f}"
-
-
-def _points(difference: float) -> str:
-    return f"{difference * 100:+.2f}"

@@ -1,23 +1,19 @@
-"""What people do before they buy: they scan, see ads or subscribe, and read the pages they came to.
+"""The whole trail (G1 to G10), beginning with what people do before they buy: scan, see ads or subscribe, and read.
 
-Nothing is random: every choice is a roll of `bucket`, so that each run tells the same story. Some reports come late, too
-late or twice, because reports do.
+Nothing is random: every choice is a roll of `bucket`, so that each run tells the same story.
 """
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from typing import Final
 
-from demo.buckets import bucket
+from demo.buyers import purchase_days, reviews, sharers, shares, survey
 from demo.calendar import instant
-from demo.people import Person
-
-_OF_10_000_TWICE: Final = 200
-_OF_10_000_LATE: Final = 100
-_OF_10_000_TOO_LATE: Final = 10
-_LATE: Final = timedelta(days=3)
-_TOO_LATE: Final = timedelta(days=40)
+from demo.dataset import Order
+from demo.people import Person, Sighting
+from demo.prospects import Prospect, prospect_touches
+from demo.touches import ACCOUNT, H5, Touch, deliveries
 
 _NIGHT_OWLS: Final = 600
 _SCANNERS: Final = 4_000
@@ -29,27 +25,9 @@ _STRAY_REPORTS: Final = 10
 _FIRST_STRAY_DAY: Final = date(1997, 1, 1)
 
 
-@dataclass(frozen=True, slots=True)
-class Touch:
-    """One report of something somebody did: who (an anonymous id, or what a broken program sends), when, where and what."""
-
-    message_id: str
-    event_type: str
-    channel: str
-    occurred_at: datetime
-    received_at: datetime
-    value: str
-    namespace: str = "anonymous_id"
-    content: str = ""
-    page_view: str = ""
-    code: str = ""
-    staff: str = ""
-    properties: str = ""
-
-
-def trail(people: Iterable[Person]) -> list[Touch]:
+def trail(people: Sequence[Person], orders: Sequence[Order], strangers: Iterable[Prospect]) -> list[Touch]:
     """All reports in the order in which they are received; one that is sent twice is there twice."""
-    touches = [twin for it in _everything(people) for twin in _deliveries(it)]
+    touches = [twin for it in _everything(people, orders, strangers) for twin in deliveries(it)]
     touches.sort(key=lambda it: it.received_at)
     return touches
 
@@ -75,7 +53,9 @@ class _Reader:
         return cls(lead, min(1 + person.roll("opens") % 4, lead), 8 + person.roll("hr") % 14)
 
 
-def _everything(people: Iterable[Person]) -> Iterator[Touch]:
+def _everything(people: Sequence[Person], orders: Sequence[Order], strangers: Iterable[Prospect]) -> Iterator[Touch]:
+    bought = purchase_days(orders)
+    sharing = sharers(people, bought)
     yield from _strays()
     for person in people:
         reader = _Reader.of(person)
@@ -83,17 +63,10 @@ def _everything(people: Iterable[Person]) -> Iterator[Touch]:
         yield from _reading(person, reader)
         if person.has_second_device:
             yield _peek_on_second_device(person)
-
-
-def _deliveries(touch: Touch) -> Iterator[Touch]:
-    """`touch` as often, and as late, as it is delivered."""
-    if bucket("toolate", touch.message_id) < _OF_10_000_TOO_LATE:
-        touch = replace(touch, received_at=touch.occurred_at + _TOO_LATE)
-    elif bucket("late", touch.message_id) < _OF_10_000_LATE:
-        touch = replace(touch, received_at=touch.occurred_at + _LATE)
-    yield touch
-    if bucket("dup", touch.message_id) < _OF_10_000_TWICE:
-        yield touch
+    yield from reviews(orders)
+    yield from survey(people)
+    yield from shares(sharing, bought)
+    yield from prospect_touches(strangers, sharing)
 
 
 def _entry(person: Person, reader: _Reader) -> Iterator[Touch]:
@@ -102,34 +75,32 @@ def _entry(person: Person, reader: _Reader) -> Iterator[Touch]:
     entry, source = f"{person.key}:entry", person.roll("src")
     if source < _SCANNERS:
         code, staff = f"ST{person.roll('store') % 20}", f"G{person.roll('staff') % 60}"
-        yield Touch(entry, "qr_scanned", "oa", at, at, person.anonymous_id(), code=code, staff=staff)
+        yield Touch(entry, "qr_scanned", ACCOUNT, at, at, _browser(person), code=code, staff=staff)
     elif source < _SCANNERS_AND_AD_VIEWERS:
-        yield Touch(entry, "ad_exposed", "ad", at, at, person.anonymous_id())
+        yield Touch(entry, "ad_exposed", "ad", at, at, _browser(person))
     else:
-        yield Touch(entry, "oa_subscribed", "oa", at, at, person.anonymous_id())
+        yield Touch(entry, "oa_subscribed", ACCOUNT, at, at, _browser(person))
         menu = f'{{"menu_key":"{person.roll("menu") % 9}"}}'
-        yield Touch(f"{person.key}:menu", "menu_clicked", "oa", at, at, person.anonymous_id(), properties=menu)
+        yield Touch(f"{person.key}:menu", "menu_clicked", ACCOUNT, at, at, _browser(person), properties=menu)
 
 
 def _reading(person: Person, reader: _Reader) -> Iterator[Touch]:
     """A view and some engagement on each day of reading; many click the buy button on the last one."""
-    anonymous_id, content = person.anonymous_id(), _content(person)
+    who, content = _browser(person), person.content
     start = person.first_day - timedelta(days=reader.lead)
     for visit in range(reader.visits):
         view = f"{person.key}:pv:{visit}"
         at = instant(start + timedelta(days=visit), time(reader.hour, 31))
-        yield Touch(
-            f"{person.key}:view:{visit}", "content_viewed", "h5", at, at, anonymous_id, content=content, page_view=view
-        )
+        yield Touch(f"{person.key}:view:{visit}", "content_viewed", H5, at, at, who, content=content, page_view=view)
         later = at + timedelta(minutes=5)
         dwell = f'{{"active_buckets":{person.roll(f"dwell:{visit}") % 30}}}'
         yield Touch(
             f"{person.key}:eng:{visit}",
             "content_engaged",
-            "h5",
+            H5,
             later,
             later,
-            anonymous_id,
+            who,
             content=content,
             page_view=view,
             properties=dwell,
@@ -142,11 +113,11 @@ def _click(person: Person, at: datetime, view: str) -> Touch:
     return Touch(
         f"{person.key}:btn",
         "button_clicked",
-        "h5",
+        H5,
         at,
         at,
-        person.anonymous_id(),
-        content=_content(person),
+        _browser(person),
+        content=person.content,
         page_view=view,
         properties='{"button_id":"BTN_BUY"}',
     )
@@ -157,24 +128,23 @@ def _peek_on_second_device(person: Person) -> Touch:
     return Touch(
         f"{person.key}:dev2",
         "content_viewed",
-        "h5",
+        H5,
         at,
         at,
-        person.anonymous_id(1),
-        content=_content(person),
+        _browser(person, 1),
+        content=person.content,
         page_view=f"{person.key}:pv:dev2",
     )
 
 
-def _content(person: Person) -> str:
-    return f"H5-{person.roll('cont') % 12}"
+def _browser(person: Person, device: int = 0) -> tuple[Sighting, ...]:
+    return (Sighting("anonymous_id", person.anonymous_id(device)),)
 
 
 def _strays() -> Iterator[Touch]:
     """Reports of a program that lost its user and says "null"."""
+    nobody = (Sighting("user_id", "null"),)
     for number in range(_STRAY_REPORTS):
         at = instant(_FIRST_STRAY_DAY + timedelta(days=number), time(12))
         page_view = f"stray:pv:{number}"
-        yield Touch(
-            f"stray:{number}", "content_viewed", "h5", at, at, "null", "user_id", content="H5-0", page_view=page_view
-        )
+        yield Touch(f"stray:{number}", "content_viewed", H5, at, at, nobody, content="H5-0", page_view=page_view)

@@ -10,15 +10,17 @@ from google.type.money_pb2 import Money
 
 from demo.backend import request_id
 from demo.dataset import Order
-from demo.people import SHOP, Binding
-from demo.trail import Touch
+from demo.people import SHOP, Binding, Sighting
+from demo.prospects import ARTICLE
+from demo.touches import ACCOUNT, Touch
 from scrm.identity.v1 import customer_pb2
 from scrm.identity.v1 import identity_service_pb2 as identity
 from scrm.tracking.v1 import behaviour_pb2, order_pb2
 from scrm.tracking.v1 import tracking_service_pb2 as tracking
 
 CURRENCY: Final = "USD"
-_ARTICLE: Final = "CD"
+APPS: Final = {ACCOUNT: "wx-cdnow-music"}
+"""The app of a channel that has one: the id of the official account."""
 _CENTS: Final = 100
 _NANOS_OF_A_CENT: Final = 10_000_000
 
@@ -64,10 +66,14 @@ def _event(touch: Touch) -> behaviour_pb2.TrackedEvent:
         message_id=touch.message_id,
         source_key=touch.channel,
         event_type=touch.event_type,
-        identifiers=[behaviour_pb2.Identifier(namespace=touch.namespace, value=touch.value)],
+        identifiers=[_identifier(it) for it in touch.who],
+        authenticated=len(touch.who) > 1,
         original_time=timestamp(touch.occurred_at),
         context=behaviour_pb2.EventContext(
-            channel=touch.channel, content_id=touch.content, page_view_id=touch.page_view
+            channel=touch.channel,
+            app=APPS.get(touch.channel, ""),
+            content_id=touch.content,
+            page_view_id=touch.page_view,
         ),
         properties_json=touch.properties.encode(),
     )
@@ -75,6 +81,10 @@ def _event(touch: Touch) -> behaviour_pb2.TrackedEvent:
         event.context.campaign.code_key = touch.code
         event.context.campaign.staff_code = touch.staff
     return event
+
+
+def _identifier(it: Sighting) -> behaviour_pb2.Identifier:
+    return behaviour_pb2.Identifier(namespace=it.namespace, scope=it.scope, value=it.value, verified=it.verified)
 
 
 def _resolve_item(binding: Binding) -> identity.ResolveItem:
@@ -100,7 +110,7 @@ def _order_rows(order: Order) -> Iterator[tracking.OrderRow]:
         order_no=order.order_no,
         customer=customer,
         place_time=timestamp(order.placed_at),
-        lines=[order_pb2.OrderLine(sku=_ARTICLE, quantity=order.discs, list=amount, paid=amount)],
+        lines=[order_pb2.OrderLine(sku=ARTICLE, quantity=order.discs, list=amount, paid=amount)],
         amount=amount,
     )
     paid = order_pb2.OrderPayment(

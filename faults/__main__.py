@@ -19,6 +19,7 @@ from rich.console import Console
 from deploy.local.contracts import ROOT
 from faults import (
     conditions,
+    fuzz,
     gaps,
     histories,
     kills,
@@ -48,6 +49,7 @@ DIFFERENTIAL: Mapping[str, Callable[[Scale], Verdict]] = {
     "histories": histories.run,
     "conditions": conditions.run,
     "sdks": sdks.run,
+    "fuzz": fuzz.run,
 }
 DRILLS: Mapping[str, Callable[[Scale], Verdict]] = {
     "restore": restore.run,

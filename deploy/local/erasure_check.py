@@ -1,18 +1,20 @@
-"""Checks a certificate of erasure against the databases: that nothing leads to the person any more, and no key is left.
+"""Checks certificates of erasure against the databases: that nothing leads to the people any more, and no key is left.
 
 Besides what only says that a node is erased, its id may be in the logs, which are never changed: there it is a random number.
 """
 
 import hashlib
 import json
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections import ChainMap
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final
 
 import psycopg
 from google.protobuf import json_format
-from psycopg import sql
 
+from deploy.local.canaries import Reachable, Words, texts
 from scrm.identity.v1.erasure_pb2 import ErasureCertificate
 
 LOGS: Final = frozenset({"stored_events", "inbox", "receipts"})
@@ -29,35 +31,33 @@ MARKS: Final[Mapping[str, frozenset[str]]] = {
 """Tables whose rows say of a node that it is erased, or what was once done for it without a word that could still be read, by
 service."""
 
-_TABLES: Final = (
-    "SELECT table_schema, table_name FROM information_schema.tables"
-    " WHERE table_type = 'BASE TABLE' AND table_schema NOT IN ('pg_catalog', 'information_schema') ORDER BY 1, 2"
-)
 _KEYS: Final = "SELECT count(*) FROM data_keys WHERE node = ANY(%s) AND wrapped IS NOT NULL"
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What speaks against a certificate: nothing, if it is true."""
+    """What speaks against certificates: nothing, if they are true. `altered` are the cases whose certificate is another than was
+    given, `left` the nodes that are still found, by table, `keys` how many data keys there still are."""
 
-    is_altered: bool
-    rows: Mapping[str, int]
+    altered: Sequence[str]
+    left: Mapping[str, int]
     keys: int
 
     @property
     def holds(self) -> bool:
-        return not self.is_altered and not self.rows and not self.keys
+        return not self.altered and not self.left and not self.keys
 
 
-def verify(certificate: ErasureCertificate, dsn_of: Callable[[str], str]) -> Verdict:
-    """Look for the nodes of `certificate` in every table of every service; `dsn_of` a service must see all rows."""
-    rows: dict[str, int] = {}
-    for service, marks in MARKS.items():
-        with psycopg.connect(dsn_of(service)) as connection:
-            rows |= _rows(connection, service, LOGS | marks, certificate.node_ids)
+def verify(certificates: Sequence[ErasureCertificate], dsn_of: Reachable) -> Verdict:
+    """Look for all nodes of `certificates` in every table of every service at once; `dsn_of` a service must see all rows."""
+    nodes = [node for it in certificates for node in it.node_ids]
+    words = Words(form for node in nodes for form in (node, node.replace("-", "")))
+    with ThreadPoolExecutor() as threads:
+        found = threads.map(lambda it: _left(words, it, dsn_of(it)), MARKS)
     with psycopg.connect(dsn_of("identity")) as connection:
-        found = connection.execute(_KEYS, [list(certificate.node_ids)]).fetchone()
-    return Verdict(digest_of(certificate) != certificate.digest, rows, int(found[0]) if found else 0)
+        keys = connection.execute(_KEYS, [nodes]).fetchone()
+    altered = [it.case_id for it in certificates if digest_of(it) != it.digest]
+    return Verdict(altered, dict(ChainMap(*found)), int(keys[0]) if keys else 0)
 
 
 def digest_of(certificate: ErasureCertificate) -> str:
@@ -70,17 +70,10 @@ def digest_of(certificate: ErasureCertificate) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _rows(
-    connection: psycopg.Connection, service: str, allowed: Collection[str], nodes: Sequence[str]
-) -> dict[str, int]:
-    """Rows with one of `nodes` in them, as an id or within bytes, by table."""
-    patterns = [f"%{it}%" for node in nodes for it in (node, node.encode().hex(), node.replace("-", ""))]
-    found: dict[str, int] = {}
-    for schema, table in connection.execute(_TABLES).fetchall():
-        if table in allowed:
-            continue
-        query = sql.SQL("SELECT count(*) FROM {} AS t WHERE t::text LIKE ANY(%s)").format(sql.Identifier(schema, table))
-        counted = connection.execute(query, [patterns]).fetchone()
-        if counted and counted[0]:
-            found[f"{service}.{table}"] = found.get(f"{service}.{table}", 0) + counted[0]
-    return found
+def _left(words: Words, service: str, dsn: str) -> dict[str, int]:
+    """How many nodes are left in each table, as ids or within bytes."""
+    found: dict[str, set[str]] = {}
+    with psycopg.connect(dsn) as connection:
+        for table, content in texts(connection, left_out=LOGS | MARKS[service]):
+            found.setdefault(f"{service}.{table}", set()).update(it.replace("-", "") for it in words.within(content))
+    return {table: len(it) for table, it in found.items() if it}

@@ -78,20 +78,23 @@ class Component(Protocol):
 
 
 class Service:
-    """One service in one process with all its roles."""
+    """One service in one process, with all its roles or those that are named; `folder` holds its code."""
 
-    def __init__(self, name: str, environment: Mapping[str, str], log: Path, roles: Sequence[str] = ROLES) -> None:
+    def __init__(
+        self, name: str, environment: Mapping[str, str], log: Path, roles: Sequence[str] = ROLES, folder: Path = ROOT
+    ) -> None:
         self.name = name
         self.address = f"127.0.0.1:{environment['SCRM_GRPC_PORT']}"
         self._command = (sys.executable, "-m", f"services.{name}")
         self._environment = dict(environment)
         self._log = log
-        self.child = Child(Program(name, (*self._command, *roles), log, self._environment, folder=ROOT))
+        self._folder = folder
+        self.child = Child(Program(name, (*self._command, *roles), log, self._environment, folder=folder))
 
     def migrate(self) -> None:
         """Bring the tables of the service to the present version; wait until that is done."""
         program = Program(
-            f"{self.name} migrate", (*self._command, "migrate"), self._log, self._environment, folder=ROOT
+            f"{self.name} migrate", (*self._command, "migrate"), self._log, self._environment, folder=self._folder
         )
         migration = Child(program)
         migration.start()

@@ -4,7 +4,7 @@ const SVG = "http://www.w3.org/2000/svg";
 
 /** A 5 × 5 grid; `counts` has "r,f" → number of customers, r and f from 1 to 5. Darker is more. */
 export function grid(counts, across, down) {
-  const cell = 56, left = 90, top = 30;
+  const cell = 56, left = 116, top = 30;
   const most = Math.max(1, ...counts.values());
   const picture = svg(left + 5 * cell, top + 5 * cell + 10, `${down} by ${across}`);
   text(picture, left, 14, `${across} 1 … 5 →`);
@@ -22,12 +22,20 @@ export function grid(counts, across, down) {
   return picture;
 }
 
+/** The 95 % interval of a share by Wilson, which holds for few and for none (doi 10.1080/01621459.1927.10502953) */
+export function interval(successes, trials) {
+  const z = 1.96, share = successes / trials, weight = 1 + (z * z) / trials;
+  const middle = (share + (z * z) / (2 * trials)) / weight;
+  const spread = (z / weight) * Math.sqrt((share * (1 - share)) / trials + (z * z) / (4 * trials * trials));
+  return { low: middle - spread, high: middle + spread };
+}
+
 /** One bar per row `{ name, value, label, low, high }`; `low` and `high` draw an interval where they are given. */
 export function bars(rows, title) {
   const left = 190, width = 420, height = 26;
   const most = Math.max(...rows.map((it) => Math.max(it.value, it.high ?? 0)), Number.MIN_VALUE);
   const picture = svg(left + width + 170, rows.length * height + 26, title);
-  text(picture, 0, 14, title, { "font-weight": "bold" });
+  text(picture, 0, 14, title, { style: "font-weight:bold" });
   rows.forEach((it, number) => {
     const y = 22 + number * height;
     const at = (value) => left + (Math.max(0, value) / most) * width;

@@ -1,7 +1,8 @@
 // A small page that shows the contracts at work: sign in, find a customer, see the profile and the trail as it grows, see scores and arms.
 
 import { Refused, everything, get, post, signIn } from "./calls.js";
-import { bars, grid } from "./charts.js";
+import { bars, grid, interval } from "./charts.js";
+import { date, instant, made, tree, word } from "./words.js";
 
 const TRAIL_SECONDS = 3;
 const $ = (id) => document.getElementById(id);
@@ -35,9 +36,7 @@ when("rfm", "submit", async () => {
     const key = `${recencyScore},${frequencyScore}`;
     counts.set(key, (counts.get(key) ?? 0) + 1);
   }
-  const { year, month, day } = run.asOf;
-  const date = [year, ...[month, day].map((it) => String(it).padStart(2, "0"))].join("-");
-  $("run").textContent = `${run.population} customers, as of ${date}`;
+  $("run").textContent = `${run.population} customers, as of ${date(run.asOf)}`;
   $("grid").replaceChildren(grid(counts, "recency", "frequency"));
   const segments = table.segments.map((it) => ({
     name: word(it.segment, "RFM_SEGMENT_"),
@@ -54,8 +53,7 @@ when("arms", "submit", async () => {
   const rows = (result.variants ?? []).map((it) => {
     const assigned = Number(it.assigned ?? 0), converted = Number(it.converted ?? 0);
     const rate = assigned ? converted / assigned : 0;
-    const spread = assigned ? 1.96 * Math.sqrt((rate * (1 - rate)) / assigned) : 0;
-    return { name: it.variant, value: rate, low: rate - spread, high: rate + spread, label: `${(100 * rate).toFixed(2)} % of ${assigned}` };
+    return { name: it.variant, value: rate, ...(assigned ? interval(converted, assigned) : {}), label: `${(100 * rate).toFixed(2)} % of ${assigned}` };
   });
   $("rates").replaceChildren(bars(rows, "Converted, with 95 % intervals"));
 });
@@ -72,7 +70,7 @@ async function show(customer) {
   const { customerId, sections = [] } = await get(`/v1/identity/customers/${customer}/profile`);
   shown = customerId;
   $("customer-id").textContent = customerId;
-  $("profile").replaceChildren(...sections.map(card));
+  $("profile").replaceChildren(...cards(sections));
   $("customer").hidden = false;
   await follow(customerId);
 }
@@ -90,29 +88,28 @@ async function follow(customer) {
 
 function entry({ occurTime, type, service, facts = {} }) {
   const said = Object.entries(facts).map(([name, value]) => `${name} ${value}`).join(", ");
-  return made("li", `${occurTime.slice(0, 19).replace("T", " ")} ${type} (${service})${said ? `: ${said}` : ""}`);
+  return made("li", `${instant(occurTime)} ${type} (${service})${said ? `: ${said}` : ""}`);
 }
 
-function card({ kind, status, cause, asOfTime, ...content }) {
+/** A card for each section that says something, and one that names those that do not. */
+function cards(sections) {
+  const said = sections.map(({ kind, status, cause, asOfTime, ...content }) => ({
+    name: word(kind, "PROFILE_SECTION_KIND_"),
+    doubt: status === "SECTION_STATUS_AVAILABLE" ? "" : [word(status ?? "", "SECTION_STATUS_"), word(cause ?? "", "SECTION_CAUSE_")].filter(Boolean).join(", "),
+    lines: Object.values(content).map((it) => tree(it)).filter((it) => it.textContent),
+  }));
+  const silent = said.filter((it) => !it.doubt && !it.lines.length).map((it) => it.name);
+  const found = said.filter((it) => it.doubt || it.lines.length).map((it) => card(it.name, it.doubt, it.lines));
+  return silent.length ? [...found, card("nothing yet", silent.join(", "), [])] : found;
+}
+
+function card(name, remark, lines) {
   const box = made("div");
   box.className = "card";
-  box.append(made("h4", word(kind, "PROFILE_SECTION_KIND_")));
-  const reliable = [word(status ?? "", "SECTION_STATUS_"), word(cause ?? "", "SECTION_CAUSE_")].filter(Boolean).join(", ");
-  const note = made("div", reliable);
-  note.className = "status";
-  box.append(note, ...Object.values(content).map(tree));
+  box.append(made("h4", name));
+  if (remark) box.append(Object.assign(made("div", remark), { className: "status" }));
+  box.append(...lines);
   return box;
-}
-
-function tree(value) {
-  if (value === null || typeof value !== "object") return made("span", String(value));
-  const list = made("ul");
-  for (const [name, inner] of Object.entries(value)) {
-    const item = made("li", Array.isArray(value) ? "" : `${name}: `);
-    item.append(tree(inner));
-    list.append(item);
-  }
-  return list;
 }
 
 function offerBroadcasts({ broadcasts = [] }) {
@@ -140,15 +137,4 @@ async function attempt(act) {
     const reason = error instanceof Refused && error.reason ? ` (${error.reason})` : "";
     $("refusal").textContent = `${error.message}${reason}`;
   }
-}
-
-function made(kind, text = "") {
-  const element = document.createElement(kind);
-  element.textContent = text;
-  return element;
-}
-
-/** `CUSTOMER_STATE_KNOWN` → `known`. */
-function word(name, prefix) {
-  return name.replace(prefix, "").replaceAll("_", " ").toLowerCase();
 }

@@ -29,9 +29,10 @@ from services.identity.adapters.org_servicer import OrgServicer
 from services.identity.adapters.privacy_servicer import PrivacyServicer
 from services.identity.adapters.profile_servicer import ProfileParts, ProfileServicer
 from services.identity.adapters.source_watch import SourceWatch
+from services.identity.adapters.store_bounds import StoreBound
 from services.identity.adapters.uncredited_orders import SqlUncreditedOrders
 from services.identity.adapters.unsealing import Unsealer
-from services.identity.application import credit_policies, lead_policies, name_indexing, policies
+from services.identity.application import credit_policies, lead_policies, lead_qualifying, name_indexing, policies
 from services.identity.application.attribute_commands import EndMinority
 from services.identity.application.attribute_upsert import COMING_OF_AGE
 from services.identity.application.erasure_commands import ERASURE_DUE, BeginErasure, ErasureRules
@@ -100,12 +101,15 @@ def service(settings: Settings) -> Service:
         settings=settings.chassis,
         handlers=handlers(vault, SqlUncreditedOrders, ErasureRules(settings.grace_of, [open_urgent_work_order])),
         servicers=lambda kit: [
-            (add_IdentityServiceServicer_to_server, servicer(kit)),
-            (add_PrivacyServiceServicer_to_server, PrivacyServicer(kit.bus, kit.read_models, Unsealer(wrap))),
+            (add_IdentityServiceServicer_to_server, StoreBound(servicer(kit), kit.bus)),
+            (
+                add_PrivacyServiceServicer_to_server,
+                StoreBound(PrivacyServicer(kit.bus, kit.read_models, Unsealer(wrap)), kit.bus),
+            ),
             (add_ProfileServiceServicer_to_server, profiles(kit)),
             (
                 add_EngagementServiceServicer_to_server,
-                EngagementServicer(kit.bus, kit.read_models, Unsealer(wrap)),
+                StoreBound(EngagementServicer(kit.bus, kit.read_models, Unsealer(wrap)), kit.bus),
             ),
             (add_OrgServiceServicer_to_server, OrgServicer(kit.bus, kit.read_models, kit.clock, Unsealer(wrap))),
         ],
@@ -149,9 +153,9 @@ def service(settings: Settings) -> Service:
             Subscription("identity_credits", ["tracking"], credit_policies.react, events=credit_policies.CONCERNS),
             Subscription(
                 "identity",
-                ["tracking"],
-                lambda batch, work: lead_policies.absorb(batch, work, SqlAwaitedOrders(work)),
-                events=lead_policies.EVENTS,
+                ["tracking", "tagging"],
+                lambda batch, work: lead_qualifying.follow(batch, work, SqlAwaitedOrders(work)),
+                events=(*lead_policies.EVENTS, lead_qualifying.EVENT),
             ),
             Subscription(
                 "identity_erasures", policies.STREAMS, policies.record_that_a_service_is_done, events=policies.EVENTS

@@ -12,11 +12,13 @@ from chassis.event_store import PostgresEventStore
 from chassis.migrations import migrate_now
 from chassis.testing import memory_bus
 from deploy.local.postgres import Database
+from services.campaigns.adapters.flow_book import SqlFlowBook
 from services.campaigns.adapters.order_book import SqlIntake, SqlOrderBook
 from services.campaigns.adapters.roster import SqlRoster
 from services.campaigns.adapters.work_list import SqlWorkList
 from services.campaigns.application.commands import Tables
 from services.campaigns.application.handlers import handlers
+from tests.campaigns.flow_memory import MemoryFlowBook
 from tests.campaigns.memory import MemoryTables
 from tests.campaigns.world import START, TENANT, World
 
@@ -38,9 +40,12 @@ def new_world(loop: asyncio.AbstractEventLoop) -> Iterator[Callable[[], World]]:
 
     def create() -> World:
         tables, clock = MemoryTables(TENANT), ReplayClock(START)
-        bus = memory_bus(handlers(Tables(lambda work: tables, lambda work: tables)), clock)
+        book = MemoryFlowBook(tables)
+        tables.forget = book.forget
+        every = Tables(lambda work: tables, lambda work: tables, lambda work: book)
+        bus = memory_bus(handlers(every), clock)
         bus.start()
-        made.append(World(bus, clock, tables, lambda work: tables, loop))
+        made.append(World(bus, clock, tables, lambda work: tables, every, loop))
         return made[-1]
 
     yield create
@@ -59,10 +64,11 @@ def postgres_world(campaigns_database: Database, loop: asyncio.AbstractEventLoop
     tables = Tables(
         lambda work: SqlRoster(work.rows, work.context.tenant),
         lambda work: SqlOrderBook(work.rows, work.context.tenant),
+        SqlFlowBook,
     )
     bus = CommandBus(store, clock, handlers(tables))
     bus.start()
-    yield World(bus, clock, SqlWorkList(store.engine), lambda work: SqlIntake(work.rows), loop)
+    yield World(bus, clock, SqlWorkList(store.engine), lambda work: SqlIntake(work.rows), tables, loop)
     bus.stop()
     store.close()
 

@@ -1,6 +1,6 @@
 """The tables of campaigns on plain Python objects, for the suites that run on the memory store."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -24,6 +24,9 @@ class MemoryTables:
     told: dict[tuple[UUID, int], OrderFact] = field(default_factory=dict)
     waiting: dict[UUID, datetime] = field(default_factory=dict)
     gone: dict[UUID, UUID] = field(default_factory=dict)
+    unknown: set[UUID] = field(default_factory=set)
+    is_sending: bool = False
+    forget: Callable[[Collection[UUID]], None] = lambda nodes: None
 
     # roster
 
@@ -42,6 +45,9 @@ class MemoryTables:
     def erased(self, *nodes: Any) -> set[UUID]:
         """For the roster the nodes, for the intake a tenant and the nodes."""
         return self.gone.keys() & set(nodes[-1])
+
+    def visitors(self, persons: Collection[UUID]) -> set[UUID]:
+        return self.unknown & set(persons)
 
     def contact(self, broadcast: UUID, persons: Mapping[UUID, UUID]) -> set[UUID]:
         claimed = set()
@@ -120,6 +126,7 @@ class MemoryTables:
 
         removed = {"assignments": sum(customer in refs for _, customer in self.units)}
         self.gone.update(refs)
+        self.forget(refs)
         self.units = {(b, ref(c)): replace(unit, customer=ref(c)) for (b, c), unit in self.units.items()}
         self.recipients = {(broadcast, ref(it)) for broadcast, it in self.recipients}
         self.nodes = {ref(node): (ref(customer), at) for node, (customer, at) in self.nodes.items()}
@@ -132,6 +139,7 @@ class MemoryTables:
         return Backlog(
             broadcasts=[(self.tenant, it) for it in sorted(self.dispatches)],
             tenants=[self.tenant] if self.waiting else [],
+            senders=[self.tenant] if self.is_sending else [],
         )
 
     def person(self, node: UUID) -> UUID:

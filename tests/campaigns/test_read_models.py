@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import partial
@@ -15,7 +15,7 @@ import sqlalchemy as sa
 
 from chassis.context import entered
 from chassis.event_store import PostgresEventStore
-from chassis.projection import Projector
+from chassis.projection import Projection, Projector
 from chassis.read_models import ReadModels
 from deploy.local.postgres import Database
 from scrm.campaigns.v1 import campaigns_service_pb2 as rpc
@@ -47,8 +47,15 @@ class Reading:
         assert isinstance(world.bus.store, PostgresEventStore)
         self.store = world.bus.store
         self.engine = self.store.engine
+        self.projections: Sequence[Projection] = PROJECTIONS
         self.projector = Projector(PROJECTIONS, self.engine, self.store, batch_limit=7)
-        self.servicer = CampaignsServicer(world.bus, self.read_models, world.clock)
+        self.servicer: Any = CampaignsServicer(world.bus, self.read_models, world.clock)
+
+    def of(self, projections: Sequence[Projection], servicer: Any) -> "Reading":
+        """The same with other read models and another servicer."""
+        self.projections, self.servicer = projections, servicer
+        self.projector = Projector(projections, self.engine, self.store, batch_limit=7)
+        return self
 
     def catch_up(self) -> None:
         """Let the projector run until nothing is left to project."""
@@ -65,10 +72,10 @@ class Reading:
         self.world.run(project())
 
     def hashes(self) -> list[str]:
-        return [self.projector.canonical_hash(it.name) for it in PROJECTIONS]
+        return [self.projector.canonical_hash(it.name) for it in self.projections]
 
     def rebuild(self) -> None:
-        for it in PROJECTIONS:
+        for it in self.projections:
             self.world.run(self.projector.rebuild(it.name))
 
     def ask(self, method: str, request: Any, tenant: str | None = None) -> Any:
@@ -86,7 +93,7 @@ class Reading:
     async def _is_done(self) -> bool:
         with self.engine.connect() as rows:
             live = rows.scalar(sa.text("SELECT count(*) FROM projections WHERE live"))
-        return live == len(PROJECTIONS) and not any(it.backlog for it in await self.projector.progress())
+        return live == len(self.projections) and not any(it.backlog for it in await self.projector.progress())
 
 
 @pytest.fixture

@@ -20,12 +20,23 @@ from chassis.context import Context
 from chassis.envelope import Incoming
 from chassis.log import Recorded
 from chassis.unit_of_work import UnitOfWork, replay
-from scrm.identity.v1.events_pb2 import CustomersMerged, CustomerUnmerged
-from scrm.tracking.v1.events_pb2 import OrderPaid, OrderRefunded
-from services.campaigns.application.commands import ApproveBroadcast, CreateBroadcast
+from scrm.identity.v1.customer_pb2 import CUSTOMER_STATE_ANONYMOUS
+from scrm.identity.v1.events_pb2 import (
+    CustomerBecameKnown,
+    CustomerCreated,
+    CustomersMerged,
+    CustomerUnmerged,
+)
+from scrm.tagging.v1.events_pb2 import SegmentEntered
+from scrm.tagging.v1.segment_pb2 import MEMBERSHIP_CAUSE_EVENT
+from scrm.tracking.v1.events_pb2 import OrderCancelled, OrderPaid, OrderPlaced, OrderRefunded, PathStalled
+from scrm.tracking.v1.path_pb2 import PathNode
+from services.campaigns.application.commands import ApproveBroadcast, CreateBroadcast, Tables
 from services.campaigns.application.dispatcher import Dispatcher, Pace
 from services.campaigns.application.dispatching import FreezeAudience, OpenBroadcast
 from services.campaigns.application.erasure import erase
+from services.campaigns.application.flow_customers import follow_customers
+from services.campaigns.application.flow_entries import follow_facts
 from services.campaigns.application.policies import Intake, absorb
 from services.campaigns.application.ports import AudiencePage, WorkList
 from services.campaigns.domain.broadcast import Broadcast
@@ -87,6 +98,7 @@ class World:
     clock: ReplayClock
     work: WorkList
     intake: Callable[[Any], Intake]
+    tables: Tables
     loop: asyncio.AbstractEventLoop
     audience: ListedAudience = field(default_factory=lambda: ListedAudience(people(200)))
     provider: Provider = field(default_factory=Provider)
@@ -140,7 +152,9 @@ class World:
 
         def take(work: UnitOfWork) -> None:
             absorb(messages, self.intake(work))
-            erase(messages, work, self.intake)
+            follow_customers(messages, work, self.tables)
+            follow_facts(messages, work, self.tables)
+            erase(messages, work, self.intake, self.tables)
 
         self.run(self.bus.effect(take, self.context))
 
@@ -223,6 +237,56 @@ class World:
             unmerge_time=_timestamp(at),
         )
         return self._incoming("identity", message, at, restored)
+
+    def placed(self, who: str, order: str, at: datetime, amount: str = "20.00") -> Incoming:
+        """The customer `who` placed an order."""
+        message = OrderPlaced(
+            order_id=str(customer(order)),
+            order_no=order,
+            node_id=str(customer(who)),
+            amount=_money(amount),
+            place_time=_timestamp(at),
+        )
+        return self._incoming("tracking", message, at, who)
+
+    def cancelled(self, who: str, order: str, at: datetime) -> Incoming:
+        """An order was given up."""
+        message = OrderCancelled(order_id=str(customer(order)), node_id=str(customer(who)), cancel_time=_timestamp(at))
+        return self._incoming("tracking", message, at, who)
+
+    def stalled(self, who: str, order: str, since: datetime, after: timedelta = timedelta(minutes=30)) -> Incoming:
+        """The customer placed an order at `since`, and did not pay it since."""
+        message = PathStalled(
+            mission_id=str(customer(f"mission of {order}")),
+            node_id=str(customer(who)),
+            category="CD",
+            path_node=PathNode.PATH_NODE_PLACE_ORDER,
+            order_id=str(customer(order)),
+            since_time=_timestamp(since),
+            after_seconds=int(after.total_seconds()),
+        )
+        return self._incoming("tracking", message, since + after, who)
+
+    def entered_segment(self, who: str, segment: str, at: datetime, cause: int = MEMBERSHIP_CAUSE_EVENT) -> Incoming:
+        """The customer came into a segment."""
+        message = SegmentEntered(
+            segment_id=str(customer(segment)), version=1, customer_id=str(customer(who)), enter_time=_timestamp(at)
+        )
+        message.cause = cause  # type: ignore[assignment]
+        return self._incoming("tagging", message, at, segment)
+
+    def seen(self, who: str, at: datetime) -> Incoming:
+        """Somebody whom nobody knows came for the first time."""
+        id = str(customer(who))
+        message = CustomerCreated(
+            customer_id=id, node_id=id, state=CUSTOMER_STATE_ANONYMOUS, create_time=_timestamp(at)
+        )
+        return self._incoming("identity", message, at, who)
+
+    def became_known(self, who: str, at: datetime) -> Incoming:
+        """The visitor has told who they are."""
+        message = CustomerBecameKnown(customer_id=str(customer(who)), become_known_time=_timestamp(at))
+        return self._incoming("identity", message, at, who)
 
     def _incoming(self, stream: str, message: Message, at: datetime, key: str) -> Incoming:
         self._position += 1

@@ -17,14 +17,21 @@ def groups() -> "Queue[list[int]]":
 
 
 @pytest.fixture
-def writer(groups: "Queue[list[int]]", monkeypatch: pytest.MonkeyPatch) -> Iterator[Writer[int]]:
-    monkeypatch.setattr("chassis.writer._GATHER_SECONDS", 0.5)
+def writer(groups: "Queue[list[int]]") -> Iterator[Writer[int]]:
+    yield from running(groups, gather=0.5)
 
+
+@pytest.fixture
+def hasty(groups: "Queue[list[int]]") -> Iterator[Writer[int]]:
+    yield from running(groups, gather=0)
+
+
+def running(groups: "Queue[list[int]]", gather: float) -> Iterator[Writer[int]]:
     def commit(jobs: Sequence[int]) -> None:
         groups.put(list(jobs))
         sleep(0.1)
 
-    made: Writer[int] = Writer(commit, limit=3)
+    made: Writer[int] = Writer(commit, limit=3, gather=gather)
     made.start()
     yield made
     made.stop()
@@ -44,6 +51,15 @@ def test_a_group_smaller_than_the_last_waits_for_the_others(writer: Writer[int],
     sleep(0.2)
     writer.put(5)
     assert groups.get(timeout=PATIENCE) == [4, 5]
+
+
+def test_a_writer_that_gathers_no_time_takes_what_is_there(hasty: Writer[int], groups: "Queue[list[int]]") -> None:
+    take_three(hasty, groups)
+    sleep(0.2)
+    hasty.put(4)
+    sleep(0.05)
+    hasty.put(5)
+    assert [groups.get(timeout=PATIENCE) for _ in range(2)] == [[4], [5]]
 
 
 def test_a_caller_alone_waits_for_nobody(writer: Writer[int], groups: "Queue[list[int]]") -> None:

@@ -4,7 +4,9 @@ import pytest
 
 from demo.dataset import DataUnavailable, Order, data_file, first_days, load_orders
 from demo.people import Person, people
-from demo.trail import Touch, trail
+from demo.prospects import Prospect, prospects
+from demo.touches import Touch
+from demo.trail import trail
 
 
 @pytest.fixture(scope="session")
@@ -21,5 +23,10 @@ def everybody(orders: list[Order]) -> list[Person]:
 
 
 @pytest.fixture(scope="session")
-def touches(everybody: list[Person]) -> list[Touch]:
-    return trail(everybody)
+def strangers() -> list[Prospect]:
+    return prospects()
+
+
+@pytest.fixture(scope="session")
+def touches(orders: list[Order], everybody: list[Person], strangers: list[Prospect]) -> list[Touch]:
+    return trail(everybody, orders, strangers)

@@ -4,15 +4,17 @@ import csv
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from demo.dataset import Order
-from demo.people import Person, bindings
-from demo.trail import Touch
-from tests.demo import reference
+from demo.people import Person
+from demo.prospects import Prospect, referred_orders
+from demo.touches import Touch
+from tests.demo import reference, trail_reference
+from tests.demo.judging_trail import judge_trail
 
 DECISION_DAY, END_DAY = date(1998, 1, 5), date(1998, 7, 1)
 SENT_AT = datetime(1998, 1, 5, 15, tzinfo=UTC)
@@ -25,6 +27,7 @@ class Story:
 
     orders: Sequence[Order]
     everybody: Sequence[Person]
+    strangers: Sequence[Prospect]
     touches: Sequence[Touch]
 
 
@@ -51,9 +54,14 @@ def judge(findings: Findings) -> None:
     _judge_identity(findings)
     _judge_rfm(findings.report["checkpoint_a"], reference.rfm(findings.story.orders, DECISION_DAY))
     _judge_rfm(findings.report["rfm"]["real"], reference.rfm(findings.story.orders, END_DAY))
+    referred = referred_orders(findings.story.strangers)
+    with_referred = reference.rfm([*findings.story.orders, *referred], END_DAY)
+    _judge_rfm(findings.report["rfm"]["with_referred"], with_referred)
     _judge_rfm_rows(findings)
+    judge_trail(findings.report, findings.story.touches, findings.story.orders, referred)
     _judge_experiment(findings)
     _judge_membership(findings.report["membership"])
+    _judge_erasure(findings)
     assert findings.report["night_owl"]["ever"] == sum(it.roll("night") < 600 for it in findings.story.everybody)
 
 
@@ -82,17 +90,9 @@ def _judge_ingestion(findings: Findings) -> None:
 
 
 def _judge_identity(findings: Findings) -> None:
-    found, touches, everybody = findings.report["identity"], findings.story.touches, findings.story.everybody
-    usable = [it for it in touches if it.received_at - it.occurred_at < timedelta(days=30) and it.value != "null"]
-    seen = {it.value: it.received_at for it in reversed(usable)}
-    logins = [it for person in everybody for it in bindings(person)]
-    early = [it for it in logins if seen.get(it.sightings[0].value, it.at) < it.at]
-    second = sum(len(it.sightings) == 2 for it in early)
-    assert found["anonymous_created"] == len(early)
-    assert found["merges"] == second
-    assert found["became_known"] == len(early) - second
-    assert found["known_customers"] == len(everybody)
-    assert found["anonymous_customers"] == 0
+    found = findings.report["identity"]
+    expected = asdict(trail_reference.identities(findings.story.touches, findings.story.everybody))
+    assert {name: found[name] for name in expected} == expected
 
 
 def _judge_rfm(found: Mapping[str, Any], scoring: reference.Scoring) -> None:
@@ -157,6 +157,29 @@ def _judge_membership(found: Mapping[str, Any]) -> None:
     left = found["granted_points"] - found["burned_points"] - found["expired_points"] - found["reversed_points"]
     assert left == found["active_points"] + found["pending_points"]
     assert (found["burned_points"], found["reversed_points"], found["debt_points"]) == (0, 0, 0)
+
+
+def _judge_erasure(findings: Findings) -> None:
+    """A hundred of all customers are gone: of what was counted nothing is less, only of what there is now."""
+    found, before = findings.report["erasure"], findings.report["membership"]
+    count = round(len(findings.story.everybody) / 235)
+    assert found["customers"] == count > 0
+    assert found["keys_destroyed"] == found["nodes"] >= count
+    assert found["certificates_hold"], found["against_certificates"]
+    assert found["canaries_before"], "the control: what is looked for can be found"
+    assert not found["canaries_left"]
+    changed = found["changed"]
+    known = findings.report["identity"]["known_customers"]
+    assert changed.pop("identity.known_customers") == [known, known - count]
+    members = found["removed"]["membership"]["members"]
+    assert changed.pop("membership.members", [before["members"]] * 2) == [
+        before["members"],
+        before["members"] - members,
+    ]
+    assert changed.keys() <= {
+        *("membership.active_points", "membership.accounts_with_positive_balance", "membership.accounts"),
+        *("night_owl.current", "night_owl.ever"),
+    }
 
 
 def cents(amount: float) -> int:

@@ -12,18 +12,19 @@ import pytest
 from demo.dataset import Order
 from demo.driver import FOLDER
 from demo.people import Person
-from demo.trail import Touch
+from demo.prospects import Prospect
+from demo.touches import Touch
 from tests.demo.judging import Findings, Story, judge
 
 
 @pytest.fixture(scope="module")
-def findings(orders: list[Order], everybody: list[Person], touches: list[Touch]) -> Findings:
+def findings(orders: list[Order], everybody: list[Person], strangers: list[Prospect], touches: list[Touch]) -> Findings:
     folder = Path(os.environ.get("SCRM_DEMO_REPORT", FOLDER))
     if not (folder / "report.json").exists():
         pytest.skip(f"no report in {folder}: run `make demo` first")
     if json.loads((folder / "report.json").read_text())["smoke"]:
         pytest.skip(f"the report in {folder} is of one customer in ten: run `make demo` first")
-    return Findings.read(folder, Story(orders, everybody, touches))
+    return Findings.read(folder, Story(orders, everybody, strangers, touches))
 
 
 def test_everything_agrees_with_a_second_computation_from_the_raw_file(findings: Findings) -> None:
@@ -39,23 +40,31 @@ def test_behaviours_are_those_of_the_specification(findings: Findings) -> None:
     found = findings.report["ingestion"]
     accepted = {name: it["accepted"] for name, it in found["by_type"].items()}
     assert accepted == {
-        "content_viewed": 64_550,
+        "content_viewed": 70_543,
         "content_engaged": 59_814,
         "button_clicked": 11_841,
         "qr_scanned": 9_362,
         "ad_exposed": 8_326,
         "oa_subscribed": 5_863,
         "menu_clicked": 5_860,
+        "order_reviewed": 7_003,
+        "product_viewed": 3_607,
+        "cart_added": 1_805,
+        "referral_registered": 1_192,
+        "content_shared": 1_134,
+        "competitor_purchase_reported": 739,
     }
-    assert found["quarantined_by_reason"] == {"TOO_LATE": 147, "NO_IDENTITY": 10}
-    assert (found["late"], found["rejected"]) == (1_644, 0)
+    assert found["quarantined_by_reason"] == {"TOO_LATE": 158, "NO_IDENTITY": 10}
+    assert found["submitted"] == 190_952 + 10  # the 10 of nobody are counted apart
+    assert (found["accepted"], found["duplicate"]) == (187_089, 3_705)
+    assert (found["late"], found["rejected"]) == (1_850, 0)
 
 
 def test_identities_are_those_of_the_specification(findings: Findings) -> None:
     found = findings.report["identity"]
-    assert found["merges"] == 4_679
-    assert found["anonymous_created"] == 23_570 + 4_679
-    assert (found["known_customers"], found["anonymous_customers"]) == (23_570, 0)
+    assert (found["anonymous_created"], found["known_created"], found["merges"]) == (34_236, 11, 4_679)
+    assert (found["known_customers"], found["anonymous_customers"]) == (23_570 + 1_192, 4_806)
+    assert found["known_customers"] + found["anonymous_customers"] == 29_568
     assert found["shared_devices"] == 13
 
 
@@ -114,3 +123,37 @@ def test_memberships_are_those_of_the_specification(findings: Findings) -> None:
 
 def test_night_owls_are_those_of_the_specification(findings: Findings) -> None:
     assert findings.report["night_owl"]["ever"] == 1_401
+
+
+def test_insights_are_those_of_the_specification(findings: Findings) -> None:
+    assert findings.report["insights"]["REPEAT_READER_UNREGISTERED"]["customers"] == 68
+
+
+def test_the_pyramid_begins_as_in_the_specification_and_strangers_climb_it_so(findings: Findings) -> None:
+    """What comes of buyers differs by the orders that campaigns cause, and nobody is an advocate without their referrals."""
+    half, first, second = findings.report["pyramid"]["reports"]
+    before = {layer: row["customers"] for layer, row in half["rows"].items() if row["customers"]}
+    assert before == {"L1": 65, "L3": 13_015, "L4": 4_547, "L5": 5_940, "OUT": 3, "NONE": 5_998}
+    assert half["rows"]["NONE"]["moves"] == {"L1": 4_353, "L2": 1_189, "L3": 456}
+    assert half["rows"]["L1"]["moves"] == {"L1": 5, "OUT": 60}
+    assert half["rows"]["OUT"]["moves"] == {"OUT": 3}
+    assert sum(half["after"].values()) == 29_568
+    assert {layer: half["after"][layer] for layer in ("L1", "L2", "L3", "OUT")} == {
+        "L1": 4_358,
+        "L2": 1_189,
+        "L3": 457,
+        "OUT": 63,
+    }
+    assert {layer: first["after"][layer] for layer in ("L1", "L2", "L3", "OUT")} == {
+        "L1": 1_592,
+        "L2": 1_377,
+        "L3": 220,
+        "OUT": 63,
+    }
+    assert (second["rows"]["L2"]["moves"]["L3"], second["rows"]["L2"]["customers"]) == (28, 1_377)
+
+
+def test_referred_people_are_scored_with_the_others(findings: Findings) -> None:
+    found = findings.report["rfm"]["with_referred"]
+    assert found["n"] == 23_958
+    assert round(found["net"] - findings.report["rfm"]["real"]["net"], 2) == 17_663.77

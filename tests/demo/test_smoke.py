@@ -10,6 +10,7 @@ import pytest
 
 from demo.dataset import Order, first_days
 from demo.people import people
+from demo.prospects import prospects
 from demo.trail import trail
 from deploy.local.contracts import ROOT
 from tests.demo.judging import Findings, Story, judge
@@ -27,4 +28,6 @@ def test_the_main_job_holds_what_it_promises(orders: list[Order]) -> None:
         assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
         told = [it for it in orders if it.customer.endswith("1")]
         everybody = people(first_days(told))
-        judge(Findings.read(Path(folder), Story(told, everybody, trail(everybody))))
+        strangers = [it for it in prospects() if it.number % 10 == 1]
+        story = Story(told, everybody, strangers, trail(everybody, told, strangers))
+        judge(Findings.read(Path(folder), story))

@@ -7,7 +7,7 @@ from google.protobuf.message import Message
 from demo.dataset import Order
 from demo.people import Person, bindings
 from demo.story import tell
-from demo.trail import Touch
+from demo.touches import Touch
 from demo.wire import batch_resolve, cents, import_orders, money, track_batch
 
 

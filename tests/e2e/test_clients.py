@@ -24,6 +24,8 @@ from deploy.local.subscribers import Subscriber, make_durables
 EXAMPLES = ROOT / "clients" / "python" / "examples"
 LIST = Subscriber("acme", "list", ("identity.*",))
 
+pytestmark = pytest.mark.timeout(300)  # what the first test waits for: a stack, and the wheel
+
 
 @pytest.fixture(scope="module")
 def stack() -> Iterator[LocalStack]:
@@ -83,6 +85,19 @@ def seen(file: Path) -> list[str]:
             return [it for (it,) in rows.execute("SELECT event FROM seen")]
         except sqlite3.OperationalError:  # not made yet
             return []
+
+
+async def published(stack: LocalStack, *names: str) -> set[str]:
+    """The ids of all events of these names that identity has ever told."""
+    broker = Broker(stack.nats.url)
+    await broker.connect()
+    try:
+        stream = await broker.stream("identity")
+        assert stream
+        found = [await broker.message("identity", seq=it) for it in range(1, stream.last_sequence + 1)]
+    finally:
+        await broker.close()
+    return {it.headers["ce-id"] for it in found if it and it.subject.split(".")[4] in names}
 
 
 def wait_until(holds: Callable[[], bool]) -> None:
@@ -153,3 +168,4 @@ def test_a_subscriber_survives_its_own_end_and_that_of_nats(
     ids = seen(file)
     assert len(ids) == len(set(ids)) >= 3
     assert sorted(ids, key=lambda it: int(it.split("/")[2])) == ids
+    assert set(ids) == loop.run_until_complete(published(stack, "customer_created", "customers_merged"))

@@ -4,7 +4,7 @@ import asyncio
 import os
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -15,9 +15,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import grpc
-import psycopg
 import pytest
-from psycopg import sql
 
 from chassis.broker import Broker, publish_clock
 from chassis.grpc_client import channel
@@ -26,6 +24,7 @@ from demo import brand
 from demo.backend import TENANT, Backend, connected
 from demo.barrier import Barrier
 from demo.wire import money, timestamp
+from deploy.local.canaries import Found, Words, search
 from deploy.local.contracts import scopes
 from deploy.local.erasure_check import verify
 from deploy.local.stack import LocalStack
@@ -53,9 +52,6 @@ PROFILES = {"identity.inbox", "identity.timeline", "identity.told_orders"}
 FACTS = {"tagging.inbox", "tagging.behaviours", "tagging.placed_orders"}
 
 ROOT = Path(__file__).parents[2]
-
-Found = dict[str, set[str]]
-"""Canaries, by where they are."""
 
 
 @dataclass(slots=True)
@@ -147,17 +143,11 @@ class World:
 
     async def canaries(self) -> Found:
         """Where each of the planted strings is."""
-        words = {it: it.encode() for it in (*PERSONAL, *BUSINESS)}
-        found: Found = {}
-        for name in self.stack.services:
-            for table, content in await asyncio.to_thread(_tables, self.stack, name):
-                _look(found, f"{name}.{table}", content, words)
+        words = Words((*PERSONAL, *BUSINESS))
+        dsn_of = partial(self.stack.postgres.dsn, user="postgres")
+        found = await asyncio.to_thread(search, words, tuple(self.stack.services), dsn_of, self.stack.state_dir)
         for stream, content in [it async for it in self._streams()]:
-            _look(found, f"stream {stream}", content, words)
-        files = [it for it in (self.stack.state_dir / "nats").rglob("*") if it.is_file()]
-        _look(found, "files of NATS", b"".join(it.read_bytes() for it in files), words)
-        for log in (self.stack.state_dir / "logs").glob("*"):
-            _look(found, f"log {log.name}", log.read_bytes(), words)
+            found |= {f"stream {stream}": it for it in (words.within(content),) if it}
         return found
 
     async def _streams(self) -> AsyncIterator[tuple[str, bytes]]:
@@ -175,31 +165,6 @@ class World:
             environment = {**os.environ, **self.stack.environment_of(name)}
             command = [sys.executable, "-m", f"services.{name}", "rebuild"]
             subprocess.run(command, env=environment, cwd=ROOT, check=True, capture_output=True, timeout=120)
-
-
-def _look(found: Found, where: str, content: bytes, words: Mapping[str, bytes]) -> None:
-    for word, as_bytes in words.items():
-        if as_bytes in content:
-            found.setdefault(where, set()).add(word)
-
-
-def _tables(stack: LocalStack, service: str) -> list[tuple[str, bytes]]:
-    """Every table of every schema with all that is in it, past row-level security; bytes as they are."""
-    with psycopg.connect(stack.postgres.dsn(service, "postgres")) as rows:
-        query = (
-            "SELECT table_schema, table_name FROM information_schema.tables"
-            " WHERE table_type = 'BASE TABLE' AND table_schema NOT IN ('pg_catalog', 'information_schema')"
-        )
-        read: list[tuple[str, bytes]] = []
-        for schema, table in rows.execute(query).fetchall():
-            all_of_it = rows.execute(sql.SQL("SELECT * FROM {}").format(sql.Identifier(schema, table)), binary=True)
-            content = b"\n".join(_bytes(value) for row in all_of_it for value in row)
-            read.append((table.partition("_2")[0] if table.startswith("accepted") else table, content))
-        return read
-
-
-def _bytes(value: object) -> bytes:
-    return value if isinstance(value, bytes) else str(value).encode()
 
 
 @pytest.fixture(scope="module")
@@ -262,10 +227,10 @@ def test_ac_15_and_ac_102_nothing_is_left_of_somebody_who_is_erased(stack: Local
             assert set(elsewhere) == PROFILES | FACTS, "everything else is sealed, or never kept"
 
             premature = erasure_pb2.ErasureCertificate(node_ids=[first, second], digest="x")
-            verdict = verify(premature, partial(stack.postgres.dsn, user="postgres"))
-            assert verdict.is_altered
+            verdict = verify([premature], partial(stack.postgres.dsn, user="postgres"))
+            assert verdict.altered
             assert verdict.keys == 2
-            assert {"tracking.behaviours", "tracking.orders", "tagging.purchases"} <= verdict.rows.keys(), "the control"
+            assert {"tracking.behaviours", "tracking.orders", "tagging.purchases"} <= verdict.left.keys(), "the control"
 
             asked = {"customer_id": second, "legal_basis": "PIPL_47", "verified_by": "staff/7"}
             case = (await world.privacy.RequestErasure(privacy.RequestErasureRequest(request_id=_id(), **asked))).case
@@ -290,7 +255,7 @@ def test_ac_15_and_ac_102_nothing_is_left_of_somebody_who_is_erased(stack: Local
             assert removed["tagging"]["tags"] == 1
             assert removed["membership"]["members"] == 1
             assert certificate.keys_destroyed == 2
-            verdict = verify(certificate, partial(stack.postgres.dsn, user="postgres"))
+            verdict = verify([certificate], partial(stack.postgres.dsn, user="postgres"))
             assert verdict.holds, verdict
 
             assert only_numbers_of_orders(await world.canaries())

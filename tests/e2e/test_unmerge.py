@@ -1,13 +1,12 @@
 """Two customers become one and two again, and every service follows: the real stack, from call to call."""
 
 import asyncio
+from collections import defaultdict
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, cast
 from uuid import uuid4
 
 import pytest
@@ -19,11 +18,14 @@ from demo.barrier import Barrier
 from demo.wire import money, timestamp
 from deploy.local.contracts import scopes
 from deploy.local.stack import LocalStack
+from scrm.campaigns.v1 import flow_pb2
+from scrm.campaigns.v1 import flow_service_pb2 as flows
 from scrm.identity.v1 import customer_pb2, profile_pb2
 from scrm.identity.v1 import identity_service_pb2 as identity
 from scrm.identity.v1 import profile_service_pb2 as profiles
 from scrm.membership.v1 import member_pb2, points_pb2
 from scrm.membership.v1 import membership_service_pb2 as membership
+from scrm.ops.v1 import operations_service_pb2 as ops
 from scrm.tagging.v1 import tagging_service_pb2 as tagging
 from scrm.tracking.v1 import behaviour_pb2, order_pb2
 from scrm.tracking.v1 import tracking_service_pb2 as tracking
@@ -57,6 +59,11 @@ class World:
     def __post_init__(self) -> None:
         self.barrier = Barrier(self.backend.operations)
 
+    async def clock(self) -> datetime:
+        """Where it stands on this stack, on which others may have been before."""
+        progress = await self.backend.operations["identity"].GetProgress(ops.GetProgressRequest())
+        return cast("datetime", progress.clock_time.ToDatetime(UTC))
+
     async def settled(self) -> None:
         await self.barrier.settled(self.now)
 
@@ -71,10 +78,14 @@ class World:
         asked = identity.ResolveIdentityRequest(request_id=_id(), identifiers=[email])
         id = str((await self.backend.identity.ResolveIdentity(asked)).customer_id)
         await self.look(name)
-        rows = [row for number in range(orders) for row in self._order(name, number, amount)]
-        answer = await self.backend.tracking.ImportOrders(tracking.ImportOrdersRequest(request_id=_id(), rows=rows))
-        assert not [it for it in answer.results if it.status.code]
+        for number in range(orders):
+            await self.order(name, number, amount)
         return id
+
+    async def order(self, name: str, number: int, amount: int) -> None:
+        asked = tracking.ImportOrdersRequest(request_id=_id(), rows=self._order(name, number, amount))
+        answer = await self.backend.tracking.ImportOrders(asked)
+        assert not [it for it in answer.results if it.status.code]
 
     async def look(self, name: str) -> None:
         event = behaviour_pb2.TrackedEvent(
@@ -122,6 +133,24 @@ class World:
             identity.UnmergeCustomerRequest(request_id=_id(), merge_id=merge_id, reason="TWO_PERSONS")
         )
         await self.settled()
+
+    async def flow(self, trigger: int) -> str:
+        """Publish a flow that customers enter with something about an order, and wait in for a year."""
+        definition = flow_pb2.FlowDefinition(reentry=flow_pb2.REENTRY_NEVER)
+        definition.trigger.order = trigger  # type: ignore[assignment]
+        definition.steps.add(step_key="wait").wait.FromTimedelta(365 * DAY)
+        asked = flows.CreateFlowRequest(request_id=_id(), display_name="a flow", definition=definition)
+        id = str((await self.backend.flows.CreateFlow(asked)).flow.flow_id)
+        await self.backend.flows.PublishFlow(flows.PublishFlowRequest(request_id=_id(), flow_id=id))
+        return id
+
+    async def instances(self, flow: str) -> dict[str, list[str]]:
+        """The states of the instances of a flow, by customer."""
+        found = await self.backend.flows.ListInstances(flows.ListInstancesRequest(flow_id=flow))
+        states: dict[str, list[str]] = defaultdict(list)
+        for it in found.instances:
+            states[it.customer_id].append(flow_pb2.InstanceState.Name(it.state).removeprefix("INSTANCE_STATE_"))
+        return states
 
     async def balance(self, customer: str) -> int:
         asked = membership.GetBalanceRequest(customer_id=customer)
@@ -173,28 +202,21 @@ class World:
         yield tracking.OrderRow(paid=order_pb2.OrderPayment(**common, pay_time=timestamp(self.now), paid=money(amount)))
 
 
-@pytest.fixture(scope="module")
-def stack() -> Iterator[LocalStack]:
-    with TemporaryDirectory(prefix="scrm-e2e-") as folder:
-        Path(folder).chmod(0o755)  # as root, PostgreSQL runs as another user
-        with LocalStack(Path(folder) / "state", clock="replay") as started:
-            yield started
-
-
 @asynccontextmanager
-async def world_on(stack: LocalStack) -> AsyncIterator[World]:
+async def world_on(stack: LocalStack, now: datetime = START) -> AsyncIterator[World]:
     broker = Broker(stack.nats.url, monitor_url=stack.nats.monitor_url, name="e2e")
     await broker.connect()
     addresses = {name: stack.address(name) for name in stack.services}
     async with connected(addresses, stack.credentials.mint(TENANT, scopes(), subject="e2e")) as backend:
         world = World(backend, broker)
+        world.now = max(now, await world.clock())
         await world.pass_days(0)
         yield world
     await broker.close()
 
 
 @pytest.mark.timeout(300)
-def test_ac6_all_services_follow_a_merge_and_its_undoing(stack: LocalStack) -> None:
+def test_ac_6_all_services_follow_a_merge_and_its_undoing(stack: LocalStack) -> None:
     async def scenario() -> None:
         async with world_on(stack) as world:
             await brand.configure(world.backend)
@@ -236,6 +258,31 @@ def test_ac6_all_services_follow_a_merge_and_its_undoing(stack: LocalStack) -> N
             assert (after[a].orders, after[b].orders) == (before[a].orders, before[b].orders)
             assert (after[a].member, after[b].member) == (before[a].member, before[b].member)
             assert (after[c], after[d]) == (before[c], before[d])
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.timeout(120)
+def test_ac_8_a_merge_leaves_one_instance_of_a_flow_and_brings_no_first_purchase(stack: LocalStack) -> None:
+    async def scenario() -> None:
+        async with world_on(stack, START + 30 * DAY) as world:
+            await brand.configure(world.backend)
+            in_both = await world.flow(flow_pb2.ORDER_MOMENT_PLACED)
+            a, b = await world.person("fay", 1), await world.person("gus", 1)
+            await world.settled()
+            assert await world.instances(in_both) == {a: ["RUNNING"], b: ["RUNNING"]}
+            first_purchase = await world.flow(flow_pb2.ORDER_MOMENT_FIRST_PAID)
+
+            merge = await world.merge(a, b)
+
+            assert await world.instances(in_both) == {a: ["RUNNING"], b: ["MERGED"]}
+            await world.person("gus", 2)
+            await world.settled()
+            assert await world.instances(first_purchase) == {}
+            newcomer = await world.person("hal", 1)
+            await world.unmerge(merge)
+            assert await world.instances(in_both) == {a: ["RUNNING"], b: ["MERGED"], newcomer: ["RUNNING"]}
+            assert await world.instances(first_purchase) == {newcomer: ["RUNNING"]}
 
     asyncio.run(scenario())
 

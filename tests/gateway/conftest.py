@@ -12,6 +12,7 @@ from google.protobuf import message_factory
 from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.message import Message
 
+from chassis.context import current
 from chassis.credentials import KeySet, Verifier
 from chassis.grpc_server import Gate, GrpcServer, Registration
 from chassis.telemetry import Metrics, Tracing
@@ -35,6 +36,7 @@ class Parrot:
         self.answers: dict[str, Message] = {}
         self.streams: dict[str, list[Any]] = {}
         self.metadata: dict[str, str] = {}
+        self.callers: set[tuple[str, str]] = set()  # tenant and actor, as the services take them
 
     def registrations(self) -> list[Registration]:
         return [(self._adder(service), self) for service in contracts.services()]
@@ -49,6 +51,7 @@ class Parrot:
         async def answer(request: Message, call: Any) -> Any:
             self.heard.append(request)
             self.metadata = dict(call.invocation_metadata())
+            self.callers.add((current().tenant, current().actor))
             return self.streams.get(rpc.full_name) or self.answers.get(rpc.full_name) or response()
 
         return answer
@@ -111,4 +114,5 @@ def _front(
 @pytest.fixture
 def front(_front: Front) -> Front:
     _front.parrot.heard.clear()
+    _front.parrot.callers.clear()
     return _front

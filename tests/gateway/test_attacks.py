@@ -6,9 +6,10 @@ The checklist is RFC 8725 (JSON Web Token Best Current Practices) with what a ca
 import asyncio
 import json
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import grpc
@@ -87,6 +88,17 @@ ATTACKS: dict[str, Forge | None] = {
     "a key of the attacker's": of_another_issuer,
 }
 
+SPOOFED = {
+    "x-auth-sub": "root",
+    "x-auth-tenant": "globex",
+    "x-auth-scopes": "*",
+    "x-jwt-payload": "e30",
+    "x-forwarded-user": "root",
+    "x-scrm-caller": "root",
+    "tenant": "globex",
+}
+"""What a gateway somewhere might set for who is behind it; ours takes nothing but the token."""
+
 ENVOYS_OWN = {"another audience": "PERMISSION_DENIED"}
 """What Envoy answers otherwise than our servers do: an audience that is not allowed is 403 to it."""
 
@@ -118,9 +130,31 @@ def test_the_token_that_the_attacks_begin_with_is_good(way: str, front: Front, l
     assert len(front.parrot.heard) == len(RPCS)
 
 
-async def codes(address: str, token: str | None) -> dict[str, str]:
+@pytest.mark.parametrize("way", ["through the gateway", "beside it"])
+def test_headers_that_claim_to_be_somebody_else_have_no_effect_on_any_rpc(
+    way: str, front: Front, loop: asyncio.AbstractEventLoop
+) -> None:
+    token = front.credentials.mint("acme", scopes(), "jane")
+
+    found = loop.run_until_complete(codes(_address(front, way), token, SPOOFED))
+
+    assert set(found.values()) == {"OK"}, found
+    assert front.parrot.callers == {("acme", "jane")}
+
+
+@pytest.mark.parametrize("way", ["through the gateway", "beside it"])
+def test_headers_that_claim_to_be_somebody_let_nobody_in(
+    way: str, front: Front, loop: asyncio.AbstractEventLoop
+) -> None:
+    found = loop.run_until_complete(codes(_address(front, way), None, SPOOFED))
+
+    assert set(found.values()) == {"UNAUTHENTICATED"}, found
+    assert front.parrot.heard == []
+
+
+async def codes(address: str, token: str | None, more: Mapping[str, str] = MappingProxyType({})) -> dict[str, str]:
     """How each RPC answers a good request with this token."""
-    metadata = (("authorization", f"Bearer {token}"),) if token is not None else ()
+    metadata = (*((("authorization", f"Bearer {token}"),) if token is not None else ()), *more.items())
 
     async def call(channel: grpc.aio.Channel, rpc: MethodDescriptor) -> str:
         try:

@@ -21,7 +21,9 @@ from scrm.campaigns.v1 import events_pb2 as campaigns
 from scrm.membership.v1 import events_pb2 as membership
 from scrm.membership.v1 import points_pb2
 from scrm.tagging.v1 import events_pb2 as tagging
+from scrm.tagging.v1 import layer_pb2
 from scrm.tracking.v1 import events_pb2 as tracking
+from scrm.tracking.v1 import group_pb2
 from tests.identity.brand import NOON
 
 DAY = timedelta(days=1)
@@ -97,16 +99,51 @@ def cancelled(node: UUID, order: str, at: datetime = NOON) -> Telling:
     return Telling("tracking", node, message, at)
 
 
-def tagged(customer: UUID, tag: str, at: datetime = NOON, value: str = "", node: UUID | None = None) -> Telling:
+def tagged(customer: UUID, tag: str, at: datetime = NOON, value: str = "", *, several: bool = False) -> Telling:
     message = tagging.TagAssigned(
-        customer_id=str(customer), node_id=str(node or customer), tag_key=tag, value=value, source="STAFF:a", time=stamp(at)
+        customer_id=str(customer), node_id=str(customer), tag_key=tag, value=value, source="STAFF:a", time=stamp(at),
+        several=several,
     )  # fmt: skip
     return Telling("tagging", customer, message, at)
 
 
-def untagged(customer: UUID, tag: str, at: datetime = NOON) -> Telling:
-    message = tagging.TagRemoved(customer_id=str(customer), node_id=str(customer), tag_key=tag, time=stamp(at))
+def untagged(customer: UUID, tag: str, at: datetime = NOON, value: str = "") -> Telling:
+    message = tagging.TagRemoved(
+        customer_id=str(customer), node_id=str(customer), tag_key=tag, value=value, time=stamp(at)
+    )
     return Telling("tagging", customer, message, at)
+
+
+def modelled(model: str, kind: str) -> list[Telling]:
+    """A model that is active, of a kind such as "PYRAMID"."""
+    defined = tagging.ModelDefined(model_id=model, kind=layer_pb2.ModelKind.Value(f"MODEL_KIND_{kind}"))
+    activated = tagging.ModelActivated(model_id=model, version=1)
+    return [Telling("tagging", id_of(model), it) for it in (defined, activated)]
+
+
+def moved(customer: UUID, model: str, layer: str, at: datetime = NOON) -> Telling:
+    message = tagging.LayerChanged(
+        customer_id=str(customer), model_id=model, model_version=1, from_layer="NONE", to_layer=layer, time=stamp(at)
+    )
+    return Telling("tagging", customer, message, at)
+
+
+def shared(node: UUID, share: str, at: datetime = NOON) -> Telling:
+    message = tracking.ShareCreated(
+        share_id=share, node_id=str(node), root_share_id=share, depth=1, content_id="H5-1", share_time=stamp(at)
+    )
+    return Telling("tracking", node, message, at)
+
+
+def visited(node: UUID, share: str, at: datetime = NOON) -> Telling:
+    message = tracking.ShareVisited(share_id=share, node_id=str(node), unique=True, visit_time=stamp(at))
+    return Telling("tracking", node, message, at)
+
+
+def grouped(node: UUID, group: str, at: datetime = NOON, *, left: bool = False) -> Telling:
+    change = group_pb2.GROUP_CHANGE_LEFT if left else group_pb2.GROUP_CHANGE_JOINED
+    message = tracking.GroupMembershipChanged(group_id=group, node_id=str(node), change=change, change_time=stamp(at))
+    return Telling("tracking", node, message, at)
 
 
 def joined(customer: UUID, member_no: str, at: datetime = NOON) -> Telling:

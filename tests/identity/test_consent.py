@@ -8,6 +8,7 @@ import pytest
 
 from chassis.errors import DomainError
 from chassis.unit_of_work import replay
+from scrm.identity.v1 import consent_pb2
 from services.identity.application.consent_commands import RecordConsent, SetChannelReachability, WithdrawConsent
 from services.identity.domain.consent import (
     ConsentState,
@@ -113,7 +114,7 @@ def test_statements_of_one_moment_do_not_cancel_each_other(brand: Brand, two: tu
     assert consent(brand, a) is WITHDRAWN
 
 
-def test_ac101_the_most_restrictive_counts_while_two_are_one(brand: Brand, two: tuple[UUID, UUID]) -> None:
+def test_ac_101_the_most_restrictive_counts_while_two_are_one(brand: Brand, two: tuple[UUID, UUID]) -> None:
     a, b = two
     say(brand, a, GRANTED)
     say(brand, b, WITHDRAWN, at=NOON - DAY)
@@ -124,6 +125,26 @@ def test_ac101_the_most_restrictive_counts_while_two_are_one(brand: Brand, two: 
 
     assert consent(brand, a) is GRANTED
     assert consent(brand, b) is WITHDRAWN
+
+
+def test_ac_14_stop_by_sms_withdraws_marketing_on_sms_and_leaves_the_channel_open_for_service(
+    brand: Brand, two: tuple[UUID, UUID]
+) -> None:
+    """Others are told both, so that whoever sends can hold marketing back and let service through."""
+    a, _ = two
+    brand.do(SetChannelReachability(a, "SMS", True, "VERIFIED", NOON - DAY))
+    say(brand, a, GRANTED, at=NOON - DAY)
+    say(brand, a, WITHDRAWN, at=NOON)
+
+    assert consent(brand, a) is WITHDRAWN
+    assert consent(brand, a, "OA") is None, "other channels are as before"
+    assert reachable(permissions(brand, a))["SMS"].reachable
+    told = [it.consent for it in brand.published("ConsentChanged")]  # type: ignore[attr-defined]
+    withdrawn = consent_pb2.CONSENT_STATE_WITHDRAWN
+    assert (told[-1].state, told[-1].channel, told[-1].source) == (withdrawn, "SMS", "SMS_REPLY")
+
+    brand.do(SetChannelReachability(a, "SMS", False, "STOPPED", NOON))
+    assert not reachable(permissions(brand, a))["SMS"].reachable
 
 
 def test_what_is_said_for_both_together_counts_for_both(brand: Brand, two: tuple[UUID, UUID]) -> None:

@@ -7,12 +7,14 @@ from uuid import UUID, uuid4
 import pytest
 import sqlalchemy as sa
 
+from chassis.unit_of_work import replay
 from services.identity.adapters.open_business import open_urgent_work_order
-from services.identity.application.consent_commands import RecordConsent
+from services.identity.application.consent_commands import RecordConsent, WithdrawConsent
 from services.identity.application.credit_commands import CreditOrder
 from services.identity.application.match_policy import match_work
 from services.identity.application.work_order_commands import About, CreateWorkOrder, TransitionWorkOrder
-from services.identity.domain.consent import ConsentState, Purpose
+from services.identity.domain.claim import IdentifierClaim
+from services.identity.domain.consent import ConsentState, Permissions, Purpose, permissions_id, strictest
 from services.identity.domain.customer import Customer, CustomerState, UnlinkReason
 from services.identity.domain.erasure import LONGEST_DELAY, SERVICES, CaseState, ErasureCase
 from services.identity.domain.errors import (
@@ -73,6 +75,41 @@ def test_ac_102_whoever_returns_is_a_new_customer(brand: Brand) -> None:
     assert back.outcome is Outcome.CREATED
     assert back.customer_id != made.customer_id
     assert brand.link(back.customer_id, email("ann")).id == back.customer_id
+
+
+def said(brand: Brand, node: UUID, channel: str) -> ConsentState | None:
+    ids = [permissions_id(brand.tenant, it) for it in brand.customer(node).nodes]
+    found = [replay(it) for it in brand.bus.store.load(ids).values()]
+    statement = strictest(it for it in found if isinstance(it, Permissions)).get((Purpose.MARKETING, channel))
+    return statement.state if statement else None
+
+
+def test_whoever_returns_is_still_not_asked_for_what_was_refused(brand: Brand) -> None:
+    made = brand.resolve(phone(1), email("ann"), device("d1")).customer_id
+    brand.do(RecordConsent(made, Purpose.MARKETING, "OA", ConsentState.GRANTED, "v1", "FORM"))
+    brand.do(WithdrawConsent(made, Purpose.MARKETING, "SMS", "SMS_REPLY"))
+    brand.erase(made)
+
+    back, elsewhere = brand.resolve(phone(1)).customer_id, brand.resolve(device("d1")).customer_id
+    assert said(brand, back, "SMS") is ConsentState.WITHDRAWN
+    assert said(brand, back, "OA") is None, "a yes is not kept"
+    assert said(brand, elsewhere, "SMS") is None, "a device is not a person"
+    (_, told) = brand.published("ConsentChanged")[-2:]
+    assert told.consent.source == "SUPPRESSION_LIST"  # type: ignore[attr-defined]
+
+    brand.clock.set(brand.clock.now() + timedelta(minutes=1))
+    brand.do(RecordConsent(back, Purpose.MARKETING, "SMS", ConsentState.GRANTED, "v1", "FORM"))
+    assert said(brand, back, "SMS") is ConsentState.GRANTED
+    brand.link(back, email("ann"))
+    assert said(brand, back, "SMS") is ConsentState.GRANTED, "the person said yes since"
+
+
+def test_nothing_is_kept_of_who_refused_nothing(brand: Brand) -> None:
+    made = brand.resolve(phone(1)).customer_id
+    brand.do(RecordConsent(made, Purpose.MARKETING, "SMS", ConsentState.GRANTED, "v1", "FORM"))
+    brand.erase(made)
+    assert said(brand, brand.resolve(phone(1)).customer_id, "SMS") is None
+    assert not brand.events(IdentifierClaim.Suppressed)
 
 
 def test_an_unverified_request_and_a_second_open_case_are_refused(brand: Brand) -> None:

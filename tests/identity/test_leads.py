@@ -18,16 +18,19 @@ from chassis.envelope import Incoming
 from chassis.errors import DomainError, FieldRequired
 from chassis.event_store import PostgresEventStore
 from chassis.unit_of_work import replay
+from scrm.tagging.v1 import events_pb2 as tagging
 from scrm.tracking.v1 import events_pb2 as tracking
 from scrm.tracking.v1 import order_pb2
 from services.identity.adapters.awaited_orders import SqlAwaitedOrders
 from services.identity.adapters.uncredited_orders import SqlUncreditedOrders
 from services.identity.application.handlers import handlers
 from services.identity.application.lead_commands import OpenLead, PaidOrder, UpdateLead, win_leads
-from services.identity.application.lead_policies import KEPT, absorb
+from services.identity.application.lead_policies import KEPT
+from services.identity.application.lead_qualifying import follow
 from services.identity.domain.errors import CustomerNotFound, IllegalTransition, LeadClosed, LeadNotFound, LeadOpen
 from services.identity.domain.lead import Lead, LeadState, Prospect
 from tests.identity.brand import NOON, Brand, phone, refused
+from tests.identity.staffing import Staffing
 
 DAY = timedelta(days=1)
 STAFF, OTHER_STAFF = UUID(int=1), UUID(int=2)
@@ -241,7 +244,7 @@ class Orders:
     def tell(self, *messages: Message) -> None:
         """One batch."""
         batch = [self._incoming(it) for it in messages]
-        change = Effect(lambda work: absorb(batch, work, SqlAwaitedOrders(work)))
+        change = Effect(lambda work: follow(batch, work, SqlAwaitedOrders(work)))
         outcomes = self._brand.bus.run_now(Unit([(self._brand.context(), change)]))
         assert outcomes[0].error is None
 
@@ -253,6 +256,16 @@ class Orders:
         stamp = Timestamp()
         stamp.FromDatetime(at)
         return tracking.OrderPaid(order_id=str(order), node_id=str(self.node), pay_time=stamp)
+
+    def qualified(self, category: str, score: float, at: datetime = NOON, node: UUID | None = None) -> Message:
+        stamp = Timestamp()
+        stamp.FromDatetime(at)
+        who = str(node or self.node)
+        return tagging.LeadQualified(customer_id=who, model_id="intent", category=category, score=score, time=stamp)
+
+    def leads(self) -> list[Lead]:
+        """All that were ever opened, in their order."""
+        return [lead(self._brand, it.originator_id) for it in self._brand.events(Lead.Opened)]
 
     def cancelled(self, order: UUID) -> Message:
         return tracking.OrderCancelled(order_id=str(order), node_id=str(self.node))
@@ -318,3 +331,40 @@ def test_half_an_order_is_forgotten_in_time(postgres_brand: Brand, orders: Order
     postgres_brand.clock.set(NOON + KEPT + timedelta(seconds=1))
     orders.tell(orders.paid(uuid4()))
     assert orders.waiting() == 1
+
+
+# Leads that tagging finds.
+
+
+def test_whoever_is_about_to_buy_is_a_lead_of_the_guide(postgres_brand: Brand, orders: Orders) -> None:
+    staffing = Staffing(postgres_brand)
+    guide = staffing.hire("G1", "S1")
+    staffing.assign(orders.node, guide)
+    orders.tell(orders.qualified("tea", 71.6, NOON - DAY), orders.qualified("coffee", 250))
+
+    tea, coffee = orders.leads()
+    assert (tea.prospect, tea.opened_at) == (Prospect(orders.node, "tea", 72, guide), NOON - DAY)
+    assert coffee.prospect.score == 100
+
+
+def test_whoever_is_a_lead_already_has_another_score(postgres_brand: Brand, orders: Orders) -> None:
+    open_lead(postgres_brand, orders.node, "tea", 50)
+    orders.tell(orders.qualified("tea", 80), orders.qualified("tea", 80))
+
+    (known,) = orders.leads()
+    assert (known.prospect.score, known.prospect.owner) == (80, STAFF)
+
+
+def test_an_order_told_with_the_lead_wins_it_and_the_next_one_opens_another(orders: Orders) -> None:
+    number = uuid4()
+    orders.tell(orders.placed(number, "tea"), orders.paid(number), orders.qualified("tea", 80, NOON - DAY))
+    orders.tell(orders.qualified("tea", 90))
+
+    assert [it.state for it in orders.leads()] == [WON, NEW]
+
+
+def test_nobody_is_a_lead_who_is_not_there_or_erased(postgres_brand: Brand, orders: Orders) -> None:
+    postgres_brand.erase(orders.node)
+    orders.tell(orders.qualified("tea", 80), orders.qualified("tea", 80, node=uuid4()))
+
+    assert orders.leads() == []

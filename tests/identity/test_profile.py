@@ -38,11 +38,16 @@ from tests.identity.telling import (
     converted,
     delivered,
     granted,
+    grouped,
     joined,
+    modelled,
+    moved,
     paid,
     placed,
     refunded,
+    shared,
     tagged,
+    visited,
 )
 from tests.membership import cdnow
 
@@ -99,8 +104,8 @@ def day(date: Any) -> str:
 
 
 def test_ac_13_the_profile_of_a_cdnow_customer(serve: Serve) -> None:
-    """The file says 156.46 where the specification has 156.48. RFM and the pyramid are tagging's, which tells nobody the result for
-    one customer: the profile says so."""
+    """The file says 156.46 where the specification has 156.48. Scores of RFM are tagging's, which tells nobody those of one
+    customer: the profile says so."""
     orders = [it for it in cdnow.rows() if it.customer == UUID(int=3)]
 
     async def check(world: World) -> None:
@@ -113,7 +118,7 @@ def test_ac_13_the_profile_of_a_cdnow_customer(serve: Serve) -> None:
                 paid(customer, f"cdnow-{row.number}", row.paid_at, f"{row.net / 100:.2f}"),
             )
         ]
-        await world.tell(*told)
+        await world.tell(*told, *modelled("pyramid", "PYRAMID"), moved(customer, "pyramid", "L5", at(1998, 6, 1)))
 
         found = await world.profile(customer)
 
@@ -127,14 +132,17 @@ def test_ac_13_the_profile_of_a_cdnow_customer(serve: Serve) -> None:
         assert day(section.orders.next_expected_date) == "1998-08-23"
         value = found[pb.PROFILE_SECTION_KIND_VALUE].value
         assert [cents(it) for it in value.net_per_occasion] == [26_08]
-        assert list(value.missing_models) == ["RFM", "PYRAMID", "CLV"]
+        assert list(value.missing_models) == ["RFM", "CLV"]
+        layers = found[pb.PROFILE_SECTION_KIND_LAYERS].layers
+        assert [(it.kind, it.layer) for it in layers.layers] == [("PYRAMID", "L5")]
+        assert list(layers.missing_models) == ["RFM"]
 
     serve(check, at(1998, 7, 1))
 
 
 def test_a_profile_brings_together_what_all_services_told(serve: Serve) -> None:
     async def check(world: World) -> None:
-        customer = await world.person(phone(1), assignment_key="shop:1")
+        customer, friend = await world.person(phone(1), assignment_key="shop:1"), await world.person(phone(2))
         await world.tell(
             behaviour(customer, NOON - DAY, page_view_id="p1"),
             behaviour(customer, NOON - DAY, "content_engaged", page_view_id="p1", properties={"active_buckets": 3}),
@@ -143,6 +151,13 @@ def test_a_profile_brings_together_what_all_services_told(serve: Serve) -> None:
             refunded(customer, "1", "10", "20", NOON - 2 * DAY),
             paid(customer, "2", NOON - DAY, "5.50"),
             tagged(customer, "night_owl", NOON - DAY),
+            *modelled("life", "LIFECYCLE"),
+            moved(customer, "life", "ACTIVE", NOON - DAY),
+            shared(customer, "s1", NOON - DAY),
+            visited(friend, "s1", NOON - DAY / 2),
+            shared(friend, "s2", NOON - DAY),
+            visited(customer, "s2", NOON - DAY),
+            grouped(customer, "g1", NOON - DAY),
             joined(customer, "M-0001", NOON - DAY),
             granted(customer, "lot", 25, NOON - DAY, NOON + DAY),
             delivered(customer, "A", NOON - DAY),
@@ -166,6 +181,16 @@ def test_a_profile_brings_together_what_all_services_told(serve: Serve) -> None:
         assert [(it.order_no, it.status) for it in orders.latest] == [("2", "PAID"), ("1", "PAID")]
 
         assert [it.tag_key for it in found[pb.PROFILE_SECTION_KIND_TAGS].tags.tags] == ["night_owl"]
+        (layer,) = found[pb.PROFILE_SECTION_KIND_LAYERS].layers.layers
+        assert (layer.model_id, layer.kind, layer.layer) == ("life", "LIFECYCLE", "ACTIVE")
+        assert layer.since_time.ToDatetime(UTC) == NOON - DAY
+        relations = found[pb.PROFILE_SECTION_KIND_RELATIONS].relations
+        assert (relations.shares_made, relations.visitors) == (1, 1)
+        assert [(it.share_id, it.visitors) for it in relations.shares] == [("s1", 1)]
+        assert (relations.brought_by.share_id, relations.brought_by.node_id) == ("s2", str(friend))
+        assert [it.group_id for it in relations.groups] == ["g1"]
+        moves = await world.timeline(customer, kinds=[pb.TIMELINE_KIND_LAYER])
+        assert [(it.type, it.facts["to_layer"]) for it in moves] == [("layer_changed", "ACTIVE")]
         member = found[pb.PROFILE_SECTION_KIND_MEMBERSHIP].membership
         assert (member.state, member.member_no, member.balance, member.next_expiring) == ("ACTIVE", "M-0001", 25, 25)
         campaigns = found[pb.PROFILE_SECTION_KIND_CAMPAIGNS].campaigns

@@ -15,14 +15,17 @@ from chassis.event_store import PostgresEventStore
 from chassis.migrations import migrate_now
 from chassis.projection import Projector
 from chassis.read_models import ReadModels
+from scrm.identity.v1 import events_pb2 as identity
 from scrm.membership.v1 import events_pb2 as membership
 from services.identity.read_models.assignment_keys import AssignmentKeysProjection, keys_with_prefix, prefix_query
 from services.identity.read_models.names import NamesProjection, named_query, nodes_named
 from services.identity.read_models.profile.conversions import conversions_of
+from services.identity.read_models.profile.layers import layers_of
 from services.identity.read_models.profile.members import member_of
 from services.identity.read_models.profile.orders import orders_of, status_of
 from services.identity.read_models.profile.points import Balance, balance_of
 from services.identity.read_models.profile.projection import ProfileProjection
+from services.identity.read_models.profile.relations import brought_by, groups_of, shares_of, visitors_of
 from services.identity.read_models.profile.sources import told_until
 from services.identity.read_models.profile.tags import tags_of
 from services.identity.read_models.profile.timeline import Place, Wanted, page_of, page_query
@@ -38,18 +41,23 @@ from tests.identity.telling import (
     converted,
     delivered,
     granted,
+    grouped,
     id_of,
     joined,
     lot_of,
+    modelled,
+    moved,
     of_membership,
     paid,
     placed,
     refunded,
+    shared,
     shipped,
     stamp,
     tagged,
     taken,
     untagged,
+    visited,
 )
 from tests.identity.test_name_index import HASHES, say
 
@@ -260,6 +268,127 @@ def test_a_tag_that_two_nodes_have_for_the_moment_stands_once(reading: Reading) 
     assert [it.since for it in reading.ask(lambda rows: tags_of(rows, [ANNE, BEN]))] == [hours(2)]
 
 
+def values(reading: Reading, *nodes: UUID) -> list[tuple[str, str]]:
+    return [(it.tag_key, it.value) for it in reading.ask(lambda rows: tags_of(rows, nodes))]
+
+
+def test_a_tag_with_several_values_stands_with_each_of_them(reading: Reading) -> None:
+    likes = [tagged(ANNE, "likes", hours(it), value, several=True) for it, value in enumerate(("jazz", "rock", "folk"))]
+    reading.tell(*likes, untagged(ANNE, "likes", hours(4), "rock"))
+    assert values(reading, ANNE) == [("likes", "folk"), ("likes", "jazz")]
+
+    reading.tell(untagged(ANNE, "likes", hours(5), "jazz"), tagged(BEN, "likes", hours(5), "folk", several=True))
+    assert values(reading, ANNE, BEN) == [("likes", "folk")]
+
+
+def test_another_value_of_a_tag_with_one_takes_its_place_though_no_removal_is_told(reading: Reading) -> None:
+    reading.tell(tagged(ANNE, "size", hours(1), "S"))
+    reading.tell(tagged(ANNE, "size", hours(2), "M"), tagged(BEN, "size", hours(3), "L"))
+    assert values(reading, ANNE) == [("size", "M")]
+    assert values(reading, ANNE, BEN) == [("size", "L")]
+
+    reading.tell(untagged(ANNE, "size", hours(4), "M"))
+    assert values(reading, ANNE) == []
+
+
+# Layers.
+
+
+def standing(reading: Reading, customer: UUID, *others: UUID) -> list[tuple[str, str, str | None]]:
+    found = reading.ask(lambda rows: layers_of(rows, customer, [customer, *others]))
+    return [(it.model, it.kind, it.layer) for it in found]
+
+
+def test_layers_stand_for_active_models_also_where_the_customer_never_moved(reading: Reading) -> None:
+    inactive = modelled("aipl", "AIPL")[:1]
+    reading.tell(*modelled("pyramid", "PYRAMID"), *modelled("life", "LIFECYCLE"), *inactive)
+    reading.tell(
+        moved(ANNE, "pyramid", "L3", hours(1)), moved(ANNE, "pyramid", "L4", hours(2)), moved(ANNE, "aipl", "I")
+    )
+
+    assert standing(reading, ANNE) == [("life", "LIFECYCLE", None), ("pyramid", "PYRAMID", "L4")]
+    assert standing(reading, BEN) == [("life", "LIFECYCLE", None), ("pyramid", "PYRAMID", None)]
+
+
+def test_of_two_nodes_the_own_layer_counts_and_until_one_is_told_that_of_the_other(reading: Reading) -> None:
+    reading.tell(*modelled("pyramid", "PYRAMID"), moved(BEN, "pyramid", "L5", hours(1)))
+    assert standing(reading, ANNE, BEN) == [("pyramid", "PYRAMID", "L5")]
+
+    reading.tell(moved(BEN, "pyramid", "NONE", hours(2)))
+    assert standing(reading, ANNE, BEN) == [("pyramid", "PYRAMID", None)]
+
+    reading.tell(moved(ANNE, "pyramid", "L6", hours(2)), moved(BEN, "pyramid", "L5", hours(3)))
+    assert standing(reading, ANNE, BEN) == [("pyramid", "PYRAMID", "L6")]
+
+
+# Relations.
+
+
+def test_who_came_through_whom_is_told_from_both_sides(reading: Reading) -> None:
+    reading.tell(shared(ANNE, "s1", hours(1)), visited(BEN, "s1", hours(2)), visited(CLEO, "s1", hours(3)))
+    reading.tell(shared(ANNE, "s2", hours(4)), visited(BEN, "s2", hours(5)), shared(CLEO, "s3", hours(6)))
+    reading.tell(visited(BEN, "s3", hours(7)))
+
+    assert [(it.share_id, it.visitors) for it in reading.ask(lambda rows: shares_of(rows, [ANNE]))] == [
+        ("s2", 1),
+        ("s1", 2),
+    ]
+    assert reading.ask(lambda rows: visitors_of(rows, [ANNE])) == 2
+    found = reading.ask(lambda rows: brought_by(rows, [BEN]))
+    assert (found.share_id, found.node, found.visited_at) == ("s1", ANNE, hours(2))
+    assert reading.ask(lambda rows: brought_by(rows, [ANNE])) is None
+
+
+def test_who_is_one_with_the_sharer_did_not_come_through_somebody_else(reading: Reading) -> None:
+    reading.tell(shared(ANNE, "s1", hours(1)), visited(BEN, "s1", hours(2)), visited(CLEO, "s1", hours(3)))
+
+    assert [it.visitors for it in reading.ask(lambda rows: shares_of(rows, [ANNE, BEN]))] == [1]
+    assert reading.ask(lambda rows: visitors_of(rows, [ANNE, BEN])) == 1
+    assert reading.ask(lambda rows: brought_by(rows, [ANNE, BEN])) is None
+
+
+def test_somebody_is_in_a_group_who_did_not_leave_it_later(reading: Reading) -> None:
+    reading.tell(grouped(ANNE, "g1", hours(1)), grouped(ANNE, "g2", hours(3)), grouped(ANNE, "g2", hours(2), left=True))
+    reading.tell(grouped(ANNE, "g1", hours(4), left=True), grouped(BEN, "g2", hours(5)))
+
+    assert [it.group_id for it in reading.ask(lambda rows: groups_of(rows, [ANNE], 10))] == ["g2"]
+    joined_at = reading.ask(lambda rows: groups_of(rows, [ANNE, BEN], 10))[0].joined_at
+    assert joined_at == hours(3), "since the first of the two joined"
+
+
+def test_nothing_is_left_of_an_erased_node(reading: Reading) -> None:
+    reading.tell(*modelled("pyramid", "PYRAMID"), *about(ANNE), *about(BEN))
+    gone = identity.CustomerErased(customer_id=str(ANNE), node_ids=[str(ANNE)])
+    reading.tell(Telling("identity", ANNE, gone), moved(ANNE, "pyramid", "L6"), shared(ANNE, "late"))
+
+    def left(node: UUID) -> list[int]:
+        def count(rows: sa.Connection) -> list[int]:
+            return [
+                len(tags_of(rows, [node])),
+                len([it for it in layers_of(rows, node, [node]) if it.layer]),
+                len(shares_of(rows, [node])),
+                len(groups_of(rows, [node], 10)),
+                1 if brought_by(rows, [node]) else 0,
+            ]
+
+        return reading.ask(count)
+
+    assert left(ANNE) == [0] * 5
+    assert left(BEN) == [1] * 4 + [0], "the control; the share through which Ben came was that of the erased"
+
+
+def about(node: UUID) -> list[Telling]:
+    """A tag, a layer, a share, a group, and a visit to the share of the other."""
+    other = BEN if node == ANNE else ANNE
+    return [
+        tagged(node, "vip"),
+        moved(node, "pyramid", "L5"),
+        shared(node, f"share of {node}"),
+        visited(node, f"share of {other}"),
+        grouped(node, "g1"),
+    ]
+
+
 # Membership and points.
 
 
@@ -351,6 +480,15 @@ def everything() -> list[Telling]:
     for _ in range(30):
         who, tag = random.choice(people), f"t{random.randrange(5)}"
         found.append(random.choice([tagged, untagged])(who, tag))
+    for number in range(20):
+        who, at = random.choice(people), hours(random.randrange(99))
+        found += [moved(who, "pyramid", f"L{number % 6}", at), grouped(who, "g", at, left=number % 3 == 0)]
+        found += [
+            tagged(who, "likes", at, f"v{number % 4}", several=True),
+            untagged(who, "likes", at, f"v{number % 3}"),
+        ]
+        found += [shared(who, f"s{number}", at), visited(random.choice(people), f"s{random.randrange(20)}", at)]
+    found += modelled("pyramid", "PYRAMID")
     return [*found, joined(ANNE, "M-1"), *points_told(), delivered(BEN, "B")]
 
 

@@ -166,7 +166,7 @@ def test_identifiers_must_be_there_and_have_room_where_they_are_to_go(brand: Bra
     refused(brand, IdentifierLimit, lambda: brand.unmerge(merge, (unionid(1), Side.RESTORED)))
 
 
-def test_ac7_a_part_is_restored_with_its_own_parts(brand: Brand) -> None:
+def test_ac_7_a_part_is_restored_with_its_own_parts(brand: Brand) -> None:
     a, b, c = (known(brand, it) for it in range(3))
     inner = brand.merge(b, c)
     outer = brand.merge(a, b)

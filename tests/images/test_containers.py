@@ -63,7 +63,7 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> str:
         if (ROOT / name).is_file():
             (clone / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, clone / name)
-    command = [clone / "deploy" / "images" / "build.sh", VERSION]
+    command = [str(clone / "deploy" / "images" / "build.sh"), VERSION]
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
     assert done.returncode == 0, done.stdout[-4000:]
     return VERSION

@@ -46,9 +46,9 @@ def check_accounts(club: Scenario) -> None:
 
 
 @pytest.mark.parametrize(("expire_of_b", "left"), [(local(2025, 12, 1), [50, 0]), (local(2026, 2, 1), [0, 50])])
-def test_what_was_redeemed_meanwhile_is_gone_and_the_rest_returns_to_where_it_came_from(
+def test_ac_6_what_was_redeemed_meanwhile_is_gone_and_the_rest_returns_to_where_it_came_from(
     club: Scenario, expire_of_b: datetime, left: list[int]
-) -> None:  # AC-6
+) -> None:
     club.at(local(2025, 1, 1))
     a, b = club.enroll(), club.enroll()
     of_a = {club.pay(a, 50, club.clock.now()) for _ in range(3)}
@@ -85,9 +85,9 @@ def chain(club: Scenario) -> tuple[UUID, UUID, UUID]:
     return a, b, c
 
 
-def test_a_part_of_a_part_leaves_alone_and_then_its_survivor_alone(
+def test_ac_7_a_part_of_a_part_leaves_alone_and_then_its_survivor_alone(
     club: Scenario, chain: tuple[UUID, UUID, UUID]
-) -> None:  # AC-7
+) -> None:
     a, b, c = chain
     club.unmerge(b, c)
     assert (club.the_member(b).customer, club.the_member(c).customer) == (a, c)
@@ -99,9 +99,9 @@ def test_a_part_of_a_part_leaves_alone_and_then_its_survivor_alone(
     check_accounts(club)
 
 
-def test_a_part_leaves_with_its_own_parts_and_these_leave_it_later(
+def test_ac_7_a_part_leaves_with_its_own_parts_and_these_leave_it_later(
     club: Scenario, chain: tuple[UUID, UUID, UUID]
-) -> None:  # AC-7
+) -> None:
     a, b, c = chain
     club.unmerge(a, b)
     assert (club.the_member(b).customer, club.the_member(c).customer) == (b, b)

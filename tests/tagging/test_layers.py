@@ -183,6 +183,8 @@ def test_the_pyramid_has_a_place_for_everybody() -> None:
     assert layer(Kind.PYRAMID, p, did("cart_added", 89)) == "L2"
     assert layer(Kind.PYRAMID, p, did("cart_added", 90)) == "L1"
     assert layer(Kind.PYRAMID, p, did("product_viewed", 5), did("product_viewed", 4)) == "L2"
+    assert layer(Kind.PYRAMID, p, did("referral_registered", 89)) == "L2"
+    assert layer(Kind.PYRAMID, p, did("referral_registered", 90)) == "L1"
     assert layer(Kind.PYRAMID, p, did("product_viewed", 5), did("product_viewed", 5.01)) == "L1"
     assert layer(Kind.PYRAMID, p, bought(1), bought(1.1)) == "L3"
     assert layer(Kind.PYRAMID, p, bought(1, net=0), did("cart_added", 1)) == "L2"  # given back in full

@@ -55,6 +55,17 @@ from tests.tagging.world import (
 A, B = person("A"), person("B")
 
 
+def test_ac_99_visitors_are_in_no_audience_but_one_of_all(world: World) -> None:
+    """Whoever writes to such an audience leaves them out: campaigns have the other half of this."""
+    lives = that(AttributeTest("city", Comparison.with_plain(Operator.EQ, "Shanghai")))
+    customers, visitors = {person(it) for it in range(2)}, {person(it) for it in range(2, 5)}
+    for who in customers | visitors:
+        world.tell(created_at(who, START, known=who in customers), knows(who, "city", "Shanghai", START))
+    usual, everybody = (world.define(str(it), Definition(condition=lives), it) for it in (Universe.KNOWN, Universe.ALL))
+    assert world.members(usual) == customers
+    assert world.members(everybody) == customers | visitors
+
+
 @pytest.mark.parametrize("seed", range(2))
 def test_statements_find_whom_the_domain_says(worlds: Worlds, seed: int) -> None:
     random = Random(seed)

@@ -16,6 +16,7 @@ from scrm.tracking.v1.behaviour_pb2 import Identifier, TrackedEvent
 from scrm.tracking.v1.tracking_service_pb2 import TrackBatchRequest
 from services.tracking.adapters.ingest_rows import microseconds
 from services.tracking.adapters.ingest_writer import IngestWriter
+from services.tracking.adapters.message_keys import FEWEST_TO_TRY
 from services.tracking.adapters.submission import Reader
 from services.tracking.read_models.ingest_statistics import ingest_counts
 from tests.tracking.touches import NOON, Tracking, event, view
@@ -62,6 +63,23 @@ def test_ac18_one_malformed_event_costs_the_others_of_its_batch_nothing(tracking
     assert [n for n, it in enumerate(results) if it.outcome != 1] == [500]
     assert results[500].field == "event_type"
     assert tracking.count("accepted") == 999
+
+
+def test_in_a_large_batch_too_each_message_is_accepted_once(tracking: Tracking) -> None:
+    """Its keys are written without asking first; where that fails nothing of the try is left."""
+    assert FEWEST_TO_TRY <= 400
+    first = [event(f"m{n}") for n in range(400)]
+    assert tracking.track(*first) == ["ACCEPTED"] * 400
+    more = [event(f"n{n}") for n in range(399)]
+    assert tracking.track(*more[:200], event("m7"), *more[200:], event("m8", person="a:2")) == [
+        *["ACCEPTED"] * 200,
+        "DUPLICATE",
+        *["ACCEPTED"] * 199,
+        "DUPLICATE CONTENT_CONFLICT",
+    ]
+    assert tracking.track(*first) == ["DUPLICATE"] * 400
+    assert tracking.count("accepted") == tracking.count("message_keys") == 799
+    assert tracking.tallies() == {"ACCEPTED": 799, "DUPLICATE": 401, "DUPLICATE CONTENT_CONFLICT": 1}
 
 
 def test_what_is_put_aside_is_kept_as_it_came_with_the_reason(tracking: Tracking) -> None:

@@ -33,6 +33,7 @@ _CLAIM = (
     " SELECT tenant, broadcast, unit, unit FROM claimed WHERE unit <> customer ON CONFLICT DO NOTHING"
     ") SELECT unit FROM claimed"
 )
+_VISITORS = "SELECT customer FROM visitors WHERE tenant = %s AND customer = ANY(%s)"
 _QUEUE = "INSERT INTO dispatches (tenant, broadcast) VALUES (%s, %s) ON CONFLICT DO NOTHING"
 _UNQUEUE = "DELETE FROM dispatches WHERE tenant = %s AND broadcast = %s"
 
@@ -65,6 +66,11 @@ class SqlRoster:
 
     def erased(self, nodes: Collection[UUID]) -> set[UUID]:
         return erased_nodes(self._rows, self._tenant, nodes)
+
+    def visitors(self, persons: Collection[UUID]) -> set[UUID]:
+        with driver_cursor(self._rows) as cursor:
+            cursor.execute(_VISITORS, [self._tenant, list(persons)])
+            return {it[0] for it in cursor.fetchall()}
 
     def contact(self, broadcast: UUID, persons: Mapping[UUID, UUID]) -> set[UUID]:
         claim = {

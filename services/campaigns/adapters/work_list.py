@@ -5,7 +5,11 @@ import sqlalchemy as sa
 from chassis.quick_look import QuickLook
 from services.campaigns.application.ports import Backlog
 
-_PENDING = "SELECT tenant, broadcast FROM dispatches UNION ALL SELECT DISTINCT tenant, NULL::uuid FROM credits_due"
+_PENDING = (
+    "SELECT 'broadcast', tenant, broadcast FROM dispatches"
+    " UNION ALL SELECT DISTINCT 'credits', tenant, NULL::uuid FROM credits_due"
+    " UNION ALL SELECT DISTINCT 'flows', tenant, NULL::uuid FROM flow_sends"
+)
 
 
 class SqlWorkList:
@@ -17,6 +21,7 @@ class SqlWorkList:
     async def pending(self) -> Backlog:
         found = await self._look.ask(_PENDING)
         return Backlog(
-            broadcasts=[(tenant, broadcast) for tenant, broadcast in found if broadcast],
-            tenants=[tenant for tenant, broadcast in found if broadcast is None],
+            broadcasts=[(tenant, broadcast) for what, tenant, broadcast in found if what == "broadcast"],
+            tenants=[tenant for what, tenant, _ in found if what == "credits"],
+            senders=[tenant for what, tenant, _ in found if what == "flows"],
         )

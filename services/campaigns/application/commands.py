@@ -8,6 +8,7 @@ from uuid import UUID
 from chassis.commands import Handlers, handler
 from chassis.due_times import Timer
 from chassis.unit_of_work import UnitOfWork
+from services.campaigns.application.flow_ports import FlowBook
 from services.campaigns.application.ports import OrderBook, Roster
 from services.campaigns.domain.broadcast import Broadcast
 from services.campaigns.domain.crediting import Window
@@ -33,6 +34,7 @@ class Tables:
 
     roster: Callable[[UnitOfWork], Roster]
     orders: Callable[[UnitOfWork], OrderBook]
+    flows: Callable[[UnitOfWork], FlowBook]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""The dispatcher: carries broadcasts from their start to the last message, and credits orders.
+"""The dispatcher: carries broadcasts from their start to the last message, sends what flows plan, and credits orders.
 
 It keeps nothing in memory that matters. Every step is a command; between reserving and settling
 it calls the provider. Killed anywhere, it goes on with the next step; what was reserved then is
@@ -19,7 +19,7 @@ import structlog
 from chassis.aggregate import natural_id
 from chassis.clock import Clock
 from chassis.commands import CommandBus
-from chassis.context import Context, entered
+from chassis.context import Context, current, entered
 from chassis.errors import DomainError
 from chassis.loops import Progress
 from chassis.pulse import Pulse
@@ -36,6 +36,7 @@ from services.campaigns.application.dispatching import (
     SettleDeliveries,
     StartSending,
 )
+from services.campaigns.application.flow_sender import FlowSender
 from services.campaigns.application.ports import Audience, Channel, Outcomes, WorkList
 from services.campaigns.domain.broadcast import Broadcast, State
 from services.campaigns.domain.delivery_batch import delivery_id
@@ -44,6 +45,9 @@ from services.campaigns.domain.errors import AudienceNotFound
 _log = structlog.get_logger(__name__)
 
 Step = Callable[[Broadcast], Awaitable[bool]]
+
+_FLOWS = UUID(int=0)
+"""Stands for the flows of a tenant where the id of a broadcast is asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +94,7 @@ class Dispatcher:
         self._lease_clock = lease_clock
         self._pace = pace or Pace()
         self._news = (pulse or Pulse()).listener()
+        self._flows = FlowSender(self._execute, channel, lease_clock, self._pace.lease, self._pace.call)
         self._steps = 0
         self._busy = 0
         self._troubles: dict[tuple[str, UUID | None], _Trouble] = {}
@@ -111,6 +116,7 @@ class Dispatcher:
             backlog = await self._work.pending()
             done = [await self._guarded(self._credit, tenant, None) for tenant in backlog.tenants]
             done += [await self._guarded(self._advance, *it) for it in backlog.broadcasts]
+            done += [await self._guarded(self._send_of_flows, tenant, _FLOWS) for tenant in backlog.senders]
             return any(done)
         finally:
             self._busy = 0
@@ -141,6 +147,9 @@ class Dispatcher:
     async def _credit(self, _: UUID | None) -> bool:
         credited: int = await self._execute(CreditOrders())
         return credited > 0
+
+    async def _send_of_flows(self, _: UUID | None) -> bool:
+        return await self._flows.turn(current().tenant)
 
     async def _advance(self, id: UUID | None) -> bool:
         broadcast = await self._bus.load(Broadcast, id or UUID(int=0))

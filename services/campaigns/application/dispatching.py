@@ -32,6 +32,9 @@ DUPLICATE = "DUPLICATE"
 ERASED = "ERASED"
 """The person is erased."""
 
+NOT_KNOWN = "NOT_KNOWN"
+"""Nobody knows who the person is: a visitor who was let into the audience."""
+
 
 @dataclass(frozen=True, slots=True)
 class OpenBroadcast:
@@ -176,6 +179,7 @@ def _plan(roster: Roster, broadcast: Broadcast, units: Mapping[UUID, str]) -> _P
     moved = {person for unit, person in persons.items() if person != unit}
     stands = roster.enrolled(broadcast.id, moved) if moved else set()
     gone = roster.erased({*persons, *moved})
+    visitors = roster.visitors(persons.values())
     suppressed: dict[str, list[UUID]] = {}
     failed: dict[str, list[UUID]] = {}
     open_to: dict[UUID, UUID] = {}
@@ -184,6 +188,8 @@ def _plan(roster: Roster, broadcast: Broadcast, units: Mapping[UUID, str]) -> _P
             suppressed.setdefault(ERASED, []).append(unit)
         elif persons[unit] != unit and persons[unit] in stands:
             suppressed.setdefault(MERGED, []).append(unit)
+        elif persons[unit] in visitors:
+            suppressed.setdefault(NOT_KNOWN, []).append(unit)
         elif arm in faults:
             failed.setdefault(faults[arm], []).append(unit)
         else:

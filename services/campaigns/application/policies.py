@@ -108,7 +108,7 @@ def order_fact(incoming: Incoming) -> OrderFact:
         position=incoming.position,
         node=UUID(told.node_id),
         paid_at=paid_at,
-        net=_amount(told.net),
+        net=amount(told.net),
         currency=told.net.currency_code,
         recorded_at=incoming.time,
     )
@@ -130,5 +130,6 @@ def _is_observed(at: datetime, spans: Sequence[tuple[datetime, datetime]]) -> bo
     return any(opens - EARLY <= at < final for opens, final in spans)
 
 
-def _amount(money: Money) -> Decimal:
+def amount(money: Money) -> Decimal:
+    """An amount from the wire."""
     return Decimal(money.units) + Decimal(money.nanos) * _NANO

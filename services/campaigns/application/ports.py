@@ -33,6 +33,9 @@ class Roster(Protocol):
     def erased(self, nodes: Collection[UUID]) -> set[UUID]:
         """Those of `nodes` that were somebody who is erased."""
 
+    def visitors(self, persons: Collection[UUID]) -> set[UUID]:
+        """Those of `persons` of whom nobody knows who they are."""
+
     def contact(self, broadcast: UUID, persons: Mapping[UUID, UUID]) -> set[UUID]:
         """Claim one message per person; the units (keys) of `persons` that got the claim.
 
@@ -129,13 +132,14 @@ class Channel(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Backlog:
-    """What waits for the dispatcher: broadcasts to advance, and tenants with orders to credit."""
+    """What waits for the dispatcher: broadcasts to advance, tenants with orders to credit, and tenants whose flows send."""
 
     broadcasts: Sequence[tuple[str, UUID]]
     tenants: Sequence[str]
+    senders: Sequence[str] = ()
 
     def __len__(self) -> int:
-        return len(self.broadcasts) + len(self.tenants)
+        return len(self.broadcasts) + len(self.tenants) + len(self.senders)
 
 
 class WorkList(Protocol):

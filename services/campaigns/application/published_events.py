@@ -17,6 +17,8 @@ from services.campaigns.domain.conversion import Conversion
 from services.campaigns.domain.delivery_batch import ByKey, DeliveryBatch, delivery_id
 from services.campaigns.domain.erasure import Erasure
 from services.campaigns.domain.experiment import Experiment
+from services.campaigns.domain.flow import Flow
+from services.campaigns.domain.flow_instance import FlowInstance
 from services.campaigns.domain.global_control import GlobalControl
 
 PRIVATE: Final = frozenset[type](
@@ -36,6 +38,8 @@ PRIVATE: Final = frozenset[type](
         DeliveryBatch.LeaseExpired,
         GlobalControl.Set,
         GlobalControl.Changed,
+        Flow.Created,
+        Flow.Redrafted,
     }
 )
 """Domain events that nobody else is ever told of."""
@@ -54,6 +58,14 @@ def publish(recorded: Recorded) -> Message | list[Message] | None:
             return list(_sent(recorded.tenant, broadcast, sent, at))
         case Conversion.Recorded() | Conversion.Adjusted() as event:
             return _conversion(event)
+        case Flow.Published(originator_id=id, number=number, published_at=at):
+            return pb.FlowPublished(flow_id=str(id), version=number, publish_time=timestamp(at))
+        case Flow.Ended(originator_id=id, number=number, ended_at=at):
+            return pb.FlowEnded(flow_id=str(id), version=number, end_time=timestamp(at))
+        case (
+            FlowInstance.Entered() | FlowInstance.StepExecuted() | FlowInstance.Rekeyed() | FlowInstance.Ended()
+        ) as event:
+            return _instance(event)
         case Erasure.Completed(originator_id=id, customer=customer, removed=removed, completed_at=at):
             return pb.CustomerDataErased(
                 case_id=str(id),
@@ -112,6 +124,43 @@ def _sent(tenant: str, broadcast: UUID, sent: ByKey, at: datetime) -> Iterator[M
                 customer_id=str(unit),
                 arm=arm,
                 send_time=when,
+            )
+
+
+def _instance(
+    event: FlowInstance.Entered | FlowInstance.StepExecuted | FlowInstance.Rekeyed | FlowInstance.Ended,
+) -> Message:
+    id = str(event.originator_id)
+    match event:
+        case FlowInstance.Entered() as it:
+            return pb.InstanceEntered(
+                instance_id=id,
+                flow_id=str(it.flow),
+                version=it.number,
+                customer_id=str(it.customer),
+                node_id=str(it.node),
+                order_id=str(it.order or ""),
+                trigger_event_id=it.trigger,
+                enter_time=timestamp(it.entered_at),
+            )
+        case FlowInstance.StepExecuted() as it:
+            return pb.StepExecuted(
+                instance_id=id,
+                flow_id=str(it.flow),
+                version=it.number,
+                step_key=it.step,
+                result=it.result,
+                reason=it.reason,
+                delivery_id=str(it.effect or ""),
+                execute_time=timestamp(it.executed_at),
+            )
+        case FlowInstance.Rekeyed(flow=flow, customer=customer, rekeyed_at=at):
+            return pb.InstanceRekeyed(
+                instance_id=id, flow_id=str(flow), customer_id=str(customer), rekey_time=timestamp(at)
+            )
+        case FlowInstance.Ended(flow=flow, number=number, reason=reason, ended_at=at):
+            return pb.InstanceEnded(
+                instance_id=id, flow_id=str(flow), version=number, reason=reason, end_time=timestamp(at)
             )
 
 

@@ -81,3 +81,23 @@ class BroadcastNotFound(NotFound):
 
 class AudienceNotFound(NotFound):
     """There is no such segment or snapshot."""
+
+
+class FlowInvalid(InvalidArgument):
+    """The definition of a flow breaks rules; the metadata lists all of them."""
+
+
+class FlowNotFound(NotFound):
+    """There is no such flow."""
+
+
+class FlowOver(FailedPrecondition):
+    """The flow is ended for good."""
+
+
+class FlowNotPublished(FailedPrecondition):
+    """The flow was never published, so that there is nothing to end."""
+
+
+class NothingToPublish(FailedPrecondition):
+    """The flow has no draft that differs from what is published."""

@@ -6,15 +6,14 @@ from uuid import UUID
 
 from chassis.commands import UnitOfWork
 from services.identity.application.attribute_commands import purge_channel_values
+from services.identity.application.consents import permissions_of
 from services.identity.application.owners import owner_of, require_past
 from services.identity.application.vault import Vault
 from services.identity.domain.consent import (
     ConsentState,
-    Permissions,
     Purpose,
     Reachability,
     Statement,
-    permissions_id,
 )
 from services.identity.domain.customer import Customer
 
@@ -77,7 +76,7 @@ def set_channel_reachability(command: SetChannelReachability, work: UnitOfWork, 
     """
     customer = owner_of(work, command.node, "customer_id")
     since = require_past(command.since, work, "since_time")
-    permissions = _permissions(work, command.node)
+    permissions = permissions_of(work, command.node)
     before = permissions.reachability.get(command.channel)
     permissions.reach(Reachability(command.channel, command.reachable, command.reason, since))
     now = permissions.reachability[command.channel]
@@ -96,13 +95,4 @@ def _state(
 ) -> None:
     beside = frozenset(customer.nodes) - {command.node}
     statement = Statement(command.purpose, command.channel, state, policy_version, command.source, at, beside)
-    _permissions(work, command.node).state(statement)
-
-
-def _permissions(work: UnitOfWork, node: UUID) -> Permissions:
-    tenant = work.context.tenant
-    found = work.find(Permissions, permissions_id(tenant, node))
-    if found is None:
-        found = Permissions.of_node(tenant, node)
-        work.add(found)
-    return found
+    permissions_of(work, command.node).state(statement)

@@ -9,12 +9,16 @@ from uuid import UUID
 from chassis.commands import Handlers, UnitOfWork, handler
 from chassis.due_times import Timer
 from services.identity.application.attribute_commands import forget_attributes
-from services.identity.application.owners import canonical, owner_of, release
+from services.identity.application.consents import all_permissions
+from services.identity.application.owners import canonical, owner_of, release, rules_of
 from services.identity.application.uncredited_orders import Uncredited
 from services.identity.application.vault import Vault
+from services.identity.domain.claim import IdentifierClaim
+from services.identity.domain.consent import opt_outs
 from services.identity.domain.customer import Customer, UnlinkReason
 from services.identity.domain.erasure import CaseState, ClosingReason, ErasureCase
 from services.identity.domain.errors import ErasureCaseNotFound, ErasureOpen
+from services.identity.domain.identifiers import LinkedIdentifier
 
 ERASURE_DUE: Final = "erasure_due"
 _LOOK_AGAIN: Final = timedelta(hours=1)
@@ -129,12 +133,21 @@ def record_service_erasure(
     customer = work.get(Customer, case.customer)
     identifiers = list(customer.identifiers.values())
     release(work, customer, identifiers, UnlinkReason.ERASED, work.now)
+    _suppress(work, customer, identifiers)
     for forget in _FORGET:
         forget(case.node_ids, work, vault)
     uncredited.forget(work, case.node_ids)
     vault.destroy(work, case.node_ids)
     customer.finish_erasure(case.id, work.now)
     case.complete(len(identifiers), len(case.node_ids), work.now)
+
+
+def _suppress(work: UnitOfWork, customer: Customer, identifiers: Sequence[LinkedIdentifier]) -> None:
+    """Keep under the hashes of what is strong what the customer said no to, so that who returns is not asked for it by a message."""
+    refused, namespaces = opt_outs(all_permissions(work, customer.nodes)), rules_of(work).namespaces
+    for it in identifiers if refused else ():
+        if namespaces[it.namespace].strong:
+            work.get(IdentifierClaim, it.claim_id(customer.tenant)).suppress(refused, work.now)
 
 
 _FORGET: Final[Sequence[Callable[[Collection[UUID], UnitOfWork, Vault], None]]] = (forget_attributes,)

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from chassis.commands import Handlers, UnitOfWork, handler
 from services.identity.application.owners import canonical, fetch_owners, owner_of
+from services.identity.domain.customer import Customer
 from services.identity.domain.errors import LeadNotFound, LeadOpen
 from services.identity.domain.lead import Lead, LeadSlot, LeadState, Prospect, slot_id
 
@@ -41,12 +42,23 @@ class PaidOrder:
 
 def open_lead(command: OpenLead, work: UnitOfWork) -> Lead:
     """The new lead. Raises CustomerNotFound, and LeadOpen if any node of the customer has an open one of the category."""
-    tenant, node, category = work.context.tenant, command.prospect.node, command.prospect.category
-    customer = owner_of(work, node, "customer_id")
-    for it in _leads(work, [slot_id(tenant, it, category) for it in customer.nodes]).values():
-        if it.is_open:
-            raise LeadOpen(field="category", lead=it.id)
-    lead = Lead(work.new_id(), tenant, command.prospect, work.now)
+    customer = owner_of(work, command.prospect.node, "customer_id")
+    known = open_lead_of(work, customer, command.prospect.category)
+    if known is not None:
+        raise LeadOpen(field="category", lead=known.id)
+    return start_lead(command.prospect, work.now, work)
+
+
+def open_lead_of(work: UnitOfWork, customer: Customer, category: str) -> Lead | None:
+    """The lead of any node of the customer that is open in a category."""
+    slots = [slot_id(customer.tenant, it, category) for it in customer.nodes]
+    return next((it for it in _leads(work, slots).values() if it.is_open), None)
+
+
+def start_lead(prospect: Prospect, at: datetime, work: UnitOfWork) -> Lead:
+    """A new lead, of a customer who has none that is open in the category."""
+    tenant, node, category = work.context.tenant, prospect.node, prospect.category
+    lead = Lead(work.new_id(), tenant, prospect, at)
     work.add(lead)
     slot = work.find(LeadSlot, slot_id(tenant, node, category))
     if slot is None:

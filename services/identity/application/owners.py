@@ -7,6 +7,7 @@ from uuid import UUID
 
 from chassis.commands import UnitOfWork
 from chassis.due_times import Timer
+from services.identity.application.consents import withhold
 from services.identity.domain.claim import IdentifierClaim
 from services.identity.domain.customer import Customer, UnlinkReason
 from services.identity.domain.errors import CustomerErased, CustomerNotFound, FutureTimestamp
@@ -85,6 +86,8 @@ def claim_all(
         claim = claims.get(it.claim_id)
         if claim is not None:
             claim.reclaim(node, at)
+            if claim.opt_outs:
+                withhold(work, work.get(Customer, node), node, claim.opt_outs, at)
             continue
         work.add(
             IdentifierClaim(

@@ -29,6 +29,7 @@ PRIVATE: Final = frozenset[type](
         IdentifierClaim.Reclaimed,
         IdentifierClaim.Released,
         IdentifierClaim.SeenWith,
+        IdentifierClaim.Suppressed,
         Customer.Seen,
         Customer.MergedInto,
         Customer.PartLeft,

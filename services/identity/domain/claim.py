@@ -7,6 +7,7 @@ from typing import Final
 from uuid import UUID
 
 from chassis.aggregate import Aggregate, Event, InitialEvent, event
+from services.identity.domain.consent import OptOut
 from services.identity.domain.identifiers import IdentifierKey
 
 SHARED_ABOVE: Final = 3
@@ -78,6 +79,13 @@ class IdentifierClaim(Aggregate):
         TOPIC = "identity.IdentifierReleased"
         released_at: datetime
 
+    class Suppressed(Event):
+        """Whoever had it and is erased had said no to this: the next who has it has not said yes."""
+
+        TOPIC = "identity.IdentifierSuppressed"
+        opt_outs: tuple[OptOut, ...]
+        suppressed_at: datetime
+
     class SeenWith(Event):
         """Another customer than the owner used the identifier."""
 
@@ -118,6 +126,7 @@ class IdentifierClaim(Aggregate):
         self.node = node
         self.state = ClaimState.CLAIMED
         self.sightings: dict[UUID, datetime] = {node: claimed_at}
+        self.opt_outs: tuple[OptOut, ...] = ()
 
     @property
     def key(self) -> IdentifierKey:
@@ -153,6 +162,12 @@ class IdentifierClaim(Aggregate):
         """Make the identifier nobody's, unless it no longer tells who somebody is anyway."""
         if self.is_claimed:
             self._released(released_at=at)
+
+    def suppress(self, opt_outs: tuple[OptOut, ...], at: datetime) -> None:
+        """Keep what its last owner, who is erased, had said no to."""
+        kept = tuple(dict.fromkeys((*self.opt_outs, *opt_outs)))
+        if kept != self.opt_outs:
+            self._suppressed(opt_outs=kept, suppressed_at=at)
 
     def see(self, customer: UUID, at: datetime) -> None:
         """Note that `customer` used what is somebody else's; at most one note a month for each."""
@@ -214,6 +229,10 @@ class IdentifierClaim(Aggregate):
     @event(Released)
     def _released(self, released_at: datetime) -> None:
         self.state = ClaimState.FREE
+
+    @event(Suppressed)
+    def _suppressed(self, opt_outs: tuple[OptOut, ...], suppressed_at: datetime) -> None:
+        self.opt_outs = opt_outs
 
     @event(SeenWith)
     def _seen_with(self, customer: UUID, seen_at: datetime) -> None:

@@ -43,6 +43,14 @@ Subject = tuple[Purpose, str]
 
 
 @dataclass(frozen=True, slots=True)
+class OptOut:
+    """That somebody said no to a purpose on a channel, or on all of them if it is empty."""
+
+    purpose: Purpose
+    channel: str
+
+
+@dataclass(frozen=True, slots=True)
 class Statement:
     """What was said, with its proof: the policy that was shown, and where; `made_at` is when it was said.
 
@@ -168,6 +176,14 @@ def _standing(said: Sequence[tuple[UUID, Statement]], purpose: Purpose, channel:
         for node, it in fitting
         if not any(later.made_at > it.made_at and (whose == node or node in later.beside) for whose, later in fitting)
     ]
+
+
+def opt_outs(of_nodes: Iterable[Permissions]) -> tuple[OptOut, ...]:
+    """What the customer of these nodes refused or took back."""
+    said = strictest(of_nodes).items()
+    return tuple(
+        OptOut(*subject) for subject, it in sorted(said, key=lambda it: it[0]) if it.state is not ConsentState.GRANTED
+    )
 
 
 def reachable(of_nodes: Iterable[Permissions]) -> Mapping[str, Reachability]:

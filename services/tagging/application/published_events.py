@@ -108,6 +108,7 @@ def _assigned(tenant: str, event: CustomerTags.Assigned) -> pb.TagAssigned:
         time=wire.timestamp(event.since or it.at),
         evidence=wire.evidence(it.evidence),
         expire_time=wire.timestamp(it.expires_at) if it.expires_at else None,
+        several=it.is_one_of_several,
     )
 
 

@@ -89,6 +89,11 @@ class Assignment:
         return self.slot or self.tag
 
     @property
+    def is_one_of_several(self) -> bool:
+        """Whether the tag may have other values beside this one."""
+        return self.slot == f"{self.tag}={self.value}"
+
+    @property
     def origin(self) -> str:
         return self.source.partition(":")[0]
 
@@ -144,7 +149,7 @@ class Standing:
 
 def repointed(it: Assignment, into: str) -> Assignment:
     """The same assignment, of another tag."""
-    slot = f"{into}={it.value}" if it.slot == f"{it.tag}={it.value}" else it.slot
+    slot = f"{into}={it.value}" if it.is_one_of_several else it.slot
     return replace(it, tag=into, slot=slot)
 
 

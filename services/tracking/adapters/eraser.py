@@ -4,6 +4,7 @@ Every step may be repeated: killed anywhere, it goes on with what is left.
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Final
@@ -27,6 +28,7 @@ from services.tracking.application.erasure_commands import FinishErasure
 
 _OPEN: Final = "SELECT count(*) FROM erasures"
 _READ: Final = 500
+_AT_ONCE: Final = 200
 _ANY_TIME: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -66,12 +68,13 @@ class Eraser:
         """Carry out what can be carried out; how much that was."""
         if not await QuickLook.of(self._engine).ask_scalar(_OPEN):
             return 0
-        found = await asyncio.to_thread(erasures.due, self._engine)
-        for it in found:
-            removed = await asyncio.to_thread(erasures.remove, self._engine, it)
-            removed["stream messages"] = await self._scrub(it)
+        found = (await asyncio.to_thread(erasures.due, self._engine))[:_AT_ONCE]
+        removed = [await asyncio.to_thread(erasures.remove, self._engine, it) for it in found]
+        messages = await self._scrub(found) if found else {}
+        for it, counts in zip(found, removed, strict=True):
+            counts["stream messages"] = messages[it.case_id]
             with entered(Context.system(it.tenant, self.name)):
-                await self._bus.execute(FinishErasure(it.case_id, removed))
+                await self._bus.execute(FinishErasure(it.case_id, counts))
             self.erased += 1
         return len(found)
 
@@ -79,38 +82,39 @@ class Eraser:
         async with leading(self._engine, "tracking/erase") as leadership:
             await leadership.work(self.step, lambda: self._news.wait(self._poll))
 
-    async def _scrub(self, it: OpenErasure) -> int:
-        """Overwrite the messages about these nodes in the stream of behaviours; how many there were.
+    async def _scrub(self, found: Sequence[OpenErasure]) -> Counter[UUID]:
+        """Overwrite the messages about the nodes of these erasures in the stream of behaviours; how many there were, by case.
 
         What the relay has read before the rows were gone is published within moments, and waited for.
         """
         await asyncio.sleep(self._settle_seconds)
-        stream, deleted = BehaviourLog.name, 0
+        stream, deleted, consumer = BehaviourLog.name, Counter[UUID](), f"{self.name}-{found[0].case_id}"
         info = await self._broker.stream(stream)
         if info is None or not info.messages:
-            return 0
-        nodes = {str(node) for node in it.nodes}
-        pull = OrderedPull(self._broker, stream, f"{self.name}-{it.case_id}", _subjects(it), 1)
+            return deleted
+        cases = {str(node): it.case_id for it in found for node in it.nodes}
+        pull = OrderedPull(self._broker, stream, consumer, _subjects(found), 1)
         await pull.open()
         try:
             while messages := await pull.next(_READ, 1.0) or await pull.waiting(info.last_sequence):
                 if isinstance(messages, int):
                     continue
                 for message in messages:
-                    if message.headers.get("ce-subject") in nodes:
+                    case = cases.get(message.headers.get("ce-subject", ""))
+                    if case is not None:
                         sequence = stream_sequence(message.reply)
                         await self._broker.request(f"STREAM.MSG.DELETE.{stream}", {"seq": sequence})
-                        deleted += 1
+                        deleted[case] += 1
                 pull.done()
         finally:
             await pull.close()
-            await self._broker.request(f"CONSUMER.DELETE.{stream}.{self.name}-{it.case_id}")
+            await self._broker.request(f"CONSUMER.DELETE.{stream}.{consumer}")
         return deleted
 
 
-def _subjects(it: OpenErasure) -> Sequence[str]:
-    """The subjects under which behaviours of these nodes are published."""
-    return sorted({_subject(it.tenant, node) for node in it.nodes})
+def _subjects(found: Sequence[OpenErasure]) -> Sequence[str]:
+    """The subjects under which behaviours of the nodes of these erasures are published."""
+    return sorted({_subject(it.tenant, node) for it in found for node in it.nodes})
 
 
 def _subject(tenant: str, node: UUID) -> str:

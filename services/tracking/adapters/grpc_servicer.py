@@ -34,8 +34,9 @@ from services.tracking.application.wire_values import money
 from services.tracking.domain.erasure import erased_node_id
 from services.tracking.domain.errors import CustomerErased, CustomerNotFound, OrderNotFound, UnknownTimeZone
 from services.tracking.domain.order import Order
-from services.tracking.domain.trail import Trail
+from services.tracking.domain.trail import Trail, TrailEntry
 from services.tracking.read_models import customer_nodes, ingest_statistics, orders, trail
+from services.tracking.read_models.trail import Stretch
 
 TRAIL_PAGES: Final = Keyset(datetime, datetime, str, str, default=100)
 ORDER_PAGES: Final = Keyset(datetime, UUID, default=100)
@@ -64,16 +65,18 @@ class TrackingServicer:
 
     async def GetTrail(self, request: pb.GetTrailRequest, _: ServicerContext) -> pb.GetTrailResponse:
         page = TRAIL_PAGES.page(request)
-        customer, found = await self._trail(request.customer_id)
-        start, end = _bound(request, "start_time"), _bound(request, "end_time")
-        entries = [
-            it
-            for it in found.entries()
-            if (start is None or it.behaviour.occurred_at >= start)
-            and (end is None or it.behaviour.occurred_at < end)
-            and (page.after is None or it.behaviour.place > page.after)
-        ]
-        shown, token = TRAIL_PAGES.cut(request, entries[: page.limit], lambda it: it.behaviour.place)
+        stretch = Stretch(_bound(request, "start_time"), _bound(request, "end_time"), page.after)
+
+        def read(rows: sa.Connection) -> tuple[UUID, list[TrailEntry]]:
+            customer = _unerased(rows, UUID(request.customer_id))
+            nodes = customer_nodes.nodes_of(rows, customer)
+            found = trail.trail_page(rows, nodes, stretch, page.limit)
+            if found or customer_nodes.is_known(rows, customer) or trail.is_there_any(rows, nodes):
+                return customer, found
+            raise CustomerNotFound
+
+        customer, entries = await self._read_models.query(read)
+        shown, token = TRAIL_PAGES.cut(request, entries, lambda it: it.behaviour.place)
         return pb.GetTrailResponse(
             entries=[trail_wire.trail_entry(it) for it in shown], next_page_token=token, customer_id=str(customer)
         )

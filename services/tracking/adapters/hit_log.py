@@ -86,7 +86,7 @@ class HitLog:
         self._stopping = Event()
         self._put = 0
         self._done = 0
-        self._writer: Writer[_Job] = Writer(self._write, _GROUP)
+        self._writer: Writer[_Job] = Writer(self._write, _GROUP, gather=0)  # who follows a link has no time for others
 
     def start(self) -> None:
         self._writer.start()

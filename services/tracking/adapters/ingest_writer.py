@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from time import monotonic, sleep
 from typing import Any, Final
-from uuid import UUID
 
 import psycopg
 import sqlalchemy as sa
@@ -22,9 +21,9 @@ from chassis.group_commit import CONFLICTS, OUTAGES
 from chassis.postgres import driver_cursor, pipeline, row_xmin
 from chassis.receipts import PostgresReceipts, Receipt, ReceiptKey
 from chassis.writer import Writer
-from services.tracking.adapters import binary_copy as pg
-from services.tracking.adapters.binary_copy import UuidArray, UuidArrayDumper, copy_rows
+from services.tracking.adapters.binary_copy import copy_rows
 from services.tracking.adapters.ingest_rows import CONFLICT_COLUMNS, QUARANTINE_COLUMNS, Tallies, aside_row, instant
+from services.tracking.adapters.message_keys import Keys, KeysTaken, MessageKeys, answered, has_taken
 from services.tracking.adapters.submission import ACCEPTED_COLUMNS, Submission, result_frame
 from services.tracking.domain.intake import ACCEPTED, CONFLICTING, DUPLICATE, Outcome, Verdict
 
@@ -35,10 +34,6 @@ _GROUP: Final = 16  # batches
 _ATTEMPTS: Final = 5
 _OUTAGE_SECONDS: Final = 20.0
 
-KEY_COLUMNS: Final = ("key", "tenant", "fingerprint")
-
-_TAKEN: Final = "SELECT FROM message_keys WHERE key = %s AND tenant = %s AND xmin::text = %s"
-_KNOWN: Final = "SELECT key, fingerprint FROM message_keys WHERE key = ANY(%s) AND tenant = %s"
 _TURN: Final = "SELECT pg_advisory_xact_lock(%s, hashtext('accepted')), pg_current_xact_id()::text"
 
 
@@ -60,6 +55,7 @@ class IngestWriter:
         self._engine = engine
         self._told = told
         self._months: set[tuple[int, int]] = set()
+        self._keys = MessageKeys()
         self._writer: Writer[_Job] = Writer(self._take, _GROUP)
 
     def start(self) -> None:
@@ -107,13 +103,15 @@ class IngestWriter:
         give_up = monotonic() + _OUTAGE_SECONDS
         attempts = 0
         while True:
-            attempt = _Attempt(jobs)
+            attempt = _Attempt(jobs, self._keys)
             try:
                 for job in jobs:
                     self._ensure_month(job.submission.received)
                 with self._engine.begin() as rows:
                     attempt.run(rows)
                 return
+            except KeysTaken:
+                continue
             except CONFLICTS as race:
                 attempts += 1
                 if len(jobs) > 1:
@@ -151,26 +149,26 @@ class IngestWriter:
 class _Attempt:
     """One try at committing some batches."""
 
-    def __init__(self, jobs: Sequence[_Job]) -> None:
+    def __init__(self, jobs: Sequence[_Job], keys: MessageKeys) -> None:
         self._jobs = jobs
+        self._keys = keys
         self._transaction_id = ""
         self.claimed: tuple[str, bytes] | None = None
 
     def run(self, rows: sa.Connection) -> None:
         receipts = PostgresReceipts(rows)
-        tenants = sorted({job.submission.tenant for job in self._jobs})
+        wanted = self._keys_by_tenant()
         with pipeline(rows):  # everything there is to ask before anything is written, in one round trip
             turn = driver_cursor(rows).execute(_TURN, [LOCK_CLASS])
             asked = receipts.ask({key for job in self._jobs if (key := _receipt_key(job))})
-            known = {tenant: self._ask_known(rows, tenant) for tenant in tenants}
+            asked_keys = self._keys.ask(rows, wanted)
         self._transaction_id = str(turn.fetchall()[0][1])
         self._recall(receipts.answered(asked))
         jobs = [job for job in self._jobs if not job.is_repeated]
         with driver_cursor(rows) as cursor:
-            for tenant in tenants:
-                found = {key.bytes: fingerprint.bytes for key, fingerprint in known[tenant].fetchall()}
-                fresh = _claim(cursor, tenant, [job for job in jobs if job.submission.tenant == tenant], found)
-                self.claimed = (tenant, fresh[0]) if fresh else self.claimed
+            for tenant in wanted:
+                known = answered(asked_keys[tenant]) if asked_keys else None
+                self._claim(cursor, tenant, [job for job in jobs if job.submission.tenant == tenant], known)
             _write(cursor, jobs)
         receipts.write([receipt for job in jobs if (receipt := _concluded(job))])
 
@@ -182,15 +180,32 @@ class _Attempt:
         tenant, key = self.claimed or ("", b"")
         with driver_cursor(rows) as cursor:
             cursor.execute(_TURN, [LOCK_CLASS])
-            cursor.execute(_TAKEN, [UUID(bytes=key), tenant, row_xmin(self._transaction_id)])
-            return bool(cursor.fetchall())
+            return has_taken(cursor, tenant, key, row_xmin(self._transaction_id))
 
-    def _ask_known(self, rows: sa.Connection, tenant: str) -> psycopg.Cursor[tuple[Any, ...]]:
-        """Send for those keys of one tenant that are taken."""
-        cursor = driver_cursor(rows)
-        cursor.adapters.register_dumper(UuidArray, UuidArrayDumper)
-        keys = {key for job in self._jobs if job.submission.tenant == tenant for key in job.submission.keys}
-        return cursor.execute(_KNOWN, [UuidArray(sorted(keys - {b""})), tenant], prepare=True)
+    def _keys_by_tenant(self) -> dict[str, set[bytes]]:
+        """In the order of tenants, in which all writers take keys."""
+        wanted: dict[str, set[bytes]] = {it: set() for it in sorted({job.submission.tenant for job in self._jobs})}
+        for job in self._jobs:
+            wanted[job.submission.tenant].update(job.submission.keys)
+        for keys in wanted.values():
+            keys.discard(b"")
+        return wanted
+
+    def _claim(self, cursor: psycopg.Cursor[Any], tenant: str, jobs: Sequence[_Job], known: Keys | None) -> None:
+        """Take the keys of all batches of one tenant; whoever comes second is a duplicate.
+
+        `known` is what was taken before, if anybody asked.
+        """
+        keys = [key for job in jobs for key in job.submission.keys]
+        prints = [it for job in jobs for it in job.submission.prints]
+        first = dict(zip(reversed(keys), reversed(prints), strict=True))  # the first of each key is the last one put
+        first.pop(b"", None)
+        self._keys.take(cursor, tenant, first, known)
+        fresh = next((it for it in first if not known or it not in known), None)
+        if fresh:
+            self.claimed = (tenant, fresh)
+        if known or len(first) < len(keys):
+            _mark_duplicates(jobs, known or {})
 
     def _recall(self, known: Mapping[ReceiptKey, Receipt]) -> None:
         """Answer batches that were answered before as they were then."""
@@ -206,29 +221,14 @@ class _Attempt:
                     job.answer = refusal
 
 
-def _claim(cursor: psycopg.Cursor[Any], tenant: str, jobs: Sequence[_Job], known: dict[bytes, bytes]) -> list[bytes]:
-    """Take the keys of all batches of one tenant; whoever comes second is a duplicate. The keys that were free.
-
-    `known` is what is taken already, with the fingerprint of its content. Keys are written in their order, so that they
-    fall into the index side by side.
-    """
-    keys = [key for job in jobs for key in job.submission.keys]
-    prints = [it for job in jobs for it in job.submission.prints]
-    first = dict(zip(reversed(keys), reversed(prints), strict=True))  # the first of each key is the last one put
-    first.pop(b"", None)
-    fresh = sorted(first.keys() - known.keys() if known else first)
-    head, middle = pg.columns_in_row(len(KEY_COLUMNS)) + pg.UUID_SIZE, pg.text(tenant) + pg.UUID_SIZE
-    if fresh:
-        copy_rows(cursor, "message_keys", KEY_COLUMNS, [b"".join((head, key, middle, first[key])) for key in fresh])
-    if len(fresh) == len(keys):
-        return fresh
-    places = ((job, index) for job in jobs for index in range(len(job.submission)))
-    for key, fingerprint, (job, index) in zip(keys, prints, places, strict=True):
-        if key in known:
-            job.verdicts[index] = DUPLICATE if known[key] == fingerprint else CONFLICTING
-        elif key:
-            known[key] = fingerprint
-    return fresh
+def _mark_duplicates(jobs: Sequence[_Job], known: Keys) -> None:
+    """`known` is what was taken before, with the fingerprint of its content; what comes first becomes known."""
+    for job in jobs:
+        for index, (key, fingerprint) in enumerate(zip(job.submission.keys, job.submission.prints, strict=True)):
+            if key in known:
+                job.verdicts[index] = DUPLICATE if known[key] == fingerprint else CONFLICTING
+            elif key:
+                known[key] = fingerprint
 
 
 def _write(cursor: psycopg.Cursor[Any], jobs: Sequence[_Job]) -> None:

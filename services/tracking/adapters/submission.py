@@ -20,6 +20,12 @@ ACCEPTED_COLUMNS: Final = (
     "tenant", "received_at", "traceparent", "source_key", "event_type", "occurred_at", "late", "message_id", "payload",
 )  # fmt: skip
 
+# Bounds of what is plain; as names of this module they are found in half the time.
+_SECOND: Final = intake.SECOND
+_LONGEST_TEXT: Final = intake.LONGEST_TEXT
+_FURTHEST_OFFSET: Final = intake.FURTHEST_OFFSET
+_SOONEST: Final = -intake.FUTURE_TOLERANCE
+_ON_TIME: Final = intake.LATE_AFTER
 _NANOS: Final = 1_000_000_000
 _FAR: Final = 4_102_444_800  # the year 2100
 _SMALL: Final = 256
@@ -50,6 +56,9 @@ _moment = Struct(">iqi?i").pack
 
 Label: TypeAlias = tuple[str, str, bool]
 """By what an event is counted: source, type, whether it is late."""
+
+_Read: TypeAlias = tuple[Properties, tuple[int, ...], bool]
+"""Properties, where among the texts of the event those may be that are missing, and whether there is nothing else about them."""
 
 
 @dataclass(slots=True)
@@ -83,16 +92,22 @@ class Submission:
 
 @dataclass(frozen=True, slots=True)
 class _Kind:
-    """What all events of one source and type share; `head` is how their rows begin. Those of a closed source are rejected."""
+    """What all events of one source and type share: `head` is how their rows begin, `key_head` what names them, and
+    `without_properties` what is to be said of those that have none.
+
+    Those of a closed source are rejected. Of a plain kind most events are accepted as they are.
+    """
 
     source_key: str
     type_name: str
     event_type: EventType | None
-    is_well_named: bool
     is_closed: bool
+    is_plain: bool
     on_time: Label
     late: Label
     head: bytes
+    key_head: bytes
+    without_properties: _Read
 
 
 class Reader:
@@ -119,96 +134,109 @@ class Reader:
         self._kinds: dict[tuple[str, str], _Kind] = {}
 
     def read(self, request: tracking_service_pb2.TrackBatchRequest) -> Submission:
-        submission = Submission(self._context.tenant, self._received, self._context.call, request.events)
+        """All events. What nearly all of them have in common is decided here in one piece and with names at hand, because each
+        call and each look-up of an attribute costs a hundredth of the time an event may take; whatever is unusual is left to
+        `_read_unusual`, which would say the same of the others."""
+        into = Submission(self._context.tenant, self._received, self._context.call, request.events)
+        keys, prints, rows, labels, verdicts = into.keys, into.prints, into.rows, into.labels, into.verdicts
+        kinds, received, digest, moment, size, join = self._kinds, self._received, blake2b, _moment, pg.size, b"".join
         for event in request.events:
-            self._read(event, submission)
-        return submission
+            source_key, type_name, message_id = event.source_key, event.event_type, event.message_id
+            kind = kinds.get((source_key, type_name)) or self._kind(source_key, type_name)
+            context, original, content = event.context, event.original_time, event.properties_json
+            campaign, seconds, nanos = context.campaign, original.seconds, original.nanos
+            texts = [
+                message_id, context.channel, context.app, context.page, context.content_id, context.page_view_id,
+                campaign.code_key, campaign.delivery_id, campaign.share_id, campaign.staff_code, "",
+            ]  # fmt: skip
+            for it in event.identifiers:
+                texts += (it.namespace, it.scope, it.value)
+            whole = "".join(texts)
+            properties, places, is_plain = (
+                (_small_properties if len(content) <= _SMALL else _properties)(kind.event_type, content)
+                if content
+                else kind.without_properties
+            )
+            occurred = seconds * _SECOND + nanos // 1000
+            age = received - occurred
+            if (
+                not kind.is_plain
+                or not message_id
+                or len(whole) > _LONGEST_TEXT
+                or not whole.isascii()
+                or not whole.isprintable()
+                or not 0 < seconds < _FAR
+                or not 0 <= nanos < _NANOS
+                or not _SOONEST <= age <= _ON_TIME
+                or event.HasField("sent_time")
+                or not -_FURTHEST_OFFSET <= event.tz_offset_minutes <= _FURTHEST_OFFSET
+                or not _FIRST_VALUE < len(texts) <= _MOST_TEXTS
+                or not is_plain
+                or is_blocked(texts[_FIRST_VALUE])
+                or (places and not all(map(texts.__getitem__, places)))
+            ):
+                self._read_unusual(event, kind, texts, properties, into)
+                continue
+            payload, named = event.SerializeToString(), message_id.encode()
+            keys.append(digest(kind.key_head + named, digest_size=16).digest())
+            prints.append(digest(payload, digest_size=16).digest())
+            verdicts.append(None)
+            labels.append(kind.on_time)
+            moved = moment(8, occurred - pg.EPOCH_MICROSECONDS, 1, False, len(named))
+            rows.append(join((kind.head, moved, named, size(len(payload)), payload)))
+        return into
 
-    def _read(self, event: behaviour_pb2.TrackedEvent, into: Submission) -> None:
-        """One event. What nearly all events have in common is decided here in one piece, because a call costs a tenth of
-        the time an event may take; whatever is unusual is left to `_malformed` and `intake.judge`, which would say the
-        same of the others."""
-        source_key, type_name, message_id = event.source_key, event.event_type, event.message_id
-        kind = self._kinds.get((source_key, type_name)) or self._kind(source_key, type_name)
-        context, original, content = event.context, event.original_time, event.properties_json
-        campaign, seconds, nanos, is_sent = (
-            context.campaign,
-            original.seconds,
-            original.nanos,
-            event.HasField("sent_time"),
-        )
-        texts = [
-            message_id, context.channel, context.app, context.page, context.content_id, context.page_view_id,
-            campaign.code_key, campaign.delivery_id, campaign.share_id, campaign.staff_code, "",
-        ]  # fmt: skip
-        for it in event.identifiers:
-            texts += (it.namespace, it.scope, it.value)
-        whole = "".join(texts)
-        properties, places = (_small_properties if len(content) <= _SMALL else _properties)(kind.event_type, content)
-        is_plain = (
-            kind.is_well_named
-            and not kind.is_closed
-            and message_id
-            and len(whole) <= intake.LONGEST_TEXT
-            and whole.isascii()
-            and whole.isprintable()
-            and 0 < seconds < _FAR
-            and 0 <= nanos < _NANOS
-            and not is_sent
-            and -intake.FURTHEST_OFFSET <= event.tz_offset_minutes <= intake.FURTHEST_OFFSET
-            and len(texts) <= _MOST_TEXTS
-            and properties.verdict is None
-        )
-        if not is_plain:
-            verdict = _malformed(event, kind, texts) or intake.rejection(properties)
-            if verdict:
-                into.reject(verdict, kind.on_time)
-                return
-        occurred = seconds * intake.SECOND + nanos // 1000
-        payload = event.SerializeToString()
-        into.keys.append(blake2b(f"{source_key}\0{message_id}".encode(), digest_size=16).digest())
-        if is_sent:
+    def _read_unusual(
+        self,
+        event: behaviour_pb2.TrackedEvent,
+        kind: _Kind,
+        texts: Sequence[str],
+        properties: Properties,
+        into: Submission,
+    ) -> None:
+        """One event by every rule, one after the other."""
+        verdict = _malformed(event, kind, texts) or intake.rejection(properties)
+        if verdict:
+            into.reject(verdict, kind.on_time)
+            return
+        content, original = event.properties_json, event.original_time
+        occurred = original.seconds * _SECOND + original.nanos // 1000
+        payload = printed = event.SerializeToString()
+        if event.HasField("sent_time"):
             sent = event.sent_time
-            occurred = intake.occurred_at(occurred, sent.seconds * intake.SECOND + sent.nanos // 1000, self._received)
-            into.prints.append(blake2b(_without_sent_time(event), digest_size=16).digest())
-        else:
-            into.prints.append(blake2b(payload, digest_size=16).digest())
+            occurred = intake.occurred_at(occurred, sent.seconds * _SECOND + sent.nanos // 1000, self._received)
+            printed = _without_sent_time(event)
         if properties.kept is not None:
             event.properties_json = properties.kept
             payload = event.SerializeToString()
         age = self._received - occurred
         late = age > intake.LATE_AFTER
-        verdict = None
-        if (
-            late
-            or age < -intake.FUTURE_TOLERANCE
-            or not is_plain
-            or properties.stripped
-            or kind.event_type is None
-            or len(texts) < _FIRST_VALUE
-            or is_blocked(texts[_FIRST_VALUE])
-            or (places and not all(texts[it] for it in places))
-        ):
-            verdict = _judged(kind.event_type, properties, texts, age)
-            if verdict and verdict.outcome is intake.Outcome.QUARANTINED and properties.kept is not None:
-                event.properties_json = content if properties.aside is None else properties.aside
+        verdict = _judged(kind.event_type, properties, texts, age)
+        if verdict and verdict.outcome is intake.Outcome.QUARANTINED and properties.kept is not None:
+            event.properties_json = content if properties.aside is None else properties.aside
+        named = texts[0].encode()
+        moment = _moment(8, occurred - pg.EPOCH_MICROSECONDS, 1, late, len(named))
+        into.keys.append(blake2b(kind.key_head + named, digest_size=16).digest())
+        into.prints.append(blake2b(printed, digest_size=16).digest())
         into.verdicts.append(verdict)
         into.labels.append(kind.late if late else kind.on_time)
-        named = message_id.encode()
-        moment = _moment(8, occurred - pg.EPOCH_MICROSECONDS, 1, late, len(named))
         into.rows.append(b"".join((kind.head, moment, named, pg.size(len(payload)), payload)))
 
     def _kind(self, source_key: str, type_name: str) -> _Kind:
         counted = (_countable(source_key), _countable(type_name))
+        event_type, is_closed = self._plan.find(type_name), source_key in self._closed
+        is_well_named = intake.check_keys("-", source_key, type_name) is None
         kind = self._kinds[source_key, type_name] = _Kind(
             source_key,
             type_name,
-            self._plan.find(type_name),
-            intake.check_keys("-", source_key, type_name) is None,
-            source_key in self._closed,
+            event_type,
+            is_closed,
+            is_well_named and not is_closed and event_type is not None,
             (*counted, False),
             (*counted, True),
             self._head + pg.text(source_key) + pg.text(type_name),
+            f"{source_key}\0".encode(),
+            _properties(event_type, b""),
         )
         return kind
 
@@ -225,10 +253,10 @@ def result_frame(verdict: Verdict) -> bytes:
     return tracking_service_pb2.TrackBatchResponse(results=[result]).SerializeToString()
 
 
-def _properties(event_type: EventType | None, content: bytes) -> tuple[Properties, tuple[int, ...]]:
-    """The properties, and where among the texts of the event those may be that are missing."""
+def _properties(event_type: EventType | None, content: bytes) -> _Read:
     read = intake.read_properties(event_type, content)
-    return read, tuple(_IN_CONTEXT.get(name, _NOWHERE) for name in read.missing)
+    places = tuple(_IN_CONTEXT.get(name, _NOWHERE) for name in read.missing)
+    return read, places, read.verdict is None and read.kept is None and not read.stripped
 
 
 _small_properties = lru_cache(maxsize=20_000)(_properties)

@@ -13,11 +13,13 @@ from services.identity.adapters.profile_sections import (
     guide,
     identifiers,
     identity,
+    layers,
     leads,
     membership,
     merges,
     orders,
     permissions,
+    relations,
     tags,
     value,
     work_orders,
@@ -44,6 +46,8 @@ SECTIONS: Final[Mapping[int, Section]] = {
         work_orders,
         leads,
         guide,
+        layers,
+        relations,
     )
 }
 """By their kinds."""

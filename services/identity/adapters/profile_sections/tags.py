@@ -1,4 +1,4 @@
-"""What the customer is tagged with, and since when. Layers of models are told by nobody for a single customer."""
+"""What the customer is tagged with, and since when."""
 
 from typing import Final
 
@@ -8,16 +8,13 @@ from scrm.identity.v1 import profile_pb2 as pb
 from services.identity.adapters.profile_sections.section import Asked, Section, timestamp
 from services.identity.read_models.profile.tags import tags_of
 
-MISSING: Final = ("RFM", "PYRAMID", "LIFECYCLE")
-
 
 def read(rows: sa.Connection, asked: Asked) -> pb.TagsSection:
     return pb.TagsSection(
         tags=[
             pb.TagLook(tag_key=it.tag_key, value=it.value, source=it.source, since_time=timestamp(it.since))
             for it in tags_of(rows, asked.nodes)
-        ],
-        missing_models=MISSING,
+        ]
     )
 
 

@@ -1,4 +1,4 @@
-"""What the customer is worth: net per occasion. Models of value are run by tagging, which tells no result for a single customer."""
+"""What the customer is worth: net per occasion. RFM is run by tagging, which tells no scores of a single customer."""
 
 from decimal import Decimal
 from typing import Final
@@ -11,7 +11,7 @@ from services.identity.adapters.profile_sections.orders import amounts, money, r
 from services.identity.adapters.profile_sections.section import Asked, Section
 from services.identity.read_models.profile.orders import orders_of
 
-MISSING: Final = ("RFM", "PYRAMID", "CLV")
+MISSING: Final = ("RFM", "CLV")
 _CENT: Final = Decimal("0.01")
 
 

@@ -27,7 +27,8 @@ MEMBERSHIP: Final = "MEMBERSHIP"
 POINTS: Final = "POINTS"
 DELIVERY: Final = "DELIVERY"
 CONVERSION: Final = "CONVERSION"
-KINDS: Final = (BEHAVIOUR, ORDER, TAG, MEMBERSHIP, POINTS, DELIVERY, CONVERSION)
+LAYER: Final = "LAYER"
+KINDS: Final = (BEHAVIOUR, ORDER, TAG, MEMBERSHIP, POINTS, DELIVERY, CONVERSION, LAYER)
 
 TRACKED: Final = "scrm.tracking.v1.BehaviourTracked"
 
@@ -68,6 +69,7 @@ tracking.OrderReceived           ORDER       node_id      receive_time order_id
 tracking.OrderCancelled          ORDER       node_id      cancel_time  order_id
 tagging.TagAssigned              TAG         node_id      time         tag_key        value source
 tagging.TagRemoved               TAG         node_id      time         tag_key        value source
+tagging.LayerChanged             LAYER       customer_id  time         model_id       from_layer to_layer
 membership.MemberJoined          MEMBERSHIP  customer_id  join_time    member_no      policy_version
 membership.MemberJoinedEarlier   MEMBERSHIP  customer_id  join_time    member_no
 membership.MemberRevoked         MEMBERSHIP  customer_id  revoke_time  customer_id

@@ -23,8 +23,16 @@ _AMONG: Final = sa.text(
     "SELECT tenant, node FROM told_erased WHERE (tenant, node) IN"
     " (SELECT * FROM unnest(CAST(:tenants AS text[]), CAST(:nodes AS uuid[])))"
 )
-_BY_NODE: Final = ("timeline", "told_orders", "told_lots", "told_conversions")
-_BY_CUSTOMER: Final = ("told_tags", "told_members", "told_debts")
+_BY_NODE: Final = (
+    "timeline",
+    "told_orders",
+    "told_lots",
+    "told_conversions",
+    "told_shares",
+    "told_visits",
+    "told_groups",
+)
+_BY_CUSTOMER: Final = ("told_tags", "told_layers", "told_members", "told_debts")
 _DELETES: Final = tuple(
     f"DELETE FROM {table} t USING unnest(%s::text[], %s::uuid[]) AS gone(tenant, node)"  # noqa: S608
     f" WHERE (t.tenant, t.{column}) = (gone.tenant, gone.node)"

@@ -1,9 +1,10 @@
-"""Tags as a profile shows them: what each customer has, with the day since when.
+"""Tags as a profile shows them: what each customer has, with the day since when; of a tag with several values each one.
 
 Tagging follows merges itself: who is part of another loses every tag, and the other gets them.
 """
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
@@ -18,53 +19,70 @@ tags: Final = sa.Table(
     sa.Column("tenant", sa.Text, primary_key=True),
     sa.Column("customer", sa.Uuid, primary_key=True),
     sa.Column("tag_key", sa.Text, primary_key=True),
-    sa.Column("value", sa.Text, nullable=False),
+    sa.Column("value", sa.Text, primary_key=True),
+    sa.Column("several", sa.Boolean, nullable=False),
     sa.Column("source", sa.Text, nullable=False),
     sa.Column("since", sa.DateTime(timezone=True), nullable=False),
 )
 
 _PUT: Final = (
-    "INSERT INTO told_tags (tenant, customer, tag_key, value, source, since)"
-    " SELECT * FROM unnest(%s::text[], %s::uuid[], %s::text[], %s::text[], %s::text[], %s::timestamptz[])"
-    " ON CONFLICT (tenant, customer, tag_key)"
-    " DO UPDATE SET value = excluded.value, source = excluded.source, since = excluded.since"
+    "INSERT INTO told_tags (tenant, customer, tag_key, value, several, source, since)"
+    " SELECT * FROM unnest(%s::text[], %s::uuid[], %s::text[], %s::text[], %s::bool[], %s::text[], %s::timestamptz[])"
+    " ON CONFLICT (tenant, customer, tag_key, value)"
+    " DO UPDATE SET several = excluded.several, source = excluded.source, since = excluded.since"
 )
 _DROP: Final = (
+    "DELETE FROM told_tags t USING unnest(%s::text[], %s::uuid[], %s::text[], %s::text[]) AS gone(tenant, customer, tag_key, value)"
+    " WHERE (t.tenant, t.customer, t.tag_key, t.value) = (gone.tenant, gone.customer, gone.tag_key, gone.value)"
+)
+_DROP_OTHERS: Final = (
     "DELETE FROM told_tags t USING unnest(%s::text[], %s::uuid[], %s::text[]) AS gone(tenant, customer, tag_key)"
     " WHERE (t.tenant, t.customer, t.tag_key) = (gone.tenant, gone.customer, gone.tag_key)"
 )
 
-Key = tuple[str, UUID, str]
+Tag = tuple[str, UUID, str]
 
 
 class Tags:
-    """What a batch leaves of the tags it speaks of."""
+    """What a batch leaves of the tags it speaks of: by value, and whether no value from before is left."""
 
     def __init__(self) -> None:
-        self._found: dict[Key, tuple[Any, ...] | None] = {}
+        self._found: dict[Tag, dict[str, tuple[bool, str, datetime] | None]] = {}
+        self._replaced: set[Tag] = set()
 
     def take(self, tenant: str, message: Any) -> None:
         match message:
             case pb.TagAssigned():
-                self._found[self._key(tenant, message)] = (message.value, message.source, instant(message.time))
+                tag = self._tag(tenant, message)
+                if not message.several:
+                    self._replaced.add(tag)
+                    self._found.pop(tag, None)
+                self._found.setdefault(tag, {})[message.value] = (
+                    message.several,
+                    message.source,
+                    instant(message.time),
+                )
             case pb.TagRemoved():
-                self._found[self._key(tenant, message)] = None
+                self._found.setdefault(self._tag(tenant, message), {})[message.value] = None
 
     def write(self, rows: sa.Connection) -> None:
-        execute(rows, _PUT, [(*key, *it) for key, it in self._found.items() if it is not None])
-        execute(rows, _DROP, [key for key, it in self._found.items() if it is None])
+        values = [(*tag, value, it) for tag, found in self._found.items() for value, it in found.items()]
+        execute(rows, _DROP_OTHERS, list(self._replaced))
+        execute(rows, _DROP, [(*key, value) for *key, value, it in values if it is None])
+        execute(rows, _PUT, [(*key, value, *it) for *key, value, it in values if it is not None])
 
     @staticmethod
-    def _key(tenant: str, message: Any) -> Key:
+    def _tag(tenant: str, message: Any) -> Tag:
         return tenant, uuid(message.customer_id), message.tag_key
 
 
 def tags_of(rows: sa.Connection, nodes: Sequence[UUID]) -> Sequence[Any]:
-    """The tags of the customer of these nodes by their keys; where two nodes have one for the moment, the newer."""
+    """The tags of the customer of these nodes by their keys and values; what two nodes have for the moment stands once, as the
+    newer."""
     return rows.execute(_TAGS, {"nodes": list(nodes)}).all()
 
 
 _TAGS: Final = sa.text(
-    "SELECT DISTINCT ON (tag_key) * FROM told_tags WHERE tenant = current_setting('scrm.tenant')"
-    " AND customer = ANY(CAST(:nodes AS uuid[])) ORDER BY tag_key, since DESC, customer"
+    "SELECT DISTINCT ON (tag_key, CASE WHEN several THEN value END) * FROM told_tags WHERE tenant = current_setting('scrm.tenant')"
+    " AND customer = ANY(CAST(:nodes AS uuid[])) ORDER BY tag_key, CASE WHEN several THEN value END, since DESC, customer"
 )

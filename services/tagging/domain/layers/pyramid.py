@@ -65,14 +65,14 @@ def moments(view: View, params: PyramidParams) -> Iterable[int]:
         (view.occasions[-1] if view.occasions else None, params.lapsed_days),
         (view.last_of_type.get(COMPETITOR), params.competitor_days),
         (_last_referral(view, params), params.advocate_days),
-        (view.last_of_letter.get("N"), params.consideration_days),
+        (view.last_intent, params.consideration_days),
         (view.days[-1] if view.days else None, params.awareness_days),
     )
     return [day + days for day, days in ends if day is not None]
 
 
 def _before_purchase(view: View, params: PyramidParams) -> str:
-    if view.within(view.last_of_letter.get("N"), params.consideration_days):
+    if view.within(view.last_intent, params.consideration_days):
         return "L2"
     if not view.days:
         return NONE

@@ -30,6 +30,9 @@ NOT_BY_CUSTOMER: Final = frozenset({"competitor_purchase_reported", "order_revie
 SHARES: Final = frozenset({"content_shared", "content_forwarded"})
 REVIEWS: Final = frozenset({"review_submitted", "order_reviewed"})
 COMPETITOR: Final = "competitor_purchase_reported"
+REFERRED: Final = "referral_registered"
+"""Registering because a customer said so connects and means to buy at once: it is C and N (TR-2)."""
+
 BROWSED: Final = "BROWSED"
 """The category of views of products on a single day: more than passive, less than interest (TG-15)."""
 
@@ -160,8 +163,14 @@ class View:
     def is_intent(self, behaviour: Behaviour, day: int) -> bool:
         """Whether a behaviour counts as N (TR-2): of views of products, those on a second day in 30."""
         if behaviour.type != "product_viewed":
-            return behaviour.category == "N"
+            return behaviour.category == "N" or behaviour.type == REFERRED
         return self._viewed_again(day)
+
+    @cached_property
+    def last_intent(self) -> int | None:
+        """The last day of a behaviour that counts as N."""
+        found = zip(reversed(self.days), reversed(self.behaviours), strict=True)
+        return next((day for day, it in found if self.is_intent(it, day)), None)
 
     @cached_property
     def gap(self) -> float | None:
