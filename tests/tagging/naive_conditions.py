@@ -164,7 +164,7 @@ class Naive:
 
     def order_figure(self, leaf: OrderTest, at: datetime) -> Any:
         counted = [it for it in self.history.purchases if self.inside(leaf.window, it.at, at) and it.net > 0]
-        found = [(it, lines) for it in counted if (lines := bought(it, leaf)) is not None]
+        found = [(it, lines) for it in counted if (lines := bought(it, leaf, self.on(it.at))) is not None]
         nets = [amount(it, lines, leaf) for it, lines in found]
         days = [self.on(it.at) for it, _ in found]
         articles = [line for _, lines in found for line in lines]
@@ -173,6 +173,8 @@ class Naive:
         if leaf.figure in (OrderFigure.RECENCY_DAYS, OrderFigure.FIRST_DAYS):
             last = leaf.figure is OrderFigure.RECENCY_DAYS
             return (self.on(at) - (days[-1] if last else days[0])).days if days else None
+        if leaf.figure is OrderFigure.SHARE:
+            return Fraction(100 * len(found), len(counted)) if counted else None
         figures: dict[OrderFigure, Callable[[], Any]] = {
             OrderFigure.COUNT: lambda: len(found),
             OrderFigure.OCCASIONS: lambda: len(set(days)),
@@ -222,7 +224,7 @@ def prop(it: Behaviour, key: str) -> Any:
     return extra.get(key) if isinstance(extra, dict) else None
 
 
-def bought(it: Purchase, leaf: OrderTest) -> Sequence[Any] | None:
+def bought(it: Purchase, leaf: OrderTest, day: date) -> Sequence[Any] | None:
     """The articles meant of an order that is meant."""
     lines = list(it.lines)
     articles = False
@@ -231,7 +233,15 @@ def bought(it: Purchase, leaf: OrderTest) -> Sequence[Any] | None:
             articles = True
             lines = [line for line in lines if compares(test.comparison, getattr(line, test.key) or None)]
         else:
-            own = {"net": it.net / MINOR[it.currency], "coupons": it.coupons, "currency": it.currency}
+            listed, paid = sum(line.list for line in it.lines), sum(line.paid for line in it.lines)
+            own = {
+                "net": it.net / MINOR[it.currency],
+                "coupons": it.coupons,
+                "currency": it.currency,
+                "quantity": sum(line.quantity for line in it.lines) if it.lines else None,
+                "discount": 100 - Fraction(100 * paid, listed) if listed else None,
+                "weekday": day.isoweekday(),
+            }
             if not compares(test.comparison, own.get(test.key)):
                 return None
     return None if articles and not lines else lines

@@ -191,10 +191,15 @@ def _order(random: Random) -> Leaf:
         "net": Comparison.with_plain(Operator.GE, 999.99),
         "coupons": Comparison.with_plain(Operator.EQ, 0),
         "currency": Comparison.with_plain(Operator.IN, "USD", "JPY"),
+        "quantity": Comparison.with_plain(Operator.GE, 3),
+        "discount": Comparison.with_plain(Operator.LT, 50),
+        "weekday": Comparison.with_plain(Operator.GE, random.randint(3, 7)),
     }
     where = tuple(PropertyTest(key, tests[key]) for key in random.sample(list(tests), random.choice((0, 1, 2))))
     figure = random.choice(list(OrderFigure))
     bounds = (0, 1, 2, 3) if figure not in _AMOUNTS else (999.99, 1000, 0.01, 50, 1999.99)
+    if figure is OrderFigure.SHARE:
+        bounds = (0, 25, 50, 100)
     return OrderTest(figure, _figure_comparison(random, bounds), window(random), where)
 
 

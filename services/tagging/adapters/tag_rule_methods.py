@@ -14,6 +14,7 @@ from scrm.tagging.v1 import tag_service_pb2 as pb
 from scrm.tagging.v1.tag_service_pb2_grpc import TagServiceServicer
 from services.tagging.adapters.condition_wire import condition
 from services.tagging.application import wire
+from services.tagging.application.persona_commands import AdoptPersona
 from services.tagging.application.tag_rule_commands import (
     ActivateRule,
     BackfillRule,
@@ -23,6 +24,7 @@ from services.tagging.application.tag_rule_commands import (
 )
 from services.tagging.domain.claims import Origin
 from services.tagging.domain.fact_tags import FACT_TAGS, FactParameters
+from services.tagging.domain.personas import PERSONAS
 from services.tagging.domain.tag_rules import TagRule, TagRules, tag_rules_id
 from services.tagging.read_models.rule_preview import preview
 
@@ -86,6 +88,18 @@ class TagRuleMethods(TagServiceServicer):
     ) -> pb.EnableFactTagResponse:
         parameters = FactParameters(tuple(request.edges), tuple(request.values))
         return await self._rule(EnableFactTag(request.tag_key, parameters), pb.EnableFactTagResponse)
+
+    async def ListPersonas(self, request: pb.ListPersonasRequest, context: ServicerContext) -> pb.ListPersonasResponse:
+        active = (await self._rules()).active
+        return pb.ListPersonasResponse(
+            personas=[
+                pb.Persona(tag_key=key, display_name=it.name, enter=it.comes, exit=it.goes, adopted=key in active)
+                for key, it in sorted(PERSONAS.items())
+            ]
+        )
+
+    async def AdoptPersona(self, request: pb.AdoptPersonaRequest, context: ServicerContext) -> pb.AdoptPersonaResponse:
+        return await self._rule(AdoptPersona(request.tag_key), pb.AdoptPersonaResponse)
 
     async def _rules(self) -> TagRules:
         id = tag_rules_id(contexts.current().tenant)

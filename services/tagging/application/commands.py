@@ -9,6 +9,7 @@ from services.tagging.application import audience_commands as audience
 from services.tagging.application import condition_commands as conditions
 from services.tagging.application import layer_commands as layers
 from services.tagging.application import model_commands as models
+from services.tagging.application import persona_commands as personas
 from services.tagging.application import segment_commands as segments
 from services.tagging.application import settings_commands as settings
 from services.tagging.application import tag_batch_commands as batches
@@ -46,6 +47,7 @@ def handlers(audiences: Audiences) -> Handlers:
         handler(rules.PauseRule, rules.pause_rule),
         with_tables(rules.BackfillRule, rules.backfill_rule),
         with_tables(rules.EnableFactTag, rules.enable_fact_tag),
+        with_tables(personas.AdoptPersona, personas.adopt_persona),
         with_tables(rules.FollowRule, rules.follow_rule),
         handler(taxonomy.CreateCategory, taxonomy.create_category),
         handler(taxonomy.MoveCategory, taxonomy.move_category),

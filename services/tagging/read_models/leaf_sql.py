@@ -137,6 +137,9 @@ def of_orders(leaf: OrderTest, when: AsOf) -> LeafSql:
             held, missing = of_number(Sql("sum(x.net)"), Sql(f"(count(*) * {parts})"), leaf.comparison), True
         case OrderFigure.MIN | OrderFigure.MAX:
             held, missing = of_number(Sql(f"{figure.lower()}(x.net)"), Sql(str(parts)), leaf.comparison), True
+        case OrderFigure.SHARE:
+            meant = Sql("(100 * count(*) FILTER (WHERE x.meant))")
+            held, missing = of_number(meant, Sql("count(*)"), leaf.comparison), True
         case _:
             recent = figure is OrderFigure.RECENCY_DAYS
             held, missing = of_number(_days_since(recent, when), one, leaf.comparison), True
@@ -292,9 +295,10 @@ def _bought(leaf: OrderTest, when: AsOf, parts: int) -> Sql:
     day = Sql("(o.occurred_at AT TIME ZONE %s)::date", (when.zone,))
     left = Sql("o.net > 0")
     found = both([left, *whole, *([Sql("lines.some")] if of_lines else [])])
+    meant, wanted = (found, left) if leaf.figure is OrderFigure.SHARE else (Sql("true"), found)
     net = "lines.paid" if of_lines else "o.net"
     text = (
-        f"SELECT o.node, o.occurred_at, {day.text} AS day, {net} AS net, coalesce(lines.quantity, 0) AS quantity,"  # noqa: S608
+        f"SELECT o.node, o.occurred_at, {day.text} AS day, {meant.text} AS meant, {net} AS net, coalesce(lines.quantity, 0) AS quantity,"  # noqa: S608
         " coalesce(lines.skus, '[]') AS skus, coalesce(lines.categories, '[]') AS categories"
         " FROM (SELECT p.tenant, p.node, p.order_id, p.paid_at AS occurred_at, p.net - coalesce((SELECT sum(r.amount)"
         " FROM refunds r WHERE (r.tenant, r.node, r.order_id) = (p.tenant, p.node, p.order_id)), 0) AS net"
@@ -304,9 +308,15 @@ def _bought(leaf: OrderTest, when: AsOf, parts: int) -> Sql:
         " jsonb_agg(l -> 1) FILTER (WHERE l ->> 1 <> '') AS categories"
         " FROM placed_orders d, jsonb_array_elements(d.lines) l"
         " WHERE (d.tenant, d.node, d.order_id) = (o.tenant, o.node, o.order_id)"
-        f" AND {line.text}) lines ON true WHERE {found.text}"
+        f" AND {line.text}) lines ON true WHERE {wanted.text}"
     )
-    return Sql(text, (*day.values, *both(tests).values, *line.values, *found.values))
+    return Sql(text, (*day.values, *meant.values, *both(tests).values, *line.values, *wanted.values))
+
+
+_LINES: Final = (
+    "FROM placed_orders d, jsonb_array_elements(d.lines) l"
+    " WHERE (d.tenant, d.node, d.order_id) = (o.tenant, o.node, o.order_id)"
+)
 
 
 def _of_order(it: PropertyTest, parts: int, when: AsOf) -> Sql:
@@ -317,4 +327,13 @@ def _of_order(it: PropertyTest, parts: int, when: AsOf) -> Sql:
             return of_json(Sql("'0'::jsonb"), it.comparison)
         case "currency":
             return of_text(Sql("%s", (when.currency,)), it.comparison)
+        case "quantity":
+            return of_json(Sql(f"(SELECT to_jsonb(sum((l ->> 3)::bigint)) {_LINES})"), it.comparison)
+        case "discount":
+            listed, paid = "sum((l ->> 4)::bigint)", "sum((l ->> 5)::bigint)"
+            percent = f"(100 * ({listed} - {paid}))::float8 / nullif({listed}, 0)::float8"
+            return of_json(Sql(f"(SELECT to_jsonb({percent}) {_LINES})"), it.comparison)
+        case "weekday":
+            weekday = "to_jsonb(extract(isodow FROM o.occurred_at AT TIME ZONE %s)::int)"
+            return of_json(Sql(weekday, (when.zone,)), it.comparison)
     return of_json(Sql("NULL::jsonb"), it.comparison)

@@ -20,6 +20,7 @@ from services.tagging.domain.conditions.leaves import (
     AttributeTest,
     EventTest,
     Leaf,
+    OrderFigure,
     OrderTest,
     Streak,
     Succession,
@@ -63,7 +64,8 @@ def _instants(leaf: Leaf, facts: Facts, at: datetime) -> Iterator[datetime]:
         case EventTest():
             yield from _of_figure(leaf, facts, facts.meant(leaf.what).instants, at)
         case OrderTest():
-            yield from _of_figure(leaf, facts, facts.bought(leaf.where).instants, at)
+            compared = () if leaf.figure is OrderFigure.SHARE else leaf.where  # a share changes with every order
+            yield from _of_figure(leaf, facts, facts.bought(compared).instants, at)
         case Absence():
             instants, within = facts.meant(leaf.what).instants, leaf.within * SECOND
             yield from _moves(facts, leaf.window, instants, at)

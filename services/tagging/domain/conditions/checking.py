@@ -41,7 +41,7 @@ LONGEST_TIME: Final = 730 * 86_400
 LONGEST_STREAK: Final = 730
 _OF_ORDERS: Final = {
     **dict.fromkeys((*LINE_KEYS, "currency"), ValueType.TEXT),
-    **dict.fromkeys(("net", "coupons"), ValueType.NUMBER),
+    **dict.fromkeys(("net", "coupons", "quantity", "discount", "weekday"), ValueType.NUMBER),
 }
 _COUNT: Final = {Operator.EXISTS: 0, Operator.NOT_EXISTS: 0, Operator.BETWEEN: 2}
 _ORDERING: Final = frozenset({Operator.LT, Operator.LE, Operator.GT, Operator.GE, Operator.BETWEEN})

@@ -81,7 +81,9 @@ class Facts:
         """All orders with something left of them that `where` means."""
         found = self._bought.get(where)
         if found is None:
-            facts = [it for it in (_bought(one, where) for one in self.history.purchases) if it is not None]
+            facts = [
+                it for it in (_bought(one, where, self.calendar) for one in self.history.purchases) if it is not None
+            ]
             found = self._bought[where] = Found(facts, [it.at for it in facts])
         return found
 
@@ -155,12 +157,11 @@ def night_of(hours: tuple[int, ...], local: datetime) -> int | None:
     return local.toordinal() - 1 if local.hour < end else None
 
 
-def _bought(it: Purchase, where: tuple[PropertyTest, ...]) -> Bought | None:
+def _bought(it: Purchase, where: tuple[PropertyTest, ...], calendar: Calendar) -> Bought | None:
     if it.net <= 0:
         return None
     milli = MILLI // scale(it.currency)
-    order = {"net": it.net / scale(it.currency), "coupons": it.coupons, "currency": it.currency}
-    if not all(tester(one.comparison)(order.get(one.key)) for one in where if one.key not in LINE_KEYS):
+    if not all(tester(one.comparison)(_of_order(it, one.key, calendar)) for one in where if one.key not in LINE_KEYS):
         return None
     of_lines = [one for one in where if one.key in LINE_KEYS]
     lines = [line for line in it.lines if all(tester(one.comparison)(_of_line(line, one.key)) for one in of_lines)]
@@ -173,6 +174,24 @@ def _bought(it: Purchase, where: tuple[PropertyTest, ...]) -> Bought | None:
         frozenset(line.sku for line in lines if line.sku),
         frozenset(line.category for line in lines if line.category),
     )
+
+
+def _of_order(it: Purchase, key: str, calendar: Calendar) -> Any:
+    match key:
+        case "net":
+            return it.net / scale(it.currency)
+        case "coupons":
+            return it.coupons
+        case "currency":
+            return it.currency
+        case "quantity":
+            return sum(line.quantity for line in it.lines) if it.lines else None
+        case "discount":
+            listed = sum(line.list for line in it.lines)
+            return 100 * (listed - sum(line.paid for line in it.lines)) / listed if listed else None
+        case "weekday":
+            return (calendar.day(it.at) - 1) % 7 + 1
+    return None
 
 
 def _of_line(line: Line, key: str) -> str | None:

@@ -167,8 +167,9 @@ class OrderFigure(StrEnum):
 
     COUNT of orders; OCCASIONS, distinct local dates of payment (spec 0.1); NET, its sum; AVG, MIN and MAX of net; QUANTITY, the
     pieces; SKUS and CATEGORIES, the different ones; RECENCY_DAYS and FIRST_DAYS, local days from the last and the first payment to
-    now. Where articles are asked for, net is what was paid for these and quantity and the different ones are of these alone.
-    Of nothing, AVG, MIN, MAX and days are missing, the others 0. Amounts are in whole units of currency, such as 999.99.
+    now; SHARE, the percentage of the orders meant in all of the window. Where articles are asked for, net is what was paid for
+    these and quantity and the different ones are of these alone.
+    Of nothing, AVG, MIN, MAX, SHARE and days are missing, the others 0. Amounts are in whole units of currency, such as 999.99.
     """
 
     COUNT = "COUNT"
@@ -182,6 +183,7 @@ class OrderFigure(StrEnum):
     CATEGORIES = "CATEGORIES"
     RECENCY_DAYS = "RECENCY_DAYS"
     FIRST_DAYS = "FIRST_DAYS"
+    SHARE = "SHARE"
 
     @property
     def of_now(self) -> bool:
@@ -190,14 +192,15 @@ class OrderFigure(StrEnum):
 
 
 LINE_KEYS: Final = ("sku", "category", "brand")
-ORDER_KEYS: Final = ("net", "coupons", "currency")
+ORDER_KEYS: Final = ("net", "coupons", "currency", "quantity", "discount", "weekday")
 
 
 @dataclass(frozen=True, slots=True)
 class OrderTest:
     """A figure of the orders paid in a window compares so.
 
-    `where` are tests of an article (sku, category, brand: all of the same article) and of the order (net, coupons, currency).
+    `where` are tests of an article (sku, category, brand: all of the same article) and of the order: net, coupons, currency,
+    quantity (its pieces), discount (percent off the list prices of its articles) and weekday (ISO number of the local day of payment).
     Of an order whose articles are not known no article is such.
     """
 

@@ -26,6 +26,9 @@ def figure(facts: Facts, leaf: OrderTest, at: datetime) -> Worked:
             return Worked(len(frozenset[str]().union(*(it.categories for it in meant))), 1, because)
         case OrderFigure.RECENCY_DAYS | OrderFigure.FIRST_DAYS:
             return days_since(facts, because, at, last=leaf.figure is OrderFigure.RECENCY_DAYS)
+        case OrderFigure.SHARE:
+            first, last = facts.span(leaf.window, facts.bought(()).instants, at)
+            return Worked(100 * len(meant), last - first, because) if first < last else Worked(None, 1, ())
     return _of_amounts(leaf.figure, [it.net for it in meant], because)
 
 
