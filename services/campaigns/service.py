@@ -17,6 +17,7 @@ from services.campaigns.adapters.flow_book import SqlFlowBook
 from services.campaigns.adapters.flow_servicer import FlowServicer
 from services.campaigns.adapters.grpc_servicer import CampaignsServicer
 from services.campaigns.adapters.order_book import SqlIntake, SqlOrderBook
+from services.campaigns.adapters.permission_book import SqlPermissionBook
 from services.campaigns.adapters.roster import SqlRoster
 from services.campaigns.adapters.tagging_audience import TaggingAudience
 from services.campaigns.adapters.work_list import SqlWorkList
@@ -25,6 +26,7 @@ from services.campaigns.application import (
     flow_customers,
     flow_entries,
     flow_facts,
+    permission_facts,
     policies,
     published_events,
 )
@@ -44,7 +46,18 @@ TABLES = Tables(
     roster=lambda work: SqlRoster(work.rows, work.context.tenant),
     orders=lambda work: SqlOrderBook(work.rows, work.context.tenant),
     flows=SqlFlowBook,
+    permissions=lambda work: SqlPermissionBook(work.rows, work.context.tenant),
 )
+
+
+EVENTS = (
+    *policies.EVENTS,
+    *permission_facts.EVENTS,
+    *flow_customers.EVENTS,
+    *flow_facts.EVENTS,
+    *erasure.EVENTS,
+)
+"""All that concerns campaigns, as it stands in subjects."""
 
 
 def service(settings: Settings) -> Service:
@@ -72,7 +85,7 @@ def service(settings: Settings) -> Service:
                 "campaigns",
                 ["identity", "tracking", "tagging"],
                 absorb,
-                events=(*policies.EVENTS, *flow_customers.EVENTS, *flow_facts.EVENTS, *erasure.EVENTS),
+                events=EVENTS,
             )
         ],
         timers={
@@ -86,6 +99,7 @@ def service(settings: Settings) -> Service:
 def absorb(batch: Sequence[Incoming], work: UnitOfWork) -> None:
     """Take note of what other services report."""
     policies.absorb(batch, SqlIntake(work.rows))
+    permission_facts.follow_permissions(batch, work, TABLES)
     flow_customers.follow_customers(batch, work, TABLES)
     flow_entries.follow_facts(batch, work, TABLES)
     erasure.erase(batch, work, lambda work: SqlIntake(work.rows), TABLES)

@@ -14,12 +14,14 @@ from chassis.testing import memory_bus
 from deploy.local.postgres import Database
 from services.campaigns.adapters.flow_book import SqlFlowBook
 from services.campaigns.adapters.order_book import SqlIntake, SqlOrderBook
+from services.campaigns.adapters.permission_book import SqlPermissionBook
 from services.campaigns.adapters.roster import SqlRoster
 from services.campaigns.adapters.work_list import SqlWorkList
 from services.campaigns.application.commands import Tables
 from services.campaigns.application.handlers import handlers
 from tests.campaigns.flow_memory import MemoryFlowBook
 from tests.campaigns.memory import MemoryTables
+from tests.campaigns.permission_memory import MemoryPermissions
 from tests.campaigns.world import START, TENANT, World
 
 MIGRATIONS = Path(__file__).parents[2] / "services" / "campaigns" / "migrations"
@@ -40,9 +42,9 @@ def new_world(loop: asyncio.AbstractEventLoop) -> Iterator[Callable[[], World]]:
 
     def create() -> World:
         tables, clock = MemoryTables(TENANT), ReplayClock(START)
-        book = MemoryFlowBook(tables)
-        tables.forget = book.forget
-        every = Tables(lambda work: tables, lambda work: tables, lambda work: book)
+        book, permissions = MemoryFlowBook(tables), MemoryPermissions(tables)
+        tables.forget = (book.forget, permissions.forget)
+        every = Tables(lambda work: tables, lambda work: tables, lambda work: book, lambda work: permissions)
         bus = memory_bus(handlers(every), clock)
         bus.start()
         made.append(World(bus, clock, tables, lambda work: tables, every, loop))
@@ -65,6 +67,7 @@ def postgres_world(campaigns_database: Database, loop: asyncio.AbstractEventLoop
         lambda work: SqlRoster(work.rows, work.context.tenant),
         lambda work: SqlOrderBook(work.rows, work.context.tenant),
         SqlFlowBook,
+        lambda work: SqlPermissionBook(work.rows, work.context.tenant),
     )
     bus = CommandBus(store, clock, handlers(tables))
     bus.start()

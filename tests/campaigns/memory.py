@@ -26,7 +26,7 @@ class MemoryTables:
     gone: dict[UUID, UUID] = field(default_factory=dict)
     unknown: set[UUID] = field(default_factory=set)
     is_sending: bool = False
-    forget: Callable[[Collection[UUID]], None] = lambda nodes: None
+    forget: Sequence[Callable[[Collection[UUID]], None]] = ()
 
     # roster
 
@@ -126,7 +126,8 @@ class MemoryTables:
 
         removed = {"assignments": sum(customer in refs for _, customer in self.units)}
         self.gone.update(refs)
-        self.forget(refs)
+        for its in self.forget:
+            its(refs)
         self.units = {(b, ref(c)): replace(unit, customer=ref(c)) for (b, c), unit in self.units.items()}
         self.recipients = {(broadcast, ref(it)) for broadcast, it in self.recipients}
         self.nodes = {ref(node): (ref(customer), at) for node, (customer, at) in self.nodes.items()}

@@ -6,7 +6,7 @@ from uuid import uuid4
 from chassis.envelope import Incoming
 from scrm.identity.v1.events_pb2 import CustomerErasing
 from services.campaigns.application.commands import RollOutArm
-from services.campaigns.application.dispatching import ERASED
+from services.campaigns.application.gates import ERASED
 from services.campaigns.application.published_events import publish
 from services.campaigns.domain.conversion import Conversion
 from services.campaigns.domain.delivery_batch import DeliveryBatch

@@ -36,11 +36,13 @@ def unpaid() -> pb.FlowDefinition:
     found.trigger.path_stall.path_node = "PLACE_ORDER"
     found.trigger.path_stall.after.FromTimedelta(30 * MINUTE)
     found.max_event_age.FromTimedelta(2 * HOUR)
-    found.steps.add(step_key="remind").send.text = REMINDER
+    remind = found.steps.add(step_key="remind").send
+    remind.text, remind.message_class = REMINDER, pb.MESSAGE_CLASS_SERVICE
     wait = found.steps.add(step_key="patience", next_step="sms").wait_for
     wait.fact.segment_id, wait.happened_step = str(customer("vips")), "exit"
     wait.timeout.FromTimedelta(timedelta(hours=22.5))
-    found.steps.add(step_key="sms").send.text = SMS
+    sms = found.steps.add(step_key="sms").send
+    sms.text, sms.message_class, sms.channel = SMS, pb.MESSAGE_CLASS_MARKETING, "SMS"
     found.steps.add(step_key="day").wait_until.local_time = "09:30"
     found.steps.add(step_key="week").wait.FromTimedelta(7 * DAY)
     found.goal.order, found.exit_condition.order = pb.ORDER_MOMENT_PAID, pb.ORDER_MOMENT_CANCELLED

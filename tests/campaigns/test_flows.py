@@ -5,9 +5,9 @@ from decimal import Decimal
 
 import pytest
 
-from services.campaigns.application.dispatching import NOT_KNOWN
 from services.campaigns.application.flow_commands import EndFlow, PublishFlow, UpdateFlow
 from services.campaigns.application.flow_sending import ReserveSends
+from services.campaigns.application.gates import NOT_KNOWN
 from services.campaigns.domain.delivery_batch import DeliveryBatch
 from services.campaigns.domain.design import Design
 from services.campaigns.domain.errors import FlowInvalid, FlowOver, NothingToPublish

@@ -37,6 +37,7 @@ from services.campaigns.application.dispatching import FreezeAudience, OpenBroad
 from services.campaigns.application.erasure import erase
 from services.campaigns.application.flow_customers import follow_customers
 from services.campaigns.application.flow_entries import follow_facts
+from services.campaigns.application.permission_facts import follow_permissions
 from services.campaigns.application.policies import Intake, absorb
 from services.campaigns.application.ports import AudiencePage, WorkList
 from services.campaigns.domain.broadcast import Broadcast
@@ -152,6 +153,7 @@ class World:
 
         def take(work: UnitOfWork) -> None:
             absorb(messages, self.intake(work))
+            follow_permissions(messages, work, self.tables)
             follow_customers(messages, work, self.tables)
             follow_facts(messages, work, self.tables)
             erase(messages, work, self.intake, self.tables)

@@ -233,7 +233,7 @@ def reading(person: str, count: int = 4, later: float = 0) -> list[Any]:
     return found
 
 
-def test_ac9_an_insight_of_an_anonymous_reader_is_on_the_known_profile_after_binding(analyst: Analyst) -> None:
+def test_ac_9_an_insight_of_an_anonymous_reader_is_on_the_known_profile_after_binding(analyst: Analyst) -> None:
     reader, jane = analyst.node("reader"), analyst.node("jane")
     analyst.hear(created(reader), created(jane, known=True))
     analyst.track(*reading("reader", count=3))

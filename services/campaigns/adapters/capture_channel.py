@@ -11,10 +11,10 @@ from chassis.postgres import columns, driver_cursor
 from services.campaigns.application.ports import Outbound, Outcomes
 
 _CAPTURE = (
-    "INSERT INTO captured_messages (tenant, broadcast, delivery, arm, customer, body, captured_at)"
-    " SELECT %s, m.broadcast, m.delivery, m.arm, m.customer, m.body, %s"
-    " FROM unnest(%s::uuid[], %s::uuid[], %s::text[], %s::uuid[], %s::text[])"
-    " AS m(broadcast, delivery, arm, customer, body) ON CONFLICT DO NOTHING"
+    "INSERT INTO captured_messages (tenant, broadcast, delivery, arm, customer, body, channel, captured_at)"
+    " SELECT %s, m.broadcast, m.delivery, m.arm, m.customer, m.body, m.channel, %s"
+    " FROM unnest(%s::uuid[], %s::uuid[], %s::text[], %s::uuid[], %s::text[], %s::text[])"
+    " AS m(broadcast, delivery, arm, customer, body, channel) ON CONFLICT DO NOTHING"
 )
 _TAKEN = "SELECT delivery FROM captured_messages WHERE tenant = %s AND broadcast = %s AND delivery = ANY(%s)"
 
@@ -34,7 +34,7 @@ class CaptureChannel:
         return await asyncio.to_thread(self._taken, tenant, broadcast, deliveries)
 
     def _capture(self, tenant: str, messages: Sequence[Outbound]) -> None:
-        table = columns((it.broadcast, it.delivery, it.arm, it.customer, it.text) for it in messages)
+        table = columns((it.broadcast, it.delivery, it.arm, it.customer, it.text, it.channel) for it in messages)
         with self._engine.begin() as rows, driver_cursor(rows) as cursor:
             cursor.execute(_CAPTURE, [tenant, self._clock.now(), *table])
 

@@ -23,6 +23,7 @@ from services.campaigns.domain.flow_definition import (
     Step,
     StepKind,
 )
+from services.campaigns.domain.permissions import MessageClass
 from services.campaigns.read_models.flow_progress import ENTERED, STANDING
 
 _MOMENTS: Final = {
@@ -155,7 +156,9 @@ def _step(it: pb.FlowStep) -> Step:
             wait, seconds = it.wait_for, _seconds(it.wait_for.timeout, field)
             fact, happened = _fact(wait.fact), wait.happened_step
             return Step(key, StepKind.WAIT_FOR, seconds=seconds, fact=fact, happened=happened, next=next_step)
-    return Step(key, StepKind.SEND, text=it.send.text, next=next_step)
+    is_marketing = it.send.message_class == pb.MESSAGE_CLASS_MARKETING
+    kind, channel = MessageClass.MARKETING if is_marketing else MessageClass.SERVICE, it.send.channel
+    return Step(key, StepKind.SEND, text=it.send.text, next=next_step, message_class=kind, channel=channel)
 
 
 def _definition(it: Definition) -> pb.FlowDefinition:
@@ -201,7 +204,8 @@ def _wire_step(it: Step) -> pb.FlowStep:
             found.wait_for.timeout.seconds = it.seconds
             found.wait_for.happened_step = it.happened
         case StepKind.SEND:
-            found.send.text = it.text
+            kind = pb.MessageClass.Value(f"MESSAGE_CLASS_{it.message_class}")
+            found.send.CopyFrom(pb.FlowMessage(text=it.text, message_class=kind, channel=it.channel))
     return found
 
 

@@ -8,6 +8,7 @@ import sqlalchemy as sa
 
 from chassis.postgres import columns, driver_cursor
 from services.campaigns.adapters.flow_book import forget_in_flows
+from services.campaigns.adapters.permission_book import forget_permissions
 from services.campaigns.application.policies import NodeMoved
 from services.campaigns.domain.crediting import Candidate, OrderFact, Window
 
@@ -194,7 +195,7 @@ class SqlIntake:
             for table, its in _RENAMED.items():
                 renames = (_RENAME.format(table=table, column=it).encode() for it in its)
                 removed[table] = max(cursor.execute(it, [*pairs, tenant]).rowcount for it in renames)
-        return removed | forget_in_flows(self._rows, tenant, refs)
+        return removed | forget_in_flows(self._rows, tenant, refs) | forget_permissions(self._rows, tenant, refs)
 
 
 def erased_nodes(rows: sa.Connection, tenant: str, nodes: Collection[UUID]) -> set[UUID]:

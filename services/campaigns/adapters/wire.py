@@ -23,7 +23,9 @@ def create_command(request: rpc.CreateBroadcastRequest) -> CreateBroadcast:
     carries_experiment = request.WhichOneof("content") == "experiment"
     return CreateBroadcast(
         title=request.display_name,
-        design=design(request.experiment) if carries_experiment else Design.plain(request.message.text),
+        design=design(request.experiment)
+        if carries_experiment
+        else Design.plain(request.message.text, request.message.channel),
         experiment=request.experiment.experiment_id if carries_experiment else None,
         segment=UUID(request.segment_id) if request.segment_id else None,
         snapshot=UUID(request.snapshot_id) if request.snapshot_id else None,
@@ -40,7 +42,7 @@ def design(experiment: pb.Experiment) -> Design:
     if experiment.HasField("observation_window"):
         observation = _seconds(experiment.observation_window, "experiment.observation_window")
     return Design(
-        arms=tuple(Arm(it.key, _range(it.range), it.text) for it in experiment.arms),
+        arms=tuple(Arm(it.key, _range(it.range), it.text, it.channel) for it in experiment.arms),
         holdout=_range(experiment.holdout_range) if experiment.HasField("holdout_range") else None,
         remainder=_range(experiment.remainder_range) if experiment.HasField("remainder_range") else None,
         window_seconds=window,
@@ -70,7 +72,7 @@ def broadcast(it: Broadcast) -> pb.Broadcast:
     elif it.snapshot:
         found.snapshot_id = str(it.snapshot)
     if it.experiment is None:
-        found.message.text = it.design.arms[0].text
+        found.message.text, found.message.channel = it.design.arms[0].text, it.design.arms[0].channel
     else:
         found.experiment.CopyFrom(_experiment(it.experiment, it.design))
     return found
@@ -126,6 +128,7 @@ def captured(broadcast: str, row: Any) -> pb.CapturedMessage:
         customer_id=str(row.customer),
         text=row.body,
         capture_time=timestamp(row.captured_at),
+        channel=row.channel,
     )
 
 
@@ -170,7 +173,7 @@ def _variant(variant: str, its: VariantCounts) -> pb.VariantStatistics:
 def _experiment(key: str, its: Design) -> pb.Experiment:
     found = pb.Experiment(
         experiment_id=key,
-        arms=[pb.Arm(key=it.key, range=_wire_range(it.range), text=it.text) for it in its.arms],
+        arms=[pb.Arm(key=it.key, range=_wire_range(it.range), text=it.text, channel=it.channel) for it in its.arms],
         conversion_window=Duration(seconds=its.window_seconds),
         observation_window=Duration(seconds=its.observation_seconds),
     )

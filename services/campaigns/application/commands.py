@@ -9,7 +9,7 @@ from chassis.commands import Handlers, handler
 from chassis.due_times import Timer
 from chassis.unit_of_work import UnitOfWork
 from services.campaigns.application.flow_ports import FlowBook
-from services.campaigns.application.ports import OrderBook, Roster
+from services.campaigns.application.ports import OrderBook, PermissionBook, Roster
 from services.campaigns.domain.broadcast import Broadcast
 from services.campaigns.domain.crediting import Window
 from services.campaigns.domain.design import Design
@@ -35,6 +35,7 @@ class Tables:
     roster: Callable[[UnitOfWork], Roster]
     orders: Callable[[UnitOfWork], OrderBook]
     flows: Callable[[UnitOfWork], FlowBook]
+    permissions: Callable[[UnitOfWork], PermissionBook]
 
 
 @dataclass(frozen=True, slots=True)

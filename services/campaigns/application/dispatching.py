@@ -17,23 +17,16 @@ from services.campaigns.application.commands import (
     global_control_buckets,
     window_of,
 )
-from services.campaigns.application.ports import Outbound, Roster, Unit
+from services.campaigns.application.gates import Planned, refusals
+from services.campaigns.application.ports import Outbound, Unit
 from services.campaigns.domain.broadcast import Broadcast, State
 from services.campaigns.domain.buckets import buckets, global_control_seed
 from services.campaigns.domain.delivery_batch import ByKey, DeliveryBatch, delivery_id
+from services.campaigns.domain.permissions import MessageClass
 from services.campaigns.domain.templates import VariableMissing, render
-
-MERGED = "MERGED"
-"""The unit is another unit of the same broadcast by now; that one's assignment stands."""
 
 DUPLICATE = "DUPLICATE"
 """The person has a message of this broadcast already, or is about to get one."""
-
-ERASED = "ERASED"
-"""The person is erased."""
-
-NOT_KNOWN = "NOT_KNOWN"
-"""Nobody knows who the person is: a visitor who was let into the audience."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +150,7 @@ def reserve_deliveries(command: ReserveDeliveries, work: UnitOfWork, tables: Tab
         broadcast.finish_batch(command.number, work.now)
         return Reservation(batch.attempt)
     units = {unit: arms[variant] for variant, them in waiting.items() for unit in them}
-    plan = _plan(tables.roster(work), broadcast, units)
+    plan = _plan(work, tables, broadcast, units)
     attempt = batch.reserve(plan.arms, plan.suppressed, plan.failed, command.lease_until)
     if not plan.messages:
         broadcast.finish_batch(command.number, work.now)
@@ -172,24 +165,21 @@ class _Plan:
     messages: tuple[Outbound, ...]
 
 
-def _plan(roster: Roster, broadcast: Broadcast, units: Mapping[UUID, str]) -> _Plan:
-    """Who of `units` (with their arms) gets which text, and why the others get none."""
-    texts, faults = _texts(broadcast)
+def _plan(work: UnitOfWork, tables: Tables, broadcast: Broadcast, units: Mapping[UUID, str]) -> _Plan:
+    """Who of `units` (with their arms) gets which text, and why the others get none. A broadcast is marketing."""
+    roster, (texts, faults) = tables.roster(work), _texts(broadcast)
+    channels = {arm.key: arm.channel for arm in broadcast.design.arms}
     persons = roster.persons(units)
     moved = {person for unit, person in persons.items() if person != unit}
     stands = roster.enrolled(broadcast.id, moved) if moved else set()
-    gone = roster.erased({*persons, *moved})
-    visitors = roster.visitors(persons.values())
+    planned = {it: Planned(it, persons[it], MessageClass.MARKETING, channels[arm]) for it, arm in units.items()}
+    refused = refusals(planned, work, tables, stands)
     suppressed: dict[str, list[UUID]] = {}
     failed: dict[str, list[UUID]] = {}
     open_to: dict[UUID, UUID] = {}
     for unit, arm in units.items():
-        if unit in gone or persons[unit] in gone:
-            suppressed.setdefault(ERASED, []).append(unit)
-        elif persons[unit] != unit and persons[unit] in stands:
-            suppressed.setdefault(MERGED, []).append(unit)
-        elif persons[unit] in visitors:
-            suppressed.setdefault(NOT_KNOWN, []).append(unit)
+        if unit in refused:
+            suppressed.setdefault(refused[unit], []).append(unit)
         elif arm in faults:
             failed.setdefault(faults[arm], []).append(unit)
         else:
@@ -204,7 +194,7 @@ def _plan(roster: Roster, broadcast: Broadcast, units: Mapping[UUID, str]) -> _P
         arm = units[unit]
         arms.setdefault(arm, []).append(unit)
         delivery = delivery_id(broadcast.tenant, broadcast.id, unit)
-        messages.append(Outbound(delivery, broadcast.id, unit, person, arm, texts[arm]))
+        messages.append(Outbound(delivery, broadcast.id, unit, person, arm, texts[arm], channels[arm]))
     return _Plan(_frozen(arms), _frozen(suppressed), _frozen(failed), tuple(messages))
 
 

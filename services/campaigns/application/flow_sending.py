@@ -1,8 +1,7 @@
 """Sending what flows plan: reserve, call, settle. What was reserved is sent or in doubt, and never planned again.
 
-Whether somebody may be written to is decided when the message is reserved, in this order: erased, not known. A message that is
-not sent is a step with the result SUPPRESSED, and the instance goes on. Flows send service messages only: neither the global
-control group nor caps apply to them.
+Whether somebody may be written to is decided when the message is reserved, by the gates that broadcasts have. A message that is not
+sent is a step with the result SUPPRESSED, and the instance goes on. Neither the global control group nor caps apply to flows.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,11 +12,12 @@ from uuid import UUID
 from chassis.commands import Handlers, handler
 from chassis.unit_of_work import UnitOfWork
 from services.campaigns.application.commands import Tables
-from services.campaigns.application.dispatching import ERASED, NOT_KNOWN
 from services.campaigns.application.flow_ports import OpenSend
 from services.campaigns.application.flow_steps import go_on
+from services.campaigns.application.gates import Planned, refusals
 from services.campaigns.application.ports import Outbound
 from services.campaigns.domain.flow import Flow
+from services.campaigns.domain.flow_definition import Step
 from services.campaigns.domain.flow_instance import FlowInstance, StepResult
 from services.campaigns.domain.templates import VariableMissing, render
 
@@ -41,40 +41,42 @@ class ReservedSends:
 
 def reserve_sends(command: ReserveSends, work: UnitOfWork, tables: Tables) -> ReservedSends:
     """What is planned for an instance that is elsewhere by now is dropped."""
-    book, roster = tables.flows(work), tables.roster(work)
+    book = tables.flows(work)
     planned = book.reserve(command.limit, command.lease_until)
     if not planned:
         return ReservedSends()
     instances, flows = _loaded(work, planned)
     due = [it for it in planned if it.instance in instances and instances[it.instance].stand.delivery == it.delivery]
-    persons = roster.persons({instances[it.instance].customer for it in due})
-    gone, visitors = roster.erased({*persons, *persons.values()}), roster.visitors(persons.values())
+    persons = tables.roster(work).persons({instances[it.instance].customer for it in due})
+    steps = {it.delivery: flows[it.flow].versions[instances[it.instance].number].step(it.step) for it in due}
+    refused = refusals(
+        {it.delivery: _planned(steps[it.delivery], instances[it.instance].customer, persons) for it in due},
+        work,
+        tables,
+    )
     sends: list[OpenSend] = []
     messages: list[Outbound] = []
     for send in due:
-        instance = instances[send.instance]
+        instance, step = instances[send.instance], steps[send.delivery]
         definition = flows[send.flow].versions[instance.number]
-        person = persons[instance.customer]
-        refused = _refusal(person, gone & {person, instance.customer}, visitors)
-        if refused is not None:
-            go_on(work, book, instance, definition, StepResult.SUPPRESSED, refused)
+        if send.delivery in refused:
+            go_on(work, book, instance, definition, StepResult.SUPPRESSED, refused[send.delivery])
             continue
         try:
-            text = render(definition.step(send.step).text, {})
+            text = render(step.text, {})
         except VariableMissing as missing:
             go_on(work, book, instance, definition, StepResult.FAILED, f"RENDER:{missing.variable}")
             continue
         sends.append(send)
-        messages.append(Outbound(send.delivery, send.flow, send.delivery, person, send.step, text))
+        person = persons[instance.customer]
+        messages.append(Outbound(send.delivery, send.flow, send.delivery, person, send.step, text, step.channel))
     reserved = {it.delivery for it in sends}
     book.close([it.delivery for it in planned if it.delivery not in reserved])
     return ReservedSends(tuple(sends), tuple(messages), len(planned))
 
 
-def _refusal(person: UUID, gone: set[UUID], visitors: set[UUID]) -> str | None:
-    if gone:
-        return ERASED
-    return NOT_KNOWN if person in visitors else None
+def _planned(step: Step, customer: UUID, persons: Mapping[UUID, UUID]) -> Planned:
+    return Planned(customer, persons[customer], step.message_class, step.channel)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from typing import Protocol
 from uuid import UUID
 
 from services.campaigns.domain.crediting import Candidate, OrderFact, Window
+from services.campaigns.domain.permissions import Consent, Permissions, Reachability
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,16 @@ class Roster(Protocol):
 
     def unqueue(self, broadcast: UUID) -> None:
         """The dispatcher has nothing to do for the broadcast at present."""
+
+
+class PermissionBook(Protocol):
+    """What people allow and where they can be reached, by node, of one tenant."""
+
+    def note(self, consents: Sequence[Consent], channels: Sequence[Reachability]) -> None:
+        """Keep what was said, at most one word for each place, unless a heavier one is known; nothing of who is erased."""
+
+    def of(self, persons: Collection[UUID]) -> dict[UUID, Permissions]:
+        """What was said for all nodes of each of `persons`; of whom nothing was said is not in it."""
 
 
 class OrderBook(Protocol):
@@ -102,7 +113,7 @@ class Audience(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Outbound:
-    """One message to be sent; a provider that sees `delivery` again has sent it already."""
+    """One message to be sent, by a channel such as "SMS"; a provider that sees `delivery` again has sent it already."""
 
     delivery: UUID
     broadcast: UUID
@@ -110,6 +121,7 @@ class Outbound:
     customer: UUID
     arm: str
     text: str
+    channel: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
 from uuid import UUID
 
 from chassis.aggregate import Aggregate, Event, InitialEvent, event
@@ -36,6 +37,12 @@ class State(StrEnum):
     CANCELLED = "CANCELLED"
 
 
+def without_channel(fields: dict[str, Any]) -> None:
+    """When all messages went by a channel without a name."""
+    for arm in fields["design"]["arms"]:
+        arm["channel"] = ""
+
+
 class Broadcast(Aggregate):
     """DRAFT → APPROVED → ASSIGNING → SENDING → COMPLETED (→ SENDING again after a roll-out).
 
@@ -48,6 +55,8 @@ class Broadcast(Aggregate):
 
     class Created(InitialEvent):
         TOPIC = "campaigns.BroadcastCreated"
+        class_version = 2
+        upcast_v1_v2 = staticmethod(without_channel)
         tenant: str
         title: str
         design: Design
@@ -59,6 +68,8 @@ class Broadcast(Aggregate):
 
     class Redesigned(Event):
         TOPIC = "campaigns.BroadcastRedesigned"
+        class_version = 2
+        upcast_v1_v2 = staticmethod(without_channel)
         design: Design
 
     class Approved(Event):

@@ -38,11 +38,12 @@ class BucketRange:
 
 @dataclass(frozen=True, slots=True)
 class Arm:
-    """A variant of the message and the buckets whose customers get it."""
+    """A variant of the message, the buckets whose customers get it, and by which channel ("": one without a name)."""
 
     key: str
     range: BucketRange
     text: str
+    channel: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +61,9 @@ class Design:
     observation_seconds: int = int(DEFAULT_WINDOW.total_seconds())
 
     @classmethod
-    def plain(cls, text: str) -> "Design":
+    def plain(cls, text: str, channel: str = "") -> "Design":
         """Everybody gets `text`."""
-        design = cls(arms=(Arm(EVERYONE, BucketRange(0, BUCKETS), text),))
+        design = cls(arms=(Arm(EVERYONE, BucketRange(0, BUCKETS), text, channel),))
         _check_text(text, "message.text")
         return design
 

@@ -2,11 +2,13 @@
 
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
 from uuid import UUID
 
 from chassis.aggregate import Aggregate, Event, InitialEvent, event
 from services.campaigns.domain.errors import FlowNotPublished, FlowOver, NothingToPublish
 from services.campaigns.domain.flow_definition import Definition
+from services.campaigns.domain.permissions import MessageClass
 
 
 class FlowState(StrEnum):
@@ -15,6 +17,12 @@ class FlowState(StrEnum):
     DRAFT = "DRAFT"
     PUBLISHED = "PUBLISHED"
     ENDED = "ENDED"
+
+
+def only_services(fields: dict[str, Any]) -> None:
+    """When flows sent nothing but service messages, by a channel without a name."""
+    for step in fields["definition"]["steps"]:
+        step.update(message_class=MessageClass.SERVICE, channel="")
 
 
 class Flow(Aggregate):
@@ -27,6 +35,8 @@ class Flow(Aggregate):
 
     class Created(InitialEvent):
         TOPIC = "campaigns.FlowCreated"
+        class_version = 2
+        upcast_v1_v2 = staticmethod(only_services)
         tenant: str
         title: str
         definition: Definition
@@ -34,11 +44,15 @@ class Flow(Aggregate):
 
     class Redrafted(Event):
         TOPIC = "campaigns.FlowRedrafted"
+        class_version = 2
+        upcast_v1_v2 = staticmethod(only_services)
         title: str
         definition: Definition
 
     class Published(Event):
         TOPIC = "campaigns.FlowPublished"
+        class_version = 2
+        upcast_v1_v2 = staticmethod(only_services)
         number: int
         definition: Definition
         published_at: datetime

@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from services.campaigns.domain import templates
 from services.campaigns.domain.errors import FlowInvalid, TemplateMalformed
+from services.campaigns.domain.permissions import MessageClass
 
 EXIT = "exit"
 """Leads out of the flow in place of a step."""
@@ -72,7 +73,8 @@ class Step:
     """One step; `next` is a later step or EXIT, empty for the one after it.
 
     WAIT takes `seconds`; WAIT_UNTIL ends when it is `local_time` ("HH:MM") the next time; WAIT_FOR goes to `happened`, a later
-    step or EXIT, when `fact` happens, and on to `next` after `seconds` without; SEND sends `text`.
+    step or EXIT, when `fact` happens, and on to `next` after `seconds` without; SEND sends `text`, a message of
+    `message_class`, by `channel` ("": one without a name, of which nobody says anything).
     """
 
     key: str
@@ -83,6 +85,8 @@ class Step:
     happened: str = ""
     text: str = ""
     next: str = ""
+    message_class: MessageClass = MessageClass.SERVICE
+    channel: str = ""
 
 
 class Reentry(StrEnum):

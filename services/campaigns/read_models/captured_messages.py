@@ -6,7 +6,7 @@ from uuid import UUID
 import sqlalchemy as sa
 
 _PAGE = sa.text(
-    "SELECT delivery, arm, customer, body, captured_at FROM captured_messages"
+    "SELECT delivery, arm, customer, body, channel, captured_at FROM captured_messages"
     " WHERE broadcast = :broadcast AND delivery > :after ORDER BY delivery LIMIT :limit"
 )
 
