@@ -50,16 +50,6 @@ TABLES = Tables(
 )
 
 
-EVENTS = (
-    *policies.EVENTS,
-    *permission_facts.EVENTS,
-    *flow_customers.EVENTS,
-    *flow_facts.EVENTS,
-    *erasure.EVENTS,
-)
-"""All that concerns campaigns, as it stands in subjects."""
-
-
 def service(settings: Settings) -> Service:
     """Campaigns with `settings`."""
 
@@ -85,8 +75,10 @@ def service(settings: Settings) -> Service:
                 "campaigns",
                 ["identity", "tracking", "tagging"],
                 absorb,
-                events=EVENTS,
-            )
+                events=(*policies.EVENTS, *flow_customers.EVENTS, *flow_facts.EVENTS, *erasure.EVENTS),
+            ),
+            # By itself: it hears all that was ever said, also before campaigns listened, and waits for nothing else.
+            Subscription("campaigns_permissions", ["identity"], absorb_permissions, events=permission_facts.EVENTS),
         ],
         timers={
             OPEN_TIMER: lambda timer: OpenBroadcast(UUID(timer.key)),
@@ -99,10 +91,14 @@ def service(settings: Settings) -> Service:
 def absorb(batch: Sequence[Incoming], work: UnitOfWork) -> None:
     """Take note of what other services report."""
     policies.absorb(batch, SqlIntake(work.rows))
-    permission_facts.follow_permissions(batch, work, TABLES)
     flow_customers.follow_customers(batch, work, TABLES)
     flow_entries.follow_facts(batch, work, TABLES)
     erasure.erase(batch, work, lambda work: SqlIntake(work.rows), TABLES)
+
+
+def absorb_permissions(batch: Sequence[Incoming], work: UnitOfWork) -> None:
+    """Take note of what people allow, and where they can be reached."""
+    permission_facts.follow_permissions(batch, work, TABLES)
 
 
 def main() -> None:

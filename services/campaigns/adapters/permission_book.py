@@ -1,4 +1,7 @@
-"""What people allow and where they can be reached, in PostgreSQL."""
+"""What people allow and where they can be reached, in PostgreSQL.
+
+It is noted and forgotten one after the other, in a turn of the tenant: what is said of somebody while they are erased is not kept.
+"""
 
 from collections import defaultdict
 from collections.abc import Collection, Sequence
@@ -10,6 +13,7 @@ import sqlalchemy as sa
 from chassis.postgres import columns, driver_cursor
 from services.campaigns.domain.permissions import Consent, Permissions, Reachability
 
+_TURN: Final = "SELECT pg_advisory_xact_lock(hashtextextended('permissions of ' || %s, 0))"
 _CONSENTS: Final = (
     "INSERT INTO consents (tenant, node, purpose, channel, state, made_at, beside)"
     " SELECT v.tenant, v.node, v.purpose, v.channel, v.state, v.made_at, ARRAY(SELECT b FROM unnest(v.beside::uuid[]) AS b"
@@ -61,6 +65,7 @@ class SqlPermissionBook:
 
     def note(self, consents: Sequence[Consent], channels: Sequence[Reachability]) -> None:
         with driver_cursor(self._rows) as cursor:
+            cursor.execute(_TURN, [self._tenant])
             if consents:
                 table = columns((*it[:-1], _array(it.beside)) for it in sorted(consents))
                 cursor.execute(_CONSENTS, [self._tenant, *table])
@@ -84,6 +89,7 @@ class SqlPermissionBook:
 def forget_permissions(rows: sa.Connection, tenant: str, nodes: Collection[UUID]) -> dict[str, int]:
     """Remove what was said for `nodes`, and their names from what was said for others; rows removed by table."""
     with driver_cursor(rows) as cursor:
+        cursor.execute(_TURN, [tenant])
         removed = {table: cursor.execute(it.encode(), [tenant, list(nodes)]).rowcount for table, it in _FORGET.items()}
         cursor.execute(_FORGET_BESIDE, {"tenant": tenant, "nodes": list(nodes)})
     return removed
