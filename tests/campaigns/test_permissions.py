@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -12,17 +13,25 @@ from chassis.envelope import Incoming
 from scrm.campaigns.v1 import campaigns_service_pb2 as rpc
 from scrm.identity.v1 import consent_pb2 as consents
 from scrm.identity.v1.events_pb2 import ConsentChanged, ReachabilityChanged
+from services.campaigns.adapters.capture_channel import CaptureChannel
+from services.campaigns.adapters.order_book import SqlIntake
+from services.campaigns.adapters.permission_book import SqlPermissionBook
 from services.campaigns.application.permission_facts import EVENTS
 from services.campaigns.domain.delivery_batch import DeliveryBatch
 from services.campaigns.domain.design import Arm, BucketRange, Design
 from services.campaigns.domain.flow_definition import Definition, Fact, FactKind, Reentry, Step, StepKind
 from services.campaigns.domain.flow_instance import FlowInstance
-from services.campaigns.domain.permissions import NO_CONSENT, UNREACHABLE, MessageClass
+from services.campaigns.domain.permissions import NO_CONSENT, UNREACHABLE, Consent, MessageClass, Reachability
+from services.campaigns.service import absorb_permissions
 from tests.campaigns.flow_world import DAY, HOUR, MINUTE, REMINDER, SMS, UNPAID, Flows
 from tests.campaigns.test_erasure import erasing
 from tests.campaigns.test_read_models import Reading, reading  # noqa: F401 (a fixture)
-from tests.campaigns.world import START, ListedAudience, World, customer, people
+from tests.campaigns.world import START, TENANT, ListedAudience, World, customer, people
 
+_WAITING = (
+    "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+    " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+)
 SEGMENT = Fact(FactKind.SEGMENT_ENTERED, str(customer("vips")))
 OFFER = "20 % off"
 OFFERS = Definition(
@@ -182,6 +191,10 @@ def test_ac_14_a_broadcast_leaves_out_who_allows_none_and_every_count_adds_up(re
     written_to = {it.customer for it in world.provider.calls}
     assert len(written_to) == counts.sent
     assert written_to <= {customer(it) for it in (keys[30], *keys[32:])}
+    world.run(CaptureChannel(reading.engine, world.clock).send(TENANT, world.provider.calls))
+    kept = reading.ask("ListCapturedMessages", rpc.ListCapturedMessagesRequest(broadcast_id=str(id))).messages
+    assert {it.channel for it in kept} == {"SMS"}
+    assert reading.ask("GetBroadcast", rpc.GetBroadcastRequest(broadcast_id=str(id))).broadcast.message.channel == "SMS"
 
 
 def test_what_an_arm_goes_by_and_what_is_said_of_it_is_its_own(world: World) -> None:
@@ -211,6 +224,41 @@ def test_of_who_is_erased_nothing_is_left_and_nothing_is_heard(reading: Reading)
             (customer("bob"), [customer("carol")])
         ]
         assert rows.exec_driver_sql("SELECT node FROM reachability").scalars().all() == [customer("bob")]
+
+
+def test_what_is_said_while_somebody_is_being_erased_is_not_kept(reading: Reading) -> None:  # noqa: F811
+    """Two consumers hear of the two; whoever comes second waits for the first."""
+    ann = customer("ann")
+
+    def note() -> None:
+        with reading.engine.begin() as rows:
+            word = Consent(ann, "MARKETING", "SMS", "GRANTED", START)
+            SqlPermissionBook(rows, TENANT).note([word], [Reachability(ann, "SMS", True, START)])
+
+    with ThreadPoolExecutor(1) as threads, reading.engine.connect() as looking:
+        with reading.engine.begin() as rows:
+            SqlIntake(rows).erase(TENANT, {ann: customer("nobody")})
+            noting = threads.submit(note)
+            while not looking.exec_driver_sql(_WAITING).scalar():
+                assert not noting.done(), "it did not wait"
+        noting.result(10)
+        for table in ("consents", "reachability"):
+            assert looking.exec_driver_sql(f"SELECT count(*) FROM {table}").scalar() == 0
+
+
+def test_the_consumer_keeps_what_it_hears(reading: Reading) -> None:  # noqa: F811
+    world, bob = reading.world, customer("bob")
+    batch = [
+        said(world, "bob", "GRANTED", START),
+        said(world, "bob", "DENIED", START),
+        reaches(world, "bob", True, START),
+    ]
+    world.run(world.bus.effect(lambda work: absorb_permissions(batch, work), world.context))
+    with reading.engine.begin() as rows:
+        held = SqlPermissionBook(rows, TENANT).of([bob, customer("ann")])
+    assert set(held) == {bob}
+    assert held[bob].refusal(MessageClass.MARKETING, "SMS") == NO_CONSENT
+    assert held[bob].refusal(MessageClass.SERVICE, "SMS") is None
 
 
 def test_facts_of_other_kinds_ask_the_tables_of_permissions_nothing(memory_world: World) -> None:

@@ -293,7 +293,7 @@ def test_what_is_created_reads_back(reading: Reading) -> None:
     )
     request.experiment.experiment_id = "winback-9801"
     for it in DESIGN.arms:
-        arm = request.experiment.arms.add(key=it.key, text=it.text)
+        arm = request.experiment.arms.add(key=it.key, text=it.text, channel="SMS")
         arm.range.start, arm.range.end = it.range.start, it.range.end
     request.experiment.holdout_range.end = 1000
     request.experiment.remainder_range.start, request.experiment.remainder_range.end = 4000, 10_000
