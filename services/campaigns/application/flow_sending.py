@@ -7,6 +7,7 @@ sent is a step with the result SUPPRESSED, and the instance goes on. Neither the
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import NamedTuple
 from uuid import UUID
 
 from chassis.commands import Handlers, handler
@@ -17,7 +18,7 @@ from services.campaigns.application.flow_steps import go_on
 from services.campaigns.application.gates import Planned, refusals
 from services.campaigns.application.ports import Outbound
 from services.campaigns.domain.flow import Flow
-from services.campaigns.domain.flow_definition import Step
+from services.campaigns.domain.flow_definition import Definition, Step
 from services.campaigns.domain.flow_instance import FlowInstance, StepResult
 from services.campaigns.domain.templates import VariableMissing, render
 
@@ -39,44 +40,62 @@ class ReservedSends:
     looked_at: int = 0
 
 
+class _Due(NamedTuple):
+    """A message whose instance still stands at it, and the person that its customer is now."""
+
+    send: OpenSend
+    instance: FlowInstance
+    definition: Definition
+    person: UUID
+
+    @property
+    def step(self) -> Step:
+        return self.definition.step(self.send.step)
+
+    @property
+    def planned(self) -> Planned:
+        return Planned(self.instance.customer, self.person, self.step.message_class, self.step.channel)
+
+    def outbound(self) -> Outbound:
+        """Raises VariableMissing."""
+        send, text = self.send, render(self.step.text, {})
+        return Outbound(send.delivery, send.flow, send.delivery, self.person, send.step, text, self.step.channel)
+
+
 def reserve_sends(command: ReserveSends, work: UnitOfWork, tables: Tables) -> ReservedSends:
     """What is planned for an instance that is elsewhere by now is dropped."""
     book = tables.flows(work)
-    planned = book.reserve(command.limit, command.lease_until)
-    if not planned:
+    found = book.reserve(command.limit, command.lease_until)
+    if not found:
         return ReservedSends()
-    instances, flows = _loaded(work, planned)
-    due = [it for it in planned if it.instance in instances and instances[it.instance].stand.delivery == it.delivery]
-    persons = tables.roster(work).persons({instances[it.instance].customer for it in due})
-    steps = {it.delivery: flows[it.flow].versions[instances[it.instance].number].step(it.step) for it in due}
-    refused = refusals(
-        {it.delivery: _planned(steps[it.delivery], instances[it.instance].customer, persons) for it in due},
-        work,
-        tables,
-    )
+    due = _due(work, tables, found)
+    refused = refusals({it.send.delivery: it.planned for it in due}, work, tables)
     sends: list[OpenSend] = []
     messages: list[Outbound] = []
-    for send in due:
-        instance, step = instances[send.instance], steps[send.delivery]
-        definition = flows[send.flow].versions[instance.number]
-        if send.delivery in refused:
-            go_on(work, book, instance, definition, StepResult.SUPPRESSED, refused[send.delivery])
+    for it in due:
+        if it.send.delivery in refused:
+            reason = refused[it.send.delivery]
+            go_on(work, book, it.instance, it.definition, StepResult.SUPPRESSED, reason)
             continue
         try:
-            text = render(step.text, {})
+            messages.append(it.outbound())
+            sends.append(it.send)
         except VariableMissing as missing:
-            go_on(work, book, instance, definition, StepResult.FAILED, f"RENDER:{missing.variable}")
-            continue
-        sends.append(send)
-        person = persons[instance.customer]
-        messages.append(Outbound(send.delivery, send.flow, send.delivery, person, send.step, text, step.channel))
+            go_on(work, book, it.instance, it.definition, StepResult.FAILED, f"RENDER:{missing.variable}")
     reserved = {it.delivery for it in sends}
-    book.close([it.delivery for it in planned if it.delivery not in reserved])
-    return ReservedSends(tuple(sends), tuple(messages), len(planned))
+    book.close([it.delivery for it in found if it.delivery not in reserved])
+    return ReservedSends(tuple(sends), tuple(messages), len(found))
 
 
-def _planned(step: Step, customer: UUID, persons: Mapping[UUID, UUID]) -> Planned:
-    return Planned(customer, persons[customer], step.message_class, step.channel)
+def _due(work: UnitOfWork, tables: Tables, sends: Sequence[OpenSend]) -> list[_Due]:
+    instances, flows = _loaded(work, sends)
+    standing = [it for it in sends if it.instance in instances and instances[it.instance].stand.delivery == it.delivery]
+    persons = tables.roster(work).persons({instances[it.instance].customer for it in standing})
+    return [
+        _Due(it, instance, flows[it.flow].versions[instance.number], persons[instance.customer])
+        for it in standing
+        for instance in (instances[it.instance],)
+    ]
 
 
 @dataclass(frozen=True, slots=True)
