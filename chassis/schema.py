@@ -29,9 +29,10 @@ TABLES: Final = frozenset(
 )
 """The names of all tables that `create` makes."""
 _GRANTS: Final = (
-    # what has happened is only ever added to
+    # what has happened is only ever added to; what was told of somebody who is erased is made blank, in its place
     "REVOKE ALL ON stored_events, receipts, inbox, stream_epochs FROM scrm_writer",
     "GRANT SELECT, INSERT ON stored_events, receipts, inbox, stream_epochs TO scrm_writer",
+    "GRANT UPDATE (payload) ON inbox TO scrm_writer",
     "GRANT SELECT, INSERT, UPDATE, DELETE ON timers, consumer_positions, consumer_cursors, parked, projections TO scrm_writer",
     "GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO scrm_writer",
     # those who answer callers see read models and no more

@@ -131,6 +131,7 @@ class Job:
 
     async def _ask_at_last(self, backend: Backend) -> None:
         """What is counted of everything that ever came in, however late; what referred people ordered is in it, too."""
+        await layer_report.build_pyramid(backend, _QUARTERS)
         found = await self._counts_at_last(backend)
         self.found["rfm"]["with_referred"] = found.pop("rfm")
         self.found |= found

@@ -3,6 +3,7 @@
 Read from tagging through gRPC; nothing in it is counted here.
 """
 
+import asyncio
 from collections.abc import Iterator, Sequence
 from datetime import UTC, date
 from itertools import pairwise
@@ -22,10 +23,13 @@ from scrm.tagging.v1 import condition_service_pb2 as conditions
 from scrm.tagging.v1 import tagging_service_pb2 as tagging
 
 
+async def build_pyramid(backend: Backend, days: Sequence[date]) -> None:
+    """Have it decided, and kept, who was in which layer on each of `days`."""
+    await asyncio.gather(*(run_model(backend, PYRAMID, day) for day in days))
+
+
 async def pyramid(backend: Backend, days: Sequence[date]) -> Section:
     """Who was in which layer on each of `days`, and how they moved: from one to the next, and from the first to the last."""
-    for day in days:
-        await run_model(backend, PYRAMID, day)
     spans = [(days[0], days[-1]), *pairwise(days)]
     return {"model": PYRAMID, "reports": [await _moves(backend, start, end) for start, end in spans]}
 

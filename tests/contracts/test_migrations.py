@@ -26,6 +26,8 @@ _COLUMNS = (
 _RIGHTS = (
     "SELECT grantee, table_name, privilege_type FROM information_schema.role_table_grants"
     " WHERE grantee IN ('scrm_writer', 'scrm_reader') AND table_schema = 'public'"
+    " UNION SELECT grantee, table_name || '.' || column_name, privilege_type FROM information_schema.role_column_grants"
+    " WHERE grantee IN ('scrm_writer', 'scrm_reader') AND table_schema = 'public'"
 )
 
 
@@ -38,7 +40,7 @@ class Column(NamedTuple):
 
 
 class Schema(NamedTuple):
-    """The columns by table and name, and what our roles may do with tables."""
+    """The columns by table and name, and what our roles may do with tables and with their columns."""
 
     columns: dict[tuple[str, str], Column]
     rights: set[tuple[str, str, str]]
@@ -79,6 +81,8 @@ def test_every_migration_only_adds(folder: Path, database: DatabaseFactory) -> N
         if (folder.parent.name, revision) not in CONTRACTS:
             assert list(complaints(before, after)) == [], revision
         before = after
+    migrate_now(made.owner_dsn, folder)
+    assert schema_of(made.owner_dsn) == before, "every start of a new version migrates again"
 
 
 @pytest.mark.parametrize(
@@ -89,6 +93,7 @@ def test_every_migration_only_adds(folder: Path, database: DatabaseFactory) -> N
         ("ALTER TABLE parked ALTER COLUMN reason TYPE varchar", "parked.reason was text"),
         ("ALTER TABLE parked ADD COLUMN colour text NOT NULL", "parked.colour may not be left out"),
         ("REVOKE DELETE ON parked FROM scrm_writer", "scrm_writer may no longer DELETE parked"),
+        ("REVOKE UPDATE (payload) ON inbox FROM scrm_writer", "scrm_writer may no longer UPDATE inbox.payload"),
         ("ALTER TABLE parked ADD COLUMN colour text", ""),
         ("ALTER TABLE parked ADD COLUMN colour text NOT NULL DEFAULT 'red'", ""),
         ("CREATE TABLE colours (name text NOT NULL)", ""),
