@@ -54,7 +54,10 @@ class Workload:
     def _stop(self, old: Service) -> None:
         old.stop()
         if old.child.status != 0:
-            self.ended_badly.append(f"a process of {self.name} ended with {old.child.status}")
+            said = old.child.log_tail()
+            self.ended_badly.append(
+                f"a process of {self.name} ended with {old.child.status}; its service said:\n{said}"
+            )
 
     def _free_port(self) -> int:
         taken = {it.address for it in self.running}
