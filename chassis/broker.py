@@ -13,7 +13,9 @@ import urllib.request
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
+from http.client import HTTPException
 from typing import Any, Final
+from urllib.error import HTTPError
 
 import nats.errors
 import structlog
@@ -61,6 +63,7 @@ _MESSAGE_NOT_FOUND: Final = 10037
 _CLOCK_STREAM: Final = "CLOCK"
 _CLOCK_SUBJECT: Final = "scrm.clock"
 _NO_STATUS: Final = b"NATS/1.0\r\n"
+_MONITOR_PAUSE_SECONDS: Final = 0.2
 
 
 class _Client(Client):
@@ -113,8 +116,15 @@ class Broker:
     async def connect(self) -> None:
         """Connect, however long it takes; UnsyncedBroker for a server that does not sync before it acknowledges."""
         await self._open()
-        if self._monitor_url:
-            await asyncio.to_thread(require_sync, self._monitor_url)
+        while self._monitor_url:
+            try:
+                await asyncio.to_thread(require_sync, self._monitor_url)
+                return
+            except HTTPError:  # there is an answer, and it is not that of a monitor
+                raise
+            except (OSError, HTTPException) as error:
+                log.info("broker.monitor_unreachable", error=str(error))
+                await asyncio.sleep(_MONITOR_PAUSE_SECONDS)
 
     async def close(self) -> None:
         self._closing = True

@@ -34,9 +34,9 @@ if TYPE_CHECKING:  # who has no such door need not import a server for it
     from chassis.http_edge import HttpEdge
 
 OBSERVE_SECONDS: Final = 5.0
-_LITTLE_GARBAGE: Final = (
-    50_000  # objects more than were freed, until they are looked through; by default 700, a tenth of all time
-)
+_LITTLE_GARBAGE: Final = 50_000
+"""Objects made more than freed, before they are looked through for garbage; with the 700 of Python that was a tenth of all time."""
+
 LAG_SECONDS: Final = 2.0  # for how long a read waits for the position it asks for
 SERVE: Final = "serve"
 EDGE: Final = "edge"

@@ -1,22 +1,74 @@
 """The connection to NATS and the replay clock that goes over it."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from datetime import timedelta
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from time import perf_counter
 from typing import Any
 
 import pytest
 from nats.aio.msg import Msg
 
-from chassis.broker import Broker, BrokerUnavailable, StreamSpec, current_clock, follow_clock, publish_clock
+from chassis.broker import (
+    Broker,
+    BrokerUnavailable,
+    StreamSpec,
+    UnsyncedBroker,
+    current_clock,
+    follow_clock,
+    publish_clock,
+)
 from chassis.clock import ReplayClock
 from deploy.local.broker import NatsServer
 from tests.chassis.streams import NOON, connected, until
 
 DAY = timedelta(days=1)
+
+
+class Monitor(BaseHTTPRequestHandler):
+    """Hangs up on whoever asks first; then says that the server syncs, or not."""
+
+    asked = 0
+    syncs = True
+
+    def do_GET(self) -> None:
+        type(self).asked += 1
+        if self.asked > 1:
+            body = json.dumps({"jetstream": {"config": {"sync_always": self.syncs}}}).encode()
+            self.send_response(HTTPStatus.OK)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Nobody reads it."""
+
+
+@pytest.mark.parametrize("syncs", [True, False])
+def test_a_monitor_that_hangs_up_is_asked_again(syncs: bool, loop: Any, nats_server: NatsServer) -> None:
+    asked: type[Monitor] = type("Asked", (Monitor,), {"syncs": syncs})
+
+    async def connect(address: str) -> None:
+        broker = Broker(nats_server.url, monitor_url=address)
+        try:
+            await broker.connect()
+        finally:
+            await broker.close()
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), asked) as monitor:
+        Thread(target=monitor.serve_forever, daemon=True).start()
+        try:
+            with nullcontext() if syncs else pytest.raises(UnsyncedBroker):
+                loop.run_until_complete(connect(f"http://127.0.0.1:{monitor.server_port}"))
+        finally:
+            monitor.shutdown()
+    assert asked.asked == 2
 
 
 @asynccontextmanager
