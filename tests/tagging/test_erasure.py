@@ -108,7 +108,9 @@ def test_tags_facts_and_sets_let_go_of_the_customer(world: World) -> None:
 
 
 def test_of_several_who_are_erased_at_once_each_is_told_what_was_removed(worlds: Worlds) -> None:
-    """As if they had come one by one; with a merge of one of them with somebody who stays, and the end of it, told between."""
+    """As if they had come one by one; with a merge of one of them with somebody who stays, and the end of it, told between: that
+    is a row to be removed only where it was written before.
+    """
     told = [erasing(ANN, BOB), merged(DORA, CLEO), unmerged(DORA, CLEO), erasing(CLEO), erasing(ANN, BOB)]
     counts: list[list[dict[str, int]]] = []
     for batch in (1, len(told)):
@@ -124,6 +126,7 @@ def test_of_several_who_are_erased_at_once_each_is_told_what_was_removed(worlds:
         done = {it.event.originator_id: it.event.removed for it in world.events(Erasure.Completed)}  # type: ignore[attr-defined]
         counts.append([done[uuid5(who, "case")] for who in (ANN, CLEO)])
     one_by_one, at_once = counts
+    assert [[it.pop("merges") for it in found] for found in counts] == [[1, 1], [1, 0]]
     assert at_once == one_by_one
     both, one = at_once
     assert [(it["purchases"], it["tags"], it["messages"], it["nodes"]) for it in (both, one)] == [

@@ -132,8 +132,8 @@ class Deciding:
     async def _answer(
         self, subject: "_Subject", model: LayerModel, wanted: Mapping[date, asyncio.Future[Dated]]
     ) -> None:
-        calendar, dates = Calendar.of(subject.zone), sorted(wanted)
         try:
+            calendar, dates = Calendar.of(subject.zone), sorted(wanted)
             found = await self._read_models.query(lambda rows: decided(rows, subject.tenant, model, calendar, dates))
         except Exception as failure:  # noqa: BLE001 - answered to whoever waits
             for it in wanted.values():
