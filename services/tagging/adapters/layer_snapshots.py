@@ -136,8 +136,8 @@ class Deciding:
             calendar, dates = Calendar.of(subject.zone), sorted(wanted)
             found = await self._read_models.query(lambda rows: decided(rows, subject.tenant, model, calendar, dates))
         except Exception as failure:  # noqa: BLE001 - answered to whoever waits
-            for it in wanted.values():
-                it.set_exception(failure)
+            for waiting in wanted.values():
+                waiting.set_exception(failure)
             return
         for it in found:
             wanted[it.as_of].set_result(it)

@@ -99,7 +99,7 @@ class _Loading:
                 customer=it,
                 created_at=created.get(it),
                 known_since=known.get(it),
-                behaviours=[Behaviour(*row[1:8], row[8] or _NO_PROPERTIES) for row in behaviours.get(it, ())],
+                behaviours=[Behaviour._make((*row[1:8], row[8] or _NO_PROPERTIES)) for row in behaviours.get(it, ())],
                 purchases=[_purchase(row) for row in purchases.get(it, ())],
                 **who.get(it, {}),
             )
