@@ -24,6 +24,9 @@ class Service:
         self.rounds += 1
         return self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
 
+    async def GetClock(self, _: ops.GetClockRequest) -> ops.GetClockResponse:
+        return ops.GetClockResponse(clock_time=(await self.GetProgress(ops.GetProgressRequest())).clock_time)
+
 
 def progress(chain: int, *, settled: bool = True, at: datetime = NOON) -> ops.GetProgressResponse:
     time = Timestamp()
