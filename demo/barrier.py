@@ -77,6 +77,19 @@ class Barrier:
             behind = list(late)
             await asyncio.sleep(_PAUSE_OF_CLOCKS_SECONDS)
 
+    async def worked_off(self, service: str, loop: str, patience_seconds: float = 300) -> None:
+        """Return when `loop` of `service` has done all that had been taken in for it before the call."""
+        began, goal = time.monotonic(), None
+        while True:
+            found = (await self._look([service]))[service]
+            its = next(it for it in found.loops if it.loop == loop)
+            goal = its.position + its.backlog if goal is None else goal
+            if its.position >= goal:
+                return
+            if time.monotonic() > began + patience_seconds:
+                raise NeverSettled(f"{loop} of {service} is at {its.position} of {goal} after {patience_seconds:g} s")
+            await asyncio.sleep(_FIRST_PAUSE_SECONDS)
+
     async def _look(self, at_these: Iterable[str]) -> dict[str, Any]:
         names = list(at_these)
         answers = await asyncio.gather(*(self._operations[it].GetProgress(ops.GetProgressRequest()) for it in names))
