@@ -28,6 +28,7 @@ from services.tracking.application.erasure_commands import FinishErasure
 
 _OPEN: Final = "SELECT count(*) FROM erasures"
 _READ: Final = 500
+_PATIENCE_SECONDS: Final = 0.2
 _AT_ONCE: Final = 200
 _DELETIONS_AT_ONCE: Final = 25
 _STREAMED: Final = "stream messages"
@@ -103,7 +104,7 @@ class Eraser:
         pull = OrderedPull(self._broker, stream, consumer, _subjects(found), 1)
         await pull.open()
         try:
-            while messages := await pull.next(_READ, 1.0) or await pull.waiting(info.last_sequence):
+            while messages := await pull.next(_READ, _PATIENCE_SECONDS) or await pull.waiting(info.last_sequence):
                 if isinstance(messages, int):
                     continue
                 theirs = [it for it in messages if it.headers.get("ce-subject", "") in cases]
