@@ -183,6 +183,26 @@ def test_a_repeated_request_is_refused_again_as_it_was_the_first_time(bus: Comma
         )
 
 
+def test_whoever_has_much_to_find_out_first_can_ask_whether_a_call_was_answered(bus: CommandBus) -> None:
+    [account] = opened(bus, 0)
+
+    def answered(context: Context) -> object:
+        with entered(context):
+            return asyncio.run(bus.answered())
+
+    assert answered(calling("r1", b"seven")) is None
+    bus.execute_now(Deposit(account, 7), calling("r1", b"seven"), as_message)
+    assert answered(calling("r1", b"seven")) == Int64Value(value=7)
+    assert answered(calling("r2", b"seven")) is None
+    with pytest.raises(RequestIdReused):
+        answered(calling("r1", b"eight"))
+    with pytest.raises(AmountInvalid):
+        bus.execute_now(Deposit(account, -7), calling("r3"), as_message)
+    with pytest.raises(DomainError) as refusal:
+        answered(calling("r3"))
+    assert (refusal.value.reason, refusal.value.field) == (AmountInvalid.reason, "amount")
+
+
 def test_a_request_id_used_for_another_request_is_refused(bus: CommandBus) -> None:
     [account] = opened(bus, 0)
     bus.execute_now(Deposit(account, 7), calling("r1", b"seven"), as_message)
