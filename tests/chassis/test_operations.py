@@ -61,6 +61,15 @@ def test_a_backlog_of_any_loop_is_no_rest(loop: Any) -> None:
     assert [it.lag for it in found.consumers] == [2]
 
 
+def test_who_only_wants_the_clock_makes_no_loop_look(loop: Any) -> None:
+    looked: list[str] = []
+    servicer = OperationsServicer("echo", FrozenClock(), _no_head, _loops(looked))
+    found = loop.run_until_complete(servicer.GetProgress(pb.GetProgressRequest(clock_only=True), None))
+    assert (found.service, found.clock_time.ToDatetime(tzinfo=UTC)) == ("echo", NOW)
+    assert not found.settled
+    assert looked == []
+
+
 def test_loops_are_looked_at_against_the_flow(loop: Any) -> None:
     looked: list[str] = []
     loop.run_until_complete(_look(*_loops(looked)))
