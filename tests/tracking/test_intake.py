@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from chassis.context import Context
 from scrm.tracking.v1.behaviour_pb2 import CampaignContext, EventContext, Identifier, TrackedEvent
 from scrm.tracking.v1.tracking_service_pb2 import TrackBatchRequest
-from services.tracking.adapters import submission
+from services.tracking.adapters import event_rules
 from services.tracking.adapters.ingest_rows import microseconds
 from services.tracking.adapters.submission import Reader, Submission
 from services.tracking.application.wire_values import timestamp
@@ -222,8 +222,8 @@ def thorough(tracked: TrackedEvent) -> Verdict | None:
     for it in tracked.identifiers:
         texts += [it.namespace, it.scope, it.value]
     properties = intake.read_properties(kind.event_type, tracked.properties_json)
-    rejected = submission._malformed(tracked, kind, texts) or intake.rejection(properties)
+    rejected = event_rules.malformed(tracked, texts, is_closed=False) or intake.rejection(properties)
     if rejected:
         return rejected
     age = microseconds(NOON) - tracked.original_time.seconds * intake.SECOND
-    return submission._judged(kind.event_type, properties, texts, age)
+    return event_rules.judged(kind.event_type, properties, texts, age)
