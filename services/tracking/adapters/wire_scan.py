@@ -73,7 +73,8 @@ class Scan:
 def scan(content: bytes, count: int) -> Scan:
     """The `count` events of a serialised TrackBatchRequest."""
     events = _events(content, count)
-    octets = np.frombuffer(content + _PADDING, np.uint8)
+    octets = np.frombuffer(bytearray(content + _PADDING), np.uint8)
+    octets[events.end] = 0  # the tag of the event that follows, which a field of this one may have, too
     place = _Place(octets, events.begin)
     message_id, names = place.text(_MESSAGE_ID), place.at
     looked_at = [message_id, place.text(_SOURCE_KEY), place.text(_EVENT_TYPE)]
@@ -155,7 +156,7 @@ class _Place:
 
     def __init__(self, octets: npt.NDArray[np.uint8], begin: Numbers) -> None:
         self._octets = octets
-        self._last = len(octets) - 8
+        self._last = len(octets) - len(_PADDING) // 2
         self.at = begin
         self.known: Flags = np.ones(len(begin), np.bool_)
 
