@@ -8,8 +8,8 @@ from services.tracking.adapters.wire_scan import Numbers, Scan, scan
 from services.tracking.domain import intake
 from services.tracking.domain.identifiers import is_blocked
 
-FEWEST: Final = 40
-"""Smaller batches are read sooner event by event."""
+FEWEST: Final = 100
+"""Smaller batches are read as soon event by event, unless the time of sending is in them."""
 
 _FAR: Final = 4_102_444_800 * intake.SECOND  # the year 2100
 _LONGEST_BLOCKED: Final = len("undefined")
