@@ -136,17 +136,18 @@ class Reader:
         kinds: dict[bytes, _Kind] = {}
         digest, moment, size, join = blake2b, _moment, pg.size, b"".join
         columns = plain_events(request.SerializeToString(), len(request.events), self._received)
-        for index, (is_candidate, name, named, content, payload, printed, occurred, filled) in enumerate(
+        for index, (is_plain, name, named, content, payload, printed, occurred, filled) in enumerate(
             zip(*columns, strict=True)
         ):
-            if is_plain := is_candidate:
-                kind = kinds.get(name)
-                if kind is None:
-                    event = request.events[index]
-                    kind = kinds[name] = self._kind(event.source_key, event.event_type)
+            kind = kinds.get(name) if is_plain else None
+            if kind is None and is_plain:
+                event = request.events[index]
+                kind = kinds[name] = self._kind(event.source_key, event.event_type)
+            if kind:
                 read = _read_of(kind, content) if content else kind.without_properties
-                is_plain = kind.is_plain and read.is_plain and filled & read.needed == read.needed
-            if not is_plain:
+                if not kind.is_plain or not read.is_plain or filled & read.needed != read.needed:
+                    kind = None
+            if not kind:
                 self._read_each((request.events[index],), into)
                 continue
             keys.append(digest(kind.key_head + named, digest_size=16).digest())
