@@ -21,7 +21,7 @@ from services.tagging.domain.profile import (
     groups_of,
     guide_of,
 )
-from services.tagging.read_models import settings, sql
+from services.tagging.read_models import referrals, settings, sql
 
 _NODES: Final = (
     "SELECT customer, node, created_at, known_at FROM nodes"
@@ -78,6 +78,7 @@ class _Loading:
         groups = self._by_customer(_GROUPS)
         definitions = definitions_of(self._rows, self._tenant) if values else {}
         created, known = self._first(2), self._first(3)
+        referred = referrals.successes(self._rows, self._tenant, self._customer_of)
         return {
             it: History(
                 customer=it,
@@ -89,6 +90,7 @@ class _Loading:
                 relations=_relations(guides.get(it, ()), follow_ups.get(it, ())),
                 groups=groups_of(GroupChange(*row) for row in groups.get(it, ())),
                 consents=agreed([Consent(*row) for row in consents.get(it, ())]),
+                referrals=referred.get(it, ()),
             )
             for it in dict.fromkeys(customer for customer, *_ in self._nodes)
         }
