@@ -35,6 +35,7 @@ from sqlalchemy import (
     Table,
     Text,
     Uuid,
+    text,
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.types import TypeEngine
@@ -151,6 +152,13 @@ Table(
     _value("page_view", Text),
     _value("properties", JSONB),
     Index("behaviours_type", "tenant", "type", "occurred_at"),
+    Index("behaviours_referee", "tenant", "node", postgresql_where=text("type = 'referral_registered'")),
+    Index(
+        "behaviours_referrer",
+        "tenant",
+        text("(properties ->> 'referrer_code')"),
+        postgresql_where=text("type = 'referral_registered'"),
+    ),
 )
 
 Table(
@@ -174,6 +182,7 @@ Table(
     _value("cleared", Boolean),
     _value("observed_at", _INSTANT),
     Index("attribute_values_key", "tenant", "key", "node"),
+    Index("attribute_values_referral_code", "tenant", "value", postgresql_where=text("key = 'referral_code'")),
 )
 
 Table(

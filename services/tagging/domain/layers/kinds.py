@@ -155,6 +155,7 @@ def follow(kind: Kind, view: View, params: Any) -> State:
     changes = [view.calendar.midnight(day) for day in _changed(it, view, params, layer)]
     changes += [it.at for it in view.history.behaviours if it.at > view.at]
     changes += [it.at for it in view.history.purchases if it.at > view.at]
+    changes += [it for it in view.history.referrals if it > view.at]
     known = view.history.known_since
     if known is not None and known > view.at:
         changes.append(known)
