@@ -414,7 +414,7 @@ def test_ac_117_without_a_source_of_reports_the_lost_are_absent_from_a_report(se
         world = caller.world
         known_customers(world)
         for n in (0, 1):
-            world.tell(behaved(P[n], NOON, kind="cart_added"))
+            world.tell(behaved(P[n], NOON, kind="referral_registered"))
         world.tell(behaved(P[0], NOON + timedelta(1), kind="competitor_purchase_reported"))
         world.clock.set(NOON + timedelta(days=20))
         dates: dict[str, Any] = {"from": Date(year=2025, month=2, day=10), "to": Date(year=2025, month=2, day=20)}

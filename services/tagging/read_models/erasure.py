@@ -1,6 +1,7 @@
 """Removing people who are to be forgotten from all tables: a node keeps its ordinal, which leads to nobody any more.
 
-Sets that were frozen, and the layers of runs, keep the ordinal: a number in a count.
+Sets that were frozen, and the layers of runs, keep the ordinal: a number in a count. What was learnt of people does not: they are in
+no seed, look-alike or cluster any more.
 """
 
 from collections.abc import Collection, Iterable
@@ -11,7 +12,7 @@ from pyroaring import BitMap
 
 from services.tagging.application.facts import Merge
 from services.tagging.application.ports import Change
-from services.tagging.read_models import bitmaps, sql
+from services.tagging.read_models import bitmaps, sql, trained_runs
 
 _ERASED_AMONG = "SELECT node FROM nodes WHERE tenant = %s AND node = ANY(%s) AND erased"
 _TIES = (
@@ -77,6 +78,7 @@ def erase(rows: sa.Connection, tenant: str, nodes: Collection[UUID]) -> dict[str
     removed["rule_states"] = sql.run(rows, _REMOVE_STATES, tenant, who)
     ordinals = BitMap(ordinal for (ordinal,) in sql.fetch(rows, _ORDINALS, tenant, who))
     removed["rfm_rows"] = sql.run(rows, _REMOVE_SCORES, list(ordinals), tenant)
+    removed["trained_runs"] = trained_runs.forget(rows, tenant, ordinals)
     removed["bitmaps"] = _leave_sets(rows, tenant, ordinals)
     removed["nodes"] = sql.run(rows, _FORGET, tenant, who)
     return removed
