@@ -18,7 +18,6 @@ LARGEST_SEED: Final = 20_000
 """Customers of the seed that are learnt from, drawn at random from a larger one."""
 LARGEST_SAMPLE: Final = 50_000
 """Customers that the centres of clusters are found from."""
-_CHUNK: Final = 100_000
 
 
 class Sample(NamedTuple):
@@ -126,13 +125,13 @@ def _probabilities(features: Features, answer: dict[str, NDArray[Any]]) -> NDArr
 
 def _nearest(features: Features, answer: dict[str, NDArray[Any]]) -> Positions:
     """Of each customer, the centre that is nearest; of equally near ones the first."""
-    nearest = np.empty(len(features.who), np.int64)
-    for start in range(0, len(nearest), _CHUNK):
-        here = np.arange(start, min(start + _CHUNK, len(nearest)))
-        points = (features.rows(here) - answer["mean"]) / answer["scale"]
-        distances = np.stack([((points - centre) ** 2).sum(axis=1) for centre in answer["centres"]], axis=1)
-        nearest[here] = distances.argmin(axis=1)
-    return nearest
+    centres = answer["centres"]
+    distances = np.zeros((len(centres), len(features.who)), np.float32)
+    for number, (_, column) in enumerate(features.columns()):
+        point = (column - np.float32(answer["mean"][number])) / np.float32(answer["scale"][number])
+        for row, centre in enumerate(centres[:, number]):
+            distances[row] += (point - np.float32(centre)) ** 2
+    return distances.argmin(axis=0)
 
 
 def _means(features: Features, nearest: Positions, count: int) -> list[NDArray[np.float64]]:
