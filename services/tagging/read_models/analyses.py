@@ -1,13 +1,16 @@
-"""`Analyses` in the transaction of a unit of work."""
+"""`Analyses` in the transaction of a unit of work, and again out of the events."""
 
 from uuid import UUID
 
+import sqlalchemy as sa
 from pyroaring import BitMap
 
 from chassis.commands import UnitOfWork
 from services.tagging.application.analysis_ports import TrainedKind
 from services.tagging.domain.asset_alerts import AlertReading, AssetAlert
+from services.tagging.domain.clusterings import Clustering
 from services.tagging.domain.conditions import Universe
+from services.tagging.domain.lookalikes import Lookalike
 from services.tagging.read_models import asset_alerts, bitmaps, model_runs, segments, trained_runs
 
 
@@ -32,3 +35,21 @@ class PostgresAnalyses:
     def tagged(self, work: UnitOfWork, tag: str) -> BitMap:
         name = bitmaps.of_tag(tag)
         return bitmaps.load(work.rows, work.context.tenant, (name,))[name]
+
+
+Kept = AssetAlert.Defined | AssetAlert.Read | AssetAlert.Raised | Lookalike.Built | Clustering.Built
+
+
+def keep_again(rows: sa.Connection, tenant: str, event: Kept) -> None:
+    """Write what an event led to."""
+    match event:
+        case AssetAlert.Defined(key=key):
+            asset_alerts.keep(rows, tenant, key)
+        case AssetAlert.Read(alert=alert, reading=reading):
+            asset_alerts.keep_reading(rows, tenant, alert, reading, None)
+        case AssetAlert.Raised(alert=alert, reading=reading, segment=segment):
+            asset_alerts.keep_reading(rows, tenant, alert, reading, segment)
+        case Lookalike.Built(key=key, built=it):
+            trained_runs.keep(rows, tenant, TrainedKind.LOOKALIKE, key, it.version, it.run)
+        case Clustering.Built(key=key, built=clusters):
+            trained_runs.keep(rows, tenant, TrainedKind.CLUSTERING, key, clusters.version, clusters.run)

@@ -20,7 +20,6 @@ from chassis import inbox
 from chassis.aggregate import Event
 from chassis.consumer import Incoming
 from chassis.event_store import EventStore, Recorded
-from services.tagging.application.analysis_ports import TrainedKind
 from services.tagging.application.fact_messages import facts_of
 from services.tagging.application.layer_review import decide
 from services.tagging.application.ports import RuleState
@@ -38,7 +37,7 @@ from services.tagging.domain.sessions import sessions
 from services.tagging.domain.tags import BY_FACTS, EXITS, CustomerTags
 from services.tagging.domain.tenant_settings import DEFAULT_ZONE, TenantSettings
 from services.tagging.read_models import (
-    asset_alerts,
+    analyses,
     audiences,
     bitmaps,
     directory,
@@ -51,7 +50,6 @@ from services.tagging.read_models import (
     settings,
     sql,
     tag_holders,
-    trained_runs,
     visits,
 )
 from services.tagging.read_models.intake import take_in
@@ -196,27 +194,13 @@ def _decision(rows: sa.Connection, decided: _Decided, recorded: Recorded) -> Non
             if isinstance(changed, Segment):
                 decided.segments[id] = changed
         case AssetAlert.Defined() | AssetAlert.Read() | AssetAlert.Raised() | Lookalike.Built() | Clustering.Built():
-            _analysis_decision(rows, recorded.tenant, event)
+            analyses.keep_again(rows, recorded.tenant, event)
         case LayerModel.Defined() | LayerModel.Updated() | LayerModel.Activated():
             decided.follow(event)
         case Segment.MembersAdded(nodes=nodes):
             segments.list_nodes(rows, recorded.tenant, event.originator_id, nodes)
         case Segment.MembersRemoved(nodes=nodes):
             segments.unlist_nodes(rows, recorded.tenant, event.originator_id, nodes)
-
-
-def _analysis_decision(rows: sa.Connection, tenant: str, event: object) -> None:
-    match event:
-        case AssetAlert.Defined(key=key):
-            asset_alerts.keep(rows, tenant, key)
-        case AssetAlert.Read(alert=alert, reading=reading):
-            asset_alerts.keep_reading(rows, tenant, alert, reading, None)
-        case AssetAlert.Raised(alert=alert, reading=reading, segment=segment):
-            asset_alerts.keep_reading(rows, tenant, alert, reading, segment)
-        case Lookalike.Built(key=key, built=it):
-            trained_runs.keep(rows, tenant, TrainedKind.LOOKALIKE, key, it.version, it.run)
-        case Clustering.Built(key=key, built=clusters):
-            trained_runs.keep(rows, tenant, TrainedKind.CLUSTERING, key, clusters.version, clusters.run)
 
 
 def _tag_decision(decided: _Decided, event: object) -> None:
