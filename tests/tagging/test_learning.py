@@ -72,7 +72,8 @@ def test_a_lookalike_finds_who_is_like_the_seed_and_nobody_of_it(town: World, se
         assert (found.version, found.seed_size, found.size, segment.size) == (1, 150, 80, 80)
         assert found.auc > 0.9
         assert (found.sample_size, found.holdout_size) == (900, 180)  # 150 and five times as many: all there are
-        assert found.weights[0].feature.startswith("purchase:")
+        weights = {it.feature: it.weight for it in found.weights}
+        assert weights["purchase:net"] > 0 > weights["behaviour:channels"]
         alike = town.members(UUID(found.segment_id))
         assert alike < LIKE_THEM
         assert segment.definition.dynamic.layer.run_id == found.run_id
@@ -145,7 +146,7 @@ def test_ac_58_the_same_seed_and_customers_make_the_same_clusters(town: World, s
         assert [it.size for it in three.clusters] == [400, 250, 250]
         (buyers,) = [it for it in three.clusters if members[it.name] == set(BUYERS)]
         assert "much purchase:net" in buyers.description
-        assert buyers.centroid[0].z > 1
+        assert abs(buyers.centroid[0].z) > 1
 
         town.fire()
         assert {town.assignments(it)["cluster_three"].value for it in BUYERS[:5]} == {buyers.name}

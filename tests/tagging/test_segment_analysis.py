@@ -47,7 +47,7 @@ def test_a_segment_is_analysed_by_all_that_is_known_of_its_customers(serve: Serv
         world.tell(*(created(it) for it in PEOPLE))
         for n, it in enumerate(PEOPLE):
             world.tell(
-                knows(it, "city", "Shanghai" if n < 4 else "Beijing", START),
+                knows(it, "city", "Shanghai" if n < 4 else "Beijing", START - timedelta(n == 19)),
                 knows(it, "city", "Wuhan", START - timedelta(9), source=2),
                 knows(it, "hobbies", '["tea", "go"]' if n < 2 else '["go"]', START),
                 behaved(it, START, kind="button_clicked", button="serum" if n % 2 else "mask"),

@@ -131,7 +131,8 @@ def _nearest(features: Features, answer: dict[str, NDArray[Any]]) -> Positions:
         point = (column - np.float32(answer["mean"][number])) / np.float32(answer["scale"][number])
         for row, centre in enumerate(centres[:, number]):
             distances[row] += (point - np.float32(centre)) ** 2
-    return distances.argmin(axis=0)
+    nearest: Positions = distances.argmin(axis=0)
+    return nearest
 
 
 def _means(features: Features, nearest: Positions, count: int) -> list[NDArray[np.float64]]:
