@@ -7,6 +7,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from pyroaring import BitMap
 
 from scrm.tagging.v1 import analysis_pb2
 from scrm.tagging.v1 import events_pb2 as tagging
@@ -66,7 +67,7 @@ def in_run(world: World, run: str) -> dict[str, set[UUID]]:
 def test_a_lookalike_finds_who_is_like_the_seed_and_nobody_of_it(town: World, serve: Serve) -> None:
     async def check(caller: Caller) -> None:
         seed = town.listed("seed", *SEED)
-        asked = {"lookalike_id": "buyers", "seed_segment_id": str(seed), "random_seed": 5}
+        asked: dict[str, Any] = {"lookalike_id": "buyers", "seed_segment_id": str(seed), "random_seed": 5}
         answer = await caller.call("BuildLookalike", size=80, **asked)
         found, segment = answer.lookalike, answer.segment
         assert (found.version, found.seed_size, found.size, segment.size) == (1, 150, 80, 80)
@@ -137,7 +138,7 @@ def test_ac_58_the_same_seed_and_customers_make_the_same_clusters(town: World, s
         assert found.silhouette > 0.5
         assert found.population == len(PEOPLE)
 
-        asked = {"clustering_id": "three", "clusters": 3, "random_seed": 1}
+        asked: dict[str, Any] = {"clustering_id": "three", "clusters": 3, "random_seed": 1}
         three = (await caller.call("RunClustering", **asked)).clustering
         members = in_run(town, three.run_id)
         assert [members[f"CLUSTER:{n}"] for n in (1, 2, 3)] == [set(PEOPLE[500:]), set(BUYERS), set(READERS)] or [
@@ -201,7 +202,7 @@ def test_what_people_said_when_asked_is_linked_to_their_cluster(town: World, ser
         assert list((await caller.call("ListClusterings")).clusterings) == [found]
         later = (await caller.call("RunClustering", clustering_id="who", clusters=2)).clustering
         assert not any(it.surveys for it in later.clusters)
-        missing = {**link, "cluster": "CLUSTER:3"}
+        missing: dict[str, Any] = {**link, "cluster": "CLUSTER:3"}
         assert (await caller.refused("LinkClusterSurvey", respondents=1, **missing)).reason == "CLUSTERING_NOT_FOUND"
 
     serve(check)
@@ -214,7 +215,7 @@ def test_too_few_customers_or_too_alike_are_not_clustered(world: World, serve: S
         world.tell(created(PEOPLE[99]))
         assert (await caller.refused("RunClustering", clustering_id="who")).reason == "NO_FEATURES"
         world.tell(paid(PEOPLE[0], "a", START, 100))
-        asked = {"clustering_id": "who", "clusters": 3}
+        asked: dict[str, Any] = {"clustering_id": "who", "clusters": 3}
         assert (await caller.refused("RunClustering", **asked)).reason == "CLUSTERS_NOT_DISTINCT"
         assert (await caller.call("RunClustering", clustering_id="who")).clustering.clusters[1].size == 1
 
@@ -230,7 +231,7 @@ def test_tags_and_layers_are_features_but_none_that_is_sensitive_or_learnt(town:
         await caller.call("RunClustering", clustering_id="who", clusters=2)
         town.fire()
         seed = town.define("gold", Definition(condition=that(HasTag("vip", "gold"))))
-        asked = {"lookalike_id": "vips", "seed_segment_id": str(seed), "size": 50}
+        asked: dict[str, Any] = {"lookalike_id": "vips", "seed_segment_id": str(seed), "size": 50}
         leaking = (await caller.call("BuildLookalike", **asked)).lookalike
         assert (leaking.weights[0].feature, leaking.auc) in {("tag:vip", 1.0), ("tag:vip=gold", 1.0)}
         names = {it.feature for it in leaking.weights}
@@ -250,7 +251,7 @@ def test_nothing_is_learnt_of_who_refuses_profiling_and_the_erased_are_in_no_set
         town.tell(*(consented(it, "PROFILING", "DENIED", START) for it in refusing))
         town.tell(*(consented(it, "PROFILING", "GRANTED", START) for it in asking))
         seed = town.listed("seed", *SEED)
-        asked = {"lookalike_id": "buyers", "seed_segment_id": str(seed), "threshold": 0.5}
+        asked: dict[str, Any] = {"lookalike_id": "buyers", "seed_segment_id": str(seed), "threshold": 0.5}
         alike = town.members(UUID((await caller.call("BuildLookalike", **asked)).lookalike.segment_id))
         assert not alike & set(refusing)
         assert set(asking) < alike
@@ -259,7 +260,9 @@ def test_nothing_is_learnt_of_who_refuses_profiling_and_the_erased_are_in_no_set
         town.fire()
 
         gone = [SEED[0], asking[0]]
-        ordinals = {it for (it,) in town.rows(f"SELECT ordinal FROM nodes WHERE node IN ('{gone[0]}', '{gone[1]}')")}
+        ordinals = BitMap(
+            it for (it,) in town.rows(f"SELECT ordinal FROM nodes WHERE node IN ('{gone[0]}', '{gone[1]}')")
+        )
         assert kept_of(town, ordinals) == 4
         for it in gone:
             town.tell(erasing(it))
@@ -269,7 +272,7 @@ def test_nothing_is_learnt_of_who_refuses_profiling_and_the_erased_are_in_no_set
     assert town.rebuild() == {}
 
 
-def kept_of(world: World, ordinals: set[int]) -> int:
+def kept_of(world: World, ordinals: BitMap) -> int:
     """In how many seeds, look-alikes and clusters these are, counted for each."""
     sets = [bitmaps.unpack(bytes(it)) for (it,) in world.rows("SELECT members FROM run_layers")]
-    return sum(len(it & bitmaps.BitMap(ordinals)) for it in sets)
+    return sum(len(it & ordinals) for it in sets)

@@ -1,6 +1,7 @@
 """How a segment is spread beside a baseline (spec TG-18)."""
 
 from datetime import timedelta
+from fractions import Fraction
 from typing import Any
 
 from scrm.tagging.v1 import analysis_pb2
@@ -20,14 +21,14 @@ SOME = PEOPLE[:5]
 def test_ac_58_24_percent_beside_16_are_an_index_of_150() -> None:
     found = table(Counted(200, 1000), {"X": Counted(48, 160), "Y": Counted(10, 400)})
     (city, other) = found.cells
-    assert (city.value, city.tgi, city.grey) == ("X", 150, False)
-    assert (other.tgi, other.grey) == (12.5, True)
+    assert (city.value, city.tgi, city.grey) == ("X", Fraction(150), False)
+    assert (other.tgi, other.grey) == (Fraction(25, 2), True)
 
 
 def test_ac_118_few_are_grey_and_an_empty_cell_of_the_baseline_has_no_index() -> None:
     (twelve, new) = table(Counted(100, 1000), {"a": Counted(12, 60), "b": Counted(4, 0)}).cells
-    assert (twelve.n, twelve.grey, twelve.tgi) == (12, True, 200)
-    assert (new.n, new.tgi, new.baseline_share) == (4, None, 0)
+    assert (twelve.n, twelve.grey, twelve.tgi) == (12, True, Fraction(200))
+    assert (new.n, new.tgi, new.baseline_share) == (4, None, Fraction(0))
     (nobody,) = table(Counted(0, 0), {"a": Counted(0, 0)}).cells
     assert (nobody.share, nobody.baseline_share, nobody.tgi) == (None, None, None)
     assert [it.grey for it in table(Counted(99, 99), {"a": Counted(29, 29), "b": Counted(30, 30)}).cells] == [
@@ -87,10 +88,9 @@ def test_a_segment_is_analysed_by_all_that_is_known_of_its_customers(serve: Serv
         assert await cells(bought_category_days=30) == {"serum": (3, 3), "mask": (2, 7)}
 
         ask: dict[str, Any] = {"segment_id": segment}
-        refusals = [
-            await caller.refused("AnalyseSegment", dimensions=[analysis_pb2.AnalysisDimension(**it)], **ask)
-            for it in ({"attribute": "x"}, {"attribute": "order_count"}, {"model_id": "x"}, {"model_id": "aipl"})
-        ]
+        by = analysis_pb2.AnalysisDimension
+        wrong = by(attribute="x"), by(attribute="order_count"), by(model_id="x"), by(model_id="aipl")
+        refusals = [await caller.refused("AnalyseSegment", dimensions=[it], **ask) for it in wrong]
         assert [it.reason for it in refusals] == [
             "UNKNOWN_DIMENSION",
             "UNKNOWN_DIMENSION",
