@@ -50,7 +50,7 @@ def town(world: World) -> World:
         *(behaved(it, START + timedelta(random.uniform(0, 50)), kind="checkin") for it in PEOPLE[500:]),
         batch=2000,
     )
-    world.clock.set(START + timedelta(60))
+    world.at(START + timedelta(60))
     return world
 
 

@@ -36,11 +36,11 @@ def after(
     return [(key, version) for key, version in sql.fetch(rows, _LIST, tenant, kind, *last, limit)]
 
 
-def forget(rows: sa.Connection, tenant: str, ordinals: BitMap) -> int:
-    """Take customers out of seeds, look-alikes and clusters; out of how many of these sets."""
+def forget(rows: sa.Connection, tenant: str, ordinals: BitMap) -> list[BitMap]:
+    """Take customers out of seeds, look-alikes and clusters; of each of these sets, those who were in it."""
     if not ordinals:
-        return 0
+        return []
     found = ((run, name, bitmaps.unpack(packed)) for run, name, packed in sql.fetch(rows, _SETS, tenant))
-    left = [(run, name, bitmaps.pack(who - ordinals)) for run, name, who in found if who & ordinals]
-    sql.run_all(rows, _WITHOUT, tenant, left)
-    return len(left)
+    having = [(run, name, who) for run, name, who in found if not who.isdisjoint(ordinals)]
+    sql.run_all(rows, _WITHOUT, tenant, [(run, name, bitmaps.pack(who - ordinals)) for run, name, who in having])
+    return [who & ordinals for _, _, who in having]
