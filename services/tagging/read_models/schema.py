@@ -12,6 +12,7 @@ the same functions:
                    attribute_definitions, attribute_values, consents,
                    guide_words, follow_ups, group_members              (profiles.py)
   stored_events  → segments, static_members, tag_holders               (segments.py, tag_holders.py)
+                   asset_alerts, alert_readings, trained_runs          (asset_alerts.py, trained_runs.py)
                    layer_models                                        (layers.py)
                    tenant_settings, segment_changes                    (settings.py, memberships.py)
   all of these   → rule_states, current_layers, bitmaps                (rule_states.py, layers.py, bitmaps.py)
@@ -27,6 +28,7 @@ from sqlalchemy import (
     Column,
     Date,
     DateTime,
+    Float,
     Index,
     Integer,
     LargeBinary,
@@ -317,6 +319,37 @@ Table(
     _value("layer", Text),
     Column("next_change", _INSTANT),
     Column("lead_at", _INSTANT),
+)
+
+Table("asset_alerts", DERIVED, _key("tenant", Text), _key("alert", Text))
+
+Table(
+    "alert_readings",
+    DERIVED,
+    _key("tenant", Text),
+    _key("alert", Text),
+    _key("period_end", Date),
+    _key("version", Integer),
+    _value("period_start", Date),
+    _value("hits", BigInteger),
+    _value("n", BigInteger),
+    Column("baseline", Float),
+    _value("baseline_n", BigInteger),
+    Column("relative_change", Float),
+    _value("z", Float),
+    _value("p_value", Float),
+    _value("raised", Boolean),
+    Column("segment", Uuid),
+)
+
+Table(
+    "trained_runs",
+    DERIVED,
+    _key("tenant", Text),
+    _key("kind", Text),
+    _key("key", Text),
+    _key("version", Integer),
+    _value("run", Uuid),
 )
 
 Table(
