@@ -13,6 +13,7 @@ from scrm.tagging.v1.condition_service_pb2_grpc import add_ConditionServiceServi
 from scrm.tagging.v1.tag_service_pb2_grpc import add_TagServiceServicer_to_server
 from scrm.tagging.v1.tagging_service_pb2_grpc import add_TaggingServiceServicer_to_server
 from services.tagging.adapters.condition_servicer import ConditionServicer
+from services.tagging.adapters.dealings_intake import DealingsIntake
 from services.tagging.adapters.fact_intake import FactIntake
 from services.tagging.adapters.grpc_servicer import TaggingServicer
 from services.tagging.adapters.tag_servicer import TagServicer
@@ -70,7 +71,10 @@ def service(settings: Settings) -> Service:
         partition_key=published_events.partition_key,
         private=published_events.PRIVATE,
         projections=PROJECTIONS,
-        subscriptions=lambda kit: [FactIntake(audiences).subscription()],
+        subscriptions=lambda kit: [
+            FactIntake(audiences).subscription(),
+            DealingsIntake(audiences).subscription(),
+        ],
         timers=TIMERS,
     )
 

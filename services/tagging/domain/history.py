@@ -10,6 +10,8 @@ from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
+from services.tagging.domain.dealings import NO_DEALINGS, Dealings
+
 
 class Behaviour(NamedTuple):
     """One accepted behaviour (spec TR-2). `offset` are minutes from UTC as the device reported them."""
@@ -49,7 +51,8 @@ class Purchase(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class History:
     """One customer. `attributes` are the resolved values by key, `relations` the ids of guide, store and referrer by those
-    words, `groups` the groups the customer is in, `consents` the purposes agreed to."""
+    words, `groups` the groups the customer is in, `consents` the purposes agreed to; `dealings` are as they are now, those with an
+    instant with their instants."""
 
     customer: UUID
     created_at: datetime | None = None
@@ -60,6 +63,7 @@ class History:
     relations: Mapping[str, str] = field(default_factory=dict)
     groups: frozenset[str] = frozenset()
     consents: frozenset[str] = frozenset()
+    dealings: Dealings = NO_DEALINGS
 
     def up_to(self, at: datetime) -> "History":
         """What had happened by `at`, that instant included; of what is only known as it is now, what is known now."""
@@ -73,4 +77,5 @@ class History:
             self.relations,
             self.groups,
             self.consents,
+            self.dealings,
         )

@@ -8,6 +8,7 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
+from services.tagging.domain.dealings import NO_DEALINGS
 from services.tagging.domain.history import Behaviour, History, Line, Purchase
 from services.tagging.domain.profile import (
     AttributeDefinition,
@@ -21,7 +22,7 @@ from services.tagging.domain.profile import (
     groups_of,
     guide_of,
 )
-from services.tagging.read_models import settings, sql
+from services.tagging.read_models import dealings, settings, sql
 
 _NODES: Final = (
     "SELECT customer, node, created_at, known_at FROM nodes"
@@ -32,7 +33,7 @@ _BEHAVIOURS: Final = (
     " WHERE tenant = %s AND node = ANY(%s) ORDER BY occurred_at, key"
 )
 _PURCHASES: Final = (
-    "SELECT p.node, p.order_id, p.paid_at, p.currency, (p.net - coalesce(sum(r.amount), 0))::bigint, o.lines"
+    "SELECT p.node, p.order_id, p.paid_at, p.currency, (p.net - coalesce(sum(r.amount), 0))::bigint, o.lines, o.coupons"
     " FROM purchases p LEFT JOIN refunds r USING (tenant, node, order_id)"
     " LEFT JOIN placed_orders o USING (tenant, node, order_id)"
     " WHERE p.tenant = %s AND p.node = ANY(%s) AND p.currency = %s"
@@ -53,11 +54,16 @@ _FOLLOW_UPS: Final = "SELECT node, staff, followed_at FROM follow_ups WHERE tena
 _GROUPS: Final = "SELECT node, group_id, joined, changed_at FROM group_members WHERE tenant = %s AND node = ANY(%s)"
 
 
-def histories(rows: sa.Connection, tenant: str, customers: Collection[UUID]) -> dict[UUID, History]:
-    """The history of each of `customers` that is a customer now; of orders, those in the currency of the tenant."""
+def histories(
+    rows: sa.Connection, tenant: str, customers: Collection[UUID], *, with_dealings: bool = True
+) -> dict[UUID, History]:
+    """The history of each of `customers` that is a customer now; of orders, those in the currency of the tenant.
+
+    Without dealings, which few ask for, some queries are saved.
+    """
     if not customers:
         return {}
-    return _Loading(rows, tenant, customers).all()
+    return _Loading(rows, tenant, customers).all(with_dealings)
 
 
 class _Loading:
@@ -69,7 +75,7 @@ class _Loading:
         self._nodes = sql.fetch(rows, _NODES, tenant, list(customers))
         self._customer_of: dict[UUID, UUID] = {node: customer for customer, node, *_ in self._nodes}
 
-    def all(self) -> dict[UUID, History]:
+    def all(self, with_dealings: bool) -> dict[UUID, History]:
         behaviours = self._by_customer(_BEHAVIOURS)
         _, currency = settings.get(self._rows, self._tenant)
         purchases = self._by_customer(_PURCHASES, currency)
@@ -77,6 +83,7 @@ class _Loading:
         guides, follow_ups = self._by_customer(_GUIDES), self._by_customer(_FOLLOW_UPS)
         groups = self._by_customer(_GROUPS)
         definitions = definitions_of(self._rows, self._tenant) if values else {}
+        dealt = dealings.of_customers(self._rows, self._tenant, self._customer_of) if with_dealings else {}
         created, known = self._first(2), self._first(3)
         return {
             it: History(
@@ -89,6 +96,7 @@ class _Loading:
                 relations=_relations(guides.get(it, ()), follow_ups.get(it, ())),
                 groups=groups_of(GroupChange(*row) for row in groups.get(it, ())),
                 consents=agreed([Consent(*row) for row in consents.get(it, ())]),
+                dealings=dealt.get(it, NO_DEALINGS),
             )
             for it in dict.fromkeys(customer for customer, *_ in self._nodes)
         }
@@ -115,8 +123,8 @@ def definitions_of(rows: sa.Connection, tenant: str) -> dict[str, AttributeDefin
 
 
 def _purchase(row: sql.Row) -> Purchase:
-    _, order, at, currency, net, lines = row
-    return Purchase(order, at, currency, net, tuple(Line(*it) for it in lines or ()))
+    _, order, at, currency, net, lines, coupons = row
+    return Purchase(order, at, currency, net, tuple(Line(*it) for it in lines or ()), coupons or 0)
 
 
 def _relations(words: Iterable[sql.Row], follow_ups: Iterable[sql.Row]) -> dict[str, str]:

@@ -100,7 +100,7 @@ def snapshots(
     instants = [calendar.midnight(it.toordinal()) - timedelta(microseconds=1) for it in dates]
     found = [{layer: BitMap() for layer in (*kind.layers, *kind.marked)} for _ in dates]
     for page in pages(rows, tenant, model.universe) if dates else ():
-        for who, history in histories.histories(rows, tenant, list(page)).items():
+        for who, history in histories.histories(rows, tenant, list(page), with_dealings=False).items():
             for members, at in zip(found, instants, strict=True):
                 view = View.of(history, calendar, at)
                 for name in (kind.layer(view, params), *kind.marks(view, params)):
@@ -119,7 +119,7 @@ class PostgresLayers:
         keep_model(work.rows, work.context.tenant, model)
 
     def histories(self, work: UnitOfWork, customers: Collection[UUID]) -> dict[UUID, History]:
-        return histories.histories(work.rows, work.context.tenant, customers)
+        return histories.histories(work.rows, work.context.tenant, customers, with_dealings=False)
 
     def known(self, work: UnitOfWork, who: BitMap) -> BitMap:
         return bitmaps.among(work.rows, work.context.tenant, (bitmaps.KNOWN,), who)[bitmaps.KNOWN]

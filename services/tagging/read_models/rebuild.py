@@ -268,7 +268,7 @@ def _layers(rows: sa.Connection, tenant: str, calendar: Calendar, models: Iterab
     for it in layers.active(rows, tenant):
         members: dict[str, BitMap] = {}
         for page in layers.pages(rows, tenant, it.universe):
-            found = histories.histories(rows, tenant, list(page))
+            found = histories.histories(rows, tenant, list(page), with_dealings=False)
             states = {who: decide(it, View.of(history, calendar, as_of)) for who, history in found.items()}
             layers.keep_states(rows, tenant, it.key, states)
             for who, state in states.items():

@@ -22,13 +22,15 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """What was ordered; `amount` is what is to be paid, `shipping` the part of it for shipping, in minor units."""
+    """What was ordered; `amount` is what is to be paid, `shipping` the part of it for shipping, in minor units; `coupons` are those
+    used, by the ids the source has for them."""
 
     placed_at: datetime
     currency: str
     amount: int
     shipping: int
     lines: tuple[Line, ...]
+    coupons: tuple[str, ...] = ()
 
     def check(self) -> None:
         """Raise AmountsMismatch unless the lines add up."""

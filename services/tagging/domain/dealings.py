@@ -1,0 +1,47 @@
+"""What a brand has had to do with a customer beside what the customer did: membership, points, messages, flows, and channels that reach it.
+
+Other services tell it; here it is only looked up. It is kept by node, and summed up for the customer.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final, NamedTuple
+from uuid import UUID
+
+
+class Passage(NamedTuple):
+    """A way through a flow; `reason` says how it ended, as campaigns tells it, and is empty until then."""
+
+    flow: UUID
+    entered_at: datetime
+    ended_at: datetime | None = None
+    reason: str = ""
+
+
+class Message(NamedTuple):
+    """A message that a provider took; `campaign` is the broadcast or the flow that sent it."""
+
+    campaign: UUID
+    sent_at: datetime
+    clicked_at: datetime | None = None
+
+
+FINISHED: Final = frozenset({"COMPLETED", "GOAL_MET"})
+"""How a flow ends for those who went through it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dealings:
+    """All of it. `points` can be spent, `pending` ones not yet, `debt` is owed."""
+
+    member_since: datetime | None = None
+    points: int = 0
+    pending: int = 0
+    debt: int = 0
+    reachable: frozenset[str] = frozenset()
+    passages: Sequence[Passage] = ()
+    messages: Sequence[Message] = ()
+
+
+NO_DEALINGS: Final = Dealings()
