@@ -28,7 +28,7 @@ class Persona:
 
 
 _COUPON = "order(where coupons >= 1)"
-_SLEEPLESS = "event(any, hours 1..5)"
+_SLEEPLESS = "event(hours 1..5)"
 _LUNCH = 'event("content_viewed", hours 12..14, weekdays 1, 2, 3, 4, 5)'
 
 PERSONAS: Final[Mapping[str, Persona]] = MappingProxyType(

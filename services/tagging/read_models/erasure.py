@@ -49,6 +49,10 @@ _REMOVE_SCORES = (
     "DELETE FROM rfm_rows r USING public.model_runs m, unnest(%s::bigint[]) AS o(ordinal)"
     " WHERE m.tenant = %s AND (r.tenant, r.run, r.ordinal) = (m.tenant, m.run, o.ordinal)"
 )
+_REMOVE_VALUES = (
+    "DELETE FROM value_rows r USING public.model_runs m, unnest(%s::bigint[]) AS o(ordinal)"
+    " WHERE m.tenant = %s AND (r.tenant, r.run, r.ordinal) = (m.tenant, m.run, o.ordinal)"
+)
 _SETS = "SELECT DISTINCT name FROM bitmaps WHERE tenant = %s AND chunk = ANY(%s)"
 _FORGET = (
     "UPDATE nodes SET customer = node, parent = NULL, known = false, assignment_key = '', erased = true,"
@@ -84,6 +88,7 @@ def erase(rows: sa.Connection, tenant: str, nodes: Collection[UUID]) -> dict[str
     removed["rule_states"] = sql.run(rows, _REMOVE_STATES, tenant, who)
     ordinals = BitMap(ordinal for (ordinal,) in sql.fetch(rows, _ORDINALS, tenant, who))
     removed["rfm_rows"] = sql.run(rows, _REMOVE_SCORES, list(ordinals), tenant)
+    removed["value_rows"] = sql.run(rows, _REMOVE_VALUES, list(ordinals), tenant)
     removed["bitmaps"] = _leave_sets(rows, tenant, ordinals)
     removed["nodes"] = sql.run(rows, _FORGET, tenant, who)
     return removed

@@ -29,6 +29,7 @@ from sqlalchemy import (
     Column,
     Date,
     DateTime,
+    Double,
     Index,
     Integer,
     LargeBinary,
@@ -420,6 +421,21 @@ Table(
     _value("monetary_score", SmallInteger),
     Column("type", Text),
     Column("segment", Text),
+)
+
+Table(
+    "value_rows",
+    RESULTS,
+    _key("tenant", Text),
+    _key("run", Uuid),
+    _key("ordinal", BigInteger),
+    _value("repeats", Integer),
+    _value("last_days", Integer),
+    _value("now_days", Integer),
+    _value("alive", Double),
+    _value("expected", Double),
+    Column("amount", Double),
+    Column("value", Double),
 )
 
 Table(

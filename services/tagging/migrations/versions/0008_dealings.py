@@ -1,4 +1,5 @@
-"""What membership and campaigns tell of customers, by which channels they are reached, and how many coupons went into an order."""
+"""What membership and campaigns tell of customers, by which channels they are reached, how many coupons went into an order,
+and what models of value say."""
 
 from alembic import op
 
@@ -85,8 +86,32 @@ STATEMENTS = (
     )
     """,
     "CREATE INDEX clicks_node ON clicks (tenant, node)",
+    """
+    CREATE TABLE value_rows (
+        tenant TEXT NOT NULL,
+        run UUID NOT NULL,
+        ordinal BIGINT NOT NULL,
+        repeats INTEGER NOT NULL,
+        last_days INTEGER NOT NULL,
+        now_days INTEGER NOT NULL,
+        alive DOUBLE PRECISION NOT NULL,
+        expected DOUBLE PRECISION NOT NULL,
+        amount DOUBLE PRECISION,
+        value DOUBLE PRECISION,
+        PRIMARY KEY (tenant, run, ordinal)
+    )
+    """,
 )
-TABLES = ("reachability", "member_words", "points_lots", "points_debts", "flow_instances", "deliveries", "clicks")
+TABLES = (
+    "reachability",
+    "member_words",
+    "points_lots",
+    "points_debts",
+    "flow_instances",
+    "deliveries",
+    "clicks",
+    "value_rows",
+)
 
 
 def upgrade() -> None:
