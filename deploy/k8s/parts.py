@@ -131,7 +131,11 @@ PARTS: Final = (
             "SCRM_SERVICE_KEY": ("tracking-service-key", "private-key.pem"),
         },
     ),
-    Part("tagging", (SERVING, RELAY, PROJECT, Role(CONSUME, LARGE), TIMERS), settings={"SCRM_SHARD_COUNT": "1"}),
+    Part(
+        "tagging",
+        (SERVING, RELAY, PROJECT, Role(CONSUME, LARGE), TIMERS, Role("valuations", LARGE)),
+        settings={"SCRM_SHARD_COUNT": "1"},
+    ),
     Part("membership", (SERVING, RELAY, PROJECT, CONSUMING, TIMERS), settings={"SCRM_SHARD_COUNT": "1"}),
     Part(
         "campaigns",

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from chassis.due_times import Timer
 from chassis.event_store import PostgresEventStore
+from chassis.kit import Kit
 from chassis.projection import Projection
 from chassis.service import Service
 from scrm.tagging.v1.condition_service_pb2_grpc import add_ConditionServiceServicer_to_server
@@ -17,6 +18,7 @@ from services.tagging.adapters.dealings_intake import DealingsIntake
 from services.tagging.adapters.fact_intake import FactIntake
 from services.tagging.adapters.grpc_servicer import TaggingServicer
 from services.tagging.adapters.tag_servicer import TagServicer
+from services.tagging.adapters.value_watch import ValueWatch
 from services.tagging.application import published_events
 from services.tagging.application.audience_commands import RECOUNT, FollowDue, FollowPage, RecountSegments
 from services.tagging.application.commands import handlers
@@ -76,7 +78,13 @@ def service(settings: Settings) -> Service:
             DealingsIntake(audiences).subscription(),
         ],
         timers=TIMERS,
+        loops={"valuations": value_watch},
     )
+
+
+def value_watch(kit: Kit) -> ValueWatch:
+    poll = kit.settings.poll_seconds
+    return ValueWatch(kit.bus, kit.read_models, kit.engine, kit.clock, poll=poll, pulse=kit.pulse)
 
 
 def rebuild_now(settings: Settings) -> None:

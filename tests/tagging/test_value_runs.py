@@ -12,6 +12,7 @@ from google.type.date_pb2 import Date
 
 from scrm.identity.v1 import events_pb2 as identity
 from scrm.tagging.v1 import layer_pb2, model_pb2
+from services.tagging.adapters.value_watch import ValueWatch
 from tests.tagging.calling import Caller, Serve
 from tests.tagging.world import ZONE, World, paid, person
 
@@ -78,6 +79,28 @@ def test_ac_45_the_value_of_the_customers_of_the_sample(world: World, serve: Ser
         )
     )
     assert world.rows("SELECT count(*) FROM value_rows") == [(2 * 2_356,)]
+
+
+def test_a_model_is_run_for_the_first_day_of_every_month_and_months_that_were_missed_are_made_up_for(
+    world: World, serve: Serve
+) -> None:
+    world.tell(paid(person(1), 1, datetime(2025, 1, 2, tzinfo=UTC), 1000))
+
+    async def check(caller: Caller) -> None:
+        watch = ValueWatch(world.bus, world.read_models, world.engine, world.clock)
+        await caller.call("DefineModel", model_id="value", kind=VALUE)
+        assert not await watch.step()
+        world.at(datetime(2025, 4, 15, tzinfo=UTC))
+        assert [it.backlog for it in await watch.progress()] == [1]
+        while await watch.step():
+            pass
+        runs = (await caller.call("ListModelRuns", model_id="value")).runs
+        assert [(it.as_of.year, it.as_of.month, it.as_of.day) for it in runs] == [(2025, 4, 1), (2025, 3, 1)]
+        assert watch.runs == 2
+        await caller.call("RunModel", model_id="value", as_of=Date(year=2025, month=4, day=2))
+        assert not await watch.step()
+
+    serve(check)
 
 
 def test_with_too_few_who_bought_again_a_run_says_so_and_of_a_customer_nothing(world: World, serve: Serve) -> None:

@@ -337,8 +337,11 @@ class World:
     def _due(self) -> list[tuple[str, Timer]]:
         with self.engine.begin() as rows:
             found = rows.execute(
-                sa.text("DELETE FROM timers WHERE due_at <= :now RETURNING tenant, kind, key, due_at, payload"),
-                {"now": self.clock.now()},
+                sa.text(
+                    "DELETE FROM timers WHERE due_at <= :now AND kind = ANY(:kinds)"
+                    " RETURNING tenant, kind, key, due_at, payload"
+                ),
+                {"now": self.clock.now(), "kinds": list(TIMERS)},
             ).all()
         return [(it.tenant, Timer(it.kind, it.key, it.due_at, it.payload)) for it in found]
 

@@ -76,9 +76,9 @@ class ModelMethods(TaggingServiceServicer):
         """Scores on a snapshot of the facts beside the writer; only keeping the result is a command."""
         tenant, as_of = contexts.current().tenant, calendar_date(request.as_of, "as_of")
         model = await self._model(request.model_id)
-        settings = await settings_of_tenant(self._bus)
         if isinstance(model, ValueModel):
-            return await self._valuing.run(model, as_of, settings)
+            return await self._valuing.run(model, as_of)
+        settings = await settings_of_tenant(self._bus)
         zone = settings.time_zone if settings else DEFAULT_ZONE
         if isinstance(model, LayerModel):
             return await self._run_layers(model, as_of, zone)

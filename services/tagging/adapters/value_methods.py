@@ -10,11 +10,12 @@ from chassis.errors import AggregateNotFound
 from chassis.read_models import ReadModels
 from scrm.tagging.v1 import tagging_service_pb2 as pb
 from services.tagging.adapters import value_wire as wire
+from services.tagging.adapters.tag_methods import settings_of_tenant
 from services.tagging.application.value_commands import KeepValueRun, Place
 from services.tagging.domain.calendar import Calendar
 from services.tagging.domain.errors import CustomerNotFound, CustomerNotScored, RunNotFound
 from services.tagging.domain.models import Window
-from services.tagging.domain.tenant_settings import DEFAULT_CURRENCY, DEFAULT_ZONE, TenantSettings
+from services.tagging.domain.tenant_settings import DEFAULT_CURRENCY, DEFAULT_ZONE
 from services.tagging.domain.value_models import ValueModel, ValueRun
 from services.tagging.read_models import audiences, directory, value_runs
 
@@ -27,8 +28,9 @@ class Valuing:
         self._read_models = read_models
         self._clock = clock
 
-    async def run(self, model: ValueModel, as_of: date, settings: TenantSettings | None) -> pb.RunModelResponse:
-        """A run as of a date. Raises AsOfInFuture."""
+    async def run(self, model: ValueModel, as_of: date, *, monthly: bool = False) -> pb.RunModelResponse:
+        """A run as of a date; the next one is due in a month, if it is a `monthly` one. Raises AsOfInFuture."""
+        settings = await settings_of_tenant(self._bus)
         zone = settings.time_zone if settings else DEFAULT_ZONE
         currency = settings.currency if settings else DEFAULT_CURRENCY
         window = Window.before(as_of, 0, Calendar.of(zone), self._clock.now())
@@ -39,7 +41,7 @@ class Valuing:
             )
         )
         place = Place(as_of, zone, currency, position)
-        command = await asyncio.to_thread(KeepValueRun.of, model, population, place)
+        command = await asyncio.to_thread(KeepValueRun.of, model, population, place, monthly)
         found: pb.RunModelResponse = await self._bus.execute(
             command, reply=lambda it: pb.RunModelResponse(run=wire.run(*it))
         )

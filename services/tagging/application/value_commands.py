@@ -3,17 +3,23 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass
 from datetime import date
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from chassis.commands import UnitOfWork
+from chassis.due_times import Timer
 from services.tagging.application.ports import Audiences, ValueRows
+from services.tagging.domain.calendar import Calendar
 from services.tagging.domain.errors import ModelExists, ModelNotFound
 from services.tagging.domain.layer_models import LayerModel, layer_model_id
-from services.tagging.domain.layers.params import read, stated
+from services.tagging.domain.layers.params import read
 from services.tagging.domain.models import RfmModel, model_id
+from services.tagging.domain.tenant_settings import DEFAULT_ZONE, TenantSettings, settings_id
 from services.tagging.domain.value.valuation import Record, Valuation, ValueParams, value
 from services.tagging.domain.value_models import ValueModel, ValueRun, value_model_id
+
+VALUE_MONTH: Final = "value_month"
+"""Kind of the timers of months that have begun; the loop of valuations looks after them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,11 +31,11 @@ class DefineValueModel:
 
 
 def define_value_model(command: DefineValueModel, work: UnitOfWork) -> ValueModel:
-    tenant = work.context.tenant
+    tenant, params = work.context.tenant, read(ValueParams, command.params)
     id = value_model_id(tenant, command.key)
     model = work.find(ValueModel, id)
     if model is not None:
-        model.restate(command.params, work.now)
+        model.restate(params, work.now)
         return model
     others = (
         work.find(RfmModel, model_id(tenant, command.key)),
@@ -37,8 +43,12 @@ def define_value_model(command: DefineValueModel, work: UnitOfWork) -> ValueMode
     )
     if any(it is not None for it in others):
         raise ModelExists(field="model_id")
-    model = ValueModel(id, tenant, command.key, stated(read(ValueParams, command.params)), work.now)
+    model = ValueModel(id, tenant, command.key, params, work.now)
     work.add(model)
+    settings = work.find(TenantSettings, settings_id(tenant))
+    zone = settings.time_zone if settings else DEFAULT_ZONE
+    today = date.fromordinal(Calendar.of(zone).day(work.now))
+    _run_next(command.key, today, zone, work)
     return model
 
 
@@ -61,13 +71,14 @@ class KeepValueRun:
     params_hash: str
     horizon_weeks: int
     found: Valuation
+    monthly: bool = False
 
     @classmethod
-    def of(cls, model: ValueModel, population: Sequence[Record], place: Place) -> "KeepValueRun":
+    def of(cls, model: ValueModel, population: Sequence[Record], place: Place, monthly: bool) -> "KeepValueRun":
         """Fit `population` and value it; this takes seconds."""
         params_hash = model.params_hash(place.zone, place.currency)
         found = value(population, model.params)
-        return cls(model.key, model.model_version, place, params_hash, model.params.horizon_weeks, found)
+        return cls(model.key, model.model_version, place, params_hash, model.params.horizon_weeks, found, monthly)
 
 
 def keep_value_run(command: KeepValueRun, work: UnitOfWork, audiences: Audiences) -> tuple[UUID, ValueRun]:
@@ -97,4 +108,13 @@ def keep_value_run(command: KeepValueRun, work: UnitOfWork, audiences: Audiences
     work.add(run)
     rows = ValueRows(id, command.model, command.model_version, command.place.as_of, found.rows)
     audiences.keep_value_run(work, rows)
+    if command.monthly:
+        _run_next(command.model, command.place.as_of, command.place.zone, work)
     return id, run
+
+
+def _run_next(model: str, after: date, zone: str, work: UnitOfWork) -> None:
+    """Have a model run for the first day of the month behind the one that `after` is in, when that day begins."""
+    as_of = date(after.year + after.month // 12, after.month % 12 + 1, 1)
+    due = Calendar.of(zone).midnight(as_of.toordinal())
+    work.schedule(Timer(VALUE_MONTH, model, due, {"as_of": as_of.isoformat()}))

@@ -1,13 +1,12 @@
 """Models of what customers will be worth, and their runs (spec TG-0, TG-7): parameters are fixed by the version, the result by the run."""
 
 import hashlib
-from collections.abc import Mapping
 from datetime import date, datetime
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
 from chassis.aggregate import Aggregate, Event, InitialEvent, event, natural_id
-from services.tagging.domain.layers.params import read, stated
+from services.tagging.domain.layers.params import stated
 from services.tagging.domain.value.valuation import ValueParams
 
 ALGORITHM: Final = "value/1 BG/NBD and gamma-gamma by Nelder-Mead"
@@ -27,42 +26,37 @@ class ValueModel(Aggregate):
         TOPIC = "tagging.ValueModelDefined"
         tenant: str
         key: str
-        params: dict[str, Any]
+        params: ValueParams
         at: datetime
 
     class Updated(Event):
         """Other parameters, which is another version."""
 
         TOPIC = "tagging.ValueModelUpdated"
-        params: dict[str, Any]
+        params: ValueParams
         at: datetime
 
     @event(Defined)
-    def __init__(self, id: UUID, tenant: str, key: str, params: dict[str, Any], at: datetime) -> None:
+    def __init__(self, id: UUID, tenant: str, key: str, params: ValueParams, at: datetime) -> None:
         self.tenant = tenant
         self.key = key
-        self.stated = params
+        self.params = params
         self.model_version = 1
         self.defined_at = at
 
-    @property
-    def params(self) -> ValueParams:
-        return read(ValueParams, self.stated)
-
-    def restate(self, params: Mapping[str, Any], now: datetime) -> None:
-        """Take other parameters. Raises ModelParams."""
-        new = stated(read(ValueParams, params))
-        if new != self.stated:
-            self._updated(new, now)
+    def restate(self, params: ValueParams, now: datetime) -> None:
+        """Take other parameters."""
+        if params != self.params:
+            self._updated(params, now)
 
     @event(Updated)
-    def _updated(self, params: dict[str, Any], at: datetime) -> None:
-        self.stated = params
+    def _updated(self, params: ValueParams, at: datetime) -> None:
+        self.params = params
         self.model_version += 1
 
     def params_hash(self, zone: str, currency: str) -> str:
         """Fingerprint (hex) of all that decides the rows beside the facts and the date."""
-        parts = (ALGORITHM, *(f"{key}={it!r}" for key, it in sorted(self.stated.items())), zone, currency)
+        parts = (ALGORITHM, *(f"{key}={it!r}" for key, it in sorted(stated(self.params).items())), zone, currency)
         return hashlib.sha256("\x1f".join(parts).encode()).hexdigest()
 
 
