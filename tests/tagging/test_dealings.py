@@ -6,7 +6,9 @@ from uuid import UUID, uuid5
 from scrm.campaigns.v1 import events_pb2 as campaigns
 from scrm.membership.v1 import events_pb2 as membership
 from scrm.membership.v1 import points_pb2
+from services.tagging.application.tag_rule_commands import EnableFactTag
 from services.tagging.domain.conditions.text_reading import read
+from services.tagging.domain.fact_tags import FactParameters
 from services.tagging.domain.segments import Definition
 from tests.tagging.world import (
     START,
@@ -152,6 +154,21 @@ def test_an_instance_that_went_on_with_the_survivor_stays_there_when_the_merge_i
     world.tell(step, moved)
     world.tell(unmerged(ANN, BOB))
     assert (world.members(inside), world.members(told)) == ({ANN}, {BOB})
+    assert world.rebuild() == {}
+
+
+def test_members_followers_and_friends_are_tagged_as_membership_and_identity_tell_it(world: World) -> None:
+    for key in ("member", "oa_follower", "wecom_friend"):
+        world.do(EnableFactTag(key, FactParameters()))
+    world.fire()
+    world.tell(
+        created(ANN), created(BOB), joined(ANN, START), reached(ANN, "WECHAT_OA", START), reached(BOB, "WECOM", START)
+    )
+    world.fire()
+    assert (world.tags(ANN), world.tags(BOB)) == ({"member", "oa_follower"}, {"wecom_friend"})
+    world.tell(membership.MemberRevoked(customer_id=str(ANN)), reached(BOB, "WECOM", START + HOUR, reachable=False))
+    world.fire()
+    assert (world.tags(ANN), world.tags(BOB)) == ({"oa_follower"}, set())
     assert world.rebuild() == {}
 
 
