@@ -92,6 +92,11 @@ def nobody_named(state: dict[str, Any]) -> None:
     state["payment"] |= {"guide_code": "", "store_code": ""}
 
 
+def without_coupons(state: dict[str, Any]) -> None:
+    """A stored placement of the time before coupons were told."""
+    state["placement"] |= {"coupons": []}
+
+
 def check_amounts(whole: int, shipping: int) -> None:
     """Raise AmountsMismatch if shipping is more than the whole."""
     if shipping > whole:
