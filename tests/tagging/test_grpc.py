@@ -254,6 +254,8 @@ def test_segments_are_defined_changed_and_listed(serve: Serve) -> None:
         either = definition(dynamic=segment_pb2.Condition(any=both))
         preview = await caller.call("PreviewSegment", definition=either)
         assert (preview.count, len(preview.sample_customer_ids)) == (12, 12)
+        assert [(it.path, it.count) for it in preview.breakdown] == [("any[0].segment", 12), ("any[1].segment", 1)]
+        assert preview.breakdown[1].text == f'segment("{listed.segment_id}")'
         updated = await caller.call(
             "UpdateSegment",
             segment_id=created_segment.segment_id,
