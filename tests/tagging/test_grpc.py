@@ -388,6 +388,14 @@ def test_a_model_of_layers_from_its_parameters_to_the_audience_of_a_cell(serve: 
         at = Timestamp(seconds=int((NOON + timedelta(days=50)).timestamp()))
         then = await caller.call("GetLayer", model_id="pyramid", customer_id=str(P[4]), at=at)
         assert (then.layer, then.HasField("next_change_time")) == ("L5", True)
+        assert not then.scores
+        assert not then.HasField("active_cycle")
+        await caller.call("DefineModel", model_id="activity", kind=layer_pb2.MODEL_KIND_ACTIVITY)
+        active = await caller.call("GetLayer", model_id="activity", customer_id=str(P[4]), at=at)
+        assert [it.category for it in active.scores] == [""]
+        assert len(active.active_cycle.hours) == 7 * 24
+        await caller.call("DefineModel", model_id="intent", kind=layer_pb2.MODEL_KIND_INTENT)
+        assert not (await caller.call("GetLayer", model_id="intent", customer_id=str(P[4]))).scores
 
         backwards: dict[str, Any] = {"from": dates["to"], "to": MARCH}
         future: dict[str, Any] = {"from": MARCH, "to": Date(year=2030, month=1, day=1)}
