@@ -129,6 +129,16 @@ def test_a_message_leaves_its_window_by_the_clock_and_a_click_counts_for_whom_it
     assert world.rebuild() == {}
 
 
+def test_what_is_told_of_an_instant_to_come_counts_from_then_on(world: World) -> None:
+    told, inside = segment(world, "delivery(any, sent)"), segment(world, "flow(any, in)")
+    members = segment(world, "member = true")
+    later = START + DAY
+    world.tell(created(ANN), sent(ANN, CAMPAIGN, later, "d5"), entered(ANN, FLOW, later, "i5"), joined(ANN, later))
+    assert world.members(told) == world.members(inside) == world.members(members) == set()
+    world.at(later)
+    assert world.members(told) == world.members(inside) == world.members(members) == {ANN}
+
+
 def test_a_flow_is_gone_through_by_whom_it_is_for_and_its_messages_are_deliveries(world: World) -> None:
     inside, through = segment(world, f'flow("{FLOW}", in)'), segment(world, f'flow("{FLOW}", completed)')
     told = segment(world, f'delivery("{FLOW}", sent)')

@@ -43,5 +43,12 @@ class Dealings:
     passages: Sequence[Passage] = ()
     messages: Sequence[Message] = ()
 
+    def after(self, at: datetime) -> bool:
+        """Whether any of it, by the clock of who told it, has not happened by `at`."""
+        told = [self.member_since]
+        told += [it for way in self.passages for it in (way.entered_at, way.ended_at)]
+        told += [it for one in self.messages for it in (one.sent_at, one.clicked_at)]
+        return any(it is not None and it > at for it in told)
+
 
 NO_DEALINGS: Final = Dealings()

@@ -209,7 +209,8 @@ class _Following:
         now = self._when.at
         for it in theirs:
             history = self._customers[it].facts.history
-            if any(facts and facts[-1].at > now for facts in (history.behaviours, history.purchases)):
+            done = any(facts and facts[-1].at > now for facts in (history.behaviours, history.purchases))
+            if done or history.dealings.after(now):
                 return True
         return any((since := self._customers[it].facts.history.known_since) and since > now for it in theirs)
 
