@@ -230,7 +230,12 @@ class Naive:
             if key == "member":
                 return joined
             return (self.on(at) - self.on(told.member_since)).days if joined and told.member_since else None
-        points = {"points": told.points, "points_pending": told.pending, "points_debt": told.debt}
+        begun = [it for it in told.lots if it.active_at <= at]
+        points = {
+            "points": sum(it.points for it in begun if not it.expires_at or at < it.expires_at),
+            "points_pending": sum(it.points for it in told.lots) - sum(it.points for it in begun),
+            "points_debt": told.debt,
+        }
         return points[key] if key in points else self.history.attributes.get(key)
 
 

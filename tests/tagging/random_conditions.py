@@ -50,7 +50,7 @@ from services.tagging.domain.conditions import (
 from services.tagging.domain.conditions.checking import check_words
 from services.tagging.domain.conditions.leaves import OF_A_PROPERTY
 from services.tagging.domain.conditions.vocabulary import Vocabulary
-from services.tagging.domain.dealings import Dealings, Message, Passage
+from services.tagging.domain.dealings import Dealings, Lot, Message, Passage
 from services.tagging.domain.history import Behaviour, History, Line, Purchase
 
 ZONES = ("America/New_York", "Asia/Shanghai", "America/Santiago", "Africa/Cairo", "UTC")
@@ -110,13 +110,17 @@ def _dealings(random: Random, middle: datetime) -> Dealings:
     messages = [_message(random, middle) for _ in range(random.randint(0, 3))]
     return Dealings(
         random.choice((None, _instant(random, middle))),
-        random.choice((0, 0, 100, 250)),
-        random.choice((0, 50)),
+        [_lot(random, middle) for _ in range(random.randint(0, 3))],
         random.choice((0, 0, 30)),
         frozenset(it for it in ("SMS", "OA") if random.random() < 0.4),
         sorted(ways, key=lambda it: it.entered_at),
         sorted(messages, key=lambda it: it.sent_at),
     )
+
+
+def _lot(random: Random, middle: datetime) -> Lot:
+    at = _instant(random, middle)
+    return Lot(random.choice((50, 100, 250)), at, random.choice((None, at + HALF_HOUR * random.randint(1, 200))))
 
 
 def _passage(random: Random, middle: datetime) -> Passage:
@@ -368,6 +372,7 @@ def turning_points(who: Person) -> Iterator[datetime]:
     facts += [it for it in (who.history.created_at, who.history.known_since) if it]
     dealt = who.history.dealings
     told = [dealt.member_since]
+    told += [at for lot in dealt.lots for at in (lot.active_at, lot.expires_at)]
     told += [at for way in dealt.passages for at in (way.entered_at, way.ended_at)]
     told += [at for one in dealt.messages for at in (one.sent_at, one.clicked_at)]
     facts += [at for at in told if at is not None]

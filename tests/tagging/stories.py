@@ -81,10 +81,8 @@ def dealings(who: UUID, it: Dealings) -> Iterator[Message]:
     """In an order in which they can be told: what follows from something comes after it."""
     if it.member_since:
         yield joined(who, it.member_since)
-    if it.points:
-        yield granted(who, "active", it.points)
-    if it.pending:
-        yield granted(who, "pending", it.pending, pending=True)
+    for place, one_lot in enumerate(it.lots):
+        yield granted(who, f"lot {place}", *one_lot)
     if it.debt:
         yield owes(who, it.debt)
     for channel in it.reachable:

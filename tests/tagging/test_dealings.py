@@ -38,26 +38,27 @@ def segment(world: World, text: str) -> UUID:
     return world.define(text, Definition(condition=read(text)))
 
 
-def test_points_are_those_of_all_nodes_that_can_be_spent_and_come_and_go_with_what_membership_tells(
-    world: World,
-) -> None:
+def test_points_are_those_of_all_nodes_that_can_be_spent_and_come_and_go_by_the_clock(world: World) -> None:
     rich, owing = segment(world, "points >= 100"), segment(world, "points_debt > 0")
     poor = segment(world, "points < 100 and points_pending = 50")
-    world.tell(created(ANN), created(BOB), granted(ANN, "a", 80), granted(ANN, "b", 50, pending=True))
+    later, gone = START + DAY, START + 9 * DAY
+    world.tell(created(ANN), created(BOB), granted(ANN, "a", 80), granted(ANN, "b", 50, later, gone))
     assert (world.members(rich), world.members(poor)) == (set(), {ANN})
-    world.tell(membership.PointsActivated(customer_id=str(ANN), lot_id=str(uuid5(ANN, "b")), points=50))
+    world.at(later)
     assert (world.members(rich), world.members(poor)) == ({ANN}, set())
     world.tell(burned(ANN, "a", 40))
     assert world.members(rich) == set()
     back = points_pb2.PointsAllocation(lot_id=str(uuid5(ANN, "a")), points=20)
-    world.tell(membership.PointsRestored(customer_id=str(ANN), allocations=[back], new_lots=[lot(ANN, "c", 20)]))
+    world.tell(membership.PointsRestored(customer_id=str(ANN), allocations=[back], new_lots=[lot(ANN, "c", 10)]))
     assert world.members(rich) == {ANN}
-    world.tell(membership.PointsExpired(customer_id=str(ANN), lot_id=str(uuid5(ANN, "c")), points=20), owes(BOB, 5))
+    world.tell(owes(BOB, 5))
     assert (world.members(rich), world.members(owing)) == ({ANN}, {BOB})
-    world.tell(granted(BOB, "d", 5), membership.PointsDebtOffset(customer_id=str(BOB), allocations=[
-        points_pb2.PointsAllocation(lot_id=str(uuid5(BOB, "d")), points=5)]))  # fmt: skip
+    part = points_pb2.PointsAllocation(lot_id=str(uuid5(BOB, "d")), points=5)
+    world.tell(granted(BOB, "d", 5), membership.PointsDebtOffset(customer_id=str(BOB), allocations=[part]))
     assert world.members(owing) == set()
-    assert world.history(ANN).dealings.points == 110
+    assert world.history(ANN).dealings.points(later) == 120
+    world.at(gone)
+    assert (world.members(rich), world.history(ANN).dealings.points(gone)) == (set(), 70)
     assert world.rebuild() == {}
 
 
@@ -68,15 +69,16 @@ def test_points_of_accounts_that_were_merged_are_counted_once_whoever_tells_firs
     assert world.members(rich) == {ANN}
     took = membership.PointsAccountsMerged(customer_id=str(ANN), loser_id=str(BOB), lots=[lot(BOB, "b", 60)])
     world.tell(took, burned(ANN, "b", 30, of=BOB))
-    assert (world.members(rich), world.history(ANN).dealings.points) == (set(), 90)
+    assert (world.members(rich), world.history(ANN).dealings.points(START)) == (set(), 90)
     split = [lot(BOB, "b", 30)]
     world.tell(
         membership.PointsAccountsSplit(customer_id=str(ANN), restored_id=str(BOB), lots=split),
         membership.PointsAccountRestored(customer_id=str(BOB), survivor_id=str(ANN), lots=split),
     )
-    assert world.history(ANN).dealings.points == 90
+    assert world.history(ANN).dealings.points(START) == 90
     world.tell(unmerged(ANN, BOB))
-    assert (world.history(ANN).dealings.points, world.history(BOB).dealings.points) == (60, 30)
+    theirs = [world.history(it).dealings.points(START) for it in (ANN, BOB)]
+    assert theirs == [60, 30]
     assert world.rebuild() == {}
 
 

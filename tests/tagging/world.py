@@ -130,14 +130,15 @@ def joined(who: UUID, at: datetime) -> membership.MemberJoined:
     return membership.MemberJoined(customer_id=str(who), member_no="M1", join_time=_time(at))
 
 
-def lot(who: UUID, name: str, points: int, *, pending: bool = False) -> points_pb2.PointsLot:
-    state = points_pb2.POINTS_LOT_STATE_PENDING if pending else points_pb2.POINTS_LOT_STATE_ACTIVE
-    id = str(uuid5(who, name))
-    return points_pb2.PointsLot(lot_id=id, node_id=str(who), granted=points, remaining=points, state=state)
+def lot(who: UUID, name: str, points: int, at: datetime = START, until: datetime | None = None) -> points_pb2.PointsLot:
+    id, gone = str(uuid5(who, name)), until and _time(until)
+    return points_pb2.PointsLot(lot_id=id, remaining=points, active_time=_time(at), expire_time=gone)
 
 
-def granted(who: UUID, name: str, points: int, *, pending: bool = False) -> membership.PointsGranted:
-    return membership.PointsGranted(customer_id=str(who), lot=lot(who, name, points, pending=pending))
+def granted(
+    who: UUID, name: str, points: int, at: datetime = START, until: datetime | None = None
+) -> membership.PointsGranted:
+    return membership.PointsGranted(customer_id=str(who), lot=lot(who, name, points, at, until))
 
 
 def burned(who: UUID, name: str, points: int, *, of: UUID | None = None) -> membership.PointsBurned:

@@ -1,6 +1,7 @@
 """The messages of membership and campaigns that tell of dealings with customers: how each is read.
 
 What happens to points is told as changes, which add up to the same in any order; what somebody is, by the place in the log of membership.
+That points can be spent from now on, or are gone, is known from when they were granted, and not listened to.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -63,11 +64,6 @@ def _granted(facts: Facts, message: Incoming) -> None:
     _new_lots(facts, message, _named(facts, it.customer_id), (it.lot,))
 
 
-def _activated(facts: Facts, message: Incoming) -> None:
-    it = message.parse(membership.PointsActivated)
-    facts.dealt.lot(UUID(it.lot_id)).active = True
-
-
 def _burned(facts: Facts, message: Incoming) -> None:
     _less(facts, message.parse(membership.PointsBurned).allocations)
 
@@ -77,11 +73,6 @@ def _given_back(facts: Facts, message: Incoming) -> None:
     for one in it.allocations:
         facts.dealt.lot(UUID(one.lot_id)).points += one.points
     _new_lots(facts, message, _named(facts, it.customer_id), it.new_lots)
-
-
-def _expired(facts: Facts, message: Incoming) -> None:
-    it = message.parse(membership.PointsExpired)
-    facts.dealt.lot(UUID(it.lot_id)).points -= it.points
 
 
 def _reversed(facts: Facts, message: Incoming) -> None:
@@ -124,9 +115,7 @@ def _less(facts: Facts, allocations: Iterable[points.PointsAllocation]) -> None:
 def _new_lots(facts: Facts, message: Incoming, node: UUID, lots: Iterable[points.PointsLot]) -> None:
     _moved_lots(facts, message, node, lots)
     for it in lots:
-        change = facts.dealt.lot(UUID(it.lot_id))
-        change.points += it.remaining
-        change.active |= it.state != points.POINTS_LOT_STATE_PENDING
+        facts.dealt.lot(UUID(it.lot_id)).points += it.remaining
 
 
 def _moved_lots(facts: Facts, message: Incoming, node: UUID, lots: Iterable[points.PointsLot]) -> None:
@@ -134,6 +123,8 @@ def _moved_lots(facts: Facts, message: Incoming, node: UUID, lots: Iterable[poin
         change = facts.dealt.lot(UUID(it.lot_id))
         if (change.epoch, change.position) < (message.epoch, message.position):
             change.node, change.epoch, change.position = node, message.epoch, message.position
+            change.active_at = _instant(it.active_time)
+            change.expires_at = _instant(it.expire_time) if it.HasField("expire_time") else None
 
 
 def _entered(facts: Facts, message: Incoming) -> None:
@@ -193,10 +184,8 @@ READERS: Final[Mapping[str, Callable[[Facts, Incoming], None]]] = {
     "scrm.membership.v1.MembersUnmerged": _unmerged,
     "scrm.membership.v1.MemberRestored": _restored,
     "scrm.membership.v1.PointsGranted": _granted,
-    "scrm.membership.v1.PointsActivated": _activated,
     "scrm.membership.v1.PointsBurned": _burned,
     "scrm.membership.v1.PointsRestored": _given_back,
-    "scrm.membership.v1.PointsExpired": _expired,
     "scrm.membership.v1.PointsReversed": _reversed,
     "scrm.membership.v1.PointsDebtOffset": _debt_offset,
     "scrm.membership.v1.PointsAccountsMerged": _accounts_merged,
@@ -218,10 +207,8 @@ EVENTS: Final = (
     "members_unmerged",
     "member_restored",
     "points_granted",
-    "points_activated",
     "points_burned",
     "points_restored",
-    "points_expired",
     "points_reversed",
     "points_debt_offset",
     "points_accounts_merged",

@@ -22,14 +22,15 @@ class MemberWord(NamedTuple):
 
 @dataclass(slots=True)
 class LotChange:
-    """What happened to a lot of points: `points` are more or fewer, `active` that they can be spent.
+    """What happened to a lot of points: `points` are more or fewer. It can be spent from `active_at` on and is gone from `expires_at` on.
 
     `node` is whose account it is in, by the last word on that; None if nothing is said of it.
     """
 
     points: int = 0
-    active: bool = False
     node: UUID | None = None
+    active_at: datetime | None = None
+    expires_at: datetime | None = None
     epoch: int = 0
     position: int = 0
 

@@ -27,21 +27,38 @@ class Message(NamedTuple):
     clicked_at: datetime | None = None
 
 
+class Lot(NamedTuple):
+    """What is left of points granted at once: to be spent from `active_at` on, and gone from `expires_at` on."""
+
+    points: int
+    active_at: datetime
+    expires_at: datetime | None = None
+
+
 FINISHED: Final = frozenset({"COMPLETED", "GOAL_MET"})
 """How a flow ends for those who went through it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Dealings:
-    """All of it. `points` can be spent, `pending` ones not yet, `debt` is owed."""
+    """All of it. `debt` are points that are owed."""
 
     member_since: datetime | None = None
-    points: int = 0
-    pending: int = 0
+    lots: Sequence[Lot] = ()
     debt: int = 0
     reachable: frozenset[str] = frozenset()
     passages: Sequence[Passage] = ()
     messages: Sequence[Message] = ()
+
+    def points(self, at: datetime) -> int:
+        """Those that can be spent at an instant."""
+        return sum(
+            it.points for it in self.lots if it.active_at <= at and (it.expires_at is None or it.expires_at > at)
+        )
+
+    def pending(self, at: datetime) -> int:
+        """Those that cannot be spent yet."""
+        return sum(it.points for it in self.lots if it.active_at > at)
 
     def after(self, at: datetime) -> bool:
         """Whether any of it, by the clock of who told it, has not happened by `at`."""

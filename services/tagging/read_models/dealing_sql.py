@@ -2,16 +2,18 @@
 
 from services.tagging.domain.conditions import Comparison, Delivered, DeliveryStatus, FlowState, InFlow, Reachable
 from services.tagging.domain.conditions.comparing import tester, total_compares
-from services.tagging.domain.conditions.dimensions import MEMBER, MEMBER_DAYS
+from services.tagging.domain.conditions.dimensions import DEBT, MEMBER, MEMBER_DAYS, PENDING, POINTS
 from services.tagging.domain.dealings import FINISHED
 from services.tagging.read_models.comparison_sql import Sql, both, of_json, of_number
 from services.tagging.read_models.leaf_sql import AsOf, LeafSql, grouped
 
 _MEMBERS = "SELECT m.node, m.member_since FROM member_words m WHERE m.tenant = %s AND m.member_since IS NOT NULL"
-_LOTS = "SELECT l.node, l.points FROM points_lots l WHERE l.tenant = %s AND l.active"
-_PENDING = "SELECT l.node, l.points FROM points_lots l WHERE l.tenant = %s AND NOT l.active"
+_LOTS = (
+    "SELECT l.node, l.points FROM points_lots l WHERE l.tenant = %s AND l.active_at <= %s"
+    " AND (l.expires_at IS NULL OR l.expires_at > %s)"
+)
+_PENDING = "SELECT l.node, l.points FROM points_lots l WHERE l.tenant = %s AND l.active_at > %s"
 _DEBTS = "SELECT d.node, d.debt AS points FROM points_debts d WHERE d.tenant = %s"
-_POINTS = {"points": _LOTS, "points_pending": _PENDING, "points_debt": _DEBTS}
 _DELIVERIES = "SELECT d.node FROM deliveries d WHERE {}"
 _CLICKED = "SELECT d.node FROM deliveries d JOIN clicks k ON k.tenant = d.tenant AND k.delivery = d.delivery WHERE {}"
 
@@ -21,7 +23,12 @@ def of_membership(key: str, comparison: Comparison, when: AsOf) -> LeafSql:
     if key not in (MEMBER, MEMBER_DAYS):
         points = of_number(Sql("sum(x.points)"), Sql("1"), comparison)
         nothing = total_compares(comparison, 0, 1)
-        return LeafSql(grouped(Sql(_POINTS[key], (when.tenant,)), points, when, nothing), nothing)
+        told = {
+            POINTS: Sql(_LOTS, (when.tenant, when.at, when.at)),
+            PENDING: Sql(_PENDING, (when.tenant, when.at)),
+            DEBT: Sql(_DEBTS, (when.tenant,)),
+        }
+        return LeafSql(grouped(told[key], points, when, nothing), nothing)
     members = Sql(_MEMBERS, (when.tenant,))
     if key == MEMBER:
         nothing = tester(comparison)(False)

@@ -9,7 +9,7 @@ from uuid import UUID
 import sqlalchemy as sa
 
 from services.tagging.application.dealings import Click, Dealt, Delivery, InstanceChange, LotChange
-from services.tagging.domain.dealings import Dealings, Message, Passage
+from services.tagging.domain.dealings import Dealings, Lot, Message, Passage
 from services.tagging.read_models import sql
 
 _MEMBERS: Final = (
@@ -19,15 +19,15 @@ _MEMBERS: Final = (
     " WHERE (excluded.epoch, excluded.position) > (member_words.epoch, member_words.position)"
 )
 _LOTS: Final = (
-    "INSERT INTO points_lots AS l (tenant, lot, node, points, active, epoch, position)"
-    " SELECT %s, * FROM unnest(%s::uuid[], %s::uuid[], %s::bigint[], %s::boolean[], %s::int[], %s::bigint[])"
-    " ON CONFLICT (tenant, lot) DO UPDATE SET points = l.points + excluded.points, active = l.active OR excluded.active,"
+    "INSERT INTO points_lots AS l (tenant, lot, node, points, active_at, expires_at, epoch, position)"
+    " SELECT %s, * FROM unnest(%s::uuid[], %s::uuid[], %s::bigint[], %s::timestamptz[], %s::timestamptz[], %s::int[], %s::bigint[])"
+    " ON CONFLICT (tenant, lot) DO UPDATE SET points = l.points + excluded.points,"
     " (node, epoch, position) = (SELECT last.* FROM (VALUES (l.node, l.epoch, l.position),"
     " (excluded.node, excluded.epoch, excluded.position)) AS last(node, epoch, position) ORDER BY epoch DESC, position DESC LIMIT 1)"
 )
 _CHANGE_LOTS: Final = (
-    "UPDATE points_lots l SET points = l.points + v.points, active = l.active OR v.active"
-    " FROM (SELECT %s::text AS tenant, * FROM unnest(%s::uuid[], %s::bigint[], %s::boolean[]) AS v(lot, points, active)) v"
+    "UPDATE points_lots l SET points = l.points + v.points"
+    " FROM (SELECT %s::text AS tenant, * FROM unnest(%s::uuid[], %s::bigint[]) AS v(lot, points)) v"
     " WHERE (l.tenant, l.lot) = (v.tenant, v.lot) RETURNING l.node"
 )
 _DEBTS: Final = (
@@ -60,7 +60,8 @@ _SENT_TO: Final = "SELECT node FROM deliveries WHERE tenant = %s AND delivery = 
 
 _TABLES: Final[Mapping[str, str]] = {
     "members": "SELECT node, member_since FROM member_words WHERE tenant = %s AND node = ANY(%s)",
-    "lots": "SELECT node, active, sum(points) FROM points_lots WHERE tenant = %s AND node = ANY(%s) GROUP BY node, active",
+    "lots": "SELECT node, points, active_at, expires_at FROM points_lots"
+    " WHERE tenant = %s AND node = ANY(%s) AND points > 0 ORDER BY active_at, lot",
     "debts": "SELECT node, debt FROM points_debts WHERE tenant = %s AND node = ANY(%s)",
     "channels": "SELECT node, channel FROM reachability WHERE tenant = %s AND node = ANY(%s) AND reachable",
     "passages": "SELECT node, flow, entered_at, ended_at, reason FROM flow_instances"
@@ -96,10 +97,12 @@ def absorb(rows: sa.Connection, tenant: str, dealt: Dealt) -> Concerned:
 
 def _keep_lots(rows: sa.Connection, tenant: str, lots: Mapping[UUID, LotChange]) -> set[UUID]:
     placed = [
-        (id, it.node, it.points, it.active, it.epoch, it.position) for id, it in lots.items() if it.node is not None
+        (id, it.node, it.points, it.active_at, it.expires_at, it.epoch, it.position)
+        for id, it in lots.items()
+        if it.node is not None
     ]
     sql.run_all(rows, _LOTS, tenant, placed)
-    changed = [(id, it.points, it.active) for id, it in lots.items() if it.node is None]
+    changed = [(id, it.points) for id, it in lots.items() if it.node is None]
     found = {it.node for it in lots.values() if it.node is not None}
     return found | _returned(rows, _CHANGE_LOTS, tenant, changed)
 
@@ -140,11 +143,9 @@ class _Sum:
     messages: list[sql.Row] = field(default_factory=list)
 
     def dealings(self) -> Dealings:
-        active = int(sum(points for is_active, points in self.lots if is_active))
         return Dealings(
             member_since=min((since for (since,) in self.members if since is not None), default=None),
-            points=active,
-            pending=int(sum(points for _, points in self.lots)) - active,
+            lots=[Lot(*it) for it in self.lots],
             debt=sum(debt for (debt,) in self.debts),
             reachable=frozenset(channel for (channel,) in self.channels),
             passages=[Passage(*it) for it in self.passages],

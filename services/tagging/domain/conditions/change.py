@@ -13,7 +13,16 @@ from typing import Final
 from services.tagging.domain.conditions import dealt
 from services.tagging.domain.conditions.behaviours import SECOND
 from services.tagging.domain.conditions.comparing import kind
-from services.tagging.domain.conditions.dimensions import CREATED_DAYS, KNOWN, KNOWN_DAYS, MEMBER, MEMBER_DAYS, meaning
+from services.tagging.domain.conditions.dimensions import (
+    CREATED_DAYS,
+    KNOWN,
+    KNOWN_DAYS,
+    MEMBER,
+    MEMBER_DAYS,
+    PENDING,
+    POINTS,
+    meaning,
+)
 from services.tagging.domain.conditions.evaluation import Customer
 from services.tagging.domain.conditions.facts import Facts
 from services.tagging.domain.conditions.leaves import (
@@ -81,6 +90,8 @@ def _instants(leaf: Leaf, facts: Facts, at: datetime) -> Iterator[datetime]:
             yield from _moves(facts, leaf.window, facts.delivered(leaf), at)
         case InFlow():
             yield from dealt.turns(facts, leaf, at)
+        case AttributeTest(key) if key in (POINTS, PENDING):
+            yield from dealt.turns_of_points(facts, at)
         case AttributeTest():
             yield from _of_identity(leaf, facts, at)
 

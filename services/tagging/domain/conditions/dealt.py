@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
-from services.tagging.domain.conditions.dimensions import MEMBER, MEMBER_DAYS
+from services.tagging.domain.conditions.dimensions import DEBT, MEMBER, MEMBER_DAYS, POINTS
 from services.tagging.domain.conditions.facts import Facts
 from services.tagging.domain.conditions.leaves import Delivered, FlowState, InFlow
 from services.tagging.domain.dealings import FINISHED, Passage
@@ -40,4 +40,13 @@ def of_membership(facts: Facts, key: str, at: datetime) -> Any:
         if key == MEMBER:
             return since is not None
         return None if since is None else calendar.day(at) - calendar.day(since)
-    return {"points": it.points, "points_pending": it.pending, "points_debt": it.debt}[key]
+    if key == DEBT:
+        return it.debt
+    return it.points(at) if key == POINTS else it.pending(at)
+
+
+def turns_of_points(facts: Facts, at: datetime) -> Iterator[datetime]:
+    """When points come to be spent, or are gone, after `at`."""
+    for it in facts.history.dealings.lots:
+        if it.points:
+            yield from (turn for turn in (it.active_at, it.expires_at) if turn is not None and turn > at)

@@ -11,6 +11,8 @@ from services.tagging.domain.conditions.dimensions import (
     KNOWN_DAYS,
     MEMBER_DAYS,
     OF_MEMBERSHIP,
+    PENDING,
+    POINTS,
     meaning,
 )
 from services.tagging.domain.conditions.leaves import (
@@ -98,7 +100,9 @@ def reads(leaves: Iterable[Leaf]) -> Reads:
         groups=frozenset(it.group or "" for it in found if isinstance(it, InGroup)),
         consents=frozenset(it.purpose for it in found if isinstance(it, HasConsent)),
         identity=bool(identity),
-        clock=bool(identity - {KNOWN}) or MEMBER_DAYS in own or any(map(_moves_with_time, found)),
+        clock=bool(identity - {KNOWN})
+        or bool(own & {MEMBER_DAYS, POINTS, PENDING})
+        or any(map(_moves_with_time, found)),
         membership=bool(own & OF_MEMBERSHIP),
         reach=any(isinstance(it, Reachable) for it in found),
         flows=any(isinstance(it, InFlow) for it in found),

@@ -35,7 +35,8 @@ STATEMENTS = (
         lot UUID NOT NULL,
         node UUID NOT NULL,
         points BIGINT NOT NULL,
-        active BOOLEAN NOT NULL,
+        active_at TIMESTAMP WITH TIME ZONE NOT NULL,
+        expires_at TIMESTAMP WITH TIME ZONE,
         epoch INTEGER NOT NULL,
         position BIGINT NOT NULL,
         PRIMARY KEY (tenant, lot)
