@@ -15,7 +15,7 @@ def scores(model: LayerModel, view: View) -> list[layer_pb2.LayerScore]:
             return [layer_pb2.LayerScore(score=activity.score(view, params))]
         case IntentParams() as params:
             found = sorted(intent.scores(view, params).items())
-            return [layer_pb2.LayerScore(category=category, score=score) for category, score in found]
+            return [layer_pb2.LayerScore(category=category, score=score) for category, score in found if score > 0]
     return []
 
 
