@@ -28,7 +28,7 @@ from services.tagging.application.wire import timestamp
 from services.tagging.domain.calendar import Calendar
 from services.tagging.domain.conditions import Universe
 from services.tagging.domain.errors import CustomerErased, CustomerNotFound, ModelNotFound
-from services.tagging.domain.history import History
+from services.tagging.domain.history import History, Reads
 from services.tagging.domain.layer_models import LayerModel, layer_model_id
 from services.tagging.domain.layers.kinds import follow
 from services.tagging.domain.layers.view import NONE, View
@@ -158,6 +158,6 @@ def _customer(rows: sa.Connection, tenant: str, node: UUID) -> tuple[Customer, H
     if customer is None:
         erased = erasure.erased_among(rows, tenant, (node,))
         raise CustomerErased(field="customer_id") if erased else CustomerNotFound(field="customer_id")
-    history = histories.histories(rows, tenant, (customer.id,), with_dealings=False)[customer.id]
+    history = histories.histories(rows, tenant, (customer.id,), Reads())[customer.id]
     known = bitmaps.among(rows, tenant, (bitmaps.KNOWN,), BitMap((customer.ordinal,)))[bitmaps.KNOWN]
     return customer, history, bool(known)

@@ -7,7 +7,7 @@ is decided for an instant (`up_to`), never for the order in which facts arrived.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from services.tagging.domain.dealings import NO_DEALINGS, Dealings
@@ -46,6 +46,21 @@ class Purchase(NamedTuple):
     net: int
     lines: Sequence[Line] = ()
     coupons: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Reads:
+    """What somebody looks at in histories beside when there was which behaviour, and when how much was paid: the properties of
+    behaviours of these types (None: of all), the `lines` of purchases, `who` the customer is (attributes, relations, groups,
+    consents), and `dealings` with it."""
+
+    properties_of: frozenset[str] | None = None
+    lines: bool = True
+    who: bool = True
+    dealings: bool = False
+
+
+EVERYTHING: Final = Reads(dealings=True)
 
 
 @dataclass(frozen=True, slots=True)

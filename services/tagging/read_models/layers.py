@@ -14,7 +14,7 @@ from services.tagging.application.layer_ports import NO_LAYER, LayerState, Liste
 from services.tagging.application.ports import Change
 from services.tagging.domain.calendar import Calendar
 from services.tagging.domain.conditions import Universe
-from services.tagging.domain.history import History
+from services.tagging.domain.history import History, Reads
 from services.tagging.domain.layer_models import LayerModel
 from services.tagging.domain.layers import params as rules
 from services.tagging.domain.layers.kinds import KINDS, Kind
@@ -100,9 +100,8 @@ def snapshots(
     instants = [calendar.midnight(it.toordinal()) - timedelta(microseconds=1) for it in dates]
     found = [{layer: BitMap() for layer in (*kind.layers, *kind.marked)} for _ in dates]
     for page in pages(rows, tenant, model.universe) if dates else ():
-        for who, history in histories.histories(rows, tenant, list(page), with_dealings=False).items():
-            for members, at in zip(found, instants, strict=True):
-                view = View.of(history, calendar, at)
+        for who, history in histories.histories(rows, tenant, list(page), kind.reads).items():
+            for members, view in zip(found, View.of_each(history, calendar, instants), strict=True):
                 for name in (kind.layer(view, params), *kind.marks(view, params)):
                     if name != NONE:
                         members.setdefault(name, BitMap()).add(page[who])
@@ -119,7 +118,7 @@ class PostgresLayers:
         keep_model(work.rows, work.context.tenant, model)
 
     def histories(self, work: UnitOfWork, customers: Collection[UUID]) -> dict[UUID, History]:
-        return histories.histories(work.rows, work.context.tenant, customers, with_dealings=False)
+        return histories.histories(work.rows, work.context.tenant, customers, Reads())
 
     def known(self, work: UnitOfWork, who: BitMap) -> BitMap:
         return bitmaps.among(work.rows, work.context.tenant, (bitmaps.KNOWN,), who)[bitmaps.KNOWN]

@@ -25,6 +25,7 @@ from services.tagging.domain.conditions import Leaf, LookedUp
 from services.tagging.domain.conditions.change import next_change
 from services.tagging.domain.conditions.evaluation import Customer
 from services.tagging.domain.conditions.reads import Reads, reads
+from services.tagging.domain.history import Reads as OfHistories
 from services.tagging.domain.memberships import MembershipCause, MembershipChange
 from services.tagging.domain.tag_rules import TagRules, tag_rules_id
 from services.tagging.read_models import bitmaps, directory, dues, memberships, segments, sql
@@ -145,7 +146,7 @@ class _Following:
         self._work = work
         self._rows, self._tenant = work.rows, work.context.tenant
         self._live = live
-        self._with_dealings = any(it.reads.dealings for it in live)
+        self._read = OfHistories(dealings=any(it.reads.dealings for it in live))
         self._touched = touched
         self._cause = cause
         self._when = as_of(self._rows, self._tenant, work.now)
@@ -196,7 +197,7 @@ class _Following:
         if not missing:
             return
         ordinal_of = {it.id: it.ordinal for it in directory.by_ordinal(self._rows, self._tenant, missing)}
-        found = histories(self._rows, self._tenant, ordinal_of, with_dealings=self._with_dealings)
+        found = histories(self._rows, self._tenant, ordinal_of, self._read)
         for id, history in found.items():
             ordinal = ordinal_of[id]
             self._customers[ordinal] = Customer.of(history, self._when.calendar, partial(self._is_in, ordinal))
