@@ -151,8 +151,8 @@ def test_of_several_who_are_erased_at_once_each_is_told_what_was_removed(worlds:
     assert at_once == one_by_one
     both, one = at_once
     assert [(it["purchases"], it["tags"], it["messages"], it["nodes"]) for it in (both, one)] == [
-        (2, 2, 6, 2),
-        (1, 1, 3, 1),
+        (2, 2, 8, 2),
+        (1, 1, 4, 1),
     ]
     assert both["bitmaps"] > one["bitmaps"] > 0
 

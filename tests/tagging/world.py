@@ -131,7 +131,7 @@ def joined(who: UUID, at: datetime) -> membership.MemberJoined:
 
 
 def lot(who: UUID, name: str, points: int, at: datetime = START, until: datetime | None = None) -> points_pb2.PointsLot:
-    id, gone = str(uuid5(who, name)), until and _time(until)
+    id, gone = str(uuid5(who, name)), _time(until) if until else None
     return points_pb2.PointsLot(lot_id=id, remaining=points, active_time=_time(at), expire_time=gone)
 
 
