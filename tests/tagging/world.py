@@ -33,6 +33,7 @@ from scrm.membership.v1 import events_pb2 as membership
 from scrm.membership.v1 import points_pb2
 from scrm.tracking.v1 import events_pb2 as tracking
 from scrm.tracking.v1 import group_pb2
+from services.tagging.adapters.alert_watch import AlertWatch
 from services.tagging.adapters.dealings_intake import DealingsIntake
 from services.tagging.adapters.fact_intake import FactIntake
 from services.tagging.application import dealing_messages
@@ -334,6 +335,10 @@ class World:
                 self.do(TIMERS[timer.kind](timer), tenant)
             fired += len(due)
         return fired
+
+    def watch(self) -> AlertWatch:
+        """What judges the periods of alerts that have ended."""
+        return AlertWatch(self.bus, self.read_models, self.engine, self.clock)
 
     def _due(self) -> list[tuple[str, Timer]]:
         with self.engine.begin() as rows:

@@ -66,8 +66,8 @@ EVERYTHING: Final = Reads(dealings=True)
 @dataclass(frozen=True, slots=True)
 class History:
     """One customer. `attributes` are the resolved values by key, `relations` the ids of guide, store and referrer by those
-    words, `groups` the groups the customer is in, `consents` the purposes agreed to; `dealings` are as they are now, those with an
-    instant with their instants."""
+    words, `groups` the groups the customer is in, `consents` the purposes agreed to, `referrals` the instants at which somebody
+    whom the customer referred paid the first order; `dealings` are as they are now, those with an instant with their instants."""
 
     customer: UUID
     created_at: datetime | None = None
@@ -79,6 +79,7 @@ class History:
     groups: frozenset[str] = frozenset()
     consents: frozenset[str] = frozenset()
     dealings: Dealings = NO_DEALINGS
+    referrals: Sequence[datetime] = ()
 
     def up_to(self, at: datetime) -> "History":
         """What had happened by `at`, that instant included; of what is only known as it is now, what is known now."""
@@ -93,4 +94,5 @@ class History:
             self.groups,
             self.consents,
             self.dealings,
+            [it for it in self.referrals if it <= at],
         )

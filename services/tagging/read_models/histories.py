@@ -23,7 +23,7 @@ from services.tagging.domain.profile import (
     groups_of,
     guide_of,
 )
-from services.tagging.read_models import dealings, settings, sql
+from services.tagging.read_models import dealings, referrals, settings, sql
 
 _NO_PROPERTIES: Final[Mapping[str, Any]] = MappingProxyType({})
 _NODES: Final = (
@@ -96,6 +96,7 @@ class _Loading:
         created, known = self._first(2), self._first(3)
         who = self._all_about() if reads.who else {}
         dealt = dealings.of_customers(self._rows, self._tenant, self._customer_of) if reads.dealings else {}
+        referred = referrals.successes(self._rows, self._tenant, self._customer_of)
         return {
             it: History(
                 customer=it,
@@ -104,6 +105,7 @@ class _Loading:
                 behaviours=[Behaviour._make((*row[1:8], row[8] or _NO_PROPERTIES)) for row in behaviours.get(it, ())],
                 purchases=[_purchase(row) for row in purchases.get(it, ())],
                 dealings=dealt.get(it, NO_DEALINGS),
+                referrals=referred.get(it, ()),
                 **who.get(it, {}),
             )
             for it in dict.fromkeys(customer for customer, *_ in self._nodes)

@@ -4,7 +4,7 @@ and what models of value say."""
 from alembic import op
 
 revision = "0008"
-down_revision = "0006"
+down_revision = "0007"
 
 STATEMENTS = (
     "ALTER TABLE placed_orders ADD COLUMN coupons SMALLINT NOT NULL DEFAULT 0",
