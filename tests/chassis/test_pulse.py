@@ -81,11 +81,11 @@ def test_what_those_ask_who_wake_at_the_same_moment_travels_together(
     put: list[int] = []
     originally = look._put
 
-    def counted(questions: Sequence[Any]) -> Any:
+    def counting(questions: Sequence[Any]) -> Any:
         put.append(len(questions))
         return originally(questions)
 
-    monkeypatch.setattr(look, "_put", counted)
+    monkeypatch.setattr(look, "_put", counting)
     pulse = Pulse()
 
     async def ask(number: int) -> object:

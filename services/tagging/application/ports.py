@@ -11,12 +11,14 @@ from uuid import UUID
 from pyroaring import BitMap
 
 from chassis.commands import UnitOfWork
+from services.tagging.application.analysis_ports import Analyses
 from services.tagging.application.layer_ports import Layers
 from services.tagging.domain.conditions import Universe
 from services.tagging.domain.conditions.vocabulary import Vocabulary
 from services.tagging.domain.rfm import RfmRow
 from services.tagging.domain.segments import Definition, Segment
 from services.tagging.domain.sessions import Visit
+from services.tagging.domain.value.valuation import ValueRow
 
 
 class Customer(NamedTuple):
@@ -45,7 +47,7 @@ class RuleState(NamedTuple):
 NO_STATE = RuleState(assigned=False, first_at=None, next_change=None)
 
 
-class Audiences(Layers, Protocol):
+class Audiences(Layers, Analyses, Protocol):
     """Customers, what is known of them, and the sets they are in."""
 
     def lock(self, work: UnitOfWork) -> None:
@@ -172,6 +174,8 @@ class Audiences(Layers, Protocol):
 
     def keep_run(self, work: UnitOfWork, run: "RunRows") -> None: ...
 
+    def keep_value_run(self, work: UnitOfWork, run: "ValueRows") -> None: ...
+
 
 class RunRows(NamedTuple):
     """The rows of a model run; `customer` in them is the ordinal."""
@@ -180,3 +184,13 @@ class RunRows(NamedTuple):
     model: str
     as_of: date
     rows: Sequence[RfmRow]
+
+
+class ValueRows(NamedTuple):
+    """The rows of a run of a model of value; `customer` in them is the ordinal."""
+
+    run: UUID
+    model: str
+    version: int
+    as_of: date
+    rows: Sequence[ValueRow]

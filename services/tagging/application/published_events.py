@@ -9,9 +9,12 @@ from google.protobuf.message import Message
 from chassis.event_store import Recorded
 from scrm.tagging.v1 import events_pb2 as pb
 from scrm.tagging.v1 import layer_pb2, segment_pb2
-from services.tagging.application import layer_messages, wire
+from services.tagging.application import analysis_messages, layer_messages, wire
+from services.tagging.domain.asset_alerts import AssetAlert
+from services.tagging.domain.clusterings import Clustering
 from services.tagging.domain.erasure import Erasure
 from services.tagging.domain.layer_models import CustomerLayers, LayerModel, LayerRun
+from services.tagging.domain.lookalikes import Lookalike
 from services.tagging.domain.memberships import MembershipChange
 from services.tagging.domain.models import ModelRun, RfmModel
 from services.tagging.domain.segments import Segment, SegmentName, Snapshot
@@ -20,9 +23,13 @@ from services.tagging.domain.tag_rules import TagRules
 from services.tagging.domain.tags import CustomerTags, tag_id
 from services.tagging.domain.taxonomy import Taxonomy
 from services.tagging.domain.tenant_settings import TenantSettings
+from services.tagging.domain.value_models import ValueModel, ValueRun
 
 PRIVATE: Final = frozenset[type](
     {
+        AssetAlert.Read,
+        Clustering.Opened,
+        Clustering.SurveyLinked,
         CustomerLayers.Opened,
         CustomerTags.Excluded,
         CustomerTags.Forgotten,
@@ -30,6 +37,7 @@ PRIVATE: Final = frozenset[type](
         CustomerTags.Opened,
         CustomerTags.Repointed,
         CustomerTags.Withdrawn,
+        Lookalike.Opened,
         RfmModel.Defined,
         Segment.MembersAdded,
         Segment.MembersRemoved,
@@ -41,6 +49,8 @@ PRIVATE: Final = frozenset[type](
         TenantSettings.Opened,
         TenantSettings.Updated,
         TenantSettings.ConditionLimitsSet,
+        ValueModel.Defined,
+        ValueModel.Updated,
     }
 )
 """Domain events that nobody else is ever told of."""
@@ -56,8 +66,19 @@ def publish(recorded: Recorded) -> Message | Sequence[Message] | None:
             return _removed(tenant, event)
         case ModelRun.Completed() as event:
             return _completed(id, event)
+        case ValueRun.Completed() as event:
+            return _valued(id, event)
         case LayerModel.Defined() | LayerModel.Updated() | LayerModel.Activated() | LayerRun.Completed():
             return layer_messages.of_model(id, recorded.event)
+        case (
+            AssetAlert.Defined()
+            | AssetAlert.Changed()
+            | AssetAlert.Archived()
+            | AssetAlert.Raised()
+            | Lookalike.Built()
+            | Clustering.Built()
+        ):
+            return analysis_messages.of_analysis(recorded.event)
         case CustomerLayers.LayerChanged() | CustomerLayers.LeadQualified():
             return layer_messages.of_customer(recorded.event)
         case Erasure.Completed(customer=customer, removed=removed, completed_at=at):
@@ -208,6 +229,17 @@ def _moved(it: MembershipChange.Happened) -> list[Message]:
         return [*came, *went]
     whole = pb.SegmentRecomputed(segment_id=segment, version=version, size=it.size, recompute_time=at)
     return [*came, *went, whole]
+
+
+def _valued(id: UUID, event: ValueRun.Completed) -> pb.ModelRunCompleted:
+    return pb.ModelRunCompleted(
+        run_id=str(id),
+        model_id=event.model,
+        as_of=wire.day(event.as_of),
+        population=event.population,
+        kind=layer_pb2.MODEL_KIND_VALUE,
+        model_version=event.model_version,
+    )
 
 
 def _completed(id: UUID, event: ModelRun.Completed) -> pb.ModelRunCompleted:

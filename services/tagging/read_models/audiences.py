@@ -10,7 +10,7 @@ from pyroaring import BitMap
 
 from chassis.commands import UnitOfWork
 from services.tagging.application.layer_ports import LayerRows
-from services.tagging.application.ports import Change, Customer, RuleState, RunRows
+from services.tagging.application.ports import Change, Customer, RuleState, RunRows, ValueRows
 from services.tagging.domain.claims import said
 from services.tagging.domain.conditions import Universe
 from services.tagging.domain.conditions.vocabulary import Vocabulary
@@ -29,9 +29,11 @@ from services.tagging.read_models import (
     settings,
     sql,
     tag_holders,
+    value_runs,
     visits,
     vocabularies,
 )
+from services.tagging.read_models.analyses import PostgresAnalyses
 from services.tagging.read_models.directory import Arrivals
 from services.tagging.read_models.layers import PostgresLayers
 from services.tagging.read_models.live_segments import Cause, Live, LiveSegments, Touched, apply, follow, look_at_page
@@ -69,7 +71,7 @@ def snapshot(rows: sa.Connection, tenant: str, id: UUID) -> BitMap | None:
     return bitmaps.unpack(found[0][0]) if found else None
 
 
-class PostgresAudiences(PostgresLayers):
+class PostgresAudiences(PostgresLayers, PostgresAnalyses):
     """`Audiences` in the transaction of a unit of work."""
 
     def __init__(self) -> None:
@@ -253,6 +255,9 @@ class PostgresAudiences(PostgresLayers):
         rows, tenant = work.rows, work.context.tenant
         model_runs.keep(rows, tenant, run)
         self._follow_model(work, run.model)
+
+    def keep_value_run(self, work: UnitOfWork, run: ValueRows) -> None:
+        value_runs.keep(work.rows, work.context.tenant, run)
 
     def keep_layers(self, work: UnitOfWork, run: LayerRows) -> None:
         model_runs.keep_layers(work.rows, work.context.tenant, run)

@@ -14,7 +14,7 @@ from services.tagging.application.layer_ports import NO_LAYER, LayerState, Liste
 from services.tagging.application.ports import Change
 from services.tagging.domain.calendar import Calendar
 from services.tagging.domain.conditions import Universe
-from services.tagging.domain.history import History
+from services.tagging.domain.history import History, Reads
 from services.tagging.domain.layer_models import LayerModel
 from services.tagging.domain.layers import params as rules
 from services.tagging.domain.layers.kinds import KINDS, Kind
@@ -23,6 +23,7 @@ from services.tagging.read_models import bitmaps, histories, sql
 
 _COLUMNS: Final = "model, kind, version, params, universe, active, created_at, updated_at"
 _ACTIVE: Final = f"SELECT {_COLUMNS} FROM layer_models WHERE tenant = %s AND active ORDER BY model"  # noqa: S608
+_ONE: Final = f"SELECT {_COLUMNS} FROM layer_models WHERE tenant = %s AND model = %s"  # noqa: S608
 _LIST: Final = f"SELECT {_COLUMNS} FROM layer_models WHERE tenant = %s AND model > %s ORDER BY model LIMIT %s"  # noqa: S608
 _KEEP_MODEL: Final = (
     f"INSERT INTO layer_models (tenant, {_COLUMNS}) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)"  # noqa: S608
@@ -54,6 +55,12 @@ def active(rows: sa.Connection, tenant: str) -> list[ListedModel]:
 def after(rows: sa.Connection, tenant: str, model: str, limit: int) -> list[ListedModel]:
     """Up to `limit` models with keys behind `model`, by key."""
     return list(map(_listed, sql.fetch(rows, _LIST, tenant, model, limit)))
+
+
+def listed(rows: sa.Connection, tenant: str, model: str) -> ListedModel | None:
+    """A model as it is defined now."""
+    found = sql.fetch(rows, _ONE, tenant, model)
+    return _listed(found[0]) if found else None
 
 
 def keep_model(rows: sa.Connection, tenant: str, it: LayerModel) -> None:
@@ -118,7 +125,7 @@ class PostgresLayers:
         keep_model(work.rows, work.context.tenant, model)
 
     def histories(self, work: UnitOfWork, customers: Collection[UUID]) -> dict[UUID, History]:
-        return histories.histories(work.rows, work.context.tenant, customers)
+        return histories.histories(work.rows, work.context.tenant, customers, Reads())
 
     def known(self, work: UnitOfWork, who: BitMap) -> BitMap:
         return bitmaps.among(work.rows, work.context.tenant, (bitmaps.KNOWN,), who)[bitmaps.KNOWN]

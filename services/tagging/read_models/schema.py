@@ -10,8 +10,11 @@ the same functions:
   inbox          → merges, nodes, visits, purchases, refunds, intake   (directory.py, visits.py, purchases.py)
                    behaviours, placed_orders                           (behaviours.py, purchases.py)
                    attribute_definitions, attribute_values, consents,
-                   guide_words, follow_ups, group_members              (profiles.py)
+                   guide_words, follow_ups, group_members, reachability (profiles.py)
+                   member_words, points_lots, points_debts,
+                   flow_instances, deliveries, clicks                  (dealings.py)
   stored_events  → segments, static_members, tag_holders               (segments.py, tag_holders.py)
+                   asset_alerts, alert_readings, trained_runs          (asset_alerts.py, trained_runs.py)
                    layer_models                                        (layers.py)
                    tenant_settings, segment_changes                    (settings.py, memberships.py)
   all of these   → rule_states, current_layers, bitmaps                (rule_states.py, layers.py, bitmaps.py)
@@ -27,6 +30,8 @@ from sqlalchemy import (
     Column,
     Date,
     DateTime,
+    Double,
+    Float,
     Index,
     Integer,
     LargeBinary,
@@ -35,6 +40,7 @@ from sqlalchemy import (
     Table,
     Text,
     Uuid,
+    text,
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.types import TypeEngine
@@ -134,6 +140,7 @@ Table(
     _key("order_id", Uuid),
     _value("placed_at", _INSTANT),
     _value("lines", JSONB),
+    _value("coupons", SmallInteger),
 )
 
 Table(
@@ -151,6 +158,13 @@ Table(
     _value("page_view", Text),
     _value("properties", JSONB),
     Index("behaviours_type", "tenant", "type", "occurred_at"),
+    Index("behaviours_referee", "tenant", "node", postgresql_where=text("type = 'referral_registered'")),
+    Index(
+        "behaviours_referrer",
+        "tenant",
+        text("(properties ->> 'referrer_code')"),
+        postgresql_where=text("type = 'referral_registered'"),
+    ),
 )
 
 Table(
@@ -174,6 +188,7 @@ Table(
     _value("cleared", Boolean),
     _value("observed_at", _INSTANT),
     Index("attribute_values_key", "tenant", "key", "node"),
+    Index("attribute_values_referral_code", "tenant", "value", postgresql_where=text("key = 'referral_code'")),
 )
 
 Table(
@@ -219,6 +234,79 @@ Table(
     _value("joined", Boolean),
     _value("changed_at", _INSTANT),
     Index("group_members_group", "tenant", "group_id", "node"),
+)
+
+Table(
+    "reachability",
+    DERIVED,
+    _key("tenant", Text),
+    _key("node", Uuid),
+    _key("channel", Text),
+    _value("reachable", Boolean),
+    _value("since", _INSTANT),
+    Index("reachability_channel", "tenant", "channel", "node"),
+)
+
+Table(
+    "member_words",
+    DERIVED,
+    _key("tenant", Text),
+    _key("node", Uuid),
+    Column("member_since", _INSTANT),
+    _value("epoch", Integer),
+    _value("position", BigInteger),
+)
+
+Table(
+    "points_lots",
+    DERIVED,
+    _key("tenant", Text),
+    _key("lot", Uuid),
+    _value("node", Uuid),
+    _value("points", BigInteger),
+    _value("active_at", _INSTANT),
+    Column("expires_at", _INSTANT),
+    _value("epoch", Integer),
+    _value("position", BigInteger),
+    Index("points_lots_node", "tenant", "node"),
+)
+
+Table("points_debts", DERIVED, _key("tenant", Text), _key("node", Uuid), _value("debt", BigInteger))
+
+Table(
+    "flow_instances",
+    DERIVED,
+    _key("tenant", Text),
+    _key("instance", Uuid),
+    _value("flow", Uuid),
+    _value("node", Uuid),
+    _value("entered_at", _INSTANT),
+    Column("ended_at", _INSTANT),
+    _value("reason", Text),
+    Index("flow_instances_flow", "tenant", "flow", "node"),
+    Index("flow_instances_node", "tenant", "node"),
+)
+
+Table(
+    "deliveries",
+    DERIVED,
+    _key("tenant", Text),
+    _key("delivery", Text),
+    _value("campaign", Uuid),
+    _value("node", Uuid),
+    _value("sent_at", _INSTANT),
+    Index("deliveries_campaign", "tenant", "campaign", "node"),
+    Index("deliveries_node", "tenant", "node"),
+)
+
+Table(
+    "clicks",
+    DERIVED,
+    _key("tenant", Text),
+    _key("delivery", Text),
+    _key("node", Uuid),
+    _value("clicked_at", _INSTANT),
+    Index("clicks_node", "tenant", "node"),
 )
 
 Table(
@@ -310,6 +398,37 @@ Table(
     Column("lead_at", _INSTANT),
 )
 
+Table("asset_alerts", DERIVED, _key("tenant", Text), _key("alert", Text))
+
+Table(
+    "alert_readings",
+    DERIVED,
+    _key("tenant", Text),
+    _key("alert", Text),
+    _key("period_end", Date),
+    _key("version", Integer),
+    _value("period_start", Date),
+    _value("hits", BigInteger),
+    _value("n", BigInteger),
+    Column("baseline", Float),
+    _value("baseline_n", BigInteger),
+    Column("relative_change", Float),
+    _value("z", Float),
+    _value("p_value", Float),
+    _value("raised", Boolean),
+    Column("segment", Uuid),
+)
+
+Table(
+    "trained_runs",
+    DERIVED,
+    _key("tenant", Text),
+    _key("kind", Text),
+    _key("key", Text),
+    _key("version", Integer),
+    _value("run", Uuid),
+)
+
 Table(
     "bitmaps",
     DERIVED,
@@ -345,6 +464,21 @@ Table(
     _value("monetary_score", SmallInteger),
     Column("type", Text),
     Column("segment", Text),
+)
+
+Table(
+    "value_rows",
+    RESULTS,
+    _key("tenant", Text),
+    _key("run", Uuid),
+    _key("ordinal", BigInteger),
+    _value("repeats", Integer),
+    _value("last_days", Integer),
+    _value("now_days", Integer),
+    _value("alive", Double),
+    _value("expected", Double),
+    Column("amount", Double),
+    Column("value", Double),
 )
 
 Table(

@@ -3,11 +3,13 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from itertools import pairwise
+from statistics import median
+from typing import Final, NamedTuple
 
 from services.tagging.domain.layers import params as rules
 from services.tagging.domain.layers.event_types import KNOWN, PURCHASE, REFERRAL_SUCCEEDED
-from services.tagging.domain.layers.view import NONE, REVIEWS, SHARES, View
+from services.tagging.domain.layers.view import NONE, NOT_BY_CUSTOMER, REVIEWS, SHARES, View
 
 LAYERS: Final = ("SILENT", "LOW", "MEDIUM", "HIGH")
 LOST: Final = frozenset({"SILENT"})
@@ -49,8 +51,28 @@ def score(view: View, params: ActivityParams) -> float:
     return sum(weight * _faded(view.day - day, params) for day, weight in daily.items())
 
 
+class Cycle(NamedTuple):
+    """When a customer does something: how many behaviours in each hour of the week by its own clock, from Monday 0:00 on, and the
+    median of days from one active day to the next; None where there is but one."""
+
+    hours: tuple[int, ...]
+    gap: float | None
+
+
+def cycle(view: View, params: ActivityParams) -> Cycle:
+    """The cycle of the last days."""
+    hours, days = [0] * (7 * 24), set[int]()
+    for day, it in view.recent(params.window_days):
+        if it.type not in NOT_BY_CUSTOMER:
+            local = view.calendar.local(it.at, it.offset)
+            hours[local.weekday() * 24 + local.hour] += 1
+            days.add(day)
+    gaps = [later - day for day, later in pairwise(sorted(days))]
+    return Cycle(tuple(hours), float(median(gaps)) if gaps else None)
+
+
 def layer(view: View, params: ActivityParams) -> str:
-    if not view.behaviours and not view.purchases:
+    if not view.behaviours and not view.purchases and not view.referrals:
         return NONE
     return _level(score(view, params), params)
 
@@ -87,6 +109,8 @@ def _by_day(view: View, params: ActivityParams) -> dict[int, float]:
     )
     if params.weights.get(PURCHASE):
         counts.update((day, PURCHASE) for day in view.purchase_days if view.within(day, params.window_days))
+    if params.weights.get(REFERRAL_SUCCEEDED):
+        counts.update((day, REFERRAL_SUCCEEDED) for day in view.referrals if view.within(day, params.window_days))
     daily: dict[int, float] = {}
     for (day, kind), n in sorted(counts.items()):
         weight = params.weights[kind] * min(n, params.most_per_day)
