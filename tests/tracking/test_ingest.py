@@ -3,6 +3,8 @@
 import asyncio
 from datetime import timedelta
 from random import Random
+from threading import Thread
+from time import monotonic
 
 import psycopg
 import pytest
@@ -233,6 +235,20 @@ def test_each_month_of_receipt_has_a_partition_of_its_own(tracking: Tracking) ->
     tracking.track(event("then", at=tracking.now))
     found = tracking.rows("SELECT tableoid::regclass::text FROM accepted ORDER BY position")
     assert [it for (it,) in found] == ["accepted_202605", "accepted_202606", "accepted_202607", "accepted_199712"]
+
+
+def test_a_month_that_another_writer_makes_at_the_same_moment_is_no_error(tracking: Tracking, tables: Database) -> None:
+    tracking.now = NOON.replace(year=2031)
+    with psycopg.connect(tables.writer_dsn) as other, psycopg.connect(tables.writer_dsn, autocommit=True) as watch:
+        other.execute("SELECT ensure_accepted_month(%s)", [tracking.now])
+        tracked = Thread(target=lambda: tracking.track(event(at=tracking.now)))
+        tracked.start()
+        give_up = monotonic() + 20
+        while watch.execute("SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted").fetchone() is None:
+            assert monotonic() < give_up
+        other.commit()
+        tracked.join()
+    assert tracking.count("accepted") == 1
 
 
 def test_nobody_who_answers_callers_can_read_what_was_submitted(tracking: Tracking, tables: Database) -> None:

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import psycopg
 import sqlalchemy as sa
+from psycopg.errors import DuplicateTable
 
 from chassis.errors import DomainError, Unavailable, VersionConflict
 from chassis.group_commit import CONFLICTS, OUTAGES
@@ -136,13 +137,18 @@ class IngestWriter:
         return False
 
     def _ensure_month(self, received: int) -> None:
-        """Make the partition for this month and the next, in time and in a transaction of its own."""
+        """Make the partition for this month and the next, in time and in transactions of their own."""
         at = instant(received)
         if (at.year, at.month) in self._months:
             return
-        with self._engine.begin() as rows:
-            for month in (at, at + timedelta(days=31)):
-                rows.execute(sa.text("SELECT ensure_accepted_month(:month)"), {"month": month})
+        for month in (at, at + timedelta(days=31)):
+            try:
+                with self._engine.begin() as rows:
+                    rows.execute(sa.text("SELECT ensure_accepted_month(:month)"), {"month": month})
+            except sa.exc.ProgrammingError as error:
+                # Another writer made it while this one waited for its turn to look again: it remembers that there was none.
+                if not isinstance(error.orig, DuplicateTable):
+                    raise
         self._months.add((at.year, at.month))
 
 
