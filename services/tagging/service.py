@@ -46,11 +46,18 @@ TIMERS: Mapping[str, Callable[[Timer], Any]] = {
     FOLLOW_RULE: lambda timer: FollowRule(timer.payload["tag"], Cause(timer.payload["cause"]), timer.payload["after"]),
     ADVANCE_BATCH: lambda timer: AdvanceTagBatch(UUID(timer.payload["batch"]), timer.payload["reason"]),
     FOLLOW_DUE: lambda timer: FollowDue(),
-    FOLLOW_PAGE: lambda timer: FollowPage(
-        UUID(timer.payload["segment"]), timer.payload["revision"], timer.payload["after"]
-    ),
+    FOLLOW_PAGE: lambda timer: _page(timer.payload),
     RECOUNT: lambda timer: RecountSegments(),
 }
+
+
+def _page(payload: Mapping[str, Any]) -> FollowPage | RecountSegments:
+    """Pages used to go by the numbers of customers, and nobody was noted for them; whoever was left is found anew."""
+    if not isinstance(payload["after"], str):
+        return RecountSegments()
+    return FollowPage(UUID(payload["segment"]), payload["revision"], UUID(payload["after"]))
+
+
 PROJECTIONS: Sequence[Projection] = (TagHistoryProjection(),)
 
 

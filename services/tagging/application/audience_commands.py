@@ -22,11 +22,11 @@ def follow_due(command: FollowDue, work: UnitOfWork, audiences: Audiences) -> No
 
 @dataclass(frozen=True, slots=True)
 class FollowPage:
-    """Look at the next customers, from the one after ordinal `after` on, for a revision of a segment."""
+    """Look at the next customers whom time can move, from the one behind `after` on, for a revision of a segment."""
 
     segment_id: UUID
     revision: int
-    after: int
+    after: UUID
 
 
 def follow_page(command: FollowPage, work: UnitOfWork, audiences: Audiences) -> None:

@@ -134,15 +134,14 @@ class PostgresAudiences(PostgresLayers):
         if sum(len(ordinals) for it in found.values() for ordinals in it.values()) == _PAGE:
             dues.look_again_now(work)
 
-    def follow_page(self, work: UnitOfWork, segment: UUID, revision: int, after: int) -> None:
-        live = [it for it in self.live(work) if (it.listing.id, it.listing.revision) == (segment, revision)]
-        all_of_them = everybody(work.rows, work.context.tenant)
-        start = all_of_them.rank(after) if after >= 0 else 0
-        page = BitMap(all_of_them[start : start + _PAGE])
-        if live and page:
-            touched = Touched({f"this:{segment}": page})
+    def follow_page(self, work: UnitOfWork, segment: UUID, revision: int, after: UUID) -> None:
+        if all((it.listing.id, it.listing.revision) != (segment, revision) for it in self.live(work)):
+            return
+        noted = dues.take_noted(work.rows, work.context.tenant, segment, after, _PAGE)
+        if noted:
+            touched = Touched({f"this:{segment}": BitMap(noted.values())})
             follow(work, self.live(work), touched, lambda ordinal: MembershipCause.BACKFILL)
-            look_at_page(work, segment, revision, page[-1])
+            look_at_page(work, segment, revision, max(noted))
 
     def recount(self, work: UnitOfWork) -> None:
         live, who = self.live(work), everybody(work.rows, work.context.tenant)
@@ -190,6 +189,8 @@ class PostgresAudiences(PostgresLayers):
             self._change_lists(work, {id: Change(BitMap(), bitmaps.load(rows, tenant, (name,))[name])}, cause)
         elif segment.definition.live:
             touched = Touched({f"this:{id}": everybody(rows, tenant)})
+            if not touched.all:  # nobody is looked at then, who would tell what is not found
+                self.count(work, segment.definition, segment.universe)
             follow(work, self.live(work), touched, lambda ordinal: cause)
 
     def used_by(self, work: UnitOfWork, segment: UUID) -> list[UUID]:

@@ -1,7 +1,10 @@
-"""When time alone changes a segment for a customer: one row for each pair, and one timer for each instant."""
+"""When time alone changes a segment for a customer: one row for each pair, and one timer for each instant.
+
+Of a new definition the customers whom time can move are noted first, all at once, and then looked at one by one.
+"""
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Final
 from uuid import UUID
 
@@ -10,22 +13,40 @@ from pyroaring import BitMap
 
 from chassis.commands import UnitOfWork
 from chassis.due_times import Timer
+from chassis.postgres import columns
 from services.tagging.read_models import sql
 
 FOLLOW_DUE: Final = "follow_due"
 """Kind of the timers that look at customers for whom time alone changes a segment."""
 
+_NOT_YET: Final = datetime(9999, 1, 1, tzinfo=UTC)
+"""In place of an instant, until the customer is looked at."""
+
 _OF = (
-    "SELECT n.ordinal, n.node, d.due_at FROM nodes n"
-    " LEFT JOIN segment_dues d ON d.tenant = n.tenant AND d.customer = n.node AND d.segment = %s"
-    " WHERE n.tenant = %s AND n.ordinal = ANY(%s) AND NOT n.erased"
+    "SELECT k.segment, n.ordinal, n.node, d.due_at FROM unnest(%s::uuid[], %s::bigint[]) AS k(segment, ordinal)"
+    " JOIN nodes n ON n.tenant = %s AND n.ordinal = k.ordinal AND NOT n.erased"
+    " LEFT JOIN segment_dues d ON d.tenant = n.tenant AND d.customer = n.node AND d.segment = k.segment"
 )
 _WRITE = (
     "INSERT INTO segment_dues (tenant, segment, customer, due_at) SELECT %s, * FROM"
     " unnest(%s::uuid[], %s::uuid[], %s::timestamptz[])"
     " ON CONFLICT (tenant, segment, customer) DO UPDATE SET due_at = excluded.due_at"
 )
-_DELETE = "DELETE FROM segment_dues WHERE tenant = %s AND segment = %s AND customer = ANY(%s)"
+_DELETE = (
+    "DELETE FROM segment_dues d USING (SELECT %s::text AS tenant, * FROM unnest(%s::uuid[], %s::uuid[])"
+    " AS k(segment, customer)) k WHERE (d.tenant, d.segment, d.customer) = (k.tenant, k.segment, k.customer)"
+)
+_NOTE = (
+    "INSERT INTO segment_dues (tenant, segment, customer, due_at) SELECT n.tenant, %s, n.node, %s FROM nodes n"
+    " WHERE n.tenant = %s AND n.ordinal = ANY(%s) AND NOT n.erased ORDER BY n.node"
+    " ON CONFLICT (tenant, segment, customer) DO UPDATE SET due_at = excluded.due_at"
+)
+_TAKE = (
+    "DELETE FROM segment_dues d USING (SELECT s.customer, n.ordinal FROM segment_dues s"
+    " JOIN nodes n ON n.tenant = s.tenant AND n.node = s.customer"
+    " WHERE s.tenant = %s AND s.segment = %s AND s.customer > %s AND s.due_at = %s ORDER BY s.customer LIMIT %s) k"
+    " WHERE d.tenant = %s AND d.segment = %s AND d.customer = k.customer RETURNING k.customer, k.ordinal"
+)
 _FORGET = "DELETE FROM segment_dues WHERE tenant = %s AND segment = %s"
 _DUE = (
     "SELECT d.segment, n.ordinal, d.due_at FROM (SELECT * FROM segment_dues WHERE tenant = %s AND due_at <= %s"
@@ -33,24 +54,37 @@ _DUE = (
 )
 
 
-def keep(work: UnitOfWork, segment: UUID, who: BitMap, due: Mapping[int, datetime]) -> None:
-    """Of the customers `who`, look at those of `due` again at these instants, and at the others not."""
+def keep(work: UnitOfWork, found: Mapping[UUID, tuple[BitMap, Mapping[int, datetime]]]) -> None:
+    """Of some customers of each segment, look at those with an instant again then, and at the others not."""
     rows, tenant = work.rows, work.context.tenant
+    pairs = [(segment, ordinal) for segment, (who, _) in found.items() for ordinal in who]
+    if not pairs:
+        return
     written: list[sql.Row] = []
-    gone: list[UUID] = []
-    for ordinal, customer, before in sql.fetch(rows, _OF, segment, tenant, list(who)):
-        at = due.get(ordinal)
+    gone: list[sql.Row] = []
+    for segment, ordinal, customer, before in sql.fetch(rows, _OF, *columns(pairs), tenant):
+        at = found[segment][1].get(ordinal)
         if at == before:
             continue
         if at is None:
-            gone.append(customer)
+            gone.append((segment, customer))
         else:
             written.append((segment, customer, at))
     sql.run_all(rows, _WRITE, tenant, written)
-    if gone:
-        sql.run(rows, _DELETE, tenant, segment, gone)
+    sql.run_all(rows, _DELETE, tenant, gone)
     for at in {at for _, _, at in written}:
         look_again(work, at)
+
+
+def note(rows: sa.Connection, tenant: str, segment: UUID, who: BitMap) -> None:
+    """The customers `who` are to be looked at, by and by."""
+    sql.run(rows, _NOTE, segment, _NOT_YET, tenant, list(who))
+
+
+def take_noted(rows: sa.Connection, tenant: str, segment: UUID, after: UUID, limit: int) -> dict[UUID, int]:
+    """Up to `limit` customers that were to be looked at, and no longer are: their ids with their ordinals."""
+    found = sql.fetch(rows, _TAKE, tenant, segment, after, _NOT_YET, limit, tenant, segment)
+    return {row[0]: row[1] for row in found}
 
 
 def look_again(work: UnitOfWork, at: datetime) -> None:

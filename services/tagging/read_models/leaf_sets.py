@@ -45,6 +45,7 @@ from services.tagging.domain.profile import (
 from services.tagging.read_models import leaf_sql, settings, sql
 from services.tagging.read_models.histories import definitions_of
 from services.tagging.read_models.leaf_sql import AsOf
+from services.tagging.read_models.moving import moving
 
 _NOBODY: Final = UUID(int=0)
 _BEGINNING: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -76,6 +77,14 @@ class LeafSets:
         if found is None:
             found = self._found[leaf] = self._find(leaf, everybody)
         return found & everybody
+
+    def moving(self, leaves: Iterable[Leaf]) -> BitMap:
+        """Those for whom the passing of time can change one of `leaves`."""
+        found = BitMap()
+        for leaf in set(leaves):
+            if (statement := moving(leaf, self._when)) is not None:
+                found |= BitMap([ordinal for (ordinal,) in sql.fetch(self._rows, statement.text, *statement.values)])
+        return found
 
     def _find(self, leaf: Leaf, everybody: BitMap) -> BitMap:
         match leaf:

@@ -2,7 +2,8 @@
 
 A change is told by *subjects*, such as "event:checkin", "attribute:city", "tag:vip" or "segment:<id>", each with the ordinals it
 concerns. A definition is looked at for the ordinals of the subjects it reads. Segments that others are made of come first, and what
-changes in them is a subject of its own. Few customers are looked at one by one with their histories, many by statements on whole sets.
+changes in them is a subject of its own. Few customers are looked at one by one with their histories, many by statements on whole sets;
+of many, those whom time can move are then looked at page by page.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -33,7 +34,9 @@ from services.tagging.read_models.leaf_sets import as_of
 from services.tagging.read_models.segments import LOOKED_UP, Listing, Sets
 
 FOLLOW_PAGE: Final = "follow_page"
-"""Kind of the timers that look at all customers of a new definition, page by page."""
+"""Kind of the timers that look at the customers of a new definition whom time can move, page by page."""
+
+NOBODY: Final = UUID(int=0)
 
 _MANY: Final = 1000
 _MOST_IN_AN_EVENT: Final = 500
@@ -128,9 +131,9 @@ def follow(work: UnitOfWork, live: Iterable[Live], touched: Touched, cause: Caus
     _Following(work, several, touched, cause).follow(at or work.now)
 
 
-def look_at_page(work: UnitOfWork, segment: UUID, revision: int, after: int) -> None:
-    """Have the customers with ordinals above `after` looked at for a segment, some now and the others later."""
-    payload = {"segment": str(segment), "revision": revision, "after": after}
+def look_at_page(work: UnitOfWork, segment: UUID, revision: int, after: UUID = NOBODY) -> None:
+    """Have the customers with ids behind `after` looked at whom time can move, some now and the others later."""
+    payload = {"segment": str(segment), "revision": revision, "after": str(after)}
     work.schedule(Timer(FOLLOW_PAGE, f"{segment}:{revision}:{after}", work.now, payload))
 
 
@@ -148,13 +151,22 @@ class _Following:
         self._customers: dict[int, Customer] = {}
         self._one_by_one: dict[Leaf, tuple[BitMap, BitMap]] = {}
         self._changes: dict[UUID, Change] = {}
+        self._dues: dict[UUID, tuple[BitMap, dict[int, datetime]]] = {}
 
     def follow(self, at: datetime) -> None:
+        self._look_up()
         for it in self._live:
             who = self._touched.of(it.subjects)
             if who:
                 self._follow_one(it, who)
+        dues.keep(self._work, self._dues)
         apply(self._work, self._changes, {it.listing.id: it.listing.revision for it in self._live}, self._cause, at)
+
+    def _look_up(self) -> None:
+        """Read the sets that will be needed, of those definitions that are touched to begin with, at once."""
+        touched = self._touched.subjects.keys()
+        needed = [it.listing for it in self._live if self._touched.everything or not it.subjects.isdisjoint(touched)]
+        self._sets.look_up((it.definition for it in needed), (it.id for it in needed))
 
     def _follow_one(self, it: Live, who: BitMap) -> None:
         id, listing, many = it.listing.id, it.listing, len(who) > _MANY
@@ -168,7 +180,7 @@ class _Following:
             self._changes[id] = change
             self._touched.add(f"segment:{id}", change.add | change.remove)
         if it.reads.history and many:
-            look_at_page(self._work, id, listing.revision, -1)
+            self._look_later(listing, theirs)
         elif it.reads.clock or (it.reads.history and self._ahead(theirs)):
             self._set_dues(it, who, theirs)
 
@@ -207,12 +219,18 @@ class _Following:
                 return True
         return any((since := self._customers[it].facts.history.known_since) and since > now for it in theirs)
 
+    def _look_later(self, listing: Listing, theirs: BitMap) -> None:
+        moving = self._sets.moving(listing.definition.leaves()) & theirs
+        if moving:
+            dues.note(self._rows, self._tenant, listing.id, moving)
+            look_at_page(self._work, listing.id, listing.revision)
+
     def _set_dues(self, it: Live, who: BitMap, theirs: BitMap) -> None:
         condition = it.listing.definition.condition
         assert condition is not None  # noqa: S101 - operations are on sets, which no time changes
         self._load(theirs)
         found = {one: next_change(condition, self._customers[one], self._when.at) for one in theirs}
-        dues.keep(self._work, it.listing.id, who, {one: due for one, due in found.items() if due is not None})
+        self._dues[it.listing.id] = (who, {one: due for one, due in found.items() if due is not None})
 
 
 def apply(
@@ -228,6 +246,7 @@ def apply(
     who = BitMap.union(*(part for it in wanted.values() for part in it))
     ids = {it.ordinal: it.id for it in directory.by_ordinal(rows, tenant, who)}
     _tell_rules(work, wanted, cause)
+    moves: list[memberships.Moves] = []
     for segment, change in wanted.items():
         for why, entered, exited in _by_cause(change, ids, cause):
             size = None
@@ -236,8 +255,9 @@ def apply(
                 size = len(bitmaps.load(rows, tenant, (name,))[name])
             numbers[segment] += 1
             number, revision = numbers[segment], revisions[segment]
-            memberships.keep(rows, tenant, segment, memberships.Moves(number, at, why, entered, exited))
+            moves.append(memberships.Moves(segment, number, at, why, entered, exited))
             work.add(MembershipChange(work.new_id(), tenant, segment, revision, number, why, entered, exited, size, at))
+    memberships.keep(rows, tenant, moves)
 
 
 def _tell_rules(work: UnitOfWork, changes: Mapping[UUID, Change], cause: Cause) -> None:

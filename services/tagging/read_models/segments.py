@@ -144,6 +144,8 @@ class Sets:
     def of(self, definition: Definition, universe: Universe, leaf: Callable[[Leaf], BitMap] | None = None) -> BitMap:
         """The members of a condition or combination; `leaf` may know better than the tables. Raises what is not found."""
         expression = definition.expression
+        if leaf is None:
+            self.look_up((definition,))
         return BitMap() if expression is None else members(expression, leaf or self.leaf, self.universe(universe))
 
     def replace(self, segment: UUID, found: BitMap, who: BitMap) -> BitMap:
@@ -166,33 +168,57 @@ class Sets:
     def leaf(self, leaf: Leaf) -> BitMap:
         """Everybody for whom a leaf holds. Raises SegmentNotFound, RunNotFound, LayerNotFound."""
         match leaf:
-            case HasTag(tag, value):
-                return self._bitmap(bitmaps.of_tag(tag if value is None else f"{tag}={value}"))
+            case HasTag():
+                return self._bitmap(_name(leaf))
             case InLayer():
                 return self._cut(model_runs.layer(self._rows, self._tenant, leaf, lambda: self.universe(Universe.ALL)))
             case RfmScores():
                 return self._cut(model_runs.with_scores(self._rows, self._tenant, leaf))
             case InSegment(segment):
                 return self.segment(segment)
+        return self._facts().leaf(leaf, self.universe(Universe.ALL))
+
+    def moving(self, leaves: Iterable[Leaf]) -> BitMap:
+        """Those for whom the passing of time can change one of `leaves`."""
+        return self._facts().moving(leaves)
+
+    def look_up(self, definitions: Iterable[Definition], segments: Iterable[UUID] = ()) -> None:
+        """Read the kept sets that `definitions` speak of, and those of `segments`, in one statement rather than in many."""
+        leaves = [leaf for it in definitions for leaf in it.leaves()]
+        found = {it.segment for it in leaves if isinstance(it, InSegment)}
+        self._listings.update(get(self._rows, self._tenant, found - self._listings.keys()) if found else {})
+        names = {_name(it) for it in leaves if isinstance(it, HasTag)} | set(
+            map(bitmaps.of_segment, found.union(segments))
+        )
+        self._read({bitmaps.KNOWN, bitmaps.ANONYMOUS, *names} - self._bitmaps.keys())
+
+    def _facts(self) -> LeafSets:
         if self._of_facts is None:
             when = as_of(self._rows, self._tenant, self._at)
             if self._who is not None and len(self._who) <= _FEW:
                 when = replace(when, who=list(self._who))
             self._of_facts = LeafSets(self._rows, when)
-        return self._of_facts.leaf(leaf, self.universe(Universe.ALL))
+        return self._of_facts
 
     def _bitmap(self, name: str) -> BitMap:
-        found = self._bitmaps.get(name)
-        if found is None:
-            if self._who is None:
-                found = bitmaps.load(self._rows, self._tenant, (name,))[name]
-            else:
-                found = bitmaps.among(self._rows, self._tenant, (name,), self._who)[name]
-            self._bitmaps[name] = found
-        return found
+        if name not in self._bitmaps:
+            self._read({name})
+        return self._bitmaps[name]
+
+    def _read(self, names: Collection[str]) -> None:
+        if not names:
+            return
+        if self._who is None:
+            self._bitmaps |= bitmaps.load(self._rows, self._tenant, names)
+        else:
+            self._bitmaps |= bitmaps.among(self._rows, self._tenant, names, self._who)
 
     def _cut(self, found: BitMap) -> BitMap:
         return found if self._who is None else found & self._who
+
+
+def _name(leaf: HasTag) -> str:
+    return bitmaps.of_tag(leaf.tag if leaf.value is None else f"{leaf.tag}={leaf.value}")
 
 
 def _listing(row: sql.Row) -> Listing:
