@@ -12,7 +12,7 @@ import psycopg
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from bench.alone import Alone, serving_alone
-from bench.calls import authorization, calls_per_second, channel
+from bench.calls import authorization, calls_per_second, channel, processor_seconds
 from bench.figures import Figure, at_least
 from chassis.clock import SystemClock
 from deploy.local.postgres import Database
@@ -40,7 +40,7 @@ def cost_of(stack: LocalStack, alone: Alone, batches: int) -> Cost:
 
     def spent() -> tuple[float, float]:
         backends = psutil.Process(stack.pid("postgres")).children()
-        return _seconds(psutil.Process(alone.pid)), sum(map(_seconds, backends))
+        return processor_seconds(psutil.Process(alone.pid)), sum(map(processor_seconds, backends))
 
     before = spent()
     events_per_s = asyncio.run(_ingest(stack, alone.address, batches))
@@ -74,14 +74,6 @@ def measure(stack: LocalStack) -> list[Figure]:
         Figure("ingest_server_us", cost.server_us, "µs", "processor time of our process for one event"),
         Figure("ingest_postgres_us", cost.postgres_us, "µs", "processor time of PostgreSQL for one event"),
     ]
-
-
-def _seconds(process: psutil.Process) -> float:
-    try:
-        times = process.cpu_times()
-    except psutil.NoSuchProcess:  # a backend that has just ended
-        return 0.0
-    return float(times.user + times.system)
 
 
 async def _ingest(stack: LocalStack, address: str, batches: int) -> float:

@@ -17,7 +17,7 @@ from services.tagging.adapters.fact_intake import FactIntake
 from services.tagging.adapters.grpc_servicer import TaggingServicer
 from services.tagging.adapters.tag_servicer import TagServicer
 from services.tagging.application import published_events
-from services.tagging.application.audience_commands import RECOUNT, FollowDue, FollowPage, RecountSegments
+from services.tagging.application.audience_commands import RECOUNT, FollowDue, RecountSegments
 from services.tagging.application.commands import handlers
 from services.tagging.application.layer_commands import REVIEW_MODEL, ReviewLayer, ReviewModel
 from services.tagging.application.layer_review import REVIEW_LAYER
@@ -31,7 +31,6 @@ from services.tagging.application.taxonomy_commands import REPOINT_TAGS, Repoint
 from services.tagging.domain.claims import Cause
 from services.tagging.read_models.audiences import PostgresAudiences
 from services.tagging.read_models.dues import FOLLOW_DUE
-from services.tagging.read_models.live_segments import FOLLOW_PAGE
 from services.tagging.read_models.rebuild import rebuild
 from services.tagging.read_models.tag_history import TagHistoryProjection
 from services.tagging.settings import Settings
@@ -46,18 +45,9 @@ TIMERS: Mapping[str, Callable[[Timer], Any]] = {
     FOLLOW_RULE: lambda timer: FollowRule(timer.payload["tag"], Cause(timer.payload["cause"]), timer.payload["after"]),
     ADVANCE_BATCH: lambda timer: AdvanceTagBatch(UUID(timer.payload["batch"]), timer.payload["reason"]),
     FOLLOW_DUE: lambda timer: FollowDue(),
-    FOLLOW_PAGE: lambda timer: _page(timer.payload),
+    "follow_page": lambda timer: RecountSegments(),  # no longer set: whoever was left to be looked at is found anew
     RECOUNT: lambda timer: RecountSegments(),
 }
-
-
-def _page(payload: Mapping[str, Any]) -> FollowPage | RecountSegments:
-    """Pages used to go by the numbers of customers, and nobody was noted for them; whoever was left is found anew."""
-    if not isinstance(payload["after"], str):
-        return RecountSegments()
-    return FollowPage(UUID(payload["segment"]), payload["revision"], UUID(payload["after"]))
-
-
 PROJECTIONS: Sequence[Projection] = (TagHistoryProjection(),)
 
 

@@ -100,10 +100,6 @@ class Audiences(Layers, Protocol):
         """Look at customers for whom the time has come at which a segment changes."""
         ...
 
-    def follow_page(self, work: UnitOfWork, segment: UUID, revision: int, after: UUID) -> None:
-        """Look at some customers with ids behind `after` for a definition, and find when time alone will change it."""
-        ...
-
     def recount(self, work: UnitOfWork) -> None:
         """Find the members of all live segments anew."""
         ...

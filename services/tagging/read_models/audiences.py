@@ -34,7 +34,7 @@ from services.tagging.read_models import (
 )
 from services.tagging.read_models.directory import Arrivals
 from services.tagging.read_models.layers import PostgresLayers
-from services.tagging.read_models.live_segments import Cause, Live, LiveSegments, Touched, apply, follow, look_at_page
+from services.tagging.read_models.live_segments import Cause, Live, LiveSegments, Touched, apply, follow
 
 _LOCK = (
     "INSERT INTO intake (tenant, messages, as_of) VALUES (%s, %s, %s) ON CONFLICT (tenant) DO UPDATE SET"
@@ -133,15 +133,6 @@ class PostgresAudiences(PostgresLayers):
             follow(work, live, touched, lambda ordinal: MembershipCause.TIME, at)
         if sum(len(ordinals) for it in found.values() for ordinals in it.values()) == _PAGE:
             dues.look_again_now(work)
-
-    def follow_page(self, work: UnitOfWork, segment: UUID, revision: int, after: UUID) -> None:
-        if all((it.listing.id, it.listing.revision) != (segment, revision) for it in self.live(work)):
-            return
-        noted = dues.take_noted(work.rows, work.context.tenant, segment, after, _PAGE)
-        if noted:
-            touched = Touched({f"this:{segment}": BitMap(noted.values())})
-            follow(work, self.live(work), touched, lambda ordinal: MembershipCause.BACKFILL)
-            look_at_page(work, segment, revision, max(noted))
 
     def recount(self, work: UnitOfWork) -> None:
         live, who = self.live(work), everybody(work.rows, work.context.tenant)

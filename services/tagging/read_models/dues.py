@@ -1,7 +1,4 @@
-"""When time alone changes a segment for a customer: one row for each pair, and one timer for each instant.
-
-Of a new definition the customers whom time can move are noted first, all at once, and then looked at one by one.
-"""
+"""When time alone changes a segment for a customer: one row for each pair, and one timer for each instant."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -19,9 +16,6 @@ from services.tagging.read_models import sql
 FOLLOW_DUE: Final = "follow_due"
 """Kind of the timers that look at customers for whom time alone changes a segment."""
 
-_NOT_YET: Final = datetime(9999, 1, 1, tzinfo=UTC)
-"""In place of an instant, until the customer is looked at."""
-
 _OF = (
     "SELECT k.segment, n.ordinal, n.node, d.due_at FROM unnest(%s::uuid[], %s::bigint[]) AS k(segment, ordinal)"
     " JOIN nodes n ON n.tenant = %s AND n.ordinal = k.ordinal AND NOT n.erased"
@@ -36,16 +30,11 @@ _DELETE = (
     "DELETE FROM segment_dues d USING (SELECT %s::text AS tenant, * FROM unnest(%s::uuid[], %s::uuid[])"
     " AS k(segment, customer)) k WHERE (d.tenant, d.segment, d.customer) = (k.tenant, k.segment, k.customer)"
 )
-_NOTE = (
-    "INSERT INTO segment_dues (tenant, segment, customer, due_at) SELECT n.tenant, %s, n.node, %s FROM nodes n"
-    " WHERE n.tenant = %s AND n.ordinal = ANY(%s) AND NOT n.erased ORDER BY n.node"
+_KEEP_MANY = (
+    "INSERT INTO segment_dues (tenant, segment, customer, due_at)"
+    " SELECT n.tenant, %s, n.node, to_timestamp(v.due) FROM unnest(%s::bigint[], %s::bigint[]) AS v(ordinal, due)"
+    " JOIN nodes n ON n.tenant = %s AND n.ordinal = v.ordinal AND NOT n.erased ORDER BY n.node"
     " ON CONFLICT (tenant, segment, customer) DO UPDATE SET due_at = excluded.due_at"
-)
-_TAKE = (
-    "DELETE FROM segment_dues d USING (SELECT s.customer, n.ordinal FROM segment_dues s"
-    " JOIN nodes n ON n.tenant = s.tenant AND n.node = s.customer"
-    " WHERE s.tenant = %s AND s.segment = %s AND s.customer > %s AND s.due_at = %s ORDER BY s.customer LIMIT %s) k"
-    " WHERE d.tenant = %s AND d.segment = %s AND d.customer = k.customer RETURNING k.customer, k.ordinal"
 )
 _FORGET = "DELETE FROM segment_dues WHERE tenant = %s AND segment = %s"
 _DUE = (
@@ -76,15 +65,12 @@ def keep(work: UnitOfWork, found: Mapping[UUID, tuple[BitMap, Mapping[int, datet
         look_again(work, at)
 
 
-def note(rows: sa.Connection, tenant: str, segment: UUID, who: BitMap) -> None:
-    """The customers `who` are to be looked at, by and by."""
-    sql.run(rows, _NOTE, segment, _NOT_YET, tenant, list(who))
-
-
-def take_noted(rows: sa.Connection, tenant: str, segment: UUID, after: UUID, limit: int) -> dict[UUID, int]:
-    """Up to `limit` customers that were to be looked at, and no longer are: their ids with their ordinals."""
-    found = sql.fetch(rows, _TAKE, tenant, segment, after, _NOT_YET, limit, tenant, segment)
-    return {row[0]: row[1] for row in found}
+def keep_many(work: UnitOfWork, segment: UUID, due: Mapping[int, datetime]) -> None:
+    """Look at the customers of `due` again by the minute of their instant, which may be the present one."""
+    minutes = [int(at.timestamp()) // 60 * 60 for at in due.values()]
+    sql.run(work.rows, _KEEP_MANY, segment, list(due), minutes, work.context.tenant)
+    for minute in set(minutes):
+        look_again(work, datetime.fromtimestamp(minute, UTC))
 
 
 def look_again(work: UnitOfWork, at: datetime) -> None:

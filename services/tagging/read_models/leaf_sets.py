@@ -78,12 +78,15 @@ class LeafSets:
             found = self._found[leaf] = self._find(leaf, everybody)
         return found & everybody
 
-    def moving(self, leaves: Iterable[Leaf]) -> BitMap:
-        """Those for whom the passing of time can change one of `leaves`."""
-        found = BitMap()
+    def moving(self, leaves: Iterable[Leaf]) -> dict[int, datetime]:
+        """Whom the passing of time can move by one of `leaves`, and when at the earliest."""
+        found: dict[int, datetime] = {}
         for leaf in set(leaves):
-            if (statement := moving(leaf, self._when)) is not None:
-                found |= BitMap([ordinal for (ordinal,) in sql.fetch(self._rows, statement.text, *statement.values)])
+            for it in moving(leaf, self._when):
+                for ordinal, first, coming in sql.fetch(self._rows, it.statement.text, *it.statement.values):
+                    at = it.at(first, coming)
+                    if at is not None and (ordinal not in found or at < found[ordinal]):
+                        found[ordinal] = at
         return found
 
     def _find(self, leaf: Leaf, everybody: BitMap) -> BitMap:

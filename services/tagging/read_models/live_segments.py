@@ -2,8 +2,7 @@
 
 A change is told by *subjects*, such as "event:checkin", "attribute:city", "tag:vip" or "segment:<id>", each with the ordinals it
 concerns. A definition is looked at for the ordinals of the subjects it reads. Segments that others are made of come first, and what
-changes in them is a subject of its own. Few customers are looked at one by one with their histories, many by statements on whole sets;
-of many, those whom time can move are then looked at page by page.
+changes in them is a subject of its own. Few customers are looked at one by one with their histories, many by statements on whole sets.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -18,11 +17,10 @@ import sqlalchemy as sa
 from pyroaring import BitMap
 
 from chassis.commands import UnitOfWork
-from chassis.due_times import Timer
 from services.tagging.application.ports import Change
 from services.tagging.application.standing import follow_later
 from services.tagging.domain.claims import Cause as TagCause
-from services.tagging.domain.conditions import Leaf, LookedUp
+from services.tagging.domain.conditions import Leaf, LookedUp, Universe
 from services.tagging.domain.conditions.change import next_change
 from services.tagging.domain.conditions.evaluation import Customer
 from services.tagging.domain.conditions.reads import Reads, reads
@@ -32,11 +30,6 @@ from services.tagging.read_models import bitmaps, directory, dues, memberships, 
 from services.tagging.read_models.histories import histories
 from services.tagging.read_models.leaf_sets import as_of
 from services.tagging.read_models.segments import LOOKED_UP, Listing, Sets
-
-FOLLOW_PAGE: Final = "follow_page"
-"""Kind of the timers that look at the customers of a new definition whom time can move, page by page."""
-
-NOBODY: Final = UUID(int=0)
 
 _MANY: Final = 1000
 _MOST_IN_AN_EVENT: Final = 500
@@ -131,12 +124,6 @@ def follow(work: UnitOfWork, live: Iterable[Live], touched: Touched, cause: Caus
     _Following(work, several, touched, cause).follow(at or work.now)
 
 
-def look_at_page(work: UnitOfWork, segment: UUID, revision: int, after: UUID = NOBODY) -> None:
-    """Have the customers with ids behind `after` looked at whom time can move, some now and the others later."""
-    payload = {"segment": str(segment), "revision": revision, "after": str(after)}
-    work.schedule(Timer(FOLLOW_PAGE, f"{segment}:{revision}:{after}", work.now, payload))
-
-
 class _Following:
     """One change on its way through the segments."""
 
@@ -163,10 +150,13 @@ class _Following:
         apply(self._work, self._changes, {it.listing.id: it.listing.revision for it in self._live}, self._cause, at)
 
     def _look_up(self) -> None:
-        """Read the sets that will be needed, of those definitions that are touched to begin with, at once."""
+        """Read what will be needed of the definitions that are touched to begin with, at once: their sets, the histories of their few."""
         touched = self._touched.subjects.keys()
-        needed = [it.listing for it in self._live if self._touched.everything or not it.subjects.isdisjoint(touched)]
-        self._sets.look_up((it.definition for it in needed), (it.id for it in needed))
+        needed = [it for it in self._live if self._touched.everything or not it.subjects.isdisjoint(touched)]
+        self._sets.look_up((it.listing.definition for it in needed), (it.listing.id for it in needed))
+        concerned = [self._touched.of(it.subjects) for it in needed if it.reads.history]
+        few = BitMap.union(BitMap(), *(who for who in concerned if len(who) <= _MANY))
+        self._load(few & self._sets.universe(Universe.ALL))
 
     def _follow_one(self, it: Live, who: BitMap) -> None:
         id, listing, many = it.listing.id, it.listing, len(who) > _MANY
@@ -220,10 +210,8 @@ class _Following:
         return any((since := self._customers[it].facts.history.known_since) and since > now for it in theirs)
 
     def _look_later(self, listing: Listing, theirs: BitMap) -> None:
-        moving = self._sets.moving(listing.definition.leaves()) & theirs
-        if moving:
-            dues.note(self._rows, self._tenant, listing.id, moving)
-            look_at_page(self._work, listing.id, listing.revision)
+        moving = self._sets.moving(listing.definition.leaves())
+        dues.keep_many(self._work, listing.id, {one: at for one, at in moving.items() if one in theirs})
 
     def _set_dues(self, it: Live, who: BitMap, theirs: BitMap) -> None:
         condition = it.listing.definition.condition

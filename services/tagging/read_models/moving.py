@@ -1,13 +1,17 @@
-"""Whom time can move: the customers with a fact by which the passing of time can change a leaf (spec TG-5), in one statement.
+"""When time can first move whom: for each leaf (spec TG-5) the customers with facts by which its passing can change it, in one statement.
 
-They are all those for whom `domain/conditions/change.py` finds an instant, and some more; for a leaf not told of here, everybody. When a
-definition is published for everybody, only they are looked at one by one.
+What is found is never later than the first instant of `domain/conditions/change.py`, and mostly earlier: when the oldest fact leaves its
+window, whether that makes a difference or not. To look too early does no harm, so a definition for everybody needs no more than this.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import date, datetime, timedelta
-from typing import Final
+from functools import partial
+from math import ceil, floor
+from typing import Final, NamedTuple
+from uuid import UUID
 
+from services.tagging.domain.calendar import Calendar
 from services.tagging.domain.conditions import (
     Absence,
     AttributeTest,
@@ -30,72 +34,126 @@ from services.tagging.domain.conditions import (
 )
 from services.tagging.domain.conditions.behaviours import SECOND
 from services.tagging.domain.conditions.dimensions import CREATED_DAYS, KNOWN, KNOWN_DAYS, meaning
+from services.tagging.domain.conditions.facts import Facts
 from services.tagging.domain.conditions.limits import happenings
+from services.tagging.domain.history import History
 from services.tagging.read_models.comparison_sql import Sql, either
 from services.tagging.read_models.leaf_sql import AsOf
 
 _MOST_DAYS: Final = 36_500
 """Who waits for longer than a century need not be looked at."""
 
+_MOST_TURNS: Final = 6
+_NOBODY: Final = History(UUID(int=0))
 
-def moving(leaf: Leaf, when: AsOf) -> Sql | None:
-    """A statement that finds their ordinals; None if time changes nothing for anybody."""
+When = Callable[[datetime], datetime | None]
+
+
+class Moving(NamedTuple):
+    """A statement that finds ordinals, with the first instant of their facts up to now and the first one to come; and when time moves
+    whoever has a fact of such an instant."""
+
+    statement: Sql
+    moves: When
+
+    def at(self, first: datetime | None, coming: datetime | None) -> datetime | None:
+        """When time can first move a customer with such facts."""
+        leaving = self.moves(first) if first else None
+        return min(leaving, coming) if leaving and coming else leaving or coming
+
+
+def moving(leaf: Leaf, when: AsOf) -> Iterator[Moving]:
+    """How to find them; nothing if time changes nothing for anybody."""
     leaf = meaning(leaf)
     match leaf:
-        case EventTest():
-            since = _since(leaf.window, when, leaf.comparison if leaf.figure.of_now else None)
-            return _by_behaviours(happenings(leaf), since, when)
-        case OrderTest():
-            since = _since(leaf.window, when, leaf.comparison if leaf.figure.of_now else None)
-            text = "SELECT node FROM purchases WHERE tenant = %s AND currency = %s AND paid_at >= %s"
-            return _of_customers(Sql(text, (when.tenant, when.currency, since)), when)
+        case EventTest() | OrderTest():
+            yield from _of_figure(leaf, when)
         case Absence():
-            since = min(_since(leaf.window, when), when.at - leaf.within * SECOND)
-            return _by_behaviours((leaf.what,), since, when)
+            yield _leaving(_behaviours((leaf.what,)), leaf.window, when)
+            within = leaf.within * SECOND
+            yield _moving(_behaviours((leaf.what,)), when.at - within, when, lambda it: it + within)
         case Succession() | Streak():
-            return _by_behaviours(happenings(leaf), _since(leaf.window, when), when)
+            yield _leaving(_behaviours(happenings(leaf)), leaf.window, when)
         case AttributeTest(key) if key in (KNOWN, KNOWN_DAYS, CREATED_DAYS):
-            since = when.at if key == KNOWN else when.at - _longest(leaf.comparison)
-            column = "created_at" if key == CREATED_DAYS else "known_at"
-            text = f"SELECT node FROM nodes WHERE tenant = %s AND {column} >= %s"  # noqa: S608
-            return _of_customers(Sql(text, (when.tenant, since)), when)
+            facts = _Facts("nodes", "created_at" if key == CREATED_DAYS else "known_at")
+            yield _moving(facts, when.at, when, _never)
+            if key != KNOWN:
+                yield from _turning(facts, leaf.comparison, when)
         case (
             AttributeTest() | RelatedTo() | InGroup() | HasConsent() | HasTag() | InLayer() | RfmScores() | InSegment()
         ):
-            return None
-    return _of_customers(Sql("SELECT node FROM nodes WHERE tenant = %s", (when.tenant,)), when)
+            return
+        case _:
+            yield Moving(
+                Sql("SELECT ordinal, %s, NULL FROM nodes WHERE tenant = %s", (when.at, when.tenant)), lambda it: it
+            )
 
 
-def _by_behaviours(meant: Sequence[Happening], since: datetime, when: AsOf) -> Sql:
-    kinds = either([_kind(it) for it in meant])
-    text = f"SELECT node FROM behaviours WHERE tenant = %s AND occurred_at >= %s AND {kinds.text}"  # noqa: S608
-    return _of_customers(Sql(text, (when.tenant, since, *kinds.values)), when)
+class _Facts(NamedTuple):
+    """Rows of nodes that pass a test, and the column of their instants."""
+
+    table: str
+    column: str
+    test: Sql = Sql("true")
+
+
+def _of_figure(leaf: EventTest | OrderTest, when: AsOf) -> Iterator[Moving]:
+    orders = _Facts("purchases", "paid_at", Sql("t.currency = %s", (when.currency,)))
+    facts = _behaviours(happenings(leaf)) if isinstance(leaf, EventTest) else orders
+    yield _leaving(facts, leaf.window, when)
+    if leaf.figure.of_now:
+        yield from _turning(facts, leaf.comparison, when)
+
+
+def _behaviours(meant: Sequence[Happening]) -> _Facts:
+    return _Facts("behaviours", "occurred_at", either([_kind(it) for it in meant]))
 
 
 def _kind(what: Happening) -> Sql:
+    """Without tests of properties and hours: of more facts one is the first to move, and that is never later."""
     if what.type:
-        return Sql("type = %s", (what.type,))
-    return Sql("category = %s", (what.category,)) if what.category else Sql("true")
+        return Sql("t.type = %s", (what.type,))
+    return Sql("t.category = %s", (what.category,)) if what.category else Sql("true")
 
 
-def _of_customers(inner: Sql, when: AsOf) -> Sql:
+def _leaving(facts: _Facts, window: Window, when: AsOf) -> Moving:
+    """By what leaves a window, or is to come; of one that nothing leaves, only by that."""
+    calendar = Facts(_NOBODY, when.calendar)
+    return _moving(facts, _start(window, when), when, lambda it: calendar.leaves_at(window, it))
+
+
+def _turning(facts: _Facts, comparison: Comparison, when: AsOf) -> Iterator[Moving]:
+    """By the local days since a fact, one for each number of days that makes a difference; of many, by the next day that begins."""
+    numbers = [it for it in comparison.plain if isinstance(it, int | float) and not isinstance(it, bool)]
+    turns = {
+        turn for it in numbers if 0 <= it < _MOST_DAYS for turn in (floor(it), floor(it) + 1, ceil(it)) if turn > 0
+    }
+    today, midnight = when.calendar.day(when.at), when.calendar.midnight
+    if len(turns) > _MOST_TURNS:
+        yield _moving(facts, midnight(today - max(turns) + 1), when, lambda _: midnight(today + 1))
+        return
+    for turn in turns:
+        yield _moving(facts, midnight(today - turn + 1), when, partial(_turned, when.calendar, turn))
+
+
+def _turned(calendar: Calendar, turn: int, since: datetime) -> datetime:
+    return calendar.midnight(calendar.day(since) + turn)
+
+
+def _moving(facts: _Facts, since: datetime, when: AsOf, moves: When) -> Moving:
+    column = f"t.{facts.column}"
     who = Sql("true") if when.who is None else Sql("c.ordinal = ANY(%s)", (list(when.who),))
     text = (
-        f"SELECT DISTINCT c.ordinal FROM ({inner.text}) x"  # noqa: S608
-        " JOIN nodes n ON n.tenant = %s AND n.node = x.node AND NOT n.erased"
-        f" JOIN nodes c ON c.tenant = %s AND c.node = n.customer WHERE {who.text}"
+        f"SELECT c.ordinal, min({column}) FILTER (WHERE {column} <= %s), min({column}) FILTER (WHERE {column} > %s)"  # noqa: S608
+        f" FROM {facts.table} t JOIN nodes n ON n.tenant = t.tenant AND n.node = t.node AND NOT n.erased"
+        " JOIN nodes c ON c.tenant = n.tenant AND c.node = n.customer"
+        f" WHERE t.tenant = %s AND {column} >= %s AND {facts.test.text} AND {who.text} GROUP BY c.ordinal"
     )
-    return Sql(text, (*inner.values, when.tenant, when.tenant, *who.values))
-
-
-def _since(window: Window, when: AsOf, days: Comparison | None = None) -> datetime:
-    """A fact before that leaves no window any more, nor, where `days` since it are compared, makes them a difference."""
-    counted = when.at if days is None else when.at - _longest(days)
-    return min(counted, _start(window, when))
+    return Moving(Sql(text, (when.at, when.at, when.tenant, since, *facts.test.values, *who.values)), moves)
 
 
 def _start(window: Window, when: AsOf) -> datetime:
-    """Whatever is to leave a window later happened since; now, where nothing ever leaves it."""
+    """Whatever is to leave a window happened since; now, where nothing ever leaves it."""
     match window.period:
         case Period.LAST_N_HOURS:
             return when.at - timedelta(hours=window.n)
@@ -107,7 +165,5 @@ def _start(window: Window, when: AsOf) -> datetime:
     return when.at
 
 
-def _longest(comparison: Comparison) -> timedelta:
-    """Longer than the days that are compared with, and those that the calendar may add."""
-    numbers = [it for it in comparison.plain if isinstance(it, int | float) and not isinstance(it, bool)]
-    return timedelta(days=min(max(0, *numbers, 0) + 2, _MOST_DAYS))
+def _never(_: datetime) -> None:
+    return None

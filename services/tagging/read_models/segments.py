@@ -178,8 +178,8 @@ class Sets:
                 return self.segment(segment)
         return self._facts().leaf(leaf, self.universe(Universe.ALL))
 
-    def moving(self, leaves: Iterable[Leaf]) -> BitMap:
-        """Those for whom the passing of time can change one of `leaves`."""
+    def moving(self, leaves: Iterable[Leaf]) -> dict[int, datetime]:
+        """Whom the passing of time can move by one of `leaves`, and when at the earliest."""
         return self._facts().moving(leaves)
 
     def look_up(self, definitions: Iterable[Definition], segments: Iterable[UUID] = ()) -> None:
