@@ -85,7 +85,7 @@ class _Audiences:
 
     def __init__(self, stack: LocalStack, scale: Scale, rows: psycopg.Connection, say: Callable[[str], None]) -> None:
         self._stack, self._scale, self._rows = stack, scale, rows
-        self._say = lambda what: say(f"tagging at {scale.label}: {what} …")
+        self._tell = say
         self._metadata = (("authorization", f"Bearer {stack.credentials.mint(scale.tenant, scopes())}"),)
         self._draw = Random(scale.customers)  # noqa: S311 - nothing secret
 
@@ -246,6 +246,9 @@ class _Audiences:
         """Something that one of the customers does now."""
         customer = node(self._draw.randrange(self._scale.customers))
         return Behaved(customer, type_of(self._draw.randrange(TYPES)), _now())
+
+    def _say(self, what: str) -> None:
+        self._tell(f"tagging at {self._scale.label}: {what} …")
 
     def _memory(self) -> Figure:
         resident = psutil.Process(self._stack.pid("tagging")).memory_info().rss / 1e6

@@ -1,5 +1,6 @@
 """Whether a definition would be kept: by the limits and words of the caller's tenant."""
 
+import asyncio
 from dataclasses import replace
 
 from chassis import context as contexts
@@ -18,8 +19,9 @@ from services.tagging.read_models import vocabularies
 
 async def check(definition: Definition, bus: CommandBus, read_models: ReadModels) -> None:
     """Refuse a definition as it would be when it is kept."""
-    definition.check(await limits_of_tenant(bus))
-    check_words(definition.placed(), await vocabulary_of_tenant(bus, read_models))
+    limits, words = await asyncio.gather(limits_of_tenant(bus), vocabulary_of_tenant(bus, read_models))
+    definition.check(limits)
+    check_words(definition.placed(), words)
 
 
 async def limits_of_tenant(bus: CommandBus) -> Limits:
@@ -29,9 +31,14 @@ async def limits_of_tenant(bus: CommandBus) -> Limits:
 
 async def vocabulary_of_tenant(bus: CommandBus, read_models: ReadModels) -> Vocabulary:
     tenant = contexts.current().tenant
-    try:
-        taxonomy = await bus.load(Taxonomy, taxonomy_id(tenant))
-    except AggregateNotFound:
-        taxonomy = None
-    words = await read_models.query(lambda rows: vocabularies.vocabulary(rows, tenant))
+    taxonomy, words = await asyncio.gather(
+        _taxonomy(tenant, bus), read_models.query(lambda rows: vocabularies.vocabulary(rows, tenant))
+    )
     return replace(words, tags=tag_words(taxonomy))
+
+
+async def _taxonomy(tenant: str, bus: CommandBus) -> Taxonomy | None:
+    try:
+        return await bus.load(Taxonomy, taxonomy_id(tenant))
+    except AggregateNotFound:
+        return None

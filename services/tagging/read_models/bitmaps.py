@@ -20,7 +20,6 @@ ANONYMOUS = "anonymous"
 
 _ALL = "SELECT name, members FROM bitmaps WHERE tenant = %s AND name = ANY(%s)"
 _NAMES = "SELECT DISTINCT name FROM bitmaps WHERE tenant = %s AND starts_with(name, %s)"
-_CHUNKS = "SELECT name, chunk, members FROM bitmaps WHERE tenant = %s AND name = ANY(%s) AND chunk = ANY(%s)"
 _THESE_CHUNKS = (
     "SELECT b.name, b.chunk, b.members FROM unnest(%s::text[], %s::int[]) AS k(name, chunk)"
     " JOIN bitmaps b ON b.tenant = %s AND b.name = k.name AND b.chunk = k.chunk"
@@ -70,9 +69,16 @@ def starting_with(rows: sa.Connection, tenant: str, prefix: str) -> dict[str, Bi
 
 def among(rows: sa.Connection, tenant: str, names: Iterable[str], who: BitMap) -> dict[str, BitMap]:
     """The sets as far as `who` is concerned."""
-    found = {name: BitMap() for name in names}
-    for name, _, members in sql.fetch_binary(rows, _CHUNKS, tenant, list(found), _chunks_of(who)):
-        found[name] |= BitMap.deserialize(members) & who
+    return parts(rows, tenant, dict.fromkeys(names, who))
+
+
+def parts(rows: sa.Connection, tenant: str, wanted: Mapping[str, BitMap]) -> dict[str, BitMap]:
+    """Each set as far as its ordinals are concerned; reads only the chunks that these are in."""
+    found = {name: BitMap() for name in wanted}
+    chunks = [(name, chunk) for name, who in wanted.items() for chunk in _chunks_of(who)]
+    if chunks:
+        for name, _, members in sql.fetch_binary(rows, _THESE_CHUNKS, *columns(chunks), tenant):
+            found[name] |= BitMap.deserialize(members) & wanted[name]
     return found
 
 

@@ -34,7 +34,8 @@ from services.tagging.read_models.segments import LOOKED_UP, Listing, Sets
 _MANY: Final = 1000
 _MOST_IN_AN_EVENT: Final = 500
 """An event is published as one message for each, all in one batch; JetStream takes 1,000 messages in one."""
-_LIVE: Final = "SELECT segment, revision FROM segments WHERE tenant = %s AND live"
+_LIVE: Final = "SELECT segment, revision, xmin::text FROM segments WHERE tenant = %s AND live"
+"""With the transaction it was stated in: a revision that was undone is followed by another of the same number."""
 
 
 @dataclass(slots=True)
@@ -72,15 +73,20 @@ class LiveSegments:
     """The live segments of all tenants, each in the order in which they are to be looked at; read again when one has changed."""
 
     def __init__(self) -> None:
-        self._revisions: dict[str, dict[UUID, int]] = {}
+        self._stated: dict[str, dict[UUID, tuple[int, str]]] = {}
         self._live: dict[str, list[Live]] = {}
 
     def of(self, rows: sa.Connection, tenant: str) -> list[Live]:
-        revisions: dict[UUID, int] = {row[0]: row[1] for row in sql.fetch(rows, _LIVE, tenant)}
-        if revisions != self._revisions.get(tenant, {}):
-            self._live[tenant] = _in_order(segments.get(rows, tenant, revisions).values())
-            self._revisions[tenant] = revisions
-        return self._live.get(tenant, []) if revisions else []
+        stated = {id: (revision, by) for id, revision, by in sql.fetch(rows, _LIVE, tenant)}
+        before = self._stated.get(tenant, {})
+        if stated != before:
+            kept = [
+                it.listing for it in self._live.get(tenant, ()) if before[it.listing.id] == stated.get(it.listing.id)
+            ]
+            news = segments.get(rows, tenant, stated.keys() - {it.id for it in kept})
+            self._live[tenant] = _in_order([*kept, *news.values()])
+            self._stated[tenant] = stated
+        return self._live.get(tenant, []) if stated else []
 
 
 def _in_order(listings: Iterable[Listing]) -> list[Live]:
@@ -151,15 +157,14 @@ class _Following:
 
     def _look_up(self) -> None:
         """Read what will be needed of the definitions that are touched to begin with, at once: their sets, the histories of their few."""
-        touched = self._touched.subjects.keys()
-        needed = [it for it in self._live if self._touched.everything or not it.subjects.isdisjoint(touched)]
-        self._sets.look_up((it.listing.definition for it in needed), (it.listing.id for it in needed))
-        concerned = [self._touched.of(it.subjects) for it in needed if it.reads.history]
-        few = BitMap.union(BitMap(), *(who for who in concerned if len(who) <= _MANY))
+        concerned = [(it, who) for it in self._live if (who := self._touched.of(it.subjects))]
+        self._sets.look_up((it.listing.definition, it.listing.id, who) for it, who in concerned)
+        few = BitMap.union(BitMap(), *(who for it, who in concerned if it.reads.history and len(who) <= _MANY))
         self._load(few & self._sets.universe(Universe.ALL))
 
     def _follow_one(self, it: Live, who: BitMap) -> None:
         id, listing, many = it.listing.id, it.listing, len(who) > _MANY
+        self._sets.look_up([(listing.definition, id, who)])
         theirs = who & self._sets.universe(listing.universe)
         if it.reads.history and not many:
             self._load(theirs)
@@ -171,7 +176,7 @@ class _Following:
             self._touched.add(f"segment:{id}", change.add | change.remove)
         if it.reads.history and many:
             self._look_later(listing, theirs)
-        elif it.reads.clock or (it.reads.history and self._ahead(theirs)):
+        elif it.reads.history and (it.reads.clock or self._is_due(id) or self._ahead(theirs)):
             self._set_dues(it, who, theirs)
 
     def _leaf_of(self, theirs: BitMap) -> Callable[[Leaf], BitMap]:
@@ -208,6 +213,10 @@ class _Following:
             if any(facts and facts[-1].at > now for facts in (history.behaviours, history.purchases)):
                 return True
         return any((since := self._customers[it].facts.history.known_since) and since > now for it in theirs)
+
+    def _is_due(self, id: UUID) -> bool:
+        """Whether customers are looked at for the definition's own sake, such as when they are due for it."""
+        return f"this:{id}" in self._touched.subjects
 
     def _look_later(self, listing: Listing, theirs: BitMap) -> None:
         moving = self._sets.moving(listing.definition.leaves())
