@@ -1,7 +1,8 @@
 """When time can first move whom: for each leaf (spec TG-5) the customers with facts by which its passing can change it, in one statement.
 
 What is found is never later than the first instant of `domain/conditions/change.py`, and mostly earlier: when the oldest fact leaves its
-window, whether that makes a difference or not. To look too early does no harm, so a definition for everybody needs no more than this.
+window, whether that makes a difference or not. To look too early does no harm, so a definition for everybody needs no more than this. By
+a leaf that is not told of here everybody is moved at once.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -33,7 +34,7 @@ from services.tagging.domain.conditions import (
     Window,
 )
 from services.tagging.domain.conditions.behaviours import SECOND
-from services.tagging.domain.conditions.dimensions import CREATED_DAYS, KNOWN, KNOWN_DAYS, meaning
+from services.tagging.domain.conditions.dimensions import BUILT_IN, CREATED_DAYS, KNOWN, KNOWN_DAYS, Source, meaning
 from services.tagging.domain.conditions.facts import Facts
 from services.tagging.domain.conditions.limits import happenings
 from services.tagging.domain.history import History
@@ -79,14 +80,13 @@ def moving(leaf: Leaf, when: AsOf) -> Iterator[Moving]:
             yield _moving(facts, when.at, when, _never)
             if key != KNOWN:
                 yield from _turning(facts, leaf.comparison, when)
-        case (
-            AttributeTest() | RelatedTo() | InGroup() | HasConsent() | HasTag() | InLayer() | RfmScores() | InSegment()
-        ):
+        case AttributeTest(key) if key not in BUILT_IN or BUILT_IN[key].source is Source.ATTRIBUTE:
+            return
+        case RelatedTo() | InGroup() | HasConsent() | HasTag() | InLayer() | RfmScores() | InSegment():
             return
         case _:
-            yield Moving(
-                Sql("SELECT ordinal, %s, NULL FROM nodes WHERE tenant = %s", (when.at, when.tenant)), lambda it: it
-            )
+            text = "SELECT ordinal, %s, NULL FROM nodes WHERE tenant = %s"
+            yield Moving(Sql(text, (when.at, when.tenant)), lambda it: it)
 
 
 class _Facts(NamedTuple):
