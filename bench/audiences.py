@@ -264,9 +264,11 @@ class _Audiences:
         return processor_seconds(psutil.Process(self._stack.pid("tagging"))), sum(map(processor_seconds, postgres))
 
     def _figure(self, name: str, value: float, unit: str, meaning: str) -> Figure:
+        self._tell(f"{name}_at_{self._scale.label} = {value:.4g} {unit}")
         return Figure(f"{name}_at_{self._scale.label}", value, unit, meaning)
 
     def _at_most(self, name: str, value: float, bar: float, meaning: str) -> Figure:
+        self._tell(f"{name}_at_{self._scale.label} = {value:.4g} ms")
         return at_most(f"{name}_at_{self._scale.label}", value, bar, meaning, "ms")
 
 
