@@ -26,9 +26,11 @@ class OperationsServicer:
         self._head = head
         self._loops = loops
 
+    async def GetClock(self, request: pb.GetClockRequest, context: Any) -> pb.GetClockResponse:
+        return pb.GetClockResponse(clock_time=self._now())
+
     async def GetProgress(self, request: pb.GetProgressRequest, context: Any) -> pb.GetProgressResponse:
-        clock_time = Timestamp()
-        clock_time.FromDatetime(self._clock.now())
+        clock_time = self._now()
         # Loops come after the logs they write to: looked at before them, nothing passes from one to the other unseen.
         looks = await asyncio.gather(*(it.progress() for it in reversed(self._loops)))
         found = [it for one in looks for it in one]
@@ -44,6 +46,11 @@ class OperationsServicer:
         for it in found:
             _add(it, response)
         return response
+
+    def _now(self) -> Timestamp:
+        now = Timestamp()
+        now.FromDatetime(self._clock.now())
+        return now
 
 
 def _digest(found: Sequence[Progress]) -> int:

@@ -11,6 +11,7 @@ from scrm.ops.v1 import operations_service_pb2 as ops
 _FIRST_PAUSE_SECONDS: Final = 0.02
 _LONGEST_PAUSE_SECONDS: Final = 0.1
 _LONGEST_FIRST_PAUSE_SECONDS: Final = 0.5
+_PAUSE_OF_CLOCKS_SECONDS: Final = 0.003
 _SOONER: Final = 0.9
 
 
@@ -64,17 +65,29 @@ class Barrier:
 
     async def reached(self, at: datetime, patience_seconds: float = 300) -> None:
         """Return when the clock of every service is at `at`, whatever is still in work."""
-        began, behind = time.monotonic(), set(self._operations)
+        began, behind = time.monotonic(), list(self._operations)
         while True:
-            found = await self._look(behind)
-            behind = {name for name, it in found.items() if not _has_seen(it, at)}
-            if not behind:
+            clocks = await asyncio.gather(*(self._operations[it].GetClock(ops.GetClockRequest()) for it in behind))
+            late = {name: it for name, it in zip(behind, clocks, strict=True) if not _has_seen(it, at)}
+            if not late:
                 return
             if time.monotonic() > began + patience_seconds:
-                late = {name: found[name] for name in behind}
-                raise NeverSettled(
-                    f"the clock is not heard after {patience_seconds:g} s:\n" + "\n".join(_unfinished(late, at))
-                )
+                said = "\n".join(f"{name}: its clock says {it.clock_time.ToDatetime()}" for name, it in late.items())
+                raise NeverSettled(f"the clock is not heard after {patience_seconds:g} s:\n{said}")
+            behind = list(late)
+            await asyncio.sleep(_PAUSE_OF_CLOCKS_SECONDS)
+
+    async def worked_off(self, service: str, loop: str, patience_seconds: float = 300) -> None:
+        """Return when `loop` of `service` has done all that had been taken in for it before the call."""
+        began, goal = time.monotonic(), None
+        while True:
+            found = (await self._look([service]))[service]
+            its = next(it for it in found.loops if it.loop == loop)
+            goal = its.position + its.backlog if goal is None else goal
+            if its.position >= goal:
+                return
+            if time.monotonic() > began + patience_seconds:
+                raise NeverSettled(f"{loop} of {service} is at {its.position} of {goal} after {patience_seconds:g} s")
             await asyncio.sleep(_FIRST_PAUSE_SECONDS)
 
     async def _look(self, at_these: Iterable[str]) -> dict[str, Any]:
@@ -88,8 +101,8 @@ def _is_at_rest(progress: Any, at: datetime) -> bool:
     return bool(progress.settled and _has_seen(progress, at))
 
 
-def _has_seen(progress: Any, at: datetime) -> bool:
-    return bool(progress.clock_time.seconds >= int(at.timestamp()))
+def _has_seen(its: Any, at: datetime) -> bool:
+    return bool(its.clock_time.seconds >= int(at.timestamp()))
 
 
 def _refuse_parked(answers: Sequence[Any]) -> None:

@@ -1,6 +1,6 @@
 """Local wall-clock time of the shop whose history is replayed."""
 
-from datetime import UTC, date, datetime, time
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -16,3 +16,8 @@ def instant(day: date, at: time = time()) -> datetime:
 def local_day(at: datetime) -> date:
     """The day that calendars in the shop show at `at`."""
     return at.astimezone(_ZONE).date()
+
+
+def week(day: date) -> date:
+    """The Sunday that ends the week of `day`."""
+    return day + timedelta(days=6 - day.weekday())

@@ -1,8 +1,10 @@
 """Replays a story to the services: moves their clock from day to day and reports each evening what the day brought.
 
 A day is one step of the clock. Timers that fall due within it fire while the day is reported; what they do depends on the
-instant at which they are due, not on the one at which they fire. Where the very minute matters, as when a broadcast starts,
-`move_to` stops there until all that was due is done.
+instant at which they are due, not on the one at which they fire. The next day begins as soon as the services have taken in what
+this one brought; that all is done which follows from it is waited for at the end of a week, or sooner where much is in work.
+As in life, a service is some time behind the one it listens to. Where the very minute matters, as when a broadcast starts,
+`move_to` waits before it and at it until all is done.
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,6 +16,7 @@ from chassis.broker import Broker, publish_clock
 from demo.backend import Backend, Lanes
 from demo.barrier import Barrier
 from demo.board import Board
+from demo.calendar import week
 from demo.story import Day, Story
 from demo.wire import batch_resolve, import_orders, track_batch
 
@@ -22,6 +25,7 @@ T = TypeVar("T")
 _TOUCHES_AT_ONCE: Final = 500
 _LOGINS_AT_ONCE: Final = 500
 _ORDERS_AT_ONCE: Final = 500  # two facts each
+_FACTS_IN_WORK: Final = 6_000
 
 
 class FactRefused(RuntimeError):
@@ -37,6 +41,7 @@ class Replay:
     story: Story
     board: Board
     next_day: int = 0
+    in_work: list[Day] = field(default_factory=list)
     lanes: Lanes = field(default_factory=Lanes)
     barrier: Barrier = field(init=False)
 
@@ -56,17 +61,24 @@ class Replay:
         while self.next_day < len(self.story.days):
             await self._play(self.story.days[self.next_day])
             self.next_day += 1
+        await self._finished()
 
     async def move_to(self, at: datetime) -> None:
-        """Set the clock of all services to `at` and wait until everything due by then is done."""
+        """Wait until all that was told is done, set the clock of all services to `at`, and wait for what is due by then."""
+        await self._finished()
         await publish_clock(self.broker, at)
         await self.barrier.settled(at, after="clock")
 
     async def _play(self, day: Day) -> None:
-        """Logins come first, because orders name customers by what the logins have told."""
+        """Logins come first, because orders name customers by what the logins have told. Who was seen on the days before
+        is known by then: a visitor who comes and later logs in was a stranger first."""
         self.board.show(day.day)
+        if self._has_enough_in_work(day):
+            await self._finished()
         await publish_clock(self.broker, day.reported_at)
         await self.barrier.reached(day.reported_at)
+        if day.logins and self.in_work:
+            await self.barrier.worked_off("tracking", "resolve")
         for part, logins in _parts(day.logins, _LOGINS_AT_ONCE):
             request = batch_resolve(logins, day.day, part)
             _require_resolved(request, await self.backend.identity.BatchResolve(request))
@@ -78,7 +90,18 @@ class Replay:
                 self.backend.tracking.ImportOrders, import_orders(orders, day.day, part), self._imported
             )
         await self.lanes.emptied()
-        await self.barrier.settled(day.reported_at, after="day")
+        self.in_work.append(day)
+
+    def _has_enough_in_work(self, day: Day) -> bool:
+        """Whether `day` has to wait until all is done of the days before."""
+        last = self.in_work[-1].day if self.in_work else day.day
+        return week(last) != week(day.day) or sum(it.facts for it in self.in_work) >= _FACTS_IN_WORK
+
+    async def _finished(self) -> None:
+        """Wait until the services have nothing of any day in work."""
+        if self.in_work:
+            await self.barrier.settled(self.in_work[-1].reported_at, after="days")
+            self.in_work.clear()
 
     def _tracked(self, request: Any, _: Any) -> None:
         self.board.advance("touches", len(request.events))

@@ -35,6 +35,11 @@ class Day:
         """The evening: later than all that happens on the day, and still the same day."""
         return instant(self.day, _EVENING)
 
+    @property
+    def facts(self) -> int:
+        """How many: an order is placed and paid."""
+        return len(self.touches) + len(self.logins) + 2 * len(self.orders)
+
 
 @dataclass(frozen=True, slots=True)
 class Story:

@@ -1,5 +1,6 @@
 """What a process says of its progress: at rest only if nothing waits, and with a digest that tells whether anything moved."""
 
+import asyncio
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -71,3 +72,11 @@ def test_the_chain_tells_whether_anything_moved(loop: Any) -> None:
     first, again, moved = (loop.run_until_complete(_look(*_loops([], handled=it))).chain for it in (7, 7, 8))
     assert first == again
     assert moved != first
+
+
+def test_the_clock_is_told_without_a_look_at_any_loop() -> None:
+    looked: list[str] = []
+    servicer = OperationsServicer("echo", FrozenClock(), _no_head, [FakeLoop("timers", looked)])
+    told = asyncio.run(servicer.GetClock(pb.GetClockRequest(), None)).clock_time
+    assert looked == []
+    assert told.ToDatetime(UTC) == NOW

@@ -24,6 +24,9 @@ class Service:
         self.rounds += 1
         return self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
 
+    async def GetClock(self, _: ops.GetClockRequest) -> ops.GetClockResponse:
+        return ops.GetClockResponse(clock_time=(await self.GetProgress(ops.GetProgressRequest())).clock_time)
+
 
 def progress(chain: int, *, settled: bool = True, at: datetime = NOON) -> ops.GetProgressResponse:
     time = Timestamp()
@@ -99,3 +102,20 @@ def test_those_who_have_not_heard_of_the_clock_are_asked_again_and_named_in_the_
     assert (late.rounds, heard.rounds) == (2, 1)
     with pytest.raises(NeverSettled, match="its clock says 1997-01-01 11:00"):
         asyncio.run(Barrier({"a": Service(progress(1, at=before))}).reached(NOON, patience_seconds=0.05))
+
+
+def test_a_loop_is_waited_for_until_it_has_done_what_it_had_before() -> None:
+    answers = []
+    for position, backlog in ((3, 4), (5, 5), (7, 9)):
+        answers.append(progress(1))
+        answers[-1].loops.add(loop="resolve", position=position, backlog=backlog)
+    service = Service(*answers)
+    asyncio.run(Barrier({"tracking": service}).worked_off("tracking", "resolve"))
+    assert service.rounds == 3
+
+
+def test_a_loop_that_does_not_come_on_is_named() -> None:
+    answer = progress(1)
+    answer.loops.add(loop="resolve", position=3, backlog=4)
+    with pytest.raises(NeverSettled, match="resolve of tracking is at 3 of 7"):
+        asyncio.run(Barrier({"tracking": Service(answer)}).worked_off("tracking", "resolve", patience_seconds=0.05))

@@ -11,7 +11,7 @@ from statistics import median
 import orjson
 
 from demo.buyers import purchase_days
-from demo.calendar import instant, local_day
+from demo.calendar import instant, local_day, week
 from demo.dataset import Order
 from demo.people import Person, bindings
 from demo.touches import Touch
@@ -222,15 +222,17 @@ def at_risk(orders: Sequence[Order], until: datetime) -> Bounds:
 
 
 def _noticed(dues: Iterable[Sequence[tuple[datetime, datetime, datetime]]]) -> Bounds:
-    """How many people have one of their dues before the evening before, or the evening of, the next purchase."""
+    """How many people have one of their dues before the end of the week before, or of the week of, the next purchase: what is
+    due while the days of a week are still in work may or may not be noticed before a purchase of that week is."""
     people = list(dues)
     certain = sum(any(due < before for due, before, _ in it) for it in people)
     return certain, sum(any(due < after for due, _, after in it) for it in people)
 
 
 def _gaps(days: Sequence[date], fewest: int, until: datetime) -> Iterable[tuple[date, tuple[datetime, datetime]]]:
-    """From each day, beginning with the `fewest`-th, to the evenings before and of the next one, or to the end."""
-    nexts = [(instant(it - timedelta(days=1), EVENING), instant(it, EVENING)) for it in days[1:]]
+    """From each day, beginning with the `fewest`-th, to the ends of the weeks before and of the next one, or to the end."""
+    sundays = [week(it) for it in days[1:]]
+    nexts = [(instant(it - timedelta(days=7), EVENING), instant(it, EVENING)) for it in sundays]
     return list(zip(days, [*nexts, (until, until)], strict=True))[fewest - 1 :]
 
 
