@@ -4,6 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PYTHONPATH := .:gen
 export GRPC_VERBOSITY ?= ERROR
+unexport PYTHONDONTWRITEBYTECODE # the tests start a hundred processes; without this each compiles all sources anew
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test up down bench faults differential drill lint format proto token lock images k8s subscriber

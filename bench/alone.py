@@ -28,6 +28,30 @@ class Alone:
 def serving_alone(stack: LocalStack, name: str, roles: Sequence[str] = (SERVE,)) -> Iterator[Alone]:
     """Service `name` with `roles`, which answer calls, and no others."""
     database = stack.postgres.create_database(f"bench_{name}")
+    _service(stack, name, database, roles)[0].migrate()
+    with _serving(stack, name, database, roles) as alone:
+        yield alone
+
+
+@contextmanager
+def second_replica(stack: LocalStack, name: str, first: Alone, roles: Sequence[str] = (SERVE,)) -> Iterator[Alone]:
+    """Another process of the same service on the same database, as a Deployment with two replicas has."""
+    with _serving(stack, name, first.database, roles) as second:
+        yield second
+
+
+@contextmanager
+def _serving(stack: LocalStack, name: str, database: Database, roles: Sequence[str]) -> Iterator[Alone]:
+    service, edge_port = _service(stack, name, database, roles)
+    service.start()
+    try:
+        yield Alone(service.child.pid, service.address, database, edge_port)
+    finally:
+        service.stop()
+
+
+def _service(stack: LocalStack, name: str, database: Database, roles: Sequence[str]) -> tuple[Service, int]:
+    edge_port = free_port()
     environment = {
         **stack.environment_of(name),
         "SCRM_DATABASE_URL": database.writer_dsn,
@@ -35,12 +59,6 @@ def serving_alone(stack: LocalStack, name: str, roles: Sequence[str] = (SERVE,))
         "SCRM_OWNER_DATABASE_URL": database.owner_dsn,
         "SCRM_GRPC_PORT": str(free_port()),
         "SCRM_METRICS_PORT": str(free_port()),
-        "SCRM_EDGE_PORT": str(free_port()),
+        "SCRM_EDGE_PORT": str(edge_port),
     }
-    service = Service(name, environment, stack.log_of(f"{name}_alone"), roles)
-    service.migrate()
-    service.start()
-    try:
-        yield Alone(service.child.pid, service.address, database, int(environment["SCRM_EDGE_PORT"]))
-    finally:
-        service.stop()
+    return Service(name, environment, stack.log_of(f"{name}_alone"), roles), edge_port

@@ -35,7 +35,7 @@ def measure(stack: LocalStack) -> list[Figure]:
 def _figures(stack: LocalStack, alone: Alone, millions: int) -> list[Figure]:
     _checkpoint(stack)  # a page is logged whole at its first change after it: that is dearest now
     before = _logged(alone.database)
-    cost = cost_of(stack, alone, BATCHES)
+    cost = cost_of(stack, [alone], BATCHES)
     logged = (_logged(alone.database) - before) / (BATCH * (BATCHES + 1))
     said = f"for one event where {millions} million are known"
     return [

@@ -19,6 +19,8 @@ from chassis.aggregate import Aggregate, recording_at
 from chassis.clock import SystemClock
 from chassis.context import Context, current
 from chassis.credentials import KeySet, Verifier
+from chassis.due_times import Timer
+from chassis.errors import AggregateNotFound
 from chassis.grpc_server import Gate, GrpcServer
 from chassis.key_file import KeyFile
 from chassis.telemetry import Metrics, Tracing
@@ -91,6 +93,9 @@ class StockWork:
     def add(self, aggregate: Aggregate) -> None:
         self.touched[aggregate.id] = aggregate
 
+    def schedule(self, timer: Timer) -> None:
+        """When an anonymous customer expires, which the stock server has no table for: less work than ours has."""
+
     def insert(self, statement: str, key: object, row: object) -> None:
         """The data key of a new customer, which the stock server need not store: less work than ours has."""
 
@@ -115,6 +120,13 @@ class StockBus:
         self._application = application
         vault = Vault(KeyWrap(KeyFile("1", {"1": b"bench" * 6 + b".."})), lambda work: NoKeys())
         self._handlers = {it.command: it.handle for it in handlers(vault, SqlUncreditedOrders)}
+
+    async def load(self, kind: type[A], id: UUID) -> A:
+        """The aggregate as stored, such as the rules of a brand, which are looked up every few seconds."""
+        found = await asyncio.to_thread(StockWork(self._application, current()).find, kind, id)
+        if found is None:
+            raise AggregateNotFound
+        return found
 
     async def execute(self, command: Any, reply: Callable[[Any], Message]) -> Message:
         return await asyncio.to_thread(self._execute, command, reply, current())

@@ -18,6 +18,7 @@ from typing import Any, Final
 from urllib.error import HTTPError
 
 import nats.errors
+import orjson
 import structlog
 from nats.aio.client import Client
 from nats.aio.msg import Msg
@@ -41,6 +42,7 @@ from chassis.jetstream import (
 
 __all__ = [
     "BATCH_LIMIT",
+    "HEARTBEAT",
     "Broker",
     "BrokerRefusal",
     "BrokerUnavailable",
@@ -63,6 +65,10 @@ _MESSAGE_NOT_FOUND: Final = 10037
 _CLOCK_STREAM: Final = "CLOCK"
 _CLOCK_SUBJECT: Final = "scrm.clock"
 _NO_STATUS: Final = b"NATS/1.0\r\n"
+_IDLE: Final = b"NATS/1.0 100"
+HEARTBEAT: Final[Mapping[str, str]] = {"Status": "100"}
+"""The headers of what a server says while it has nothing to deliver."""
+
 _MONITOR_PAUSE_SECONDS: Final = 0.2
 
 
@@ -82,7 +88,9 @@ class _Client(Client):
     async def _process_msg(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes | None) -> None:
         """Hand messages of a stream over at once; what the server says about the stream goes the long way."""
         receive = self.direct.get(sid)
-        if receive is not None and headers and headers.startswith(_NO_STATUS):
+        if receive is not None and headers and headers.startswith(_IDLE):
+            receive(Delivery("", "", HEARTBEAT, b""))
+        elif receive is not None and headers and headers.startswith(_NO_STATUS):
             found = parse_header_lines(headers[len(_NO_STATUS) :])
             receive(Delivery(subject.decode("utf-8", "replace"), reply.decode("utf-8", "replace"), found, data))
         else:
@@ -111,6 +119,7 @@ class Broker:
         self._batches = 0
         self._streams_asked: dict[str, asyncio.Task[StreamInfo | None]] = {}
         self._revival: asyncio.Task[None] | None = None
+        self._when_reconnected: set[Callable[[], None]] = set()
         self.generation = 0
 
     async def connect(self) -> None:
@@ -245,6 +254,11 @@ class Broker:
         with suppress(nats.errors.Error, OSError):
             await subscription.unsubscribe()
 
+    def watch(self, reconnected: Callable[[], None]) -> Callable[[], None]:
+        """Have `reconnected` called whenever `generation` has changed; what is returned ends that."""
+        self._when_reconnected.add(reconnected)
+        return lambda: self._when_reconnected.discard(reconnected)
+
     def inbox(self) -> str:
         return self._client.new_inbox()
 
@@ -267,7 +281,7 @@ class Broker:
 
     @staticmethod
     def _checked(answer: Msg) -> dict[str, Any]:
-        content: dict[str, Any] = json.loads(answer.data)
+        content: dict[str, Any] = orjson.loads(answer.data)
         if "error" in content:
             raise BrokerRefusal(content["error"].get("err_code", 0), content["error"].get("description", ""))
         return content
@@ -289,7 +303,7 @@ class Broker:
             closed_cb=self._note_close,
             skip_subject_validation=True,
         )
-        self.generation += 1
+        self._begin_generation()
 
     async def _note_error(self, error: Exception) -> None:
         log.warning("broker.error", error=repr(error))
@@ -300,8 +314,13 @@ class Broker:
             if not answer.done():
                 answer.set_exception(nats.errors.StaleConnectionError())
 
-    async def _note_reconnect(self) -> None:
+    def _begin_generation(self) -> None:
         self.generation += 1
+        for tell in list(self._when_reconnected):
+            tell()
+
+    async def _note_reconnect(self) -> None:
+        self._begin_generation()
         log.info("broker.reconnected")
 
     async def _note_close(self) -> None:

@@ -1,6 +1,7 @@
 """Time as a port: the only place of the system that asks what time it is."""
 
 from datetime import UTC, datetime
+from time import time
 from typing import Protocol
 
 
@@ -17,6 +18,10 @@ class SystemClock:
 
     def now(self) -> datetime:
         return datetime.now(UTC)
+
+    def seconds(self) -> float:
+        """The same in seconds since the epoch, as tokens and metrics have it."""
+        return time()
 
 
 class ReplayClock:

@@ -136,6 +136,14 @@ class CommandBus:
         found = {id: replay(events) for id, events in streams.items()}
         return {id: it for id, it in found.items() if it.tenant == tenant}
 
+    async def answered(self) -> Message | None:
+        """What the current call was answered when it was made before; None for one that is new.
+
+        For whoever has much to find out before there is a command. Raises the DomainError of a refusal, and RequestIdReused.
+        """
+        context = contexts.current()
+        return await asyncio.to_thread(self._answered, context) if context.call else None
+
     def execute_now(self, command: Any, context: Context, reply: Callable[[Any], Message] | None = None) -> Any:
         """`execute` in the calling thread, without the writer thread."""
         return self._unwrap(self._carry_out([Order(context, command, reply)]))
@@ -143,6 +151,17 @@ class CommandBus:
     def run_now(self, unit: Unit) -> list[Outcome]:
         """`run` in the calling thread."""
         return self._carry_out(_orders(unit), unit.settle)
+
+    def _answered(self, context: Context) -> Message | None:
+        if context.call is None:
+            return None
+        key, head = (context.tenant, context.call.rpc, context.call.request_id), self.store.head()
+        with self.store.transaction() as transaction:
+            receipt = transaction.open(head, {key}, ()).receipts.get(key)
+        if receipt is None:
+            return None
+        _note_position(head)
+        return receipt.replay(context.call)
 
     async def _submit(
         self, orders: Sequence[Order], settle: Settle | None = None, *, shared: bool = False
@@ -159,9 +178,7 @@ class CommandBus:
     @staticmethod
     def _unwrap(outcomes: list[Outcome]) -> Any:
         outcome = outcomes[0]
-        holder = contexts.last_position.get()
-        if holder is not None:
-            holder[0] = max(holder[0], outcome.position)
+        _note_position(outcome.position)
         if outcome.error is not None:
             raise outcome.error
         return outcome.result
@@ -218,6 +235,13 @@ class CommandBus:
                 sleep(0.05)
             finally:
                 attempt.forget()
+
+
+def _note_position(position: int) -> None:
+    """Tell the current call how far the log was when it was answered."""
+    holder = contexts.last_position.get()
+    if holder is not None:
+        holder[0] = max(holder[0], position)
 
 
 def _orders(unit: Unit) -> list[Order]:

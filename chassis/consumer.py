@@ -35,7 +35,6 @@ React = Callable[[Incoming], Sequence[Any]]
 Absorb = Callable[[Sequence[Incoming], UnitOfWork], None]
 Keep = Callable[[Incoming], Incoming]
 
-_WAIT_SECONDS: Final = 1.0
 _GATHER_SECONDS: Final = 0.002
 
 
@@ -179,7 +178,7 @@ class _Reading:
         loop = asyncio.get_running_loop()
         check = loop.time() + CHECK_SECONDS
         while True:
-            messages = await pull.next(self._batch_limit, _WAIT_SECONDS)
+            messages = await pull.next(self._batch_limit, max(0.0, check - loop.time()) + _GATHER_SECONDS)
             if messages:
                 if len(messages) < self._batch_limit // 4:
                     await asyncio.sleep(_GATHER_SECONDS)

@@ -1,7 +1,5 @@
 """Who acts, for which tenant, in which call and trace: carried along and stored with every event."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from uuid import UUID
@@ -66,11 +64,17 @@ def current() -> Context:
     return _current.get()
 
 
-@contextmanager
-def entered(context: Context) -> Iterator[Context]:
+class entered:  # noqa: N801 (reads as a statement)
     """Make `context` the current one for the body of the with statement."""
-    token = _current.set(context)
-    try:
-        yield context
-    finally:
-        _current.reset(token)
+
+    __slots__ = ("_before", "_context")
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    def __enter__(self) -> Context:
+        self._before = _current.set(self._context)
+        return self._context
+
+    def __exit__(self, *_: object) -> None:
+        _current.reset(self._before)

@@ -146,7 +146,7 @@ class Verifier:
             caller = self._known[token] = self._decode(token)
             if len(self._known) > CACHED_TOKENS:
                 self._known.popitem(last=False)
-        if caller.expires_at + LEEWAY_SECONDS <= _clock.now().timestamp():
+        if caller.expires_at + LEEWAY_SECONDS <= _clock.seconds():
             self._known.pop(token, None)
             raise InvalidToken("the token has expired")
         return caller

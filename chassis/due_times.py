@@ -1,11 +1,11 @@
 """Timers as rows: what is due when, written in the transaction that made it due."""
 
-import json
 from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
+import orjson
 import sqlalchemy as sa
 
 from chassis.postgres import columns, driver_cursor
@@ -22,12 +22,12 @@ DDL = (
 
 _UPSERT = (
     "INSERT INTO timers (tenant, kind, key, due_at, payload) SELECT * FROM"
-    " unnest(%s::text[], %s::text[], %s::text[], %s::timestamptz[], %s::jsonb[])"
+    " unnest(%b::text[], %b::text[], %b::text[], %b::timestamptz[], %b::text[]::jsonb[])"
     " ON CONFLICT (tenant, kind, key)"
     " DO UPDATE SET due_at = excluded.due_at, payload = excluded.payload"
 )
 _DELETE = (
-    "DELETE FROM timers t USING unnest(%s::text[], %s::text[], %s::text[]) AS k(tenant, kind, key)"
+    "DELETE FROM timers t USING unnest(%b::text[], %b::text[], %b::text[]) AS k(tenant, kind, key)"
     " WHERE (t.tenant, t.kind, t.key) = (k.tenant, k.kind, k.key)"
 )
 
@@ -42,8 +42,7 @@ class Timer:
     payload: Mapping[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class TimerChange:
+class TimerChange(NamedTuple):
     """A timer set, or with `timer` None taken away."""
 
     tenant: str
@@ -62,7 +61,7 @@ class TimerChange:
 def write_timers(rows: sa.Connection, changes: Sequence[TimerChange]) -> None:
     """Apply `changes` to the table; the last change of a timer wins."""
     latest = {(it.tenant, it.kind, it.key): it.timer for it in changes}
-    kept = [(*key, it.due_at, json.dumps(dict(it.payload))) for key, it in latest.items() if it]
+    kept = [(*key, it.due_at, orjson.dumps(dict(it.payload)).decode()) for key, it in latest.items() if it]
     gone = [key for key, it in latest.items() if it is None]
     if kept:
         driver_cursor(rows).execute(_UPSERT, columns(kept), prepare=True)

@@ -73,15 +73,7 @@ class EventMapper(Mapper[UUID]):
         id, version = state.pop("originator_id"), state.pop("originator_version")
         if (class_version := getattr(type(event), "class_version", 1)) > 1:
             state["class_version"] = class_version
-        context = draft.context
-        state["_context"] = [
-            context.tenant,
-            context.actor,
-            context.call_id,
-            context.traceparent,
-            context.correlation,
-            context.causation,
-        ]
+        state["_context"] = list(draft.context)
         return StoredEvent(id, version, type(event).TOPIC, event_codec.encode(state))  # type: ignore[attr-defined]
 
     def read(self, stored: StoredEvent) -> tuple[Event, StoredContext]:
@@ -131,13 +123,14 @@ class Recorder(PostgresProcessRecorder):
         super().__init__(datastore)
         self.sql_create_statements.extend(SQL(it).format() for it in PostgresReceipts.DDL)
         lock = f"SELECT pg_advisory_xact_lock({_LOCK_CLASS}, hashtext('{self.events_table_name}'))"
-        self._turn = [f"SET LOCAL lock_timeout = '{_LOCK_TIMEOUT_SECONDS}s'".encode(), lock.encode()]
-        self.lock_table_statements = [*self._turn]
+        patience = f"'{_LOCK_TIMEOUT_SECONDS}s'"
+        self.lock_table_statements = [f"SET LOCAL lock_timeout = {patience}".encode(), lock.encode()]
+        # The same as one statement, which a connection prepares once: a target list is worked out from left to right.
+        self._turn = lock.replace("SELECT", f"SELECT set_config('lock_timeout', {patience}, true),").encode()
 
     def take_turn(self, cursor: Any) -> None:
         """Wait until no other transaction appends; it is then this one's turn until it ends."""
-        for it in self._turn:
-            cursor.execute(it)
+        cursor.execute(self._turn, prepare=True)
 
     def _notify_channel(self, curs: Any) -> None:
         """Readers poll; NOTIFY would make commits wait for each other."""

@@ -6,7 +6,7 @@ from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
 from dataclasses import dataclass
 from time import monotonic, perf_counter, sleep
-from typing import Any, Protocol, TypeAlias
+from typing import Any, NamedTuple, Protocol, TypeAlias
 from uuid import UUID
 
 import psycopg
@@ -42,8 +42,7 @@ class Handler:
     loads: Callable[[Any], Iterable[UUID]]
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """What became of one command: a result or an error, and where the log was afterwards."""
 
     result: Any = None

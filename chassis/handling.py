@@ -106,7 +106,9 @@ class Handling:
         return sequence
 
     async def redrive(self) -> None:
-        """Try again what somebody asked to be tried again."""
+        """Try again what somebody asked to be tried again; nobody can have asked where nothing is parked."""
+        if not self._garage.count:
+            return
         found = await asyncio.to_thread(self._garage.asked_for, self._engine, _REDRIVE_LIMIT)
         if not found:
             return

@@ -1,5 +1,6 @@
 """The inbox: messages of other services kept in the order of their effect, so that read models can be rebuilt from here."""
 
+from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from typing import Any, Final
 
@@ -53,8 +54,8 @@ def rewrite(
     keys: Collection[str],
     types: Collection[str],
     change: Callable[[Incoming], Incoming],
-) -> int:
-    """Keep what was told of `keys` in messages of `types` as `change` makes it, each in its place; how many messages those are.
+) -> Counter[str]:
+    """Keep what was told of `keys` in messages of `types` as `change` makes it, each in its place; by key, how many those are.
 
     Needs an index on (tenant, key) for these types where the inbox is large.
     """
@@ -65,7 +66,7 @@ def rewrite(
         payloads = [change(_incoming(it)).payload for it in found]
         with driver_cursor(rows) as cursor:
             cursor.execute(_REWRITE, ([it.position for it in found], payloads))
-    return len(found)
+    return Counter(it.key for it in found)
 
 
 def read(rows: sa.Connection, after: int, limit: int) -> list[tuple[int, Incoming]]:

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Collection, Hashable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, LiteralString, Protocol, TypeAlias
+from typing import Any, LiteralString, NamedTuple, Protocol, TypeAlias
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -19,8 +19,7 @@ class UnreadableEventError(Exception):
     """A stored event this version of the code must not guess at: an unknown topic or a later version."""
 
 
-@dataclass(frozen=True, slots=True)
-class StoredContext:
+class StoredContext(NamedTuple):
     """Who caused an event, in which call and trace."""
 
     tenant: str
@@ -60,8 +59,7 @@ class Recorded:
         return self.event.timestamp
 
 
-@dataclass(frozen=True, slots=True)
-class Draft:
+class Draft(NamedTuple):
     """A domain event about to be appended."""
 
     event: Event

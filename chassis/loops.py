@@ -63,9 +63,12 @@ async def watched(loops: Sequence[Loop], observe: Callable[[Progress], None], ev
     """Tell `observe` how far each loop is, every so many seconds, until cancelled."""
     while True:
         await asyncio.sleep(every_seconds)
-        for loop in loops:
+        looks = await asyncio.gather(*(it.progress() for it in loops), return_exceptions=True)  # asked all at once
+        for loop, look in zip(loops, looks, strict=True):
             try:
-                for found in await loop.progress():
+                if isinstance(look, BaseException):
+                    raise look
+                for found in look:
                     observe(found)
             except Exception as error:  # noqa: BLE001 (a figure that is missing once does no harm)
                 _log.warning("loop.unknown_progress", loop=loop.name, exc_info=error)

@@ -8,14 +8,14 @@ a process that died, wait for their redelivery; whoever keeps positions would th
 import asyncio
 import json
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from time import monotonic
 from typing import Final
 
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
-from chassis.broker import Broker, BrokerRefusal
+from chassis.broker import HEARTBEAT, Broker, BrokerRefusal
 from chassis.jetstream import Delivery
 
 _SECOND: Final = 1_000_000_000
@@ -50,6 +50,7 @@ class OrderedPull:
         self._delivered = 0
         self._out = 0
         self._failure: str | None = None
+        self._unwatch: Callable[[], None] = lambda: None
         self._clear = 0
 
     async def open(self) -> None:
@@ -73,10 +74,12 @@ class OrderedPull:
         self._inbox = self._broker.inbox()
         self._subscription = await self._broker.subscribe_directly(self._inbox, self._receive, self._receive_status)
         self._heard = monotonic()
+        self._unwatch = self._broker.watch(lambda: self._fail("reconnected"))
         await self._ask()
 
     async def close(self) -> None:
         """Stop receiving; the durable stays for the next reader to replace."""
+        self._unwatch()
         if self._subscription is not None:
             await self._broker.unsubscribe(self._subscription)
         self._subscription = None
@@ -135,6 +138,8 @@ class OrderedPull:
 
     def _receive(self, message: Delivery) -> None:
         self._heard = monotonic()
+        if message.headers is HEARTBEAT:
+            return
         try:
             sequence = consumer_sequence(message.reply)
         except (ValueError, IndexError):

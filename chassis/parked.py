@@ -6,6 +6,7 @@ in order and lifts the hold when it is through.
 
 import asyncio
 import json
+from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -76,10 +77,9 @@ def park(rows: sa.Connection, consumer: str, parkings: Sequence[Parking]) -> Non
         cursor.execute(_PARK, columns(table))
 
 
-def forget(rows: sa.Connection, tenant: str, keys: Collection[str]) -> int:
-    """Remove what is parked under `keys` of the tenant, for all consumers; how many messages that were."""
-    removed = rows.execute(_FORGET, {"tenant": tenant, "keys": list(keys)})
-    return int(removed.rowcount)
+def forget(rows: sa.Connection, tenant: str, keys: Collection[str]) -> Counter[str]:
+    """Remove what is parked under `keys` of the tenant, for all consumers; by key, how many messages that were."""
+    return Counter(it.key for it in rows.execute(_FORGET, {"tenant": tenant, "keys": list(keys)}))
 
 
 async def redrive(engine: sa.Engine, consumer: str, key: str | None = None) -> int:
@@ -131,7 +131,7 @@ class Garage:
             rows.execute(_WAIT, self._scope | {"tenant": tenant, "key": key})
 
 
-_FORGET: Final = sa.text("DELETE FROM parked WHERE tenant = :tenant AND key = ANY(:keys)")
+_FORGET: Final = sa.text("DELETE FROM parked WHERE tenant = :tenant AND key = ANY(:keys) RETURNING key")
 _MINE: Final = "consumer = :consumer AND stream = :stream AND partition = ANY(:partitions)"
 _AGAIN: Final = sa.text(
     "UPDATE parked SET attempts = attempts + 1, reason = :reason, detail = :detail"

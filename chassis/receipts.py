@@ -2,8 +2,7 @@
 
 import json
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import psycopg
 import sqlalchemy as sa
@@ -20,8 +19,7 @@ ReceiptKey = tuple[str, str, str]
 """Tenant, RPC, request id."""
 
 
-@dataclass(frozen=True, slots=True)
-class Receipt:
+class Receipt(NamedTuple):
     """The answer given to one request: a message or a refusal.
 
     `answer_type` is the full name of the message, empty for none, or `!<code>` of a refusal, whose
@@ -103,7 +101,7 @@ class PostgresReceipts:
 
     def ask(self, keys: Collection[ReceiptKey]) -> psycopg.Cursor[tuple[Any, ...]] | None:
         """Send for the receipts of `keys`; give the cursor to `answered` after the pipeline."""
-        return driver_cursor(self._rows).execute(self._READ, columns(keys)) if keys else None
+        return driver_cursor(self._rows).execute(self._READ, columns(keys), prepare=True) if keys else None
 
     def answered(self, cursor: psycopg.Cursor[tuple[Any, ...]] | None) -> dict[ReceiptKey, Receipt]:
         found = [
@@ -115,8 +113,7 @@ class PostgresReceipts:
     def write(self, receipts: Sequence[Receipt]) -> None:
         if not receipts:
             return
-        table = [(r.tenant, r.rpc, r.request_id, r.fingerprint, r.answer_type, r.answer) for r in receipts]
-        driver_cursor(self._rows).execute(self._WRITE, columns(table), prepare=True)
+        driver_cursor(self._rows).execute(self._WRITE, columns(receipts), prepare=True)
 
 
 _BY_CODE: dict[str, type[DomainError]] = {

@@ -84,7 +84,7 @@ class Tail:
                 return known
             if known is None and self._floor is not None and after < self._floor:
                 return await asyncio.to_thread(self._source.read, after, limit)
-            await self._news.wait(max(0.0, self._looked + self._poll - self._clock()))
+            await self._news.wait(self._poll if self._clock() < self._looked + self._poll else 0)
             found: Sequence[Entry] = ()
             if await self._source.head_now() > after:  # asked together with what others who were woken ask
                 found = await asyncio.to_thread(self._source.read, after, limit)

@@ -10,6 +10,7 @@ import sys
 import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
@@ -125,6 +126,7 @@ class Metrics:
             registry=self.registry,
         )
         self.commands = Counter("scrm_commands", "Commands by outcome.", ["command", "outcome"], registry=self.registry)
+        self._concluded = cache(self.commands.labels)
         self.events = Counter("scrm_events", "Events appended.", registry=self.registry)
         self.batch_size = Histogram(
             "scrm_batch_size", "Commands per transaction.", buckets=_SIZES, registry=self.registry
@@ -155,7 +157,7 @@ class Metrics:
 
     def concluded(self, command: str, outcome: str) -> None:
         """Take in how one command ended."""
-        self.commands.labels(command, outcome).inc()
+        self._concluded(command, outcome).inc()
 
     def observe(self, found: Progress) -> None:
         """Take in how far a loop is."""

@@ -3,6 +3,8 @@
 Only who changes or publishes the package needs Node; the system itself does not.
 """
 
+import fcntl
+import hashlib
 import json
 import os
 import shutil
@@ -16,6 +18,7 @@ ROOT: Final = HERE.parents[1]
 TARGET: Final = ROOT / "build" / "clients" / "typescript"
 _SOURCES: Final = ("package.json", "package-lock.json", ".npmrc", "tsconfig.json", "buf.gen.yaml", "src", "examples")
 PAGE: Final = "examples/audience.html"
+_DESCRIPTORS: Final = ROOT / "gen" / "scrm.binpb"
 _INSTALLED: Final = "node_modules/.package-lock.json"
 
 
@@ -24,11 +27,25 @@ class NoNode(Exception):
 
 
 def build(target: Path = TARGET) -> Path:
-    """Install, generate, check the types and compile; the folder. NoNode where that is not possible."""
+    """Install, generate, check the types and compile, unless all that was done with these sources; the folder.
+
+    NoNode where that is not possible. Two that build at once wait for one another.
+    """
     npm = shutil.which("npm")
     if npm is None or shutil.which("node") is None:
         raise NoNode("node and npm are not installed")
     target.mkdir(parents=True, exist_ok=True)
+    with (target / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        made_of, found = target / ".made-of", _digest()
+        if not made_of.exists() or made_of.read_text() != found:
+            made_of.unlink(missing_ok=True)
+            _build(npm, target)
+            made_of.write_text(found)
+    return target
+
+
+def _build(npm: str, target: Path) -> None:
     is_installed = (target / _INSTALLED).exists() and _same("package-lock.json", target)
     for name in _SOURCES:
         copy = shutil.copytree if (HERE / name).is_dir() else shutil.copyfile
@@ -37,13 +54,20 @@ def build(target: Path = TARGET) -> Path:
     if not is_installed and subprocess.run([npm, "ci", "--silent"], cwd=target, check=False).returncode:
         raise NoNode("npm cannot install the packages")
     programs = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    descriptors = ROOT / "gen" / "scrm.binpb"
-    generate = [str(Path(sys.executable).with_name("buf")), "generate", "--template", "buf.gen.yaml", str(descriptors)]
+    generate = [str(Path(sys.executable).with_name("buf")), "generate", "--template", "buf.gen.yaml", str(_DESCRIPTORS)]
     for command in (generate, [npm, "run", "--silent", "build"]):
         subprocess.run(command, cwd=target, env={**os.environ, "PATH": programs}, check=True)
     page = (target / PAGE).read_text()
     (target / Path(PAGE).name).write_text(page.replace("/* packages */", json.dumps({"imports": import_map(target)})))
-    return target
+
+
+def _digest() -> str:
+    """Of all that a build is made of, this file among it."""
+    found = hashlib.sha256()
+    for path in (_DESCRIPTORS, Path(__file__), *(HERE / name for name in _SOURCES)):
+        for file in sorted(it for it in (path, *path.rglob("*")) if it.is_file()):
+            found.update(f"{file.relative_to(ROOT)} {file.stat().st_size}\n".encode() + file.read_bytes())
+    return found.hexdigest()
 
 
 def import_map(target: Path) -> dict[str, str]:

@@ -53,8 +53,10 @@ class Erasing:
         cases = await asyncio.gather(*(self._ask(it) for it in ids))
         await self.replay.move_to(done_at)
         certificates = await asyncio.gather(*(self._certificate(it) for it in cases))
-        verdict = await asyncio.to_thread(verify, certificates, self._dsn_of)
-        left = await asyncio.to_thread(self._search, words, tuple(self.stack.services))
+        verdict, left = await asyncio.gather(
+            asyncio.to_thread(verify, certificates, self._dsn_of),
+            asyncio.to_thread(self._search, words, tuple(self.stack.services)),
+        )
         return {
             "customers": len(people),
             "nodes": sum(len(it.node_ids) for it in certificates),

@@ -10,58 +10,32 @@ import signal
 import sys
 import traceback
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from importlib import import_module
 from pathlib import Path
 from time import perf_counter
 
 from rich.console import Console
 
 from deploy.local.contracts import ROOT
-from faults import (
-    conditions,
-    fuzz,
-    gaps,
-    histories,
-    kills,
-    lost_answers,
-    maintenance,
-    postgres_restarts,
-    redelivery,
-    restore,
-    rolling,
-    sdks,
-    verdict,
-)
+from faults import verdict
 from faults.verdict import Control, Scale, Verdict
 
 RESULT = ROOT / "build" / "faults.json"
 _FORK_SUPPORT = "GRPC_ENABLE_FORK_SUPPORT"
 
-FAULTS: Mapping[str, Callable[[Scale], Verdict]] = {
-    "kills": kills.run,
-    "gaps": gaps.run,
-    "lost_answers": lost_answers.run,
-    "redelivery": redelivery.run,
-    "postgres_restarts": postgres_restarts.run,
-    "maintenance": maintenance.run,
-}
-DIFFERENTIAL: Mapping[str, Callable[[Scale], Verdict]] = {
-    "histories": histories.run,
-    "conditions": conditions.run,
-    "sdks": sdks.run,
-    "fuzz": fuzz.run,
-}
-DRILLS: Mapping[str, Callable[[Scale], Verdict]] = {
-    "restore": restore.run,
-    "rolling": rolling.run,
-}
-ALL: Mapping[str, Callable[[Scale], Verdict]] = {**FAULTS, **DIFFERENTIAL, **DRILLS}
+# Each is the module of that name with `run(scale)`, imported when it is wanted: all of them together take seconds.
+FAULTS = ("kills", "gaps", "lost_answers", "redelivery", "postgres_restarts", "maintenance")
+DIFFERENTIAL = ("histories", "conditions", "sdks", "fuzz")
+DRILLS = ("restore", "rolling")
+ALL = (*FAULTS, *DIFFERENTIAL, *DRILLS)
 
 
 def _made(name: str, scale: Scale) -> Verdict:
     """What became of one fault; one that cannot be brought to its end has failed, and the others go on."""
     try:
-        return ALL[name](scale)
+        run: Callable[[Scale], Verdict] = import_module(f"faults.{name}").run
+        return run(scale)
     except Exception as error:  # noqa: BLE001 - whatever it is, it is a finding
         problem = "".join(traceback.format_exception(error))[-2000:]
         control = Control("", "not tried", fails=False)

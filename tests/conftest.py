@@ -2,9 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Iterator
-from itertools import count
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import pytest
 import uvloop
@@ -12,21 +10,28 @@ import uvloop
 from deploy.local.broker import NatsServer
 from deploy.local.credentials import Credentials
 from deploy.local.postgres import Database, Postgres
+from tests.databases import Databases
+from tests.places import place
 
 DatabaseFactory = Callable[[str], Database]
+Migrated = Callable[[str, Path | None], Database]
 
-_WITHOUT_WAITING = {"fsync": "off", "full_page_writes": "off"}
+_WITHOUT_WAITING = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off", "max_wal_size": "256MB"}
 """What only a machine that loses power would miss; what is about durability starts a server of its own."""
 
 
 @pytest.fixture(scope="session")
 def state_dir() -> Iterator[Path]:
-    """Where the servers of this test session keep what they store, and their logs.
+    """Where the servers of this test session keep what they store, and their logs."""
+    with place("tests") as folder:
+        yield folder
 
-    Not below pytest's own folder: as root the servers run as another user, whom pytest shuts out whenever a session starts.
-    """
-    with TemporaryDirectory(prefix="scrm-tests-") as folder:
-        yield Path(folder)
+
+@pytest.fixture
+def server_folder() -> Iterator[Path]:
+    """An empty one for the servers of one test."""
+    with place("test") as folder:
+        yield folder
 
 
 @pytest.fixture(scope="session")
@@ -52,22 +57,40 @@ def nats_server(state_dir: Path) -> Iterator[NatsServer]:
 
 
 @pytest.fixture(scope="session")
-def _database_numbers() -> Iterator[int]:
-    return count(1)
+def databases(postgres: Postgres) -> Iterator[Databases]:
+    found = Databases(postgres)
+    yield found
+    found.close()
 
 
 @pytest.fixture
-def database(postgres: Postgres, _database_numbers: Iterator[int]) -> Iterator[DatabaseFactory]:
-    """`database("identity")` makes an empty database of that name and a number; it is dropped after the test."""
+def _dropped_after(databases: Databases) -> Iterator[list[Database]]:
     made: list[Database] = []
-
-    def create(name: str) -> Database:
-        made.append(postgres.create_database(f"{name}_{next(_database_numbers)}"))
-        return made[-1]
-
-    yield create
+    yield made
     for one in made:
-        postgres.drop_database(one.name)
+        databases.drop(one)
+
+
+@pytest.fixture
+def database(databases: Databases, _dropped_after: list[Database]) -> DatabaseFactory:
+    """`database("identity")` makes an empty database of that name and a number; it is dropped after the test."""
+
+    def make(name: str) -> Database:
+        _dropped_after.append(databases.empty(name))
+        return _dropped_after[-1]
+
+    return make
+
+
+@pytest.fixture
+def migrated(databases: Databases, _dropped_after: list[Database]) -> Migrated:
+    """`migrated("identity", MIGRATIONS)` makes one with all tables, those of the chassis alone where there are no migrations."""
+
+    def make(name: str, migrations: Path | None) -> Database:
+        _dropped_after.append(databases.migrated(name, migrations))
+        return _dropped_after[-1]
+
+    return make
 
 
 @pytest.fixture(scope="session")

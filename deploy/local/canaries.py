@@ -15,11 +15,15 @@ from psycopg import sql
 
 _PAGES_AT_ONCE: Final = 1_000
 _TABLES: Final = (
-    "SELECT n.nspname, c.relname, pg_relation_size(c.oid) / current_setting('block_size')::int"
+    "SELECT n.nspname, c.relname, pg_relation_size(c.oid) / current_setting('block_size')::int,"
+    " array(SELECT a.attname::text FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped)"
     " FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
     " WHERE c.relkind = 'r' AND n.nspname NOT IN ('pg_catalog', 'information_schema') ORDER BY 1, 2"
 )
-_TEXT: Final = "SELECT convert_to(string_agg(t::text, E'\\n'), 'UTF8') FROM ONLY {} AS t WHERE t.ctid >= {}::tid AND t.ctid < {}::tid"
+# Column by column: a row as one text is quoted, which is nearly half of the server's work.
+_TEXT: Final = (
+    "SELECT string_agg(concat_ws(E'\\t', {}), E'\\n') FROM ONLY {} AS t WHERE t.ctid >= {}::tid AND t.ctid < {}::tid"
+)
 _LENGTHS: Final = (12, 8, 5, 4)
 
 Found = dict[str, set[str]]
@@ -84,15 +88,18 @@ def texts(connection: psycopg.Connection, left_out: Collection[str] = ()) -> Ite
     """All rows of every table but those `left_out`, as text in pieces and as of one moment; the months of what was accepted go
     by one name."""
     connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-    for schema, table, pages in connection.execute(_TABLES).fetchall():
-        if table in left_out:
+    connection.execute("SET LOCAL client_encoding TO 'UTF8'")
+    for schema, table, pages, columns in connection.execute(_TABLES).fetchall():
+        if table in left_out or not columns:
             continue
+        name = table.partition("_")[0] if table.startswith("accepted_") else table
+        fields = sql.SQL(", ").join(sql.Identifier("t", it) for it in columns)
         for first in range(0, pages, _PAGES_AT_ONCE):
             ends = (f"({page},0)" for page in (first, first + _PAGES_AT_ONCE))
-            query = sql.SQL(_TEXT).format(sql.Identifier(schema, table), *map(sql.Literal, ends))
-            row = connection.execute(query, binary=True).fetchone()
-            if row and row[0]:
-                yield table.partition("_")[0] if table.startswith("accepted_") else table, row[0]
+            query = sql.SQL(_TEXT).format(fields, sql.Identifier(schema, table), *map(sql.Literal, ends))
+            found = connection.execute(query, binary=True).pgresult
+            if found and (content := found.get_value(0, 0)):
+                yield name, bytes(content)
 
 
 def _in_tables(words: Words, dsn: str) -> Found:

@@ -9,7 +9,6 @@ import pytest
 from chassis.clock import ReplayClock
 from chassis.commands import CommandBus
 from chassis.event_store import PostgresEventStore
-from chassis.migrations import migrate_now
 from chassis.testing import memory_bus
 from deploy.local.postgres import Database
 from services.campaigns.adapters.flow_book import SqlFlowBook
@@ -23,16 +22,15 @@ from tests.campaigns.flow_memory import MemoryFlowBook
 from tests.campaigns.memory import MemoryTables
 from tests.campaigns.permission_memory import MemoryPermissions
 from tests.campaigns.world import START, TENANT, World
+from tests.conftest import Migrated
 
 MIGRATIONS = Path(__file__).parents[2] / "services" / "campaigns" / "migrations"
 
 
 @pytest.fixture
-def campaigns_database(database: Callable[[str], Database]) -> Database:
+def campaigns_database(migrated: Migrated) -> Database:
     """A database with the tables of the chassis and of campaigns."""
-    found = database("campaigns")
-    migrate_now(found.owner_dsn, MIGRATIONS)
-    return found
+    return migrated("campaigns", MIGRATIONS)
 
 
 @pytest.fixture

@@ -13,7 +13,6 @@ from chassis.clock import ReplayClock
 from chassis.commands import CommandBus, Handlers, UnitOfWork, handler
 from chassis.consumer import Consumer, Incoming, Shard, Subscription
 from chassis.event_store import PostgresEventStore
-from chassis.schema import create
 from deploy.local.postgres import Database
 from tests.chassis.accounts import Account
 from tests.chassis.streams import NOON, number_in
@@ -111,7 +110,6 @@ class Desk:
 
 @contextmanager
 def opened(database: Database, handlers: Handlers = HANDLERS) -> Iterator[Desk]:
-    create(database.owner_dsn)
     store = PostgresEventStore(database.writer_dsn, pool_size=12)
     with store.engine.begin() as rows:
         rows.execute(sa.text("CREATE TABLE notes (tenant text, key text, number int CHECK (number <> 13013))"))

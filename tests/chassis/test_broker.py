@@ -102,9 +102,9 @@ def test_every_process_follows_the_replay_clock_even_one_that_starts_late(loop: 
     loop.run_until_complete(scenario())
 
 
-def test_the_clock_survives_the_broker(loop: Any, tmp_path: Path) -> None:
+def test_the_clock_survives_the_broker(loop: Any, server_folder: Path) -> None:
     async def scenario() -> None:
-        server = NatsServer(tmp_path / "nats")
+        server = NatsServer(server_folder / "nats")
         server.start()
         async with connected(server) as broker:
             clock = ReplayClock(NOON)
@@ -123,9 +123,9 @@ def test_the_clock_survives_the_broker(loop: Any, tmp_path: Path) -> None:
     loop.run_until_complete(scenario())
 
 
-def test_an_answer_that_was_lost_with_its_connection_is_not_waited_for(loop: Any, tmp_path: Path) -> None:
+def test_an_answer_that_was_lost_with_its_connection_is_not_waited_for(loop: Any, server_folder: Path) -> None:
     async def scenario() -> None:
-        server = NatsServer(tmp_path / "nats")
+        server = NatsServer(server_folder / "nats")
         server.start()
         async with connected(server) as broker:
 

@@ -27,7 +27,6 @@ from chassis.event_store import (
 )
 from chassis.log import Appended, Appending, Recorded
 from chassis.published_log import PublishedLog
-from chassis.schema import create
 from tests.chassis.accounts import (
     HANDLERS,
     Account,
@@ -41,7 +40,7 @@ from tests.chassis.accounts import (
     Remind,
     Transfer,
 )
-from tests.conftest import DatabaseFactory
+from tests.conftest import Migrated
 
 NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
 ACME = Context.system("acme", "test")
@@ -52,8 +51,7 @@ def store(request: pytest.FixtureRequest) -> Iterator[EventStore]:
     if request.param == "memory":
         yield MemoryEventStore()
         return
-    database = request.getfixturevalue("database")("bus")
-    create(database.owner_dsn)
+    database = request.getfixturevalue("migrated")("bus", None)
     postgres = PostgresEventStore(database.writer_dsn)
     yield postgres
     postgres.close()
@@ -183,6 +181,26 @@ def test_a_repeated_request_is_refused_again_as_it_was_the_first_time(bus: Comma
         )
 
 
+def test_whoever_has_much_to_find_out_first_can_ask_whether_a_call_was_answered(bus: CommandBus) -> None:
+    [account] = opened(bus, 0)
+
+    def answered(context: Context) -> object:
+        with entered(context):
+            return asyncio.run(bus.answered())
+
+    assert answered(calling("r1", b"seven")) is None
+    bus.execute_now(Deposit(account, 7), calling("r1", b"seven"), as_message)
+    assert answered(calling("r1", b"seven")) == Int64Value(value=7)
+    assert answered(calling("r2", b"seven")) is None
+    with pytest.raises(RequestIdReused):
+        answered(calling("r1", b"eight"))
+    with pytest.raises(AmountInvalid):
+        bus.execute_now(Deposit(account, -7), calling("r3"), as_message)
+    with pytest.raises(DomainError) as refusal:
+        answered(calling("r3"))
+    assert (refusal.value.reason, refusal.value.field) == (AmountInvalid.reason, "amount")
+
+
 def test_a_request_id_used_for_another_request_is_refused(bus: CommandBus) -> None:
     [account] = opened(bus, 0)
     bus.execute_now(Deposit(account, 7), calling("r1", b"seven"), as_message)
@@ -274,11 +292,10 @@ def test_a_replica_sees_what_the_other_did_before_it_decides(bus: CommandBus) ->
 
 @pytest.mark.parametrize("error", [InsufficientFunds, ValueError])
 def test_nothing_is_refused_for_what_was_read_half_before_and_half_after_another_replica(
-    database: DatabaseFactory, error: type[Exception]
+    migrated: Migrated, error: type[Exception]
 ) -> None:
     """Money only moves; who reads the one account before and the other after would find some missing."""
-    made = database("bus")
-    create(made.owner_dsn)
+    made = migrated("bus", None)
     store = PostgresEventStore(made.writer_dsn)
     mover, auditor = (CommandBus(store, ReplayClock(NOON), HANDLERS) for _ in range(2))
     one, other = opened(mover, 5, 5)
@@ -327,26 +344,25 @@ HEADER = '"timestamp":"2026-05-01T00:00:00+00:00","_context":["acme","a",null,nu
     ],
 )
 def test_a_topic_nobody_knows_and_a_version_of_the_future_are_not_guessed(
-    database: DatabaseFactory, topic: str, state: str
+    migrated: Migrated, topic: str, state: str
 ) -> None:
-    store = planted(database, topic, state)
+    store = planted(migrated, topic, state)
     with pytest.raises(UnreadableEventError):
         store.read_log(0, 10)
     store.close()
 
 
-def test_an_event_of_an_earlier_version_is_brought_up_to_date(database: DatabaseFactory) -> None:
-    store = planted(database, "test.AccountDeposited", "{" + HEADER + ',"amount":1}')
+def test_an_event_of_an_earlier_version_is_brought_up_to_date(migrated: Migrated) -> None:
+    store = planted(migrated, "test.AccountDeposited", "{" + HEADER + ',"amount":1}')
     [old] = store.read_log(0, 10)
     assert isinstance(old.event, Account.Deposited)
     assert old.event.colour == "red"
     store.close()
 
 
-def planted(database: DatabaseFactory, topic: str, state: str) -> PostgresEventStore:
+def planted(migrated: Migrated, topic: str, state: str) -> PostgresEventStore:
     """A store with one row that no code of today wrote."""
-    made = database("bus")
-    create(made.owner_dsn)
+    made = migrated("bus", None)
     with psycopg.connect(made.owner_dsn) as connection:
         connection.execute(PLANT, [topic, state])
     return PostgresEventStore(made.writer_dsn)
@@ -382,11 +398,8 @@ class CutAnswers(PostgresEventStore):
 
 
 @pytest.mark.parametrize("before", [False, True])
-def test_a_lost_answer_to_a_commit_neither_doubles_nor_loses_the_command(
-    database: DatabaseFactory, before: bool
-) -> None:
-    made = database("bus")
-    create(made.owner_dsn)
+def test_a_lost_answer_to_a_commit_neither_doubles_nor_loses_the_command(migrated: Migrated, before: bool) -> None:
+    made = migrated("bus", None)
     store = CutAnswers(made.writer_dsn)
     store.before = before
     bus = CommandBus(store, ReplayClock(NOON), HANDLERS)
@@ -400,9 +413,8 @@ def test_a_lost_answer_to_a_commit_neither_doubles_nor_loses_the_command(
     store.close()
 
 
-def test_rows_of_a_refused_command_are_undone_and_those_of_the_others_stay(database: DatabaseFactory) -> None:
-    made = database("bus")
-    create(made.owner_dsn)
+def test_rows_of_a_refused_command_are_undone_and_those_of_the_others_stay(migrated: Migrated) -> None:
+    made = migrated("bus", None)
     with psycopg.connect(made.owner_dsn) as connection:
         connection.execute("CREATE TABLE notes (text text); GRANT ALL ON notes TO scrm_writer")
     store = PostgresEventStore(made.writer_dsn)

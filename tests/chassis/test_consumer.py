@@ -29,7 +29,7 @@ from tests.chassis.streams import (
     settled,
     until,
 )
-from tests.conftest import DatabaseFactory
+from tests.conftest import Migrated
 
 CUT = sa.text(
     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
@@ -37,8 +37,8 @@ CUT = sa.text(
 
 
 @pytest.fixture
-def desk(database: DatabaseFactory) -> Iterator[Desk]:
-    with opened(database("consumer")) as desk:
+def desk(migrated: Migrated) -> Iterator[Desk]:
+    with opened(migrated("consumer", None)) as desk:
         yield desk
 
 
@@ -261,9 +261,9 @@ def test_a_position_is_never_carried_beyond_the_base_of_any_epoch_between() -> N
     assert carried_over(Offset(100), 3, bases) == Offset(100)
 
 
-def test_connections_may_be_cut_at_any_time(loop: Any, desk: Desk, tmp_path: Path) -> None:
+def test_connections_may_be_cut_at_any_time(loop: Any, desk: Desk, server_folder: Path) -> None:
     async def scenario() -> None:
-        server = NatsServer(tmp_path / "nats")
+        server = NatsServer(server_folder / "nats")
         server.start()
         async with connected(server) as broker:
             await fill(broker, "numbers", thousand(2_000))

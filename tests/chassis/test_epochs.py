@@ -10,23 +10,21 @@ from chassis.broker import Broker
 from chassis.epochs import Epochs, bases_of
 from chassis.postgres import create_engine
 from chassis.relay import Relay
-from chassis.schema import create
 from deploy.local.broker import NatsServer
 from tests.chassis.consuming import Desk, opened
 from tests.chassis.streams import ListLog, clear, connected, running, settled, until
-from tests.conftest import DatabaseFactory
+from tests.conftest import Migrated
 
 
 @pytest.fixture
-def desk(database: DatabaseFactory) -> Iterator[Desk]:
-    with opened(database("consumer")) as desk:
+def desk(migrated: Migrated) -> Iterator[Desk]:
+    with opened(migrated("consumer", None)) as desk:
         yield desk
 
 
 @pytest.fixture
-def engine(database: DatabaseFactory) -> Iterator[sa.Engine]:
-    made = database("relay")
-    create(made.owner_dsn)
+def engine(migrated: Migrated) -> Iterator[sa.Engine]:
+    made = migrated("relay", None)
     engine = create_engine(made.writer_dsn, pool_size=8)
     yield engine
     engine.dispose()

@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 from chassis import leadership
 from chassis.leadership import Leadership, LeadershipLost
 from tests.chassis.consuming import Desk, opened
-from tests.conftest import DatabaseFactory
+from tests.conftest import Migrated
 
 SESSIONS = sa.text(
     "SELECT count(DISTINCT pid) FROM pg_locks WHERE locktype = 'advisory' AND granted"
@@ -25,8 +25,8 @@ CUT = sa.text(
 
 
 @pytest.fixture
-def desk(database: DatabaseFactory) -> Iterator[Desk]:
-    with opened(database("leadership")) as desk:
+def desk(migrated: Migrated) -> Iterator[Desk]:
+    with opened(migrated("leadership", None)) as desk:
         yield desk
 
 

@@ -12,14 +12,14 @@ from chassis.parked import redrive
 from deploy.local.broker import NatsServer
 from tests.chassis.consuming import Credit, Desk, account_of, credit_account, opened, write_down
 from tests.chassis.streams import connected, fill, number_in, running, saying, settled, until
-from tests.conftest import DatabaseFactory
+from tests.conftest import Migrated
 
 POISON = 13013  # refused by the table of notes
 
 
 @pytest.fixture
-def desk(database: DatabaseFactory) -> Iterator[Desk]:
-    with opened(database("parked")) as desk:
+def desk(migrated: Migrated) -> Iterator[Desk]:
+    with opened(migrated("parked", None)) as desk:
         yield desk
 
 

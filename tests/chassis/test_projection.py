@@ -25,7 +25,7 @@ from deploy.local.broker import NatsServer
 from tests.chassis.accounts import Account
 from tests.chassis.consuming import Credit, Desk, credit, opened
 from tests.chassis.streams import NOON, connected, fill, number_in, running, saying, settled, until
-from tests.conftest import DatabaseFactory
+from tests.conftest import Migrated
 
 CUT = sa.text(
     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
@@ -88,8 +88,8 @@ class Sums:
 
 
 @pytest.fixture
-def desk(database: DatabaseFactory) -> Iterator[Desk]:
-    with opened(database("projection")) as desk:
+def desk(migrated: Migrated) -> Iterator[Desk]:
+    with opened(migrated("projection", None)) as desk:
         yield desk
 
 

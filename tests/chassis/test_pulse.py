@@ -64,7 +64,36 @@ def test_one_beat_ends_one_wait(loop: asyncio.AbstractEventLoop) -> None:
         await listener.wait(LONG)
         await listener.wait(0.05)
 
-    assert waited(loop, work) > 0.04
+    assert waited(loop, work) > 0.01
+
+
+def test_all_who_wait_for_the_same_time_wake_at_the_same_moments() -> None:
+    pulse = Pulse()
+    assert pulse._moment(100.0, 0.5) == 100.5
+    assert pulse._moment(100.2, 0.5) == pytest.approx(100.5), "whoever comes later waits for less"
+    assert pulse._moment(100.499, 0.5) == pytest.approx(101.0), "but not for next to nothing"
+    assert pulse._moment(100.2, 0) == 100.2
+
+
+def test_what_those_ask_who_wake_at_the_same_moment_travels_together(
+    look: QuickLook, loop: asyncio.AbstractEventLoop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put: list[int] = []
+    originally = look._put
+    monkeypatch.setattr(look, "_put", lambda questions: put.append(len(questions)) or originally(questions))
+    pulse = Pulse()
+
+    async def ask(number: int) -> object:
+        listener = pulse.listener()
+        await asyncio.sleep(0.001 * number)
+        await listener.wait(0.2)
+        return await look.ask_scalar("SELECT %(n)s::int", {"n": number})
+
+    async def work() -> list[object]:
+        return [*await asyncio.gather(*(ask(it) for it in range(5)))]
+
+    assert loop.run_until_complete(work()) == [0, 1, 2, 3, 4]
+    assert put == [5]
 
 
 def test_a_beat_after_the_loop_is_gone_does_no_harm(loop: asyncio.AbstractEventLoop) -> None:

@@ -22,7 +22,6 @@ from chassis.envelope import Address, Offset, seal
 from chassis.epochs import bases_of
 from chassis.postgres import create_engine
 from chassis.relay import WRONG_LAST_SEQUENCE, Relay, TooManyMessages
-from chassis.schema import create
 from deploy.local import broker as local_broker
 from deploy.local.broker import NatsServer
 from tests.chassis.streams import (
@@ -36,13 +35,12 @@ from tests.chassis.streams import (
     stored_in,
     until,
 )
-from tests.conftest import DatabaseFactory
+from tests.conftest import Migrated
 
 
 @pytest.fixture
-def engine(database: DatabaseFactory) -> Iterator[sa.Engine]:
-    made = database("relay")
-    create(made.owner_dsn)
+def engine(migrated: Migrated) -> Iterator[sa.Engine]:
+    made = migrated("relay", None)
     engine = create_engine(made.writer_dsn, pool_size=8)
     yield engine
     engine.dispose()
@@ -233,11 +231,11 @@ def test_a_stream_that_is_lost_is_filled_again_even_while_nothing_happens(
     loop.run_until_complete(scenario())
 
 
-def test_the_broker_may_die_and_lose_everything(loop: Any, engine: sa.Engine, tmp_path: Path) -> None:
+def test_the_broker_may_die_and_lose_everything(loop: Any, engine: sa.Engine, server_folder: Path) -> None:
     async def scenario() -> None:
         log = ListLog("numbers")
         log.say_each(range(500))
-        server = NatsServer(tmp_path / "nats")
+        server = NatsServer(server_folder / "nats")
         server.start()
         broker = Broker(server.url, monitor_url=server.monitor_url)
         await broker.connect()
@@ -300,11 +298,11 @@ def test_a_log_restored_to_an_earlier_state_starts_an_epoch(
     loop.run_until_complete(scenario())
 
 
-def test_a_broker_that_does_not_sync_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_broker_that_does_not_sync_is_refused(server_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     unsynced = local_broker.CONFIGURATION.replace("  sync_interval: always\n", "")
     monkeypatch.setattr(local_broker, "CONFIGURATION", unsynced)
     monkeypatch.setattr(NatsServer, "syncs_always", lambda self: True)
-    server = NatsServer(tmp_path / "nats")
+    server = NatsServer(server_folder / "nats")
     server.start()
     try:
         with pytest.raises(UnsyncedBroker):

@@ -20,7 +20,6 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from chassis import program
 from chassis.broker import Broker, publish_clock
-from chassis.migrations import migrate_now
 from chassis.service import _Tasks
 from chassis.settings import ChassisSettings, InvalidSettingsError
 from chassis.status import refusal
@@ -33,6 +32,7 @@ from scrm.ops.v1.operations_service_pb2 import GetProgressRequest, GetProgressRe
 from scrm.ops.v1.operations_service_pb2_grpc import OperationsServiceStub
 from tests.chassis import echo_contract as echo
 from tests.chassis import echo_service
+from tests.conftest import Migrated
 
 START = datetime(1998, 1, 5, tzinfo=UTC)
 
@@ -300,10 +300,9 @@ def test_timers_follow_the_clock_that_drives_all_processes(
     echo_process: Start,
     loop: asyncio.AbstractEventLoop,
     nats_server: NatsServer,
-    database: Callable[[str], Database],
+    migrated: Migrated,
 ) -> None:
-    place = database("echo")
-    migrate_now(place.owner_dsn, None)
+    place = migrated("echo", None)
     process = echo_process(place, SCRM_CLOCK="replay")
 
     async def set_clock(at: datetime) -> None:

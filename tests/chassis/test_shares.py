@@ -11,13 +11,13 @@ from chassis.shares import Shares, reader_of
 from deploy.local.broker import NatsServer
 from tests.chassis.consuming import Desk, opened
 from tests.chassis.streams import connected, fill, running, saying, settled, until
-from tests.conftest import DatabaseFactory
+from tests.conftest import Migrated
 
 
 @pytest.fixture
-def desk(database: DatabaseFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
+def desk(migrated: Migrated, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
     monkeypatch.setattr(shares, "CHECK_SECONDS", 0.05)
-    with opened(database("shares")) as desk:
+    with opened(migrated("shares", None)) as desk:
         yield desk
 
 

@@ -18,7 +18,7 @@ from chassis.parked import redrive
 from chassis.timers import TimerLoop
 from tests.chassis.consuming import Credit, Desk, credit, opened
 from tests.chassis.streams import NOON, running, settled, until
-from tests.conftest import DatabaseFactory
+from tests.conftest import Migrated
 
 TICK = timedelta(minutes=1)
 
@@ -52,8 +52,8 @@ COMMANDS = {
 
 
 @pytest.fixture
-def desk(database: DatabaseFactory) -> Iterator[Desk]:
-    with opened(database("timers"), HANDLERS) as desk:
+def desk(migrated: Migrated) -> Iterator[Desk]:
+    with opened(migrated("timers", None), HANDLERS) as desk:
         yield desk
 
 

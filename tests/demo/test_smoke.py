@@ -3,8 +3,6 @@
 import os
 import subprocess
 import sys
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -14,14 +12,14 @@ from demo.prospects import prospects
 from demo.trail import trail
 from deploy.local.contracts import ROOT
 from tests.demo.judging import Findings, Story, judge
+from tests.places import place
 
 
 @pytest.mark.timeout(600)
 def test_the_main_job_holds_what_it_promises(orders: list[Order]) -> None:
-    with TemporaryDirectory(prefix="scrm-demo-") as folder:
-        Path(folder).chmod(0o755)  # as root, PostgreSQL runs as another user
+    with place("demo") as folder:
         path = os.pathsep.join((str(ROOT), str(ROOT / "gen")))
-        command = [sys.executable, "-m", "demo", "--smoke", "--into", folder]
+        command = [sys.executable, "-m", "demo", "--smoke", "--into", str(folder)]
         done = subprocess.run(
             command, cwd=ROOT, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, check=False
         )
@@ -30,4 +28,4 @@ def test_the_main_job_holds_what_it_promises(orders: list[Order]) -> None:
         everybody = people(first_days(told))
         strangers = [it for it in prospects() if it.number % 10 == 1]
         story = Story(told, everybody, strangers, trail(everybody, told, strangers))
-        judge(Findings.read(Path(folder), story))
+        judge(Findings.read(folder, story))

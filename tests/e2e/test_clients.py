@@ -9,7 +9,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from zipfile import ZipFile
 
 import pytest
@@ -20,6 +19,7 @@ from clients.python_wheel import build
 from deploy.local.contracts import ROOT
 from deploy.local.stack import LocalStack
 from deploy.local.subscribers import Subscriber, make_durables
+from tests.places import place
 
 EXAMPLES = ROOT / "clients" / "python" / "examples"
 LIST = Subscriber("acme", "list", ("identity.*",))
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.timeout(300)  # what the first test waits for: a stack,
 
 @pytest.fixture(scope="module")
 def stack() -> Iterator[LocalStack]:
-    with TemporaryDirectory(prefix="scrm-client-") as folder, LocalStack(Path(folder), services=("identity",)) as found:
+    with place("client") as folder, LocalStack(folder, services=("identity",)) as found:
         found.nats.admit([LIST])
         yield found
 

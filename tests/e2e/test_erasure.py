@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -37,6 +36,7 @@ from scrm.membership.v1 import points_pb2
 from scrm.tagging.v1 import tagging_service_pb2 as tagging
 from scrm.tracking.v1 import behaviour_pb2, order_pb2
 from scrm.tracking.v1 import tracking_service_pb2 as tracking
+from tests.places import place
 
 START = datetime(2025, 6, 1, 12, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -169,10 +169,9 @@ class World:
 
 @pytest.fixture(scope="module")
 def stack() -> Iterator[LocalStack]:
-    with TemporaryDirectory(prefix="scrm-e2e-") as folder:
-        Path(folder).chmod(0o755)  # as root, PostgreSQL runs as another user
+    with place("e2e") as folder:
         at_once = {"SCRM_IDENTITY_ERASURE_GRACES": f"{TENANT}=60"}
-        with LocalStack(Path(folder) / "state", clock="replay", environment=at_once) as started:
+        with LocalStack(folder / "state", clock="replay", environment=at_once) as started:
             yield started
 
 

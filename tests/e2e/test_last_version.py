@@ -6,11 +6,10 @@ Frozen messages of every earlier version are held to today's code by `tests/cont
 import asyncio
 import os
 import re
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, Final
 from uuid import uuid4
 
@@ -139,15 +138,10 @@ class Callers:
         )
 
 
-@pytest.fixture(scope="module")
-def place() -> Iterator[Path]:
-    with TemporaryDirectory(prefix="scrm-versions-") as folder:
-        Path(folder).chmod(0o755)  # as root, PostgreSQL runs as another user
-        yield Path(folder)
-
-
 @pytest.mark.timeout(300)
-def test_the_last_version_and_this_one_answer_and_consume_side_by_side(place: Path) -> None:
+def test_the_last_version_and_this_one_answer_and_consume_side_by_side(state_dir: Path) -> None:
+    place = state_dir / "versions"
+    place.mkdir()
     try:
         last_version(place / "last")
     except NoHistory as reason:

@@ -4,6 +4,7 @@ Bars of time are those of `make faults` on a quiet machine; here they are wide, 
 """
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 
 from deploy.local.contracts import ROOT
 from faults.__main__ import ALL, DIFFERENTIAL, DRILLS, FAULTS, _parsed
+from tests.places import folder_of_servers
 
 PATIENCE = 10
 """How many times as long as its bar anything may take here."""
@@ -23,7 +25,8 @@ def test_a_fault_loses_and_doubles_nothing_and_its_negative_control_fails(name: 
     """In a process of its own, as `make faults` makes it: what is started there is stopped with it."""
     result = tmp_path / "faults.json"
     command = [sys.executable, "-m", "faults", "--small", "--result", str(result), name]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL) as running:
+    environment = {**os.environ, "TMPDIR": str(folder_of_servers())}
+    with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL) as running:
         try:
             running.wait(580)
         finally:

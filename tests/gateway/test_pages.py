@@ -1,7 +1,6 @@
 """What the gateway serves below /docs: a valid OpenAPI document of every RPC, and pages to read it with."""
 
 import asyncio
-import json
 from typing import Any
 
 import httpx
@@ -30,8 +29,9 @@ def test_the_document_is_valid() -> None:
 
 
 def test_a_document_that_is_not_valid_is_found() -> None:
-    spoilt = json.loads(json.dumps(DOCUMENT))
-    del spoilt["info"]["title"]
+    small = {**DOCUMENT, "paths": {}, "components": {}}
+    spoilt = {**small, "info": {name: it for name, it in DOCUMENT["info"].items() if name != "title"}}
+    assert not list(OpenAPIV31SpecValidator(small).iter_errors())
     assert list(OpenAPIV31SpecValidator(spoilt).iter_errors())
 
 

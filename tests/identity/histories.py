@@ -13,12 +13,13 @@ from uuid import UUID
 from chassis.aggregate import Event
 from chassis.errors import DomainError
 from chassis.event_store import MemoryEventStore
+from chassis.log import Recorded
 from services.identity.application.merge_commands import Side
 from services.identity.domain.claim import IdentifierClaim
 from services.identity.domain.customer import Belongings, Customer, CustomerState, Separation, UnlinkReason
 from services.identity.domain.identifiers import IdentifierKey
 from services.identity.domain.merging import Merge
-from tests.identity.brand import Brand, Given, anonymous, device, email, member, phone, unionid
+from tests.identity.brand import Brand, E, Given, anonymous, device, email, member, phone, unionid
 
 STEPS: Final = 14
 
@@ -113,6 +114,7 @@ class History:
     def __init__(self, brand: Brand, seed: int) -> None:
         self._brand = brand
         self._random = Random(seed)
+        self._read: list[Recorded] = []
         self._steps: list[Callable[[], Any]] = [
             *[self._resolve] * 6,
             *[self._merge] * 2,
@@ -142,7 +144,7 @@ class History:
         self._brand.merge(survivor, loser, by_steward=self._random.random() < 0.5)
 
     def _unmerge(self) -> None:
-        made = self._brand.events(Merge.Made)
+        made = self._events(Merge.Made)
         if not made:
             return
         merge = self._random.choice(made).originator_id
@@ -170,7 +172,12 @@ class History:
             self._brand.begin_erasure(self._brand.request_erasure(node).id)
 
     def _nodes(self) -> list[UUID]:
-        return [it.originator_id for it in self._brand.events(Customer.Registered)]
+        return [it.originator_id for it in self._events(Customer.Registered)]
+
+    def _events(self, kind: type[E]) -> list[E]:
+        """All of that kind that anybody has recorded; of the log only what was not read before."""
+        self._read += self._brand.recorded(self._read[-1].position if self._read else 0)
+        return [it.event for it in self._read if isinstance(it.event, kind)]
 
     def _two(self) -> tuple[UUID, UUID]:
         nodes = self._nodes()

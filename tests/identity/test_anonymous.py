@@ -7,7 +7,6 @@ from uuid import UUID
 import pytest
 
 from chassis.event_store import MemoryEventStore, PostgresEventStore
-from chassis.migrations import migrate_now
 from chassis.timers import TimerLoop
 from services.identity.application.expiry_commands import ExpireAnonymous
 from services.identity.application.namespace_commands import SetAnonymousLifetime
@@ -15,7 +14,7 @@ from services.identity.application.owners import EXPIRY_TIMER
 from services.identity.domain.claim import ClaimState
 from services.identity.domain.customer import Customer, CustomerState, UnlinkReason
 from tests.chassis.streams import running, settled, until
-from tests.conftest import DatabaseFactory
+from tests.conftest import Migrated
 from tests.identity.brand import MIGRATIONS, Brand, anonymous, device, phone
 
 DAY = timedelta(days=1)
@@ -155,9 +154,8 @@ def test_another_brand_s_visitor_is_nobody(known_there: bool) -> None:
     assert expire(other, visitor) == expire(brand) == []
 
 
-def test_timers_fire_from_their_rows(database: DatabaseFactory, loop: asyncio.AbstractEventLoop) -> None:
-    made = database("expiry")
-    migrate_now(made.owner_dsn, MIGRATIONS)
+def test_timers_fire_from_their_rows(migrated: Migrated, loop: asyncio.AbstractEventLoop) -> None:
+    made = migrated("expiry", MIGRATIONS)
     store = PostgresEventStore(made.writer_dsn)
     brand = Brand(store)
     visitors = [brand.resolve(anonymous(f"a{number}")).customer_id for number in range(20)]

@@ -9,7 +9,6 @@ from uuid import UUID
 import pytest
 
 from chassis.event_store import PostgresEventStore
-from chassis.migrations import migrate_now
 from chassis.projection import Projector
 from chassis.read_models import ReadModels
 from services.identity.application.contact_commands import RecordFollowUp
@@ -17,7 +16,7 @@ from services.identity.domain.follow_up import FollowUpType
 from services.identity.read_models.customer_directory import CustomerDirectoryProjection, customers, list_customers
 from services.identity.read_models.customer_guides import CustomerGuidesProjection, within
 from services.identity.read_models.organisation import OrganisationProjection
-from tests.conftest import DatabaseFactory
+from tests.conftest import Migrated
 from tests.identity.brand import MIGRATIONS, NOON, Brand, phone
 from tests.identity.staffing import Staffing, row
 
@@ -57,9 +56,8 @@ class Lists(Staffing):
 
 
 @pytest.fixture
-def lists(database: DatabaseFactory, loop: asyncio.AbstractEventLoop) -> Iterator[Lists]:
-    made = database("identity")
-    migrate_now(made.owner_dsn, MIGRATIONS)
+def lists(migrated: Migrated, loop: asyncio.AbstractEventLoop) -> Iterator[Lists]:
+    made = migrated("identity", MIGRATIONS)
     store = PostgresEventStore(made.writer_dsn)
     found = Lists(store, made.reader_dsn, loop)
     yield found

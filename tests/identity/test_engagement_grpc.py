@@ -16,7 +16,6 @@ from google.type.date_pb2 import Date
 from chassis.broker import Broker
 from chassis.envelope import Outgoing, event_name
 from chassis.event_store import PostgresEventStore
-from chassis.migrations import migrate_now
 from chassis.relay import Relay
 from chassis.service import run_roles
 from chassis.settings import ChassisSettings
@@ -36,7 +35,7 @@ from services.identity.domain.pii_view import PiiView
 from services.identity.service import service
 from services.identity.settings import Settings
 from tests.chassis.streams import ListLog, connected, running, until
-from tests.conftest import DatabaseFactory
+from tests.conftest import Migrated
 from tests.identity.brand import MIGRATIONS, ROOT_KEY, SECRET
 
 SCOPES = ("identity.read", "identity.write", "identity.configure")
@@ -99,10 +98,8 @@ Serve = Callable[[Callable[[Caller], Coroutine[Any, Any, None]]], None]
 
 
 @pytest.fixture
-def made(database: DatabaseFactory) -> Database:
-    found = database("identity")
-    migrate_now(found.owner_dsn, MIGRATIONS)
-    return found
+def made(migrated: Migrated) -> Database:
+    return migrated("identity", MIGRATIONS)
 
 
 @pytest.fixture

@@ -15,7 +15,6 @@ from chassis.envelope import Incoming
 from chassis.errors import DomainError
 from chassis.event_store import PostgresEventStore
 from chassis.inbox import keep
-from chassis.migrations import migrate_now
 from scrm.campaigns.v1.events_pb2 import DeliverySent
 from services.identity.application.contact_commands import RecordContact, RecordFollowUp
 from services.identity.application.lead_commands import OpenLead, UpdateLead
@@ -49,7 +48,7 @@ from services.identity.read_models.work_order_queue import (
     list_work_orders,
     work_order_counts,
 )
-from tests.conftest import DatabaseFactory
+from tests.conftest import Migrated
 from tests.identity.brand import MIGRATIONS, NOON, Brand, phone
 from tests.identity.test_read_models import Reading
 
@@ -158,9 +157,8 @@ class Desk(Reading):
 
 
 @pytest.fixture
-def desk(database: DatabaseFactory, loop: asyncio.AbstractEventLoop) -> Iterator[Desk]:
-    made = database("identity")
-    migrate_now(made.owner_dsn, MIGRATIONS)
+def desk(migrated: Migrated, loop: asyncio.AbstractEventLoop) -> Iterator[Desk]:
+    made = migrated("identity", MIGRATIONS)
     store = PostgresEventStore(made.writer_dsn)
     found = Desk(Brand(store), store, made.reader_dsn, loop)
     yield found

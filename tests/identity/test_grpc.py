@@ -17,7 +17,6 @@ from chassis.commands import CommandBus
 from chassis.credentials import KeySet, Verifier
 from chassis.event_store import PostgresEventStore
 from chassis.grpc_server import Gate, GrpcServer
-from chassis.migrations import migrate_now
 from chassis.projection import Projector
 from chassis.read_models import ReadModels
 from chassis.status import Refusal, refusal
@@ -45,7 +44,7 @@ from services.identity.domain.identifiers import IdentifierReader
 from services.identity.read_models.contact_history import ContactHistoryProjection
 from services.identity.read_models.leads import LeadsProjection
 from services.identity.read_models.sent_messages import SentMessagesProjection
-from tests.conftest import DatabaseFactory
+from tests.conftest import Migrated
 from tests.identity.brand import MIGRATIONS, NOON, ROOT_KEY, SECRET
 from tests.identity.test_read_models import PROJECTIONS
 
@@ -82,10 +81,9 @@ Serve = Callable[[Callable[[Caller], Coroutine[Any, Any, None]]], None]
 
 
 @pytest.fixture
-def serve(database: DatabaseFactory, credentials: Credentials, loop: asyncio.AbstractEventLoop) -> Serve:
+def serve(migrated: Migrated, credentials: Credentials, loop: asyncio.AbstractEventLoop) -> Serve:
     """`serve(check)` awaits `check(caller)` with a server and its projections running."""
-    made = database("identity")
-    migrate_now(made.owner_dsn, MIGRATIONS)
+    made = migrated("identity", MIGRATIONS)
 
     @asynccontextmanager
     async def serving() -> AsyncIterator[Caller]:

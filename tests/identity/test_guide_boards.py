@@ -8,7 +8,6 @@ from random import Random
 import pytest
 
 from chassis.event_store import PostgresEventStore
-from chassis.migrations import migrate_now
 from chassis.projection import Projector
 from chassis.read_models import ReadModels
 from deploy.local.postgres import Database
@@ -19,7 +18,7 @@ from services.identity.domain.follow_up import FollowUpType
 from services.identity.domain.relationships import TouchKind
 from services.identity.read_models.guide_boards import BoardOf, Day, GuideBoardsProjection, board
 from services.identity.read_models.organisation import OrganisationProjection, StaffFilter, list_staff
-from tests.conftest import DatabaseFactory
+from tests.conftest import Migrated
 from tests.identity.brand import MIGRATIONS, NOON, Brand, phone
 from tests.identity.staffing import row
 from tests.identity.test_order_credit import Shop, may
@@ -57,9 +56,8 @@ class Boards(Shop):
 
 
 @pytest.fixture
-def boards(database: DatabaseFactory, loop: asyncio.AbstractEventLoop) -> Iterator[Boards]:
-    made = database("identity")
-    migrate_now(made.owner_dsn, MIGRATIONS)
+def boards(migrated: Migrated, loop: asyncio.AbstractEventLoop) -> Iterator[Boards]:
+    made = migrated("identity", MIGRATIONS)
     store = PostgresEventStore(made.writer_dsn)
     found = Boards(store, made, loop)
     yield found

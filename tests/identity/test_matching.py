@@ -7,7 +7,6 @@ from uuid import UUID
 import pytest
 
 from chassis.event_store import PostgresEventStore
-from chassis.migrations import migrate_now
 from chassis.projection import Projector
 from chassis.read_models import ReadModels
 from services.identity.adapters.match_blocks import SqlBlocks
@@ -24,7 +23,7 @@ from services.identity.domain.match_model import DEFAULT, Band
 from services.identity.domain.match_run import MatchRun, Skipped
 from services.identity.domain.traits import Known
 from services.identity.read_models.steward_queue import CandidateRow, Wanted, list_candidates
-from tests.conftest import DatabaseFactory
+from tests.conftest import Migrated
 from tests.identity.brand import MIGRATIONS, SECRET, Brand, device, phone, unionid
 from tests.identity.febrl import people
 from tests.identity.people import IMPORT, forgotten, says, told
@@ -124,9 +123,8 @@ class World:
 
 
 @pytest.fixture
-def world(database: DatabaseFactory, loop: asyncio.AbstractEventLoop) -> Iterator[World]:
-    made = database("identity")
-    migrate_now(made.owner_dsn, MIGRATIONS)
+def world(migrated: Migrated, loop: asyncio.AbstractEventLoop) -> Iterator[World]:
+    made = migrated("identity", MIGRATIONS)
     found = World(PostgresEventStore(made.writer_dsn), made.reader_dsn, loop)
     yield found
     found.close()

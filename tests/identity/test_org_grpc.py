@@ -19,7 +19,6 @@ from chassis.credentials import KeySet, Verifier
 from chassis.event_store import PostgresEventStore
 from chassis.grpc_server import Gate, GrpcServer
 from chassis.loops import Loop
-from chassis.migrations import migrate_now
 from chassis.projection import Projector
 from chassis.read_models import ReadModels
 from chassis.status import Refusal, refusal
@@ -54,7 +53,7 @@ from services.identity.read_models.customer_guides import CustomerGuidesProjecti
 from services.identity.read_models.guide_boards import GuideBoardsProjection
 from services.identity.read_models.merge_history import MergeHistoryProjection
 from services.identity.read_models.organisation import OrganisationProjection
-from tests.conftest import DatabaseFactory
+from tests.conftest import Migrated
 from tests.identity.brand import MIGRATIONS, NOON, ROOT_KEY, SECRET
 
 ALL = ("identity.read", "identity.write", "identity.configure", "identity.pii")
@@ -117,10 +116,9 @@ Serve = Callable[[Callable[[Caller], Coroutine[Any, Any, None]]], None]
 
 
 @pytest.fixture
-def serve(database: DatabaseFactory, credentials: Credentials, loop: asyncio.AbstractEventLoop) -> Serve:
+def serve(migrated: Migrated, credentials: Credentials, loop: asyncio.AbstractEventLoop) -> Serve:
     """`serve(check)` awaits `check(caller)` with a server, its projections and its timers running."""
-    made = database("identity")
-    migrate_now(made.owner_dsn, MIGRATIONS)
+    made = migrated("identity", MIGRATIONS)
 
     @asynccontextmanager
     async def serving() -> AsyncIterator[Caller]:

@@ -11,7 +11,6 @@ import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from chassis.clock import ReplayClock
-from chassis.migrations import migrate_now
 from deploy.local.broker import NatsServer
 from deploy.local.credentials import Credentials
 from scrm.identity.v1 import customer_pb2
@@ -26,7 +25,7 @@ from services.identity.domain.consent import ConsentState, Purpose
 from services.identity.domain.follow_up import CONTENT
 from services.identity.domain.pii_view import PiiView
 from tests.chassis.streams import until
-from tests.conftest import DatabaseFactory
+from tests.conftest import Migrated
 from tests.identity.brand import MIGRATIONS, NOON, email, phone
 from tests.identity.engagements import engage
 from tests.identity.profile_world import NEW_YORK, World, opened
@@ -72,11 +71,10 @@ Serve = Callable[..., None]
 
 @pytest.fixture
 def serve(
-    database: DatabaseFactory, credentials: Credentials, nats_server: NatsServer, loop: asyncio.AbstractEventLoop
+    migrated: Migrated, credentials: Credentials, nats_server: NatsServer, loop: asyncio.AbstractEventLoop
 ) -> Serve:
     """`serve(check, now)` awaits `check(world)` with everything running, as of `now`."""
-    made = database("identity")
-    migrate_now(made.owner_dsn, MIGRATIONS)
+    made = migrated("identity", MIGRATIONS)
 
     def run(check: Check, now: datetime = NOON) -> None:
         async def served() -> None:

@@ -12,7 +12,6 @@ import pytest
 import sqlalchemy as sa
 
 from chassis.event_store import PostgresEventStore
-from chassis.migrations import migrate_now
 from chassis.projection import Projector
 from chassis.read_models import ReadModels
 from scrm.identity.v1 import events_pb2 as identity
@@ -30,7 +29,7 @@ from services.identity.read_models.profile.sources import told_until
 from services.identity.read_models.profile.tags import tags_of
 from services.identity.read_models.profile.timeline import Place, Wanted, page_of, page_query
 from tests.chassis.streams import running, settled, until
-from tests.conftest import DatabaseFactory
+from tests.conftest import Migrated
 from tests.identity.brand import MIGRATIONS, NOON, Brand, phone
 from tests.identity.telling import (
     DAY,
@@ -124,9 +123,8 @@ class Reading:
 
 
 @pytest.fixture
-def reading(database: DatabaseFactory, loop: asyncio.AbstractEventLoop) -> Iterator[Reading]:
-    made = database("identity")
-    migrate_now(made.owner_dsn, MIGRATIONS)
+def reading(migrated: Migrated, loop: asyncio.AbstractEventLoop) -> Iterator[Reading]:
+    made = migrated("identity", MIGRATIONS)
     store = PostgresEventStore(made.writer_dsn)
     found = Reading(store, made.reader_dsn, loop)
     yield found

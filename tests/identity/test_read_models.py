@@ -12,7 +12,6 @@ import pytest
 
 from chassis.event_store import PostgresEventStore
 from chassis.log import Recorded
-from chassis.migrations import migrate_now
 from chassis.projection import Projection, Projector
 from chassis.read_models import ReadModels
 from chassis.testing import recorded
@@ -36,7 +35,7 @@ from services.identity.read_models.identity_statistics import (
 from services.identity.read_models.merge_history import MergeHistoryProjection, MergeRow, merge_history
 from services.identity.read_models.steward_queue import StewardQueueProjection
 from services.identity.read_models.work_order_queue import WorkOrderQueueProjection
-from tests.conftest import DatabaseFactory
+from tests.conftest import Migrated
 from tests.identity.brand import MIGRATIONS, Brand, phone
 
 PROJECTIONS = (
@@ -102,9 +101,8 @@ class Reading:
 
 
 @pytest.fixture
-def reading(database: DatabaseFactory, loop: asyncio.AbstractEventLoop) -> Iterator[Reading]:
-    made = database("identity")
-    migrate_now(made.owner_dsn, MIGRATIONS)
+def reading(migrated: Migrated, loop: asyncio.AbstractEventLoop) -> Iterator[Reading]:
+    made = migrated("identity", MIGRATIONS)
     store = PostgresEventStore(made.writer_dsn)
     found = Reading(Brand(store), store, made.reader_dsn, loop)
     yield found

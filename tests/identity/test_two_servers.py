@@ -16,8 +16,8 @@ from scrm.identity.v1.identity_service_pb2_grpc import IdentityServiceStub
 CALLS = 200
 
 
-def test_ac_4_parallel_first_sights_over_two_server_processes_make_one_customer(tmp_path: Path) -> None:
-    with LocalStack(tmp_path, services=["identity"]) as stack:
+def test_ac_4_parallel_first_sights_over_two_server_processes_make_one_customer(state_dir: Path) -> None:
+    with LocalStack(state_dir / "two-servers", services=["identity"]) as stack:
         other = {**stack.environment_of("identity"), "SCRM_GRPC_PORT": str(free_port()), "SCRM_METRICS_PORT": "0"}
         second = Service("identity", other, stack.log_of("second"), roles=["serve"])
         second.start()

@@ -4,6 +4,7 @@ import re
 import shutil
 import subprocess
 import sys
+from functools import cache
 from importlib.metadata import packages_distributions, version
 from pathlib import Path
 
@@ -54,7 +55,9 @@ def test_what_is_missing_in_an_image_is_noticed(without: str, refused: list[str]
 def imports(service: str, parts: list[str], refused: list[str], folder: Path) -> bool:
     """Whether the service can be imported out of a folder with these parts alone, without the packages refused."""
     for name in parts:
-        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(
+            ROOT / name, folder / name
+        )  # with what was compiled before, which counts beside its source only
     environment = {"PYTHONPATH": f"{folder}:{folder / 'gen'}", "PYTHONDONTWRITEBYTECODE": "1"}
     command = [sys.executable, "-c", IMPORT, f"services.{service}.service", *refused]
     done = subprocess.run(command, env=environment, cwd=folder, stderr=subprocess.PIPE, text=True, check=False)
@@ -62,6 +65,7 @@ def imports(service: str, parts: list[str], refused: list[str], folder: Path) ->
     return done.returncode == 0
 
 
+@cache
 def others() -> list[str]:
     """The modules of all packages that are installed here and not locked for running."""
     text = (ROOT / "requirements" / "run.lock").read_text()

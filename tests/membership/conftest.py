@@ -5,7 +5,6 @@ from collections.abc import Iterator
 import pytest
 
 from chassis.event_store import EventStore, MemoryEventStore, PostgresEventStore
-from chassis.schema import create
 from tests.membership.scenario import Scenario
 
 
@@ -14,8 +13,7 @@ def store(request: pytest.FixtureRequest) -> Iterator[EventStore]:
     if request.param == "memory":
         yield MemoryEventStore()
         return
-    database = request.getfixturevalue("database")("membership")
-    create(database.owner_dsn)
+    database = request.getfixturevalue("migrated")("membership", None)
     postgres = PostgresEventStore(database.writer_dsn)
     yield postgres
     postgres.close()

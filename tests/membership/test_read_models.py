@@ -14,7 +14,6 @@ from chassis.builds import Build, Projection
 from chassis.errors import DomainError
 from chassis.event_store import PostgresEventStore
 from chassis.read_models import ReadModels
-from chassis.schema import create
 from services.membership.application.points_commands import CancelBurn, ReverseGrant
 from services.membership.domain.lots import Source
 from services.membership.domain.member import MemberState
@@ -22,7 +21,7 @@ from services.membership.domain.points_account import account_id
 from services.membership.read_models.members import MembersProjection, count_members, list_members
 from services.membership.read_models.points import PointsProjection, balances, ledger, list_entries, lots
 from services.membership.read_models.points_statistics import accounts_that_do_not_add_up, points_totals
-from tests.conftest import DatabaseFactory
+from tests.conftest import Migrated
 from tests.membership.scenario import Scenario, local
 
 T = TypeVar("T")
@@ -72,9 +71,8 @@ class Reading:
 
 
 @pytest.fixture
-def reading(database: DatabaseFactory) -> Iterator[Reading]:
-    made = database("membership")
-    create(made.owner_dsn)
+def reading(migrated: Migrated) -> Iterator[Reading]:
+    made = migrated("membership", None)
     store, read_models = PostgresEventStore(made.writer_dsn), ReadModels(made.reader_dsn)
     yield Reading(Scenario(store).define(), store, read_models)
     read_models.close()

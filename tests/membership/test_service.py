@@ -23,7 +23,6 @@ from chassis.grpc_server import Gate, GrpcServer
 from chassis.projection import Projector
 from chassis.read_models import ReadModels
 from chassis.relay import Relay
-from chassis.schema import create
 from chassis.status import Refusal, refusal
 from chassis.telemetry import Metrics, Tracing
 from chassis.timers import TimerLoop
@@ -45,7 +44,7 @@ from services.membership.read_models.members import MembersProjection
 from services.membership.read_models.points import PointsProjection
 from services.membership.service import settle_account
 from tests.chassis.streams import ListLog, connected, running, settled, until
-from tests.conftest import DatabaseFactory
+from tests.conftest import Migrated
 from tests.membership.scenario import local
 
 SCOPES = ("membership.read", "membership.write")
@@ -138,11 +137,10 @@ Serve = Callable[[Callable[[World], Coroutine[Any, Any, None]]], None]
 
 @pytest.fixture
 def serve(
-    database: DatabaseFactory, nats_server: NatsServer, credentials: Credentials, loop: asyncio.AbstractEventLoop
+    migrated: Migrated, nats_server: NatsServer, credentials: Credentials, loop: asyncio.AbstractEventLoop
 ) -> Serve:
     """`serve(check)` awaits `check(world)` with the whole service running."""
-    made = database("membership")
-    create(made.owner_dsn)
+    made = migrated("membership", None)
 
     @asynccontextmanager
     async def serving() -> AsyncIterator[World]:

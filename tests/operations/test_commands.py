@@ -10,11 +10,10 @@ import psycopg
 import pytest
 from google.api import annotations_pb2
 
-from chassis.migrations import migrate_now
 from chassis.roles import ONE_SHOTS
 from deploy.k8s.parts import MIGRATE, PARTS
 from deploy.local.contracts import ROOT
-from deploy.local.postgres import Postgres
+from tests.conftest import Migrated
 from tests.contracts.contracts import rpcs
 from tests.k8s.cluster import objects
 from tests.operations.monitoring import RULES
@@ -161,9 +160,8 @@ def test_what_does_not_exist_is_noticed(line: str, wrong: str) -> None:
     assert wrong in list(complaints(line))
 
 
-def test_the_database_takes_the_statements_of_the_pages(postgres: Postgres) -> None:
-    database = postgres.create_database("identity_of_the_pages")
-    migrate_now(database.owner_dsn, ROOT / "services" / "identity" / "migrations")
+def test_the_database_takes_the_statements_of_the_pages(migrated: Migrated) -> None:
+    database = migrated("identity_of_the_pages", ROOT / "services" / "identity" / "migrations")
     statements = re.findall(
         r"^ *(SELECT (?!pg_terminate)[^;]+);", "\n".join(code(it.read_text()) for it in PAGES), re.MULTILINE
     )

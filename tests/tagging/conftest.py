@@ -4,14 +4,11 @@ import asyncio
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import psycopg
 import pytest
-from psycopg import sql
 
 import services.tagging
-from chassis.migrations import migrate_now
 from deploy.local.credentials import Credentials
-from deploy.local.postgres import Database
+from tests.conftest import Migrated
 from tests.tagging.calling import Serve, serving
 from tests.tagging.world import ZONE, World
 
@@ -21,17 +18,12 @@ Worlds = Callable[..., World]
 
 
 @pytest.fixture
-def worlds(database: Callable[[str], Database]) -> Iterator[Worlds]:
+def worlds(migrated: Migrated) -> Iterator[Worlds]:
     """`worlds()` makes a world on a database of its own."""
     made: list[World] = []
 
     def make(zone: str = ZONE) -> World:
-        fresh = database("tagging")
-        migrate_now(fresh.owner_dsn, MIGRATIONS)
-        with psycopg.connect(fresh.owner_dsn) as connection:  # nothing here is about crashes
-            statement = sql.SQL("ALTER DATABASE {} SET synchronous_commit = off")
-            connection.execute(statement.format(sql.Identifier(fresh.name)))
-        made.append(World(fresh, zone))
+        made.append(World(migrated("tagging", MIGRATIONS), zone))
         return made[-1]
 
     yield make

@@ -19,6 +19,7 @@ from services.tagging.domain.errors import CustomerErased
 from services.tagging.domain.history import Line
 from services.tagging.domain.segments import Definition
 from services.tagging.domain.tags import Cause, CustomerTags
+from tests.tagging.conftest import Worlds
 from tests.tagging.world import (
     START,
     World,
@@ -37,7 +38,7 @@ from tests.tagging.world import (
     unmerged,
 )
 
-ANN, BOB, CLEO = person("ann"), person("bob"), person("cleo")
+ANN, BOB, CLEO, DORA = person("ann"), person("bob"), person("cleo"), person("dora")
 
 
 def erasing(*nodes: UUID) -> identity.CustomerErasing:
@@ -104,6 +105,35 @@ def test_tags_facts_and_sets_let_go_of_the_customer(world: World) -> None:
     assert isinstance(message, tagging.CustomerDataErased)
     assert (message.removed["purchases"], message.removed["tags"]) == (2, 1)
     assert world.rebuild() == {}
+
+
+def test_of_several_who_are_erased_at_once_each_is_told_what_was_removed(worlds: Worlds) -> None:
+    """As if they had come one by one; with a merge of one of them with somebody who stays, and the end of it, told between: that
+    is a row to be removed only where it was written before.
+    """
+    told = [erasing(ANN, BOB), merged(DORA, CLEO), unmerged(DORA, CLEO), erasing(CLEO), erasing(ANN, BOB)]
+    counts: list[list[dict[str, int]]] = []
+    for batch in (1, len(told)):
+        world = worlds()
+        world.tell(*facts(ANN), *facts(BOB), *facts(CLEO), *facts(DORA), merged(ANN, BOB))
+        for who, tags in ((ANN, ["vip_manual", "angry"]), (CLEO, ["vip_manual"]), (DORA, ["vip_manual"])):
+            world.do(AssignTags(who, [(tag, "") for tag in tags]))
+        world.tell(*told, batch=batch)
+        assert not any(traces(world, ANN, BOB, CLEO).values())
+        assert world.tagged("vip_manual") == {DORA}
+        assert world.rows(f"SELECT count(*) FROM purchases WHERE node = '{DORA}'") == [(1,)]
+        assert world.rebuild() == {}
+        done = {it.event.originator_id: it.event.removed for it in world.events(Erasure.Completed)}  # type: ignore[attr-defined]
+        counts.append([done[uuid5(who, "case")] for who in (ANN, CLEO)])
+    one_by_one, at_once = counts
+    assert [[it.pop("merges") for it in found] for found in counts] == [[1, 1], [1, 0]]
+    assert at_once == one_by_one
+    both, one = at_once
+    assert [(it["purchases"], it["tags"], it["messages"], it["nodes"]) for it in (both, one)] == [
+        (2, 2, 6, 2),
+        (1, 1, 3, 1),
+    ]
+    assert both["bitmaps"] > one["bitmaps"] > 0
 
 
 def test_nobody_who_is_erased_can_be_tagged(world: World) -> None:

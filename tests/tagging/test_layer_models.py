@@ -1,11 +1,14 @@
 """Models of layers over facts: kept up to date by facts, merges and the clock, run for any date, made into audiences."""
 
+import asyncio
 from datetime import date, timedelta
 from random import Random
+from typing import Any
 from uuid import UUID, uuid5
 
 import pytest
 
+from chassis.context import Context, entered
 from scrm.identity.v1 import events_pb2 as identity
 from scrm.tagging.v1 import events_pb2 as tagging
 from services.tagging.adapters import layer_snapshots as snapshots
@@ -18,7 +21,7 @@ from services.tagging.application.layer_commands import (
 from services.tagging.application.published_events import publish
 from services.tagging.domain.calendar import Calendar
 from services.tagging.domain.conditions import InLayer, Universe, that
-from services.tagging.domain.errors import LayerNotFound, ModelExists, ModelNotFound, ModelParams
+from services.tagging.domain.errors import LayerNotFound, ModelExists, ModelNotFound, ModelParams, UnknownTimeZone
 from services.tagging.domain.layer_models import CustomerLayers, LayerModel, LayerRun
 from services.tagging.domain.layers.kinds import KINDS, Kind, state
 from services.tagging.domain.layers.view import NONE
@@ -218,6 +221,41 @@ def test_ac_97_the_same_run_twice_is_the_same(world: World) -> None:
     assert world.rows(rows.format(first)) == world.rows(rows.format(second)) != []
     assert sum(n for layer, n in again.counts.items() if not layer.startswith("+")) == again.population > 0
     assert len(moves(world)) == before == 0
+
+
+class Counted:
+    """Read models, and how often they were asked."""
+
+    def __init__(self, world: World) -> None:
+        self.asked = 0
+        self._read_models = world.read_models
+
+    async def query(self, ask: Any) -> Any:
+        self.asked += 1
+        return await self._read_models.query(ask)
+
+
+def test_runs_that_are_asked_for_together_share_a_reading(world: World) -> None:
+    """Each is what it would be alone; a reading that fails does so for whoever waits for it, and for nobody later."""
+    world.clock.set(START + 400 * DAY)
+    trade(world, Random(2))
+    model, reading = defined(world, Kind.PYRAMID), Counted(world)
+    days = [date(2025, 7, 1), date(2025, 10, 1), date(2026, 1, 1), date(2025, 10, 1)]
+    deciding = snapshots.Deciding(reading)  # type: ignore[arg-type]
+
+    async def together(zone: str) -> list[Any]:
+        with entered(Context.system(TENANT, "test")):
+            asked = (deciding.decided(model, zone, it) for it in days)
+            return await asyncio.gather(*asked, return_exceptions=True)
+
+    assert {type(it) for it in asyncio.run(together("Nowhere/Land"))} == {UnknownTimeZone}
+    found = asyncio.run(together(ZONE))
+    assert reading.asked == 1
+    assert [it.as_of for it in found] == days
+    with world.engine.connect() as rows:
+        alone = [snapshots.decided(rows, TENANT, model, CALENDAR, (it,))[0] for it in days]
+    assert found == alone
+    assert len({str(it.members) for it in found}) > 1
 
 
 def test_ac_98_rows_and_columns_sum_to_the_counts_for_any_dates(world: World) -> None:

@@ -9,10 +9,9 @@ import pytest
 import services.tracking
 from chassis.event_store import MemoryEventStore, PostgresEventStore
 from chassis.log import EventStore
-from chassis.migrations import migrate_now
 from deploy.local.credentials import Credentials
 from deploy.local.postgres import Database
-from tests.conftest import DatabaseFactory
+from tests.conftest import Migrated
 from tests.tracking.analyst import Analyst
 from tests.tracking.audience import Audience
 from tests.tracking.caller import AnalysisServing, Caller, answering
@@ -24,11 +23,9 @@ MIGRATIONS = Path(services.tracking.__path__[0]) / "migrations"
 
 
 @pytest.fixture
-def tables(database: DatabaseFactory) -> Database:
+def tables(migrated: Migrated) -> Database:
     """An empty database of tracking."""
-    made = database("tracking")
-    migrate_now(made.owner_dsn, MIGRATIONS)
-    return made
+    return migrated("tracking", MIGRATIONS)
 
 
 @pytest.fixture

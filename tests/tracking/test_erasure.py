@@ -121,14 +121,38 @@ def test_rows_of_the_erased_are_removed_everywhere(tracking: Tracking, tables: D
     context = Context("acme", "test")
     bus.run_now(Unit([(context, BeginErasure(CASE, node, (node,)))]))
     (due,) = erasures.due(tracking.store.engine)
-    removed = erasures.remove(tracking.store.engine, due)
+    removed = erasures.remove(tracking.store.engine, [due])[CASE]
     counts = {"accepted": 2, "behaviours": 2, "quarantine": 1, "conflicts": 1, "node_orders": 0, "timers": 0}
     assert removed == counts
-    assert erasures.remove(tracking.store.engine, due) == removed, "what an interrupted try removed is counted"
+    assert erasures.remove(tracking.store.engine, [due]) == {CASE: removed}, (
+        "what an interrupted try removed is counted"
+    )
     assert [tracking.count(it) for it in ("accepted", "behaviours", "quarantine", "conflicts")] == [1, 1, 1, 0]
     assert tracking.count("message_keys") == 5, "and a repeated message is still known"
     bus.run_now(Unit([(context, FinishErasure(CASE, removed))]))
     assert erasures.due(tracking.store.engine) == []
+
+
+@pytest.mark.parametrize("others", [0, 30])
+def test_of_several_who_are_erased_at_once_each_is_told_what_was_removed(tracking: Tracking, others: int) -> None:
+    """Few, of whom PostgreSQL finds what was put aside, or many, of whom every such event is read."""
+    people = ["a:1", "b:2", *(f"c:{n}" for n in range(others))]
+    for n, it in enumerate(people):
+        tracking.track(view(f"m{n}", f"p{n}", person=it), event(f"q{n}", "unheard_of", person=it))
+    tracking.track(view("more", "p1"), event("nobody", "unheard_of", person="z:9"))
+    tracking.track(view("m0", "p9"))  # known with another content
+    tracking.resolve()
+    cases = {it: uuid4() for it in people}
+    bus = CommandBus(tracking.store, Shop(tracking.store).clock, handlers(_tables))
+    nodes = {it: UUID(str(tracking.identity.node(it))) for it in people}
+    bus.run_now(Unit([(Context("acme", "test"), BeginErasure(cases[it], nodes[it], (nodes[it],))) for it in people]))
+    removed = erasures.remove(tracking.store.engine, erasures.due(tracking.store.engine))
+    assert set(removed) == set(cases.values())
+    names = ("accepted", "behaviours", "quarantine", "conflicts")
+    assert [removed[cases["a:1"]][it] for it in names] == [2, 2, 1, 1]
+    assert {tuple(removed[cases[it]][name] for name in names) for it in people[1:]} == {(1, 1, 1, 0)}
+    assert [tracking.count(it) for it in names] == [0, 0, 1, 0]
+    assert erasures.remove(tracking.store.engine, erasures.due(tracking.store.engine)) == removed
 
 
 def test_nothing_is_removed_before_what_was_accepted_is_resolved(tracking: Tracking) -> None:

@@ -21,7 +21,6 @@ from chassis.event_store import PostgresEventStore
 from chassis.grpc_client import Channels
 from chassis.grpc_server import Gate, GrpcServer, Registration
 from chassis.key_file import KeyFile
-from chassis.migrations import migrate_now
 from chassis.projection import Projector
 from chassis.read_models import ReadModels
 from chassis.status import Refusal, refusal
@@ -58,7 +57,7 @@ from services.tracking.read_models.orders import OrdersProjection
 from services.tracking.read_models.sources import SourcesProjection
 from services.tracking.service import erasures
 from tests.chassis.streams import until
-from tests.conftest import DatabaseFactory
+from tests.conftest import Migrated
 from tests.tracking.touches import NOON, event, outcome, view
 
 SCOPES = ("tracking.read", "tracking.write", "tracking.configure")
@@ -129,12 +128,9 @@ Serve = Callable[[Callable[[World], Coroutine[Any, Any, None]]], None]
 
 
 @pytest.fixture
-def serve(
-    tables: Database, database: DatabaseFactory, credentials: Credentials, loop: asyncio.AbstractEventLoop
-) -> Serve:
+def serve(tables: Database, migrated: Migrated, credentials: Credentials, loop: asyncio.AbstractEventLoop) -> Serve:
     """`serve(check)` awaits `check(world)` with both services running."""
-    identity_tables = database("identity")
-    migrate_now(identity_tables.owner_dsn, IDENTITY_MIGRATIONS)
+    identity_tables = migrated("identity", IDENTITY_MIGRATIONS)
 
     @asynccontextmanager
     async def world() -> AsyncIterator[World]:

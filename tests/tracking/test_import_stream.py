@@ -10,6 +10,7 @@ from uuid import uuid4
 import grpc
 import orjson
 import pytest
+from google.rpc.error_details_pb2 import ErrorInfo
 
 from chassis.clock import ReplayClock
 from chassis.commands import CommandBus
@@ -124,6 +125,13 @@ def counts(answer: pb.ImportRowsResponse) -> dict[str, int]:
         return f"{OUTCOMES.Name(it.outcome).removeprefix('IMPORT_OUTCOME_')} {it.reason}".strip()
 
     return {words(it): it.rows for it in answer.counts}
+
+
+def reason(answer: pb.ImportRowsResponse) -> str:
+    """Of its end before its time."""
+    info = ErrorInfo()
+    assert answer.ended_by.details[0].Unpack(info)
+    return info.reason
 
 
 def refusals(answer: pb.ImportRowsResponse) -> list[tuple[int, str, str]]:
@@ -251,18 +259,46 @@ def test_a_server_that_stops_answers_for_what_it_took_in(run: Run, audience: Aud
     run(check)
 
 
-def test_what_is_no_piece_of_a_file_ends_the_stream_and_tells_how_far_it_was(run: Run) -> None:
-    rows = [event(number) for number in range(30)]
+def test_a_piece_that_does_not_come_in_time_costs_nothing_that_is_known_of_those_before(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(import_servicer, "GRACE_SECONDS", 1.5 - import_servicer.LONGEST_SECONDS)
+
+    async def check(importer: Importer) -> None:
+        async def one() -> AsyncIterator[Any]:
+            yield pieces([event(0), b"{nonsense\n"])[0]
+            await asyncio.Event().wait()
+
+        answer = await importer.send(one())
+        assert (answer.rows, answer.next_line, refusals(answer)) == (2, 3, [(2, "BAD_FORMAT", "")])
+        assert reason(answer) == "DEADLINE_EXCEEDED"
+
+    run(check)
+
+
+def test_a_piece_that_is_refused_costs_nothing_that_is_known_of_those_before(run: Run) -> None:
+    rows = [event(0), b"{nonsense\n", *(event(number) for number in range(2, 30))]
 
     async def check(importer: Importer) -> None:
         sent = pieces(rows, size=10)
         sent[2].first_line = 0
-        found = await importer.refused(sent)
-        assert (found.reason, found.fields, found.metadata["position"]) == ("OUT_OF_RANGE", ("first_line",), "21")
+        answer = await importer.send(sent)
+        assert (answer.rows, answer.next_line, refusals(answer)) == (20, 21, [(2, "BAD_FORMAT", "")])
+        assert reason(answer) == "OUT_OF_RANGE"
+        found = await importer.refused(sent[2:])
+        assert (found.reason, found.fields) == ("OUT_OF_RANGE", ("first_line",)), (
+            "where nothing is known, it is an error"
+        )
+
+    run(check)
+
+
+def test_what_is_no_piece_of_a_file_is_refused(run: Run) -> None:
+    async def check(importer: Importer) -> None:
         many = await importer.refused(pieces([b"{}\n"] * 1001, size=1001))
         assert (many.reason, many.fields) == ("FIELD_TOO_LONG", ("content",))
         assert (await importer.refused([])).reason == "FIELD_REQUIRED"
-        assert (await importer.refused(pieces(rows), scope="tracking.read")).reason == "MISSING_SCOPE"
+        assert (await importer.refused(pieces([event(0)]), scope="tracking.read")).reason == "MISSING_SCOPE"
 
     run(check)
 

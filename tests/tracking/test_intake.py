@@ -1,17 +1,20 @@
 """What becomes of an event when it comes in (TR-1), before anything is stored."""
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
+from uuid import uuid4
 
 import orjson
 import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chassis.context import Context
 from scrm.tracking.v1.behaviour_pb2 import CampaignContext, EventContext, Identifier, TrackedEvent
 from scrm.tracking.v1.tracking_service_pb2 import TrackBatchRequest
-from services.tracking.adapters import submission
+from services.tracking.adapters import event_rules
 from services.tracking.adapters.ingest_rows import microseconds
 from services.tracking.adapters.submission import Reader, Submission
 from services.tracking.application.wire_values import timestamp
@@ -192,6 +195,84 @@ def test_every_preset_event_type_is_one_the_models_know() -> None:
 TEXTS = st.sampled_from(["", "x", "a:1", "null", "e\u0301", "\0", "y" * 257, "微信", "0-0"])
 
 
+TIMES = st.sampled_from(
+    [
+        None,
+        timestamp(NOON),
+        timestamp(NOON - timedelta(microseconds=1)),
+        timestamp(NOON - timedelta(days=2)),
+        timestamp(NOON + timedelta(hours=1)),
+        Timestamp(nanos=7),
+        Timestamp(seconds=1, nanos=-1),
+        Timestamp(seconds=-1),
+        Timestamp(seconds=1 << 40),
+    ]
+)
+CONTEXTS = st.builds(
+    EventContext,
+    channel=TEXTS,
+    app=TEXTS,
+    page=TEXTS,
+    content_id=TEXTS,
+    page_view_id=TEXTS,
+    campaign=st.one_of(st.none(), st.builds(CampaignContext, code_key=TEXTS, delivery_id=TEXTS, staff_code=TEXTS)),
+)
+EVENTS = st.builds(
+    TrackedEvent,
+    message_id=TEXTS,
+    source_key=st.sampled_from(["h5", "h5", "miniprogram", "", "\0"]),
+    event_type=st.sampled_from(["checkin", "checkin", "button_clicked", "content_viewed", "nope", "custom.x", ""]),
+    identifiers=st.lists(
+        st.builds(Identifier, namespace=TEXTS, scope=TEXTS, value=TEXTS, verified=st.booleans()), max_size=6
+    ),
+    authenticated=st.booleans(),
+    original_time=TIMES,
+    sent_time=TIMES,
+    tz_offset_minutes=st.sampled_from([None, 0, 480, -480, 5000]),
+    context=st.one_of(st.none(), CONTEXTS),
+    properties_json=st.sampled_from([b"", b"", b"{", json(button_id="B"), json(z="z" * 300), json(email="x"), json(content_id="c")]),
+)  # fmt: skip
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(EVENTS, min_size=1, max_size=60), st.sampled_from(["", str(uuid4())]))
+def test_read_at_once_events_are_what_they_are_one_by_one(events: list[TrackedEvent], request_id: str) -> None:
+    one_by_one = [read(it) for it in _copies(events)]
+    at_once = Submission("acme", microseconds(NOON), None, [])
+    request = TrackBatchRequest(request_id=request_id, events=_copies(events))
+
+    _reader()._read_at_once(request, at_once)
+
+    for column in ("keys", "prints", "rows", "labels", "verdicts"):
+        assert getattr(at_once, column) == [getattr(it, column)[0] for it in one_by_one]
+    assert list(request.events) == [it.events[0] for it in one_by_one]
+
+
+def test_read_at_once_what_is_ordinary_is_never_looked_at_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    led = EventContext(channel="h5", campaign=CampaignContext(code_key="ST03"))
+    sent = timestamp(NOON + timedelta(seconds=3))
+    ordinary = [
+        *(view(f"m{it}", f"p{it}", person="a" * it) for it in range(1, 200)),
+        *(event(f"c{it}", context=context) for it, context in enumerate((led, EventContext(channel="h5"), None))),
+        *(event(f"s{it}", sent_time=sent, tz_offset_minutes=offset) for it, offset in enumerate((0, 480, None))),
+        event("two", identifiers=[Identifier(namespace="user_id", scope="shop", value=it, verified=True) for it in ("u1", "u2")]),
+        event("long", "custom.page", context=EventContext(page="/" + "p" * 200), properties=json(text="微信" * 200)),
+    ]  # fmt: skip
+    expected = read(*_copies(ordinary)).rows
+    monkeypatch.setattr(Reader, "_read_each", None)
+
+    assert read(*ordinary).rows == expected
+    assert len(expected) == len(ordinary)
+
+
+def _copies(events: Sequence[TrackedEvent]) -> list[TrackedEvent]:
+    return [TrackedEvent.FromString(it.SerializeToString()) for it in events]
+
+
+def _reader() -> Reader:
+    return Reader(Context("acme", "test"), microseconds(NOON))
+
+
 @settings(max_examples=300, deadline=None)
 @given(
     st.builds(
@@ -214,16 +295,15 @@ def test_the_quick_way_says_what_the_thorough_way_says(tracked: TrackedEvent) ->
 
 def thorough(tracked: TrackedEvent) -> Verdict | None:
     """Every rule, one after the other."""
-    reader = Reader(Context("acme", "test"), microseconds(NOON))
-    kind = reader._kind(tracked.source_key, tracked.event_type)
+    kind = _reader()._kind(tracked.source_key, tracked.event_type)
     context, campaign = tracked.context, tracked.context.campaign
     texts = [tracked.message_id, context.channel, context.app, context.page, context.content_id, context.page_view_id]
     texts += [campaign.code_key, campaign.delivery_id, campaign.share_id, campaign.staff_code, ""]
     for it in tracked.identifiers:
         texts += [it.namespace, it.scope, it.value]
     properties = intake.read_properties(kind.event_type, tracked.properties_json)
-    rejected = submission._malformed(tracked, kind, texts) or intake.rejection(properties)
+    rejected = event_rules.malformed(tracked, texts, is_closed=False) or intake.rejection(properties)
     if rejected:
         return rejected
     age = microseconds(NOON) - tracked.original_time.seconds * intake.SECOND
-    return submission._judged(kind.event_type, properties, texts, age)
+    return event_rules.judged(kind.event_type, properties, texts, age)

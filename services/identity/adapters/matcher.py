@@ -94,8 +94,11 @@ class Matcher:
 
     async def step(self) -> bool:
         """Take account of the next stretch of the log; whether there was any."""
+        if self._position is not None and await self._bus.store.head_now() <= self._position:
+            return False
         was, now, recorded = await asyncio.to_thread(self._read)
         if now == was:
+            self._position = was
             return False
         orders: list[tuple[Context, Any]] = []
         if recorded:

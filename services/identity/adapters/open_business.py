@@ -15,11 +15,11 @@ OPEN_WORK_ORDER: Final = "OPEN_WORK_ORDER"
 
 def open_urgent_work_order(customer: Customer, work: UnitOfWork) -> str | None:
     """OPEN_WORK_ORDER while one of the highest priority is not resolved; None for nothing to wait for."""
-    build = builds.live_build(work.rows, WorkOrderQueueProjection.name)
+    build = builds.live_build(work.reading, WorkOrderQueueProjection.name)
     if build is None:
         return None
     table = work_orders.to_metadata(sa.MetaData(), schema=build.schema)
     urgent = (table.c.priority == Priority.P1) & table.c.is_open
     mine = (table.c.tenant == customer.tenant) & table.c.node.in_(customer.nodes)
-    found = work.rows.scalar(sa.select(sa.exists().where(mine & urgent)))
+    found = work.reading.scalar(sa.select(sa.exists().where(mine & urgent)))
     return OPEN_WORK_ORDER if found else None

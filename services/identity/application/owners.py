@@ -109,8 +109,10 @@ def release(
     if not identifiers:
         return
     customer.unlink([it.key for it in identifiers], reason, at, rules_of(work).namespaces)
-    for it in identifiers:
-        work.get(IdentifierClaim, it.claim_id(customer.tenant)).release(at)
+    ids = [it.claim_id(customer.tenant) for it in identifiers]
+    work.find_all(IdentifierClaim, ids)  # in one query
+    for id in ids:
+        work.get(IdentifierClaim, id).release(at)
 
 
 def merge(

@@ -136,7 +136,7 @@ class IdentifierReader:
         self._secret = secret
         self._region = region
         self._regions = regions
-        self._keys: dict[str, bytes] = {}
+        self._keyed: dict[str, hmac.HMAC] = {}
         self._rules: dict[str, IdentityRules] = {}
 
     def learn(self, tenant: str, rules: IdentityRules) -> None:
@@ -204,12 +204,13 @@ class IdentifierReader:
         return given.namespace, given.scope, self._hmac(tenant, given.namespace, given.scope, spelling)
 
     def _hmac(self, tenant: str, namespace: str, scope: str, spelling: str) -> bytes:
-        key = self._keys.get(tenant)
-        if key is None:
-            key = self._keys[tenant] = hmac.digest(
-                self._secret, b"scrm identity hash key\0" + tenant.encode(), "sha256"
-            )
-        return hmac.digest(key, "\0".join((namespace, scope, spelling)).encode(), "sha256")
+        keyed = self._keyed.get(tenant)
+        if keyed is None:
+            key = hmac.digest(self._secret, b"scrm identity hash key\0" + tenant.encode(), "sha256")
+            keyed = self._keyed[tenant] = hmac.new(key, digestmod="sha256")
+        digest = keyed.copy()
+        digest.update("\0".join((namespace, scope, spelling)).encode())
+        return digest.digest()
 
 
 def _namespace(rules: IdentityRules, given: GivenIdentifier, prefix: str) -> Namespace:

@@ -71,8 +71,8 @@ class FactIntake:
         self._audiences.follow(
             work, changes, touched, lambda it: MembershipCause.MERGE if it in moved else MembershipCause.EVENT
         )
-        for erasing, removed in taken.removed:
-            self._erase(erasing, removed, work)
+        if taken.removed:
+            self._finish(taken.removed, work)
 
     def _review_layers(self, taken: TakenIn, work: UnitOfWork) -> dict[str, BitMap]:
         """Everybody named in the batch or regrouped by it, by the active models; the ordinals of those who moved by model."""
@@ -87,13 +87,20 @@ class FactIntake:
         ordinals = {it: arrivals.ordinals[it] for it in sorted(touched)}
         return review_layers(work, self._audiences, ordinals, cause)
 
-    def _erase(self, erasing: Erasing, removed: dict[str, int], work: UnitOfWork) -> None:
-        """Take the tags along, and what waits to be tried again, and say that all is done; nothing the second time."""
-        if work.find(Erasure, erasing.case_id) is not None:
-            return
-        tags = erase(work, erasing.nodes)
-        layers = forget(work, self._audiences, erasing.nodes)
-        waiting = parked.forget(work.rows, work.context.tenant, [str(it) for it in erasing.nodes])
-        told = inbox.rewrite(work.rows, work.context.tenant, [str(it) for it in erasing.nodes], TOLD_OF_PEOPLE, blank)
-        removed = {**removed, "tags": tags, "current_layers": layers, "parked": waiting, "messages": told}
-        work.add(Erasure(erasing.case_id, work.context.tenant, erasing.customer, removed, work.now))
+    def _finish(self, removed: Sequence[tuple[Erasing, dict[str, int]]], work: UnitOfWork) -> None:
+        """Take the tags along, and what waits to be tried again, and say of each erasure that it is done; nothing the second
+        time."""
+        rows, tenant = work.rows, work.context.tenant
+        done = work.find_all(Erasure, [erasing.case_id for erasing, _ in removed])
+        news = [it for it in removed if it[0].case_id not in done]
+        nodes = [node for erasing, _ in news for node in erasing.nodes]
+        keys = [str(it) for it in nodes]
+        by_node = {"tags": erase(work, nodes), "current_layers": forget(work, self._audiences, nodes)}
+        by_key = {
+            "parked": parked.forget(rows, tenant, keys),
+            "messages": inbox.rewrite(rows, tenant, keys, TOLD_OF_PEOPLE, blank),
+        }
+        for erasing, counts in news:
+            more = {name: sum(found[it] for it in erasing.nodes) for name, found in by_node.items()}
+            more |= {name: sum(found[str(it)] for it in erasing.nodes) for name, found in by_key.items()}
+            work.add(Erasure(erasing.case_id, tenant, erasing.customer, {**counts, **more}, work.now))

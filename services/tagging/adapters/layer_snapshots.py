@@ -1,14 +1,18 @@
 """Who was in which layer of a model at a date: by the run that is kept of it, or decided now."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from typing import Final, NamedTuple
 from uuid import UUID
 
 import sqlalchemy as sa
 from pyroaring import BitMap
 
+from chassis import context as contexts
 from chassis.errors import ValueOutOfRange
+from chassis.read_models import ReadModels
 from services.tagging.application.layer_commands import KeepLayerRun
 from services.tagging.domain.calendar import Calendar
 from services.tagging.domain.layer_models import LayerModel, params_hash
@@ -16,6 +20,17 @@ from services.tagging.domain.layers.kinds import KINDS
 from services.tagging.domain.layers.report import LayerReport, between
 from services.tagging.domain.layers.view import MARK
 from services.tagging.read_models import audiences, layers, model_runs
+
+_GATHERING_SECONDS: Final = 0.01
+
+
+class _Subject(NamedTuple):
+    """What decides the layers of everybody beside the facts and the date."""
+
+    tenant: str
+    model: str
+    version: int
+    zone: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +100,47 @@ def decided(
     position = audiences.input_position(rows, tenant)
     found = layers.snapshots(rows, tenant, model, calendar, dates)
     return [Dated(as_of, None, members, position) for as_of, members in zip(dates, found, strict=True)]
+
+
+class Deciding:
+    """Decides one date per call; the calls for a model that come in together, or while its customers are being read, share a
+    reading of all their facts."""
+
+    def __init__(self, read_models: ReadModels) -> None:
+        self._read_models = read_models
+        self._waiting: dict[_Subject, dict[date, asyncio.Future[Dated]]] = {}
+        self._reading: dict[_Subject, asyncio.Task[None]] = {}
+
+    async def decided(self, model: LayerModel, zone: str, as_of: date) -> Dated:
+        """As of a date by all facts known of when this was called, and perhaps a little later ones."""
+        subject = _Subject(contexts.current().tenant, model.key, model.model_version, zone)
+        waiting = self._waiting.setdefault(subject, {})
+        found = waiting.setdefault(as_of, asyncio.get_running_loop().create_future())
+        if subject not in self._reading:
+            self._reading[subject] = asyncio.create_task(self._read(subject, model))
+        return await asyncio.shield(found)
+
+    async def _read(self, subject: "_Subject", model: LayerModel) -> None:
+        """Read until nobody waits; who comes while a reading is under way waits for the next, which sees all they may know of."""
+        try:
+            await asyncio.sleep(_GATHERING_SECONDS)
+            while wanted := self._waiting.pop(subject, {}):
+                await self._answer(subject, model, wanted)
+        finally:
+            del self._reading[subject]
+
+    async def _answer(
+        self, subject: "_Subject", model: LayerModel, wanted: Mapping[date, asyncio.Future[Dated]]
+    ) -> None:
+        try:
+            calendar, dates = Calendar.of(subject.zone), sorted(wanted)
+            found = await self._read_models.query(lambda rows: decided(rows, subject.tenant, model, calendar, dates))
+        except Exception as failure:  # noqa: BLE001 - answered to whoever waits
+            for waiting in wanted.values():
+                waiting.set_exception(failure)
+            return
+        for it in found:
+            wanted[it.as_of].set_result(it)
 
 
 def to_keep(model: LayerModel, it: Dated, zone: str) -> KeepLayerRun:

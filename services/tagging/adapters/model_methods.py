@@ -46,6 +46,7 @@ class ModelMethods(TaggingServiceServicer):
         self._bus = bus
         self._read_models = read_models
         self._clock = clock
+        self._deciding = snapshots.Deciding(read_models)
 
     async def DefineModel(self, request: pb.DefineModelRequest, context: ServicerContext) -> pb.DefineModelResponse:
         found: pb.DefineModelResponse
@@ -64,7 +65,11 @@ class ModelMethods(TaggingServiceServicer):
         return found
 
     async def RunModel(self, request: pb.RunModelRequest, context: ServicerContext) -> pb.RunModelResponse:
-        """Scores on a snapshot of the facts beside the writer; only keeping the result is a command."""
+        """Scores on a snapshot of the facts beside the writer; only keeping the result is a command, and a run that was asked for
+        before is not made again."""
+        earlier = await self._bus.answered()
+        if isinstance(earlier, pb.RunModelResponse):
+            return earlier
         tenant, as_of = contexts.current().tenant, calendar_date(request.as_of, "as_of")
         model = await self._model(request.model_id)
         settings = await settings_of_tenant(self._bus)
@@ -86,12 +91,9 @@ class ModelMethods(TaggingServiceServicer):
         return found
 
     async def _run_layers(self, model: LayerModel, as_of: date, zone: str) -> pb.RunModelResponse:
-        tenant, calendar = contexts.current().tenant, Calendar.of(zone)
-        if calendar.midnight(as_of.toordinal()) > self._clock.now():
+        if Calendar.of(zone).midnight(as_of.toordinal()) > self._clock.now():
             raise AsOfInFuture(field="as_of")
-        (dated,) = await self._read_models.query(
-            lambda rows: snapshots.decided(rows, tenant, model, calendar, (as_of,))
-        )
+        dated = await self._deciding.decided(model, zone, as_of)
         found: pb.RunModelResponse = await self._bus.execute(
             snapshots.to_keep(model, dated, zone),
             reply=lambda it: pb.RunModelResponse(run=layer_wire.run(*it)),

@@ -1,5 +1,6 @@
 """Whenever a fact arrives, a customer is merged or a moment comes: is the customer still in the layer it was in?"""
 
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
@@ -68,15 +69,15 @@ def decide(model: ListedModel, view: View) -> LayerState:
     return LayerState(found.layer, found.next_change, _lead_at(model, view))
 
 
-def forget(work: UnitOfWork, layers: Layers, nodes: Collection[UUID]) -> int:
-    """Take `nodes`, which are erased, out of all layers, and their timers; out of how many layers that were."""
-    count = 0
+def forget(work: UnitOfWork, layers: Layers, nodes: Collection[UUID]) -> Counter[UUID]:
+    """Take `nodes`, which are erased, out of all layers, and their timers; of each, how many layers."""
+    count: Counter[UUID] = Counter()
     for it in layers.active_models(work):
         states = layers.layer_states(work, it.key, nodes)
         found = {who: Reviewed(state, NO_LAYER) for who, state in states.items()}
         _keep(work, layers, it, found)
         _record(work, it, found, lambda who: LayerCause.ERASURE)
-        count += len(found)
+        count.update(found.keys())
     return count
 
 

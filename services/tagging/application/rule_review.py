@@ -1,5 +1,6 @@
 """Whenever a fact arrives, a customer is merged or un-merged or a moment comes: do the tags still fit the facts?"""
 
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from uuid import UUID
 
@@ -119,11 +120,12 @@ def _forget_states(work: UnitOfWork, audiences: Audiences, gone: Collection[UUID
         audiences.keep_rule_states(work, tag, dict.fromkeys(states, NO_STATE))
 
 
-def erase(work: UnitOfWork, nodes: Collection[UUID]) -> int:
-    """Take every tag from `nodes`, which are erased, and the timers that would bring them back; how many tags that were."""
-    tags = work.find_all(CustomerTags, [tags_id(work.context.tenant, node) for node in nodes]).values()
-    count = sum(len(it.assignments) for it in tags)
-    for it in tags:
+def erase(work: UnitOfWork, nodes: Collection[UUID]) -> Counter[UUID]:
+    """Take every tag from `nodes`, which are erased, and the timers that would bring them back; of each, how many tags."""
+    ids = {tags_id(work.context.tenant, node): node for node in nodes}
+    count: Counter[UUID] = Counter()
+    for id, it in work.find_all(CustomerTags, list(ids)).items():
+        count[ids[id]] = len(it.assignments)
         it.erase(work.now)
     for node in nodes:
         work.unschedule(SETTLE_TAGS, str(node))

@@ -7,7 +7,7 @@ is decided for an instant (`up_to`), never for the order in which facts arrived.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 
@@ -44,6 +44,20 @@ class Purchase(NamedTuple):
     net: int
     lines: Sequence[Line] = ()
     coupons: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Reads:
+    """What somebody looks at in histories beside when there was which behaviour, and when how much was paid: the properties of
+    behaviours of these types (None: of all), the `lines` of purchases, `who` the customer is (attributes, relations, groups,
+    consents)."""
+
+    properties_of: frozenset[str] | None = None
+    lines: bool = True
+    who: bool = True
+
+
+EVERYTHING: Final = Reads()
 
 
 @dataclass(frozen=True, slots=True)

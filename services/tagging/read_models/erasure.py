@@ -3,7 +3,8 @@
 Sets that were frozen, and the layers of runs, keep the ordinal: a number in a count.
 """
 
-from collections.abc import Collection, Iterable
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -19,7 +20,7 @@ _TIES = (
     " UNION"
     " SELECT merge, survivor, loser FROM merges WHERE tenant = %s AND loser = ANY(%s) AND survivor <> ALL(%s) AND NOT undone"
 )
-_ORDINALS = "SELECT ordinal FROM nodes WHERE tenant = %s AND node = ANY(%s)"
+_ORDINALS = "SELECT ordinal, node FROM nodes WHERE tenant = %s AND node = ANY(%s)"
 _BY_NODE = (
     "visits",
     "purchases",
@@ -35,18 +36,24 @@ _BY_NODE = (
     "tag_holders",
     "segment_changes",
 )
-_REMOVE_MERGES = "DELETE FROM merges WHERE tenant = %s AND (survivor = ANY(%s) OR loser = ANY(%s))"
+_REMOVE = (
+    "WITH gone AS (DELETE FROM {table} WHERE tenant = %s AND node = ANY(%s) RETURNING node)"
+    " SELECT node, count(*) FROM gone GROUP BY node"
+)
+_REMOVE_MERGES = (
+    "DELETE FROM merges WHERE tenant = %s AND (survivor = ANY(%s) OR loser = ANY(%s)) RETURNING survivor, loser"
+)
 _REMOVE_DUES = "DELETE FROM segment_dues WHERE tenant = %s AND customer = ANY(%s)"
-_REMOVE_STATES = "DELETE FROM rule_states WHERE tenant = %s AND customer = ANY(%s)"
+_REMOVE_STATES = "DELETE FROM rule_states WHERE tenant = %s AND customer = ANY(%s) RETURNING customer"
 _REMOVE_SCORES = (
     "DELETE FROM rfm_rows r USING public.model_runs m, unnest(%s::bigint[]) AS o(ordinal)"
-    " WHERE m.tenant = %s AND (r.tenant, r.run, r.ordinal) = (m.tenant, m.run, o.ordinal)"
+    " WHERE m.tenant = %s AND (r.tenant, r.run, r.ordinal) = (m.tenant, m.run, o.ordinal) RETURNING r.ordinal"
 )
 _SETS = "SELECT DISTINCT name FROM bitmaps WHERE tenant = %s AND chunk = ANY(%s)"
 _FORGET = (
     "UPDATE nodes SET customer = node, parent = NULL, known = false, assignment_key = '', erased = true,"
     " created_at = NULL, known_at = NULL"
-    " WHERE tenant = %s AND node = ANY(%s) AND NOT erased"
+    " WHERE tenant = %s AND node = ANY(%s) AND NOT erased RETURNING node"
 )
 _UNLIST = (
     "DELETE FROM {table} t USING nodes n WHERE n.tenant = %s AND n.erased AND (t.tenant, t.node) = (n.tenant, n.node)"
@@ -65,20 +72,30 @@ def ties(rows: sa.Connection, tenant: str, nodes: Collection[UUID]) -> list[Merg
     return [Merge(merge, survivor, loser, undone=True) for merge, survivor, loser in found]
 
 
-def erase(rows: sa.Connection, tenant: str, nodes: Collection[UUID]) -> dict[str, int]:
-    """Remove everything about `nodes`; how many rows of which table."""
-    who = list(nodes)
-    removed = {
-        table: sql.run(rows, f"DELETE FROM {table} WHERE tenant = %s AND node = ANY(%s)", tenant, who)  # noqa: S608
-        for table in _BY_NODE
+def erase(rows: sa.Connection, tenant: str, case_of: Mapping[UUID, UUID]) -> dict[UUID, Counter[str]]:
+    """Remove everything about the nodes of `case_of`, all at once; by case, how many rows of which table.
+
+    A merge of two of them is counted with the survivor.
+    """
+    who = list(case_of)
+    found: dict[str, Iterable[tuple[UUID, int]]] = {
+        table: sql.fetch(rows, _REMOVE.format(table=table), tenant, who) for table in _BY_NODE
     }
-    removed["merges"] = sql.run(rows, _REMOVE_MERGES, tenant, who, who)
+    merges = sql.fetch(rows, _REMOVE_MERGES, tenant, who, who)
+    found["merges"] = [(survivor if survivor in case_of else loser, 1) for survivor, loser in merges]
     sql.run(rows, _REMOVE_DUES, tenant, who)
-    removed["rule_states"] = sql.run(rows, _REMOVE_STATES, tenant, who)
-    ordinals = BitMap(ordinal for (ordinal,) in sql.fetch(rows, _ORDINALS, tenant, who))
-    removed["rfm_rows"] = sql.run(rows, _REMOVE_SCORES, list(ordinals), tenant)
-    removed["bitmaps"] = _leave_sets(rows, tenant, ordinals)
-    removed["nodes"] = sql.run(rows, _FORGET, tenant, who)
+    found["rule_states"] = [(it, 1) for (it,) in sql.fetch(rows, _REMOVE_STATES, tenant, who)]
+    node_of: dict[int, UUID] = dict(sql.fetch(rows, _ORDINALS, tenant, who))
+    scores = sql.fetch(rows, _REMOVE_SCORES, list(node_of), tenant)
+    found["rfm_rows"] = [(node_of[it], 1) for (it,) in scores]
+    found["nodes"] = [(it, 1) for (it,) in sql.fetch(rows, _FORGET, tenant, who)]
+    removed = {case: Counter(dict.fromkeys((*found, "bitmaps"), 0)) for case in case_of.values()}
+    for table, counts in found.items():
+        for node, count in counts:
+            removed[case_of[node]][table] += count
+    left = _leave_sets(rows, tenant, BitMap(node_of))
+    for case, ordinals in _by_case(node_of, case_of).items():
+        removed[case]["bitmaps"] = sum(not ordinals.isdisjoint(it) for it in left)
     return removed
 
 
@@ -88,12 +105,19 @@ def unlist(rows: sa.Connection, tenant: str) -> None:
         sql.run(rows, _UNLIST.format(table=table), tenant)
 
 
-def _leave_sets(rows: sa.Connection, tenant: str, ordinals: BitMap) -> int:
-    """Remove `ordinals` from every set; how many sets had one of them."""
+def _leave_sets(rows: sa.Connection, tenant: str, ordinals: BitMap) -> list[BitMap]:
+    """Remove `ordinals` from every set; which of them those sets had that had any."""
     if not ordinals:
-        return 0
+        return []
     chunks = sorted({it >> 16 for it in ordinals})
     names = [name for (name,) in sql.fetch(rows, _SETS, tenant, chunks)]
-    having = [name for name, members in bitmaps.among(rows, tenant, names, ordinals).items() if members]
-    bitmaps.change(rows, tenant, {name: Change(BitMap(), ordinals) for name in having})
-    return len(having)
+    having = {name: members for name, members in bitmaps.among(rows, tenant, names, ordinals).items() if members}
+    bitmaps.change(rows, tenant, {name: Change(BitMap(), members) for name, members in having.items()})
+    return list(having.values())
+
+
+def _by_case(node_of: Mapping[int, UUID], case_of: Mapping[UUID, UUID]) -> dict[UUID, BitMap]:
+    found: dict[UUID, BitMap] = {}
+    for ordinal, node in node_of.items():
+        found.setdefault(case_of[node], BitMap()).add(ordinal)
+    return found

@@ -3,12 +3,13 @@
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
-from typing import Final
+from types import MappingProxyType
+from typing import Any, Final
 from uuid import UUID
 
 import sqlalchemy as sa
 
-from services.tagging.domain.history import Behaviour, History, Line, Purchase
+from services.tagging.domain.history import EVERYTHING, Behaviour, History, Line, Purchase, Reads
 from services.tagging.domain.profile import (
     AttributeDefinition,
     AttributeValue,
@@ -23,41 +24,55 @@ from services.tagging.domain.profile import (
 )
 from services.tagging.read_models import settings, sql
 
+_NO_PROPERTIES: Final[Mapping[str, Any]] = MappingProxyType({})
 _NODES: Final = (
     "SELECT customer, node, created_at, known_at FROM nodes"
     " WHERE tenant = %s AND customer = ANY(%s) AND NOT erased ORDER BY customer, node"
 )
 _BEHAVIOURS: Final = (
-    "SELECT node, occurred_at, type, category, channel, utc_offset, content, page_view, properties FROM behaviours"
-    " WHERE tenant = %s AND node = ANY(%s) ORDER BY occurred_at, key"
+    "SELECT node, occurred_at, type, category, channel, utc_offset, content, page_view, {properties} FROM behaviours"
+    " WHERE tenant = %s AND node = ANY(%s::uuid[]) ORDER BY occurred_at, key"
 )
+_ALL_PROPERTIES: Final = _BEHAVIOURS.format(properties="properties")
+_SOME_PROPERTIES: Final = _BEHAVIOURS.format(properties="CASE WHEN type = ANY(%s) THEN properties END")
 _PURCHASES: Final = (
     "SELECT p.node, p.order_id, p.paid_at, p.currency, (p.net - coalesce(sum(r.amount), 0))::bigint, o.lines"
     " FROM purchases p LEFT JOIN refunds r USING (tenant, node, order_id)"
     " LEFT JOIN placed_orders o USING (tenant, node, order_id)"
-    " WHERE p.tenant = %s AND p.node = ANY(%s) AND p.currency = %s"
+    " WHERE p.tenant = %s AND p.node = ANY(%s::uuid[]) AND p.currency = %s"
     " GROUP BY p.tenant, p.node, p.order_id, o.tenant, o.node, o.order_id ORDER BY p.paid_at, p.order_id"
+)
+_PAID: Final = (
+    "SELECT p.node, p.order_id, p.paid_at, p.currency, (p.net - coalesce(sum(r.amount), 0))::bigint, NULL"
+    " FROM purchases p LEFT JOIN refunds r USING (tenant, node, order_id)"
+    " WHERE p.tenant = %s AND p.node = ANY(%s::uuid[]) AND p.currency = %s"
+    " GROUP BY p.tenant, p.node, p.order_id ORDER BY p.paid_at, p.order_id"
 )
 _VALUES: Final = (
     "SELECT node, key, source, rank, value, cleared, observed_at FROM attribute_values"
-    " WHERE tenant = %s AND node = ANY(%s)"
+    " WHERE tenant = %s AND node = ANY(%s::uuid[])"
 )
 _DEFINITIONS: Final = "SELECT key, type, policy FROM attribute_definitions WHERE tenant = %s"
 _CONSENTS: Final = (
-    "SELECT node, purpose, channel, state, made_at, beside FROM consents WHERE tenant = %s AND node = ANY(%s)"
+    "SELECT node, purpose, channel, state, made_at, beside FROM consents WHERE tenant = %s AND node = ANY(%s::uuid[])"
 )
 _GUIDES: Final = (
-    "SELECT node, said_at, kind, staff, store, beside FROM guide_words WHERE tenant = %s AND node = ANY(%s)"
+    "SELECT node, said_at, kind, staff, store, beside FROM guide_words WHERE tenant = %s AND node = ANY(%s::uuid[])"
 )
-_FOLLOW_UPS: Final = "SELECT node, staff, followed_at FROM follow_ups WHERE tenant = %s AND node = ANY(%s)"
-_GROUPS: Final = "SELECT node, group_id, joined, changed_at FROM group_members WHERE tenant = %s AND node = ANY(%s)"
+_FOLLOW_UPS: Final = "SELECT node, staff, followed_at FROM follow_ups WHERE tenant = %s AND node = ANY(%s::uuid[])"
+_GROUPS: Final = (
+    "SELECT node, group_id, joined, changed_at FROM group_members WHERE tenant = %s AND node = ANY(%s::uuid[])"
+)
 
 
-def histories(rows: sa.Connection, tenant: str, customers: Collection[UUID]) -> dict[UUID, History]:
-    """The history of each of `customers` that is a customer now; of orders, those in the currency of the tenant."""
+def histories(
+    rows: sa.Connection, tenant: str, customers: Collection[UUID], reads: Reads = EVERYTHING
+) -> dict[UUID, History]:
+    """The history of each of `customers` that is a customer now, with what `reads` says; of orders, those in the currency of the
+    tenant."""
     if not customers:
         return {}
-    return _Loading(rows, tenant, customers).all()
+    return _Loading(rows, tenant, customers).all(reads)
 
 
 class _Loading:
@@ -68,35 +83,51 @@ class _Loading:
         self._tenant = tenant
         self._nodes = sql.fetch(rows, _NODES, tenant, list(customers))
         self._customer_of: dict[UUID, UUID] = {node: customer for customer, node, *_ in self._nodes}
+        self._who = f"{{{','.join(it.hex for it in self._customer_of)}}}"  # written once for all statements
 
-    def all(self) -> dict[UUID, History]:
-        behaviours = self._by_customer(_BEHAVIOURS)
+    def all(self, reads: Reads) -> dict[UUID, History]:
+        if reads.properties_of is None:
+            behaviours = self._by_customer(_ALL_PROPERTIES, self._tenant, self._who)
+        else:
+            behaviours = self._by_customer(_SOME_PROPERTIES, list(reads.properties_of), self._tenant, self._who)
         _, currency = settings.get(self._rows, self._tenant)
-        purchases = self._by_customer(_PURCHASES, currency)
-        values, consents = self._by_customer(_VALUES), self._by_customer(_CONSENTS)
-        guides, follow_ups = self._by_customer(_GUIDES), self._by_customer(_FOLLOW_UPS)
-        groups = self._by_customer(_GROUPS)
-        definitions = definitions_of(self._rows, self._tenant) if values else {}
+        purchases = self._by_customer(_PURCHASES if reads.lines else _PAID, self._tenant, self._who, currency)
         created, known = self._first(2), self._first(3)
+        who = self._all_about() if reads.who else {}
         return {
             it: History(
                 customer=it,
                 created_at=created.get(it),
                 known_since=known.get(it),
-                behaviours=[Behaviour(*row[1:]) for row in behaviours.get(it, ())],
+                behaviours=[Behaviour._make((*row[1:8], row[8] or _NO_PROPERTIES)) for row in behaviours.get(it, ())],
                 purchases=[_purchase(row) for row in purchases.get(it, ())],
-                attributes=attributes_of((AttributeValue(*row) for row in values.get(it, ())), definitions),
-                relations=_relations(guides.get(it, ()), follow_ups.get(it, ())),
-                groups=groups_of(GroupChange(*row) for row in groups.get(it, ())),
-                consents=agreed([Consent(*row) for row in consents.get(it, ())]),
+                **who.get(it, {}),
             )
             for it in dict.fromkeys(customer for customer, *_ in self._nodes)
         }
 
-    def _by_customer(self, statement: str, *parameters: str) -> Mapping[UUID, list[sql.Row]]:
+    def _all_about(self) -> dict[UUID, dict[str, Any]]:
+        """By customer, what is known of it beside what it did, under the names that a history has for it."""
+        mine = self._tenant, self._who
+        values, consents = self._by_customer(_VALUES, *mine), self._by_customer(_CONSENTS, *mine)
+        guides, follow_ups = self._by_customer(_GUIDES, *mine), self._by_customer(_FOLLOW_UPS, *mine)
+        groups = self._by_customer(_GROUPS, *mine)
+        definitions = definitions_of(self._rows, self._tenant) if values else {}
+        return {
+            it: {
+                "attributes": attributes_of((AttributeValue(*row) for row in values.get(it, ())), definitions),
+                "relations": _relations(guides.get(it, ()), follow_ups.get(it, ())),
+                "groups": groups_of(GroupChange(*row) for row in groups.get(it, ())),
+                "consents": agreed([Consent(*row) for row in consents.get(it, ())]),
+            }
+            for it in {*values, *consents, *guides, *follow_ups, *groups}
+        }
+
+    def _by_customer(self, statement: str, *parameters: object) -> Mapping[UUID, list[sql.Row]]:
         found: defaultdict[UUID, list[sql.Row]] = defaultdict(list)
-        for row in sql.fetch(self._rows, statement, self._tenant, list(self._customer_of), *parameters):
-            found[self._customer_of[row[0]]].append(row)
+        customer_of = self._customer_of
+        for row in sql.fetch(self._rows, statement, *parameters):
+            found[customer_of[row[0]]].append(row)
         return found
 
     def _first(self, column: int) -> dict[UUID, datetime]:

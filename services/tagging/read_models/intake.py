@@ -51,11 +51,17 @@ def take_in(rows: sa.Connection, tenant: str, facts: Facts) -> TakenIn:
     if not gone:
         return TakenIn(arrivals, found, erased=erased)
     arrivals.leave(gone)
-    removed = [(it, _erase(rows, tenant, it, heard_of)) for it in facts.erasures]
+    removed = _erase(rows, tenant, facts.erasures, heard_of)
     return TakenIn(arrivals, {it: theirs for it, theirs in found.items() if it not in gone}, removed, gone | erased)
 
 
-def _erase(rows: sa.Connection, tenant: str, erasing: Erasing, heard_of: Collection[UUID]) -> dict[str, int]:
-    """The rows removed; none of somebody never heard of, who is only marked."""
-    removed = erasure.erase(rows, tenant, erasing.nodes)
-    return removed if any(it in heard_of for it in erasing.nodes) else dict.fromkeys(removed, 0)
+def _erase(
+    rows: sa.Connection, tenant: str, erasures: Sequence[Erasing], heard_of: Collection[UUID]
+) -> list[tuple[Erasing, dict[str, int]]]:
+    """The rows removed, by erasure, each of which is there once; none of somebody never heard of, who is only marked."""
+    cases = {it.case_id: it for it in reversed(erasures)}
+    removed = erasure.erase(rows, tenant, {node: it.case_id for it in cases.values() for node in it.nodes})
+    return [
+        (it, dict(removed[case]) if any(node in heard_of for node in it.nodes) else dict.fromkeys(removed[case], 0))
+        for case, it in reversed(cases.items())
+    ]

@@ -100,9 +100,8 @@ def snapshots(
     instants = [calendar.midnight(it.toordinal()) - timedelta(microseconds=1) for it in dates]
     found = [{layer: BitMap() for layer in (*kind.layers, *kind.marked)} for _ in dates]
     for page in pages(rows, tenant, model.universe) if dates else ():
-        for who, history in histories.histories(rows, tenant, list(page)).items():
-            for members, at in zip(found, instants, strict=True):
-                view = View.of(history, calendar, at)
+        for who, history in histories.histories(rows, tenant, list(page), kind.reads).items():
+            for members, view in zip(found, View.of_each(history, calendar, instants), strict=True):
                 for name in (kind.layer(view, params), *kind.marks(view, params)):
                     if name != NONE:
                         members.setdefault(name, BitMap()).add(page[who])

@@ -50,6 +50,7 @@ _REMOVE: Final = (
     " WHERE (t.tenant, t.hit_id) = (k.tenant, k.hit_id)"
 )
 _FORGET: Final = "DELETE FROM link_beacons WHERE at < %s"
+_ANY: Final = "SELECT EXISTS (SELECT FROM link_hits)"
 _DUE: Final = "SELECT count(*) FROM link_hits WHERE at < %(before)s"
 
 
@@ -110,7 +111,8 @@ class ClickRecorder:
             loop = asyncio.get_running_loop()
             check = loop.time() + CHECK_SECONDS
             while True:
-                if not await asyncio.to_thread(self.step_now):
+                waiting = await QuickLook.of(self._engine).ask_scalar(_ANY)
+                if not (waiting and await asyncio.to_thread(self.step_now)):
                     await asyncio.sleep(PACE_SECONDS)
                 if loop.time() > check:
                     await leadership.check()

@@ -5,7 +5,7 @@ Every step may be repeated: killed anywhere, it goes on with what is left.
 
 import asyncio
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Final
 from uuid import UUID
@@ -28,7 +28,11 @@ from services.tracking.application.erasure_commands import FinishErasure
 
 _OPEN: Final = "SELECT count(*) FROM erasures"
 _READ: Final = 500
+_PATIENCE_SECONDS: Final = 0.2
 _AT_ONCE: Final = 200
+_DELETIONS_AT_ONCE: Final = 25
+_STREAMED: Final = "stream messages"
+_DELETE: Final = f"STREAM.MSG.DELETE.{BehaviourLog.name}"
 _ANY_TIME: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -69,14 +73,18 @@ class Eraser:
         if not await QuickLook.of(self._engine).ask_scalar(_OPEN):
             return 0
         found = (await asyncio.to_thread(erasures.due, self._engine))[:_AT_ONCE]
-        removed = [await asyncio.to_thread(erasures.remove, self._engine, it) for it in found]
-        messages = await self._scrub(found) if found else {}
-        for it, counts in zip(found, removed, strict=True):
-            counts["stream messages"] = messages[it.case_id]
-            with entered(Context.system(it.tenant, self.name)):
-                await self._bus.execute(FinishErasure(it.case_id, counts))
-            self.erased += 1
+        if not found:
+            return 0
+        removed = await asyncio.to_thread(erasures.remove, self._engine, found)
+        messages = await self._scrub(found)
+        counts = {it.case_id: {**removed.get(it.case_id, {}), _STREAMED: messages[it.case_id]} for it in found}
+        await asyncio.gather(*(self._finish(it, counts[it.case_id]) for it in found))
         return len(found)
+
+    async def _finish(self, it: OpenErasure, removed: Mapping[str, int]) -> None:
+        with entered(Context.system(it.tenant, self.name)):
+            await self._bus.execute(FinishErasure(it.case_id, removed))
+        self.erased += 1
 
     async def _lead(self) -> None:
         async with leading(self._engine, "tracking/erase") as leadership:
@@ -96,20 +104,24 @@ class Eraser:
         pull = OrderedPull(self._broker, stream, consumer, _subjects(found), 1)
         await pull.open()
         try:
-            while messages := await pull.next(_READ, 1.0) or await pull.waiting(info.last_sequence):
+            while messages := await pull.next(_READ, _PATIENCE_SECONDS) or await pull.waiting(info.last_sequence):
                 if isinstance(messages, int):
                     continue
-                for message in messages:
-                    case = cases.get(message.headers.get("ce-subject", ""))
-                    if case is not None:
-                        sequence = stream_sequence(message.reply)
-                        await self._broker.request(f"STREAM.MSG.DELETE.{stream}", {"seq": sequence})
-                        deleted[case] += 1
+                theirs = [it for it in messages if it.headers.get("ce-subject", "") in cases]
+                await self._delete([stream_sequence(it.reply) for it in theirs])
+                deleted.update(cases[it.headers["ce-subject"]] for it in theirs)
                 pull.done()
         finally:
             await pull.close()
             await self._broker.request(f"CONSUMER.DELETE.{stream}.{consumer}")
         return deleted
+
+    async def _delete(self, sequences: Sequence[int]) -> None:
+        """Overwrite messages of the stream, many at a time: each waits for the disk of the server."""
+        for start in range(0, len(sequences), _DELETIONS_AT_ONCE):
+            part = sequences[start : start + _DELETIONS_AT_ONCE]
+            asked = (self._broker.request(_DELETE, {"seq": it}) for it in part)
+            await asyncio.gather(*asked)
 
 
 def _subjects(found: Sequence[OpenErasure]) -> Sequence[str]:

@@ -5,7 +5,7 @@ node for those that come later, and for those that it is asked about from then o
 """
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 from uuid import UUID
@@ -25,25 +25,36 @@ _DUE: Final = (
     "SELECT tenant, case_id, nodes FROM erasures"
     " WHERE accepted_head <= (SELECT position FROM resolver_cursor WHERE name = 'resolve') ORDER BY tenant, case_id"
 )
-_LOCK: Final = "SELECT removed FROM erasures WHERE tenant = %s AND case_id = %s FOR UPDATE"
-_NOTE: Final = "UPDATE erasures SET removed = %s WHERE tenant = %s AND case_id = %s"
+_LOCK: Final = (
+    "SELECT case_id, removed FROM erasures WHERE tenant = %s AND case_id = ANY(%s) ORDER BY case_id FOR UPDATE"
+)
+_NOTE: Final = (
+    "UPDATE erasures e SET removed = v.removed FROM unnest(%s::uuid[], %s::jsonb[]) AS v(case_id, removed)"
+    " WHERE e.tenant = %s AND e.case_id = v.case_id"
+)
 _ACCEPTED: Final = (
     "DELETE FROM accepted a USING behaviours b WHERE b.tenant = %s AND b.node = ANY(%s)"
-    " AND (a.position, a.received_at) = (b.position, b.received_at) RETURNING a.payload"
+    " AND (a.position, a.received_at) = (b.position, b.received_at) RETURNING b.node, a.payload"
 )
-_BEHAVIOURS: Final = "DELETE FROM behaviours WHERE tenant = %s AND node = ANY(%s)"
-_NODE_ORDERS: Final = "DELETE FROM node_orders WHERE tenant = %s AND node = ANY(%s)"
-_TIMERS: Final = "DELETE FROM timers WHERE tenant = %s AND payload ->> 'node' = ANY(%s)"
+_COUNTED: Final = "WITH gone AS ({removal}) SELECT node, count(*) FROM gone GROUP BY node"
+_BY_NODE: Final = {
+    table: _COUNTED.format(removal=f"DELETE FROM {table} WHERE tenant = %s AND node = ANY(%s) RETURNING node")  # noqa: S608
+    for table in ("behaviours", "node_orders")
+}
+_TIMERS: Final = _COUNTED.format(
+    removal="DELETE FROM timers WHERE tenant = %s AND payload ->> 'node' = ANY(%s)"
+    " RETURNING (payload ->> 'node')::uuid AS node"
+)
 _OF_MANY: Final = (
     "UPDATE timers SET payload = payload || jsonb_build_object('nodes', (payload -> 'nodes') - %s::text[])"
     " WHERE tenant = %s AND (payload -> 'nodes') ?| %s::text[]"
 )
 _BOARDS: Final = "SELECT quote_ident(schema) FROM projections WHERE name = 'boards'"
-_NUMBERED: Final = "UPDATE {schema}.board_nodes SET node = gen_random_uuid() WHERE tenant = %s AND node = ANY(%s)"
-_SUSPECTS: Final = (
-    "SELECT number, payload FROM {table} WHERE tenant = %s"
-    " AND EXISTS (SELECT FROM unnest(%s::bytea[]) AS v WHERE position(v IN payload) > 0)"
-)
+_NUMBERED: Final = "UPDATE {schema}.board_nodes SET node = gen_random_uuid() WHERE tenant = %s AND node = ANY(%s) RETURNING old.node, 1"
+_SUSPECTS: Final = "SELECT number, payload FROM {table} WHERE tenant = %s"
+_SHOWING: Final = " AND EXISTS (SELECT FROM unnest(%s::bytea[]) AS v WHERE position(v IN payload) > 0)"
+_FEW: Final = 20
+"""Looking for so many values is quicker where the payloads are; for more, reading each of them once is."""
 _ASIDE: Final = "DELETE FROM {table} WHERE tenant = %s AND number = ANY(%s)"
 
 Shown = tuple[str, str, str]
@@ -81,40 +92,83 @@ def due(engine: sa.Engine) -> list[OpenErasure]:
         return [OpenErasure(*it) for it in cursor.execute(_DUE).fetchall()]
 
 
-def remove(engine: sa.Engine, it: OpenErasure) -> dict[str, int]:
-    """Remove every row about the person; how many there were by table, with what an interrupted try had removed."""
-    with engine.begin() as rows, driver_cursor(rows) as cursor:
-        found = cursor.execute(_LOCK, [it.tenant, it.case_id]).fetchone()
-        if found is None:
+def remove(engine: sa.Engine, found: Iterable[OpenErasure]) -> dict[UUID, dict[str, int]]:
+    """Remove every row about these people, those of a tenant at once; by case, how many there were by table, with what an
+    interrupted try had removed."""
+    by_tenant: dict[str, dict[UUID, Sequence[UUID]]] = {}
+    for it in found:
+        by_tenant.setdefault(it.tenant, {})[it.case_id] = it.nodes
+    removed: dict[UUID, dict[str, int]] = {}
+    for tenant, cases in by_tenant.items():
+        with engine.begin() as rows, driver_cursor(rows) as cursor:
+            removed |= _Removal(cursor, tenant, cases).all()
+    return removed
+
+
+class _Removal:
+    """The removal of some erasures of one tenant, as far as they are open still."""
+
+    def __init__(self, cursor: Any, tenant: str, cases: Mapping[UUID, Sequence[UUID]]) -> None:
+        self._cursor = cursor
+        self._tenant = tenant
+        locked = cursor.execute(_LOCK, [tenant, list(cases)]).fetchall()
+        self._removed: dict[UUID, Counter[str]] = {case: Counter(counts) for case, counts in locked}
+        self._case_of = {node: case for case in self._removed for node in cases[case]}
+        self._shown: dict[Shown, UUID] = {}
+
+    def all(self) -> dict[UUID, dict[str, int]]:
+        """Remove the rows, and note with each erasure how many those were."""
+        if not self._removed:
             return {}
-        who = [it.tenant, list(it.nodes)]
-        payloads = [bytes(payload) for (payload,) in cursor.execute(_ACCEPTED, who).fetchall()]
-        removed = Counter(found[0])
-        removed["accepted"] += len(payloads)
-        removed["behaviours"] += cursor.execute(_BEHAVIOURS, who).rowcount
-        removed["node_orders"] += cursor.execute(_NODE_ORDERS, who).rowcount
-        named = [str(node) for node in it.nodes]
-        removed["timers"] += cursor.execute(_TIMERS, [it.tenant, named]).rowcount
-        cursor.execute(_OF_MANY, [named, it.tenant, named])
+        cursor, who = self._cursor, [self._tenant, list(self._case_of)]
+        self._accepted(cursor.execute(_ACCEPTED, who).fetchall())
+        for table, statement in _BY_NODE.items():
+            self._count(table, cursor.execute(statement, who).fetchall())
+        named = [str(node) for node in self._case_of]
+        self._count("timers", cursor.execute(_TIMERS, [self._tenant, named]).fetchall())
+        cursor.execute(_OF_MANY, [named, self._tenant, named])
         for (schema,) in cursor.execute(_BOARDS).fetchall():  # boards keep their numbers, of somebody whom nobody knows
-            removed["board_nodes"] += cursor.execute(_NUMBERED.format(schema=schema).encode(), who).rowcount
-        shown = {one for payload in payloads for one in _identifiers(payload)}
+            self._count("board_nodes", cursor.execute(_NUMBERED.format(schema=schema).encode(), who).fetchall())
         for table in ("quarantine", "conflicts"):
-            removed[table] += _remove_aside(cursor, table, it.tenant, shown)
-        cursor.execute(_NOTE, [orjson.dumps(removed).decode(), it.tenant, it.case_id])
-        return dict(removed)
+            self._aside(table)
+        notes = [orjson.dumps(it).decode() for it in self._removed.values()]
+        cursor.execute(_NOTE, [list(self._removed), notes, self._tenant])
+        return {case: dict(counts) for case, counts in self._removed.items()}
 
+    def _accepted(self, found: Sequence[tuple[UUID, bytes]]) -> None:
+        """Note what was accepted of whom, and the identifiers that it showed."""
+        self._count("accepted", [(node, 1) for node, _ in found])
+        for node, payload in found:
+            for one in _identifiers(bytes(payload)):
+                self._shown.setdefault(one, self._case_of[node])
 
-def _remove_aside(cursor: Any, table: str, tenant: str, shown: set[Shown]) -> int:
-    """Events put aside have no node: those go that show an identifier which the person's own events showed."""
-    if not shown:
-        return 0
-    values = sorted({value.encode() for _, _, value in shown})
-    suspects = cursor.execute(_SUSPECTS.format(table=table), [tenant, values]).fetchall()
-    guilty = [number for number, payload in suspects if not shown.isdisjoint(_identifiers(bytes(payload)))]
-    if guilty:
-        cursor.execute(_ASIDE.format(table=table), [tenant, guilty])
-    return len(guilty)
+    def _aside(self, table: str) -> None:
+        """Events put aside have no node: those go that show an identifier which the person's own events showed."""
+        guilty: list[int] = []
+        for number, payload in self._suspects(table) if self._shown else ():
+            cases = [self._shown[it] for it in _identifiers(bytes(payload)) if it in self._shown]
+            if cases:
+                guilty.append(number)
+                self._removed[cases[0]][table] += 1
+        if guilty:
+            self._cursor.execute(_ASIDE.format(table=table), [self._tenant, guilty])
+        self._count(table, ())
+
+    def _suspects(self, table: str) -> Iterable[tuple[int, bytes]]:
+        """Numbers and payloads of events put aside that may be about these people."""
+        values = sorted({value.encode() for _, _, value in self._shown})
+        statement = _SUSPECTS.format(table=table)
+        if len(values) > _FEW:
+            found: Iterable[tuple[int, bytes]] = self._cursor.stream(statement, [self._tenant])
+        else:
+            found = self._cursor.execute(statement + _SHOWING, [self._tenant, values]).fetchall()
+        return found
+
+    def _count(self, table: str, by_node: Iterable[tuple[UUID, int]]) -> None:
+        for counts in self._removed.values():
+            counts[table] += 0
+        for node, count in by_node:
+            self._removed[self._case_of[node]][table] += count
 
 
 def _identifiers(payload: bytes) -> Iterable[Shown]:

@@ -7,11 +7,15 @@ from itertools import islice
 from time import monotonic
 from typing import Final
 
+from google.rpc import status_pb2
+
+from chassis import status
 from chassis.aggregate import natural_id
 from chassis.clock import Clock
 from chassis.commands import CommandBus
 from chassis.context import current
-from chassis.errors import FieldTooLong, Interrupted
+from chassis.errors import DomainError, FieldTooLong
+from chassis.group_commit import OUTAGES
 from chassis.grpc_server import Requests, ServicerContext
 from scrm.tracking.v1 import import_service_pb2 as pb
 from services.tracking.adapters.identity_client import IdentityClient
@@ -23,6 +27,9 @@ from services.tracking.adapters.order_import import OrderReader
 MOST_REFUSED: Final = 10_000
 LONGEST_SECONDS: Final = 180.0
 """How long rows are taken in by one call: well below what a stream may last, so that there is always an answer."""
+
+GRACE_SECONDS: Final = 90.0
+"""How much longer a piece may take, or be waited for, that was begun or asked for before."""
 
 _LONGEST_FIELD: Final = 100
 
@@ -39,16 +46,19 @@ class ImportServicer:
     async def ImportRows(self, requests: Requests, _: ServicerContext) -> pb.ImportRowsResponse:
         report, give_up = _Report(), monotonic() + LONGEST_SECONDS
         try:
-            async for request in requests:
-                rows = await asyncio.to_thread(_rows, request)
-                report.add(request, rows, await self._fates(request, rows))
-                requests.reached(report.next_line)
-                if report.is_full or monotonic() > give_up:
-                    return report.answer(is_whole=False)
-        except Interrupted:
-            if report.next_line:
-                return report.answer(is_whole=False)
-            raise
+            async with asyncio.timeout(LONGEST_SECONDS + GRACE_SECONDS):
+                async for request in requests:
+                    rows = await asyncio.to_thread(_rows, request)
+                    report.add(request, rows, await self._fates(request, rows))
+                    requests.reached(report.next_line)
+                    if report.is_full or monotonic() > give_up:
+                        return report.answer(is_whole=False)
+        except (DomainError, TimeoutError, *OUTAGES) as end:
+            if not report.next_line:
+                raise
+            answer = report.answer(is_whole=False)  # an error could not carry the rows that were refused before
+            answer.ended_by.CopyFrom(_status(end))
+            return answer
         return report.answer(is_whole=True)
 
     async def _fates(self, request: pb.ImportRowsRequest, rows: list[Row]) -> list[Fate]:
@@ -113,6 +123,15 @@ def _rows(request: pb.ImportRowsRequest) -> list[Row]:
     if len(found) > BATCH:
         raise FieldTooLong(f"at most {BATCH} rows", field="content")
     return found
+
+
+def _status(end: Exception) -> status_pb2.Status:
+    match end:
+        case DomainError():
+            return status.to_status(end, "tracking")
+        case TimeoutError():
+            return status.deadline_exceeded("tracking")
+    return status.to_status(status.DatabaseUnavailable(), "tracking")
 
 
 def _outcome(fate: Fate) -> "pb.ImportOutcome.ValueType":

@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Any, Final, NamedTuple
 
 from services.tagging.domain.calendar import Calendar
-from services.tagging.domain.history import History
+from services.tagging.domain.history import EVERYTHING, History, Reads
 from services.tagging.domain.layers import (
     activity,
     aipl,
@@ -21,7 +21,7 @@ from services.tagging.domain.layers import (
     sicas,
 )
 from services.tagging.domain.layers.params import Params
-from services.tagging.domain.layers.view import View
+from services.tagging.domain.layers.view import ENGAGED, REVIEWS, View
 
 
 class Kind(StrEnum):
@@ -58,7 +58,10 @@ class LayerKind:
     marks: Callable[[View, Any], tuple[str, ...]] = _no_marks
     marked: tuple[str, ...] = ()
     actions: Mapping[str, str] = field(default_factory=dict)
+    reads: Reads = EVERYTHING
 
+
+_TYPES_ONLY: Final = Reads(frozenset(), lines=False, who=False)
 
 KINDS: Final[Mapping[Kind, LayerKind]] = {
     Kind.LIFECYCLE: LayerKind(
@@ -69,6 +72,7 @@ KINDS: Final[Mapping[Kind, LayerKind]] = {
         lost=lifecycle.LOST,
         marks=lifecycle.marks,
         marked=lifecycle.FUNNEL,
+        reads=Reads(REVIEWS, lines=False),
     ),
     Kind.ACTIVITY: LayerKind(
         activity.ActivityParams,
@@ -77,6 +81,7 @@ KINDS: Final[Mapping[Kind, LayerKind]] = {
         activity.moments,
         steps=activity.LAYERS,
         lost=activity.LOST,
+        reads=_TYPES_ONLY,
     ),
     Kind.INTENT: LayerKind(
         intent.IntentParams, intent.LAYERS, intent.layer, intent.moments, steps=intent.LAYERS, lost=intent.LOST
@@ -92,6 +97,7 @@ KINDS: Final[Mapping[Kind, LayerKind]] = {
         steps=pyramid.PYRAMID,
         lost=pyramid.LOST,
         actions=pyramid.ACTIONS,
+        reads=_TYPES_ONLY,
     ),
     Kind.SICAS: LayerKind(
         sicas.SicasParams,
@@ -101,8 +107,17 @@ KINDS: Final[Mapping[Kind, LayerKind]] = {
         steps=sicas.LAYERS,
         marks=sicas.marks,
         marked=sicas.FLAGS,
+        reads=Reads(frozenset({ENGAGED, *sicas.FOLLOWING}), lines=False, who=False),
     ),
-    Kind.AIPL: LayerKind(aipl.AiplParams, aipl.LAYERS, aipl.layer, aipl.moments, steps=aipl.LAYERS, lost=aipl.LOST),
+    Kind.AIPL: LayerKind(
+        aipl.AiplParams,
+        aipl.LAYERS,
+        aipl.layer,
+        aipl.moments,
+        steps=aipl.LAYERS,
+        lost=aipl.LOST,
+        reads=Reads(frozenset({ENGAGED, *REVIEWS}), lines=False, who=False),
+    ),
     Kind.CONSIDERATION: LayerKind(
         consideration.ConsiderationParams,
         consideration.LAYERS,

@@ -13,6 +13,8 @@ LOST: Final = frozenset[str]()
 FLAGS: Final = tuple(f"{MARK}{it}" for it in LAYERS)
 """Marks: beside the furthest stage, every stage that was seen."""
 
+FOLLOWING: Final = ("oa_subscribed", "oa_unsubscribed")
+
 _CONTACT: Final = frozenset(
     {"oa_subscribed", "wecom_friend_added", "group_joined", "registered", "consult_started", "form_submitted"}
 )
@@ -76,6 +78,6 @@ def _follows(view: View) -> bool:
     """Whether the customer follows an official account: it did and did not leave since."""
     follows: dict[str, bool] = {}
     for it in view.behaviours:
-        if it.type in ("oa_subscribed", "oa_unsubscribed"):
+        if it.type in FOLLOWING:
             follows[text(it, "appid")] = it.type == "oa_subscribed"
     return any(follows.values())

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from itertools import pairwise
+from operator import attrgetter
 from typing import Any, Final, Self
 
 from services.tagging.domain.calendar import Calendar
@@ -36,10 +37,14 @@ REFERRED: Final = "referral_registered"
 BROWSED: Final = "BROWSED"
 """The category of views of products on a single day: more than passive, less than interest (TG-15)."""
 
-_READING: Final = frozenset({"content_viewed", "content_engaged"})
+ENGAGED: Final = "content_engaged"
+_READING: Final = frozenset({"content_viewed", ENGAGED})
 VIEW_AGAIN_DAYS: Final = 30
 SHORTEST_READING: Final = 10
 """Seconds on a page from which on a content was of interest."""
+
+
+_at: Final = attrgetter("at")
 
 
 @dataclass(frozen=True)
@@ -70,6 +75,20 @@ class View:
             [day(it.at) for it in purchases],
             calendar,
         )
+
+    @classmethod
+    def of_each(cls, history: History, calendar: Calendar, instants: Sequence[datetime]) -> list[Self]:
+        """`of` at each of `instants`, for which every fact is looked at once."""
+        behaviours = [it for it in history.behaviours if it.type not in ORDER_EVENTS]
+        purchases = [it for it in history.purchases if it.net > 0]
+        day = calendar.day
+        days, purchase_days = [day(it.at) for it in behaviours], [day(it.at) for it in purchases]
+        found: list[Self] = []
+        for at in instants:
+            n, m = bisect_right(behaviours, at, key=_at), bisect_right(purchases, at, key=_at)
+            ended = behaviours[:n], days[:n], purchases[:m], purchase_days[:m]
+            found.append(cls(history, at, day(at), *ended, calendar))
+        return found
 
     def on(self, day: int) -> "View":
         """The same facts on another day."""
@@ -138,7 +157,7 @@ class View:
         buckets: dict[str, set[int]] = {}
         walls: dict[str, int] = {}
         for it in self.behaviours:
-            if it.type == "content_engaged":
+            if it.type == ENGAGED:
                 active = it.properties.get("active_buckets", 0)
                 found = active if isinstance(active, list) else range(active)
                 buckets.setdefault(it.page_view, set()).update(found)
