@@ -39,6 +39,7 @@ from chassis.jetstream import (
     parse_headers,
     stream_info,
 )
+from chassis.loops import CHECK_SECONDS
 
 __all__ = [
     "BATCH_LIMIT",
@@ -70,6 +71,7 @@ HEARTBEAT: Final[Mapping[str, str]] = {"Status": "100"}
 """The headers of what a server says while it has nothing to deliver."""
 
 _MONITOR_PAUSE_SECONDS: Final = 0.2
+_RETRY_SECONDS: Final = 1.0
 
 
 class _Client(Client):
@@ -352,7 +354,7 @@ async def current_clock(broker: Broker) -> datetime | None:
 
 
 async def follow_clock(broker: Broker, clock: ReplayClock) -> None:
-    """Keep `clock` at what `publish_clock` says, until cancelled; looks it up again once a second and after a reconnect."""
+    """Keep `clock` at what `publish_clock` says, until cancelled; looks it up again now and then, and after a reconnect."""
 
     async def receive(message: Msg) -> None:
         advance(datetime.fromisoformat(message.data.decode()))
@@ -362,15 +364,25 @@ async def follow_clock(broker: Broker, clock: ReplayClock) -> None:
             clock.set(at)
 
     client: Client | None = None
-    while True:
-        try:
-            if client is not broker._client:  # noqa: SLF001 (a subscription belongs to one client)
-                await broker.subscribe(_CLOCK_SUBJECT, receive)
-                client = broker._client  # noqa: SLF001
-            advance(await current_clock(broker))
-        except (BrokerUnavailable, BrokerRefusal) as error:
-            log.info("clock.unreachable", error=str(error))
-        await asyncio.sleep(1)
+    reconnected = asyncio.Event()
+    unwatch = broker.watch(reconnected.set)
+    try:
+        while True:
+            reconnected.clear()
+            pause = CHECK_SECONDS
+            try:
+                if client is not broker._client:  # noqa: SLF001 (a subscription belongs to one client)
+                    await broker.subscribe(_CLOCK_SUBJECT, receive)
+                    client = broker._client  # noqa: SLF001
+                advance(await current_clock(broker))
+            except (BrokerUnavailable, BrokerRefusal) as error:
+                log.info("clock.unreachable", error=str(error))
+                pause = _RETRY_SECONDS
+            with suppress(TimeoutError):
+                async with asyncio.timeout(pause):
+                    await reconnected.wait()
+    finally:
+        unwatch()
 
 
 class _translated:  # noqa: N801 (reads as a statement)

@@ -27,6 +27,7 @@ LOSING: Final = (
     " and not order occasions >= 1 in last 30 days"
 )
 """Of whom the brand thinks that it is losing them: they bought often, buy elsewhere too, and have not bought for a month."""
+LOSING_NAME: Final = "Losing to somebody else"
 LOSING_WHOM: Final = "10471"
 """A customer of the shop about whom the brand asks why; reads at night, and bought on seven days."""
 

@@ -12,7 +12,7 @@ from google.protobuf.duration_pb2 import Duration
 from rich.console import Console
 
 from chassis.broker import Broker
-from demo import behaviour_report, brand, layer_report, report, tables
+from demo import behaviour_report, brand, explaining, layer_report, referrals, report, tables
 from demo.backend import TENANT, Backend, connected
 from demo.board import Board
 from demo.calendar import instant
@@ -88,6 +88,7 @@ class Job:
             with self.watch.phase("replay to the decision"):
                 await replay.play_until(instant(_DECISION_DAY))
             with self.watch.phase("decide and send"):
+                await referrals.give_codes(backend, story.sharing)
                 broadcast_id = await self._decide_and_send(backend, replay)
             with self.watch.phase("replay to the end"):
                 await replay.play_until(_DEADLINE)
@@ -116,7 +117,7 @@ class Job:
         run_id = await brand.run_model(backend, brand.MODEL, CLOSED_ON)
         self.found |= await self._counts(backend, broadcast_id)
         self.found["rfm"] = {"real": await report.rfm(backend, run_id)}
-        self.found["explanation"] = await layer_report.explanation(backend)
+        self.found["explanation"] = await explaining.explanations(backend)
         self.found["insights"] = await behaviour_report.insights(backend)
         await report.write_rfm_rows(backend, run_id, self.folder / _ROWS)
 
@@ -135,6 +136,8 @@ class Job:
         found = await self._counts_at_last(backend)
         self.found["rfm"]["with_referred"] = found.pop("rfm")
         self.found |= found
+        self.found["referrals"] = await referrals.referrals(backend)
+        self.found["churned"] = await layer_report.churned(backend, _QUARTERS)
         self.found["funnels"] = await behaviour_report.funnels(backend)
         self.found["boards"] = await behaviour_report.boards(backend)
 

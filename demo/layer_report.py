@@ -1,26 +1,22 @@
-"""What the report says of layers: how customers moved in the brand pyramid, and why one of them is where the brand looks.
+"""What the report says of layers: how customers moved in the brand pyramid, and whom that makes an audience.
 
 Read from tagging through gRPC; nothing in it is counted here.
 """
 
 import asyncio
-from collections.abc import Iterator, Sequence
-from datetime import UTC, date
+from collections.abc import Sequence
+from datetime import date
 from itertools import pairwise
-from typing import Any
+from typing import Any, Final
 
-from google.protobuf.timestamp_pb2 import Timestamp
-
-from demo.backend import Backend
-from demo.brand import LOSING, LOSING_WHOM, PYRAMID, run_model
-from demo.calendar import local_day
-from demo.people import SHOP
+from demo.backend import Backend, request_id
+from demo.brand import PYRAMID, run_model
 from demo.report import Section
 from demo.wire import calendar_date
-from scrm.identity.v1 import customer_pb2
-from scrm.identity.v1 import identity_service_pb2 as identity
-from scrm.tagging.v1 import condition_service_pb2 as conditions
 from scrm.tagging.v1 import tagging_service_pb2 as tagging
+
+_LOYAL: Final = "L5"
+_LAPSED: Final = "LAPSED"
 
 
 async def build_pyramid(backend: Backend, days: Sequence[date]) -> None:
@@ -34,29 +30,25 @@ async def pyramid(backend: Backend, days: Sequence[date]) -> Section:
     return {"model": PYRAMID, "reports": [await _moves(backend, start, end) for start, end in spans]}
 
 
-async def explanation(backend: Backend) -> Section:
-    """One customer and one condition in words: whether it holds, by which facts, and what would change it."""
-    found = await backend.identity.LookupCustomer(
-        identity.LookupCustomerRequest(
-            identifier=customer_pb2.Identifier(namespace="external_id", scope=SHOP, value=LOSING_WHOM)
-        )
+async def churned(backend: Backend, days: Sequence[date]) -> list[Section]:
+    """Between each two of `days`, those who left a layer of the pyramid for good, as far as one knows: an audience of them, and how
+    many of them the report counts."""
+    spans = [(days[0], days[-1]), *pairwise(days)]
+    return [await _churned(backend, start, end) for start, end in spans]
+
+
+async def _churned(backend: Backend, start: date, end: date) -> Section:
+    request = tagging.SelectLayerCellRequest(
+        request_id=request_id("churned", start, end),
+        display_name=f"Loyal on {start}, lapsed by {end}",
+        model_id=PYRAMID,
+        to=calendar_date(end),
+        from_layer=_LOYAL,
+        to_layer=_LAPSED,
     )
-    answer = await backend.conditions.ExplainCondition(
-        conditions.ExplainConditionRequest(customer_id=found.customer.customer_id, text=LOSING)
-    )
-    verdict = "is" if answer.explanation.holds else "is not"
-    return {
-        "customer": LOSING_WHOM,
-        "condition": LOSING,
-        "holds": answer.explanation.holds,
-        "words": [
-            f"Customer {LOSING_WHOM} of the shop {verdict} among those of whom this holds: {LOSING}.",
-            *_because(answer.explanation),
-            f"Time alone may change the whole on {_day(answer.change_time)}."
-            if answer.HasField("change_time")
-            else "Time alone does not change the whole.",
-        ],
-    }
+    getattr(request, "from").CopyFrom(calendar_date(start))
+    segment = (await backend.tagging.SelectLayerCell(request)).segment
+    return {"from": start.isoformat(), "to": end.isoformat(), "name": segment.display_name, "size": segment.size}
 
 
 async def _moves(backend: Backend, start: date, end: date) -> Section:
@@ -89,28 +81,3 @@ def _row(found: Any) -> Section:
         "win_back_rate": found.win_back_rate,
         "action": found.action,
     }
-
-
-def _because(node: Any, *, negated: bool = False) -> Iterator[str]:
-    """A sentence for each leaf, in the order in which the condition has them."""
-    if node.parts:
-        for it in node.parts:
-            yield from _because(it, negated=negated != (node.kind == node.KIND_NOT))
-        return
-    says = f"{'not ' if negated else ''}{node.text}"
-    verdict = "holds" if node.holds != negated else "does not hold"
-    yield f"“{says}” {verdict}: {_counted(node)}."
-
-
-def _counted(leaf: Any) -> str:
-    """What a leaf rests on."""
-    found = f"{leaf.fact_count} {'fact' if leaf.fact_count == 1 else 'facts'}"
-    if leaf.fact_times:
-        found += f", the last on {_day(leaf.fact_times[-1])}"
-    if leaf.HasField("change_time"):
-        found += f"; time alone may change it on {_day(leaf.change_time)}"
-    return found
-
-
-def _day(at: Timestamp) -> str:
-    return f"{local_day(at.ToDatetime(UTC)):%d %B %Y}"

@@ -17,7 +17,8 @@ from demo.calendar import instant
 SHOP: Final = "cdnow"
 OPEN_PLATFORM: Final = "cdnow-open-platform"
 
-_BINDING: Final = time(8, 50)
+BINDING: Final = time(8, 50)
+"""When people log in for the first time: on the day of the first order."""
 _SECOND_DEVICES: Final = 2_000
 _STORE_TABLETS: Final = 50
 _TABLETS: Final = 30
@@ -97,7 +98,7 @@ def people(first_days: Mapping[str, date]) -> list[Person]:
 
 def bindings(person: Person) -> Iterator[Binding]:
     """The logins of a person, on the morning before the first order: on the own device first, then on a second one."""
-    at = instant(person.first_day, _BINDING)
+    at = instant(person.first_day, BINDING)
     union_id = Sighting("wechat_unionid", person.union_id, OPEN_PLATFORM, verified=True)
     shown = [
         Sighting("anonymous_id", person.anonymous_id()),

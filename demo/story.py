@@ -5,9 +5,10 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, time
 from typing import Final
 
+from demo.buyers import purchase_days, sharers
 from demo.calendar import instant, local_day
 from demo.dataset import Order, data_file, first_days, load_orders
-from demo.people import Binding, bindings, people
+from demo.people import Binding, Person, bindings, people
 from demo.prospects import prospects, referred_orders
 from demo.touches import Touch
 from demo.trail import trail
@@ -43,9 +44,10 @@ class Day:
 
 @dataclass(frozen=True, slots=True)
 class Story:
-    """All days on which something is heard of, in order."""
+    """All days on which something is heard of, in order; `sharing` are those who will tell others of the shop."""
 
     days: Sequence[Day]
+    sharing: Sequence[Person] = ()
 
     @property
     def size(self) -> Mapping[str, int]:
@@ -64,7 +66,8 @@ def tell(*, smoke: bool) -> Story:
         strangers = [it for it in strangers if _takes_part(it.number)]
     everybody = people(first_days(orders))
     logins = (it for person in everybody for it in bindings(person))
-    return Story(_by_day(trail(everybody, orders, strangers), logins, orders, referred_orders(strangers)))
+    days = _by_day(trail(everybody, orders, strangers), logins, orders, referred_orders(strangers))
+    return Story(days, sharers(everybody, purchase_days(orders)))
 
 
 def _takes_part(number: int) -> bool:

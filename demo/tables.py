@@ -19,7 +19,7 @@ def markdown(report: Mapping[str, Any]) -> str:
     blocks = [f"# The main job ({scale})"]
     for sheet in sheets(report):
         head = "| " + " | ".join(sheet.columns) + " |\n|---" + "|---:" * (len(sheet.columns) - 1) + "|"
-        body = "\n".join("| " + " | ".join(row) + " |" for row in sheet.rows)
+        body = "\n".join("| " + " | ".join(it.replace("|", "\\|") for it in row) + " |" for row in sheet.rows)
         blocks += [f"## {sheet.title}", f"{head}\n{body}"] + ([sheet.note] if sheet.note else [])
     return "\n\n".join(blocks) + "\n"
 

@@ -6,7 +6,7 @@ and tests/k8s compares the two. Memory was measured with every role as a process
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 GRPC_PORT: Final = 50051
@@ -77,6 +77,8 @@ class Part:
 
 
 SERVING: Final = Role(SERVE, ANSWERING, replicas=2)
+LEARNING: Final = Role(SERVE, replace(ANSWERING, most_memory=2048), replicas=2)
+"""It starts a child that learns, which shares its memory: 150 MiB for scikit-learn, and what the child is given several times over."""
 RELAY, PROJECT, CONSUMING, TIMERS = (Role(it) for it in ("relay", "project", CONSUME, "timers"))
 
 PARTS: Final = (
@@ -131,7 +133,11 @@ PARTS: Final = (
             "SCRM_SERVICE_KEY": ("tracking-service-key", "private-key.pem"),
         },
     ),
-    Part("tagging", (SERVING, RELAY, PROJECT, Role(CONSUME, LARGE), TIMERS), settings={"SCRM_SHARD_COUNT": "1"}),
+    Part(
+        "tagging",
+        (LEARNING, RELAY, PROJECT, Role(CONSUME, LARGE), TIMERS, Role("alerts")),
+        settings={"SCRM_SHARD_COUNT": "1"},
+    ),
     Part("membership", (SERVING, RELAY, PROJECT, CONSUMING, TIMERS), settings={"SCRM_SHARD_COUNT": "1"}),
     Part(
         "campaigns",

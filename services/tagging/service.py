@@ -7,17 +7,23 @@ from uuid import UUID
 
 from chassis.due_times import Timer
 from chassis.event_store import PostgresEventStore
+from chassis.kit import Kit
 from chassis.projection import Projection
 from chassis.service import Service
+from scrm.tagging.v1.analysis_service_pb2_grpc import add_AnalysisServiceServicer_to_server
 from scrm.tagging.v1.condition_service_pb2_grpc import add_ConditionServiceServicer_to_server
 from scrm.tagging.v1.tag_service_pb2_grpc import add_TagServiceServicer_to_server
 from scrm.tagging.v1.tagging_service_pb2_grpc import add_TaggingServiceServicer_to_server
+from services.tagging.adapters.alert_watch import AlertWatch
+from services.tagging.adapters.analysis_servicer import AnalysisServicer
 from services.tagging.adapters.condition_servicer import ConditionServicer
 from services.tagging.adapters.fact_intake import FactIntake
 from services.tagging.adapters.grpc_servicer import TaggingServicer
 from services.tagging.adapters.tag_servicer import TagServicer
+from services.tagging.adapters.trainer import Trainer
 from services.tagging.application import published_events
 from services.tagging.application.audience_commands import RECOUNT, FollowDue, RecountSegments
+from services.tagging.application.clustering_commands import TAG_CLUSTERS, TagClusters
 from services.tagging.application.commands import handlers
 from services.tagging.application.layer_commands import REVIEW_MODEL, ReviewLayer, ReviewModel
 from services.tagging.application.layer_review import REVIEW_LAYER
@@ -47,6 +53,9 @@ TIMERS: Mapping[str, Callable[[Timer], Any]] = {
     FOLLOW_DUE: lambda timer: FollowDue(),
     "follow_page": lambda timer: RecountSegments(),  # no longer set: whoever was left to be looked at is found anew
     RECOUNT: lambda timer: RecountSegments(),
+    TAG_CLUSTERS: lambda timer: TagClusters(
+        timer.payload["clustering"], timer.payload["version"], timer.payload["after"]
+    ),
 }
 PROJECTIONS: Sequence[Projection] = (TagHistoryProjection(),)
 
@@ -62,6 +71,7 @@ def service(settings: Settings) -> Service:
             (add_TaggingServiceServicer_to_server, TaggingServicer(kit.bus, kit.read_models, kit.clock)),
             (add_ConditionServiceServicer_to_server, ConditionServicer(kit.bus, kit.read_models, kit.clock)),
             (add_TagServiceServicer_to_server, TagServicer(kit.bus, kit.read_models)),
+            (add_AnalysisServiceServicer_to_server, AnalysisServicer(kit.bus, kit.read_models, kit.clock, Trainer())),
         ],
         publish=published_events.publish,
         partition_key=published_events.partition_key,
@@ -69,7 +79,13 @@ def service(settings: Settings) -> Service:
         projections=PROJECTIONS,
         subscriptions=lambda kit: [FactIntake(audiences).subscription()],
         timers=TIMERS,
+        loops={"alerts": alert_watch},
     )
+
+
+def alert_watch(kit: Kit) -> AlertWatch:
+    poll = kit.settings.poll_seconds
+    return AlertWatch(kit.bus, kit.read_models, kit.engine, kit.clock, poll=poll, pulse=kit.pulse)
 
 
 def rebuild_now(settings: Settings) -> None:

@@ -80,7 +80,12 @@ def test_what_those_ask_who_wake_at_the_same_moment_travels_together(
 ) -> None:
     put: list[int] = []
     originally = look._put
-    monkeypatch.setattr(look, "_put", lambda questions: put.append(len(questions)) or originally(questions))
+
+    def counting(questions: Sequence[Any]) -> Any:
+        put.append(len(questions))
+        return originally(questions)
+
+    monkeypatch.setattr(look, "_put", counting)
     pulse = Pulse()
 
     async def ask(number: int) -> object:

@@ -34,6 +34,7 @@ EXAMPLES: Final[dict[str, Any]] = {
     # somebody whom identity can recognise: what a request leaves open, the answer would be about
     "scrm.tracking.v1.OrderCustomer.identifiers": {"namespace": "external_id", "scope": "shop", "value": "c-1"},
     "scrm.tracking.v1.SubmitFormRequest.identifiers": {"namespace": "external_id", "scope": "shop", "value": "c-1"},
+    "scrm.tagging.v1.LinkClusterSurveyRequest.cluster": "CLUSTER:1",
     # part of the address of an update
     "scrm.tracking.v1.ChannelCode.code_key": "a",
 }

@@ -20,6 +20,8 @@ def judge_trail(
 ) -> None:
     """Raise AssertionError for the first thing that does not hold; `referred` are the orders of referred people, told at last."""
     _judge_pyramid(report["pyramid"], reference.pasts(touches, [*orders, *referred]))
+    _judge_referrals(report["referrals"], touches, referred)
+    _judge_cells(report["pyramid"]["reports"], report["churned"])
     _judge_funnels(report["funnels"], touches, orders)
     _judge_boards(report["boards"], touches)
     _judge_insights(report["insights"], touches, orders)
@@ -40,6 +42,20 @@ def _judge_pyramid(found: Mapping[str, Any], people: Mapping[str, reference.Past
             assert row["customers"] == it["before"][layer] == sum(row["moves"].values())
         for layer, customers in it["after"].items():
             assert customers == sum(row["moves"].get(layer, 0) for row in it["rows"].values())
+
+
+def _judge_referrals(found: Mapping[str, Any], touches: Sequence[Touch], referred: Sequence[Order]) -> None:
+    expected = reference.referrals(touches, referred)
+    assert {name: found[name] for name in expected} == expected
+    assert found["holders"] >= found["referrers"] > 0
+    assert round(found["conversion_rate"], 6) == round(found["converted"] / found["invited"], 6)
+
+
+def _judge_cells(reports: Sequence[Mapping[str, Any]], found: Sequence[Mapping[str, Any]]) -> None:
+    """The audience of a cell has as many customers as the cell."""
+    assert [(it["from"], it["to"], it["size"]) for it in found] == [
+        (it["from"], it["to"], it["rows"]["L5"]["moves"].get("LAPSED", 0)) for it in reports
+    ]
 
 
 def _judge_funnels(found: Sequence[Mapping[str, Any]], touches: Sequence[Touch], orders: Sequence[Order]) -> None:
@@ -77,7 +93,15 @@ def _judge_insights(found: Mapping[str, Any], touches: Sequence[Touch], orders: 
 
 
 def _judge_explanation(found: Mapping[str, Any], orders: Sequence[Order]) -> None:
+    """By its own purchases and one elsewhere the customer is in the segment, and by nights of reading it was a night owl."""
     days = len(purchase_days(orders)[LOSING_WHOM])
-    assert found["holds"] is True
-    assert any(f"{days} facts, the last on 06 April 1998" in sentence for sentence in found["words"])
-    assert any("1 fact, the last on 15 December 1997" in sentence for sentence in found["words"])
+    segment, tag = found["segment"], found["tag"]
+    assert (segment["member"], segment["differs"], segment["cause"]) == (True, False, "BACKFILL")
+    assert [(it["holds"], it["facts"]) for it in segment["leaves"]] == [(True, days), (True, 1), (False, 0)]
+    first, *others = segment["words"]
+    assert first.startswith(f"On 1998-07-01 00:00 the customer was in segment “{segment['name']}”")
+    assert any("1998-04-06 12:00" in it for it in others)
+    assert any("1997-12-15 12:00" in it for it in others)
+    assert (tag["member"], tag["differs"], tag["cause"], tag["source"]) == (True, False, "EVENT", "RULE:night_owl")
+    assert tag["words"][0].startswith("On 1997-02-07 09:00 the customer had the tag “night_owl”, since 1997-01-2")
+    assert any("1997-01-20 00:31 session" in it for it in tag["words"])

@@ -129,28 +129,61 @@ def test_insights_are_those_of_the_specification(findings: Findings) -> None:
     assert findings.report["insights"]["REPEAT_READER_UNREGISTERED"]["customers"] == 68
 
 
-def test_the_pyramid_begins_as_in_the_specification_and_strangers_climb_it_so(findings: Findings) -> None:
-    """What comes of buyers differs by the orders that campaigns cause, and nobody is an advocate without their referrals."""
+def test_the_pyramid_begins_as_in_the_specification_and_strangers_and_advocates_climb_it_so(findings: Findings) -> None:
+    """Only what comes of buyers without friends differs, by the orders that campaigns cause."""
     half, first, second = findings.report["pyramid"]["reports"]
     before = {layer: row["customers"] for layer, row in half["rows"].items() if row["customers"]}
     assert before == {"L1": 65, "L3": 13_015, "L4": 4_547, "L5": 5_940, "OUT": 3, "NONE": 5_998}
     assert half["rows"]["NONE"]["moves"] == {"L1": 4_353, "L2": 1_189, "L3": 456}
     assert half["rows"]["L1"]["moves"] == {"L1": 5, "OUT": 60}
     assert half["rows"]["OUT"]["moves"] == {"OUT": 3}
+    advocates = {layer: row["moves"].get("L6", 0) for layer, row in half["rows"].items() if row["moves"].get("L6")}
+    assert advocates == {"L3": 16, "L4": 54, "L5": 262}
     assert sum(half["after"].values()) == 29_568
-    assert {layer: half["after"][layer] for layer in ("L1", "L2", "L3", "OUT")} == {
+    assert {layer: half["after"][layer] for layer in ("L1", "L2", "L3", "L6", "OUT")} == {
         "L1": 4_358,
         "L2": 1_189,
         "L3": 457,
+        "L6": 332,
         "OUT": 63,
     }
-    assert {layer: first["after"][layer] for layer in ("L1", "L2", "L3", "OUT")} == {
+    assert {layer: first["after"][layer] for layer in ("L1", "L2", "L3", "L6", "OUT")} == {
         "L1": 1_592,
         "L2": 1_377,
         "L3": 220,
+        "L6": 176,
         "OUT": 63,
     }
     assert (second["rows"]["L2"]["moves"]["L3"], second["rows"]["L2"]["customers"]) == (28, 1_377)
+    assert second["rows"]["LAPSED"]["moves"]["L6"] == 9
+
+
+def test_the_pyramid_differs_from_the_specification_by_nothing_but_those_whom_no_campaign_brought_back(
+    findings: Findings,
+) -> None:
+    """The 396 orders that its campaign causes move buyers up, or keep them from lapsing; here no message reaches anybody."""
+    half = findings.report["pyramid"]["reports"][0]["rows"]
+    specified = {
+        "L3": {"L3": 1, "L4": 1_083, "L5": 267, "L6": 16, "LAPSED": 11_648},
+        "L4": {"L4": 1_281, "L5": 993, "L6": 54, "LAPSED": 2_219},
+        "L5": {"L5": 4_748, "L6": 262, "LAPSED": 930},
+    }
+    differences = {
+        layer: {to: half[layer]["moves"].get(to, 0) - n for to, n in moves.items()}
+        for layer, moves in specified.items()
+    }
+    assert differences == {
+        "L3": {"L3": 0, "L4": -328, "L5": -12, "L6": 0, "LAPSED": 340},
+        "L4": {"L4": -3, "L5": -29, "L6": 0, "LAPSED": 32},
+        "L5": {"L5": -1, "L6": 0, "LAPSED": 1},
+    }
+
+
+def test_those_who_tell_their_friends_are_those_of_the_specification(findings: Findings) -> None:
+    found = findings.report["referrals"]
+    assert (found["holders"], found["sharers"], found["referrers"]) == (1_135, 1_135, 386)
+    assert found["referrers_by_successes"] == {"1": 325, "2": 52, "3": 9}
+    assert (found["converted"], found["invited"], round(found["conversion_rate"], 3)) == (456, 1_192, 0.383)
 
 
 def test_referred_people_are_scored_with_the_others(findings: Findings) -> None:

@@ -79,13 +79,14 @@ def identities(touches: Sequence[Touch], everybody: Sequence[Person]) -> Identit
 
 @dataclass
 class Past:
-    """What is known of one person: local days of purchases, behaviours, intent, and purchases elsewhere."""
+    """What is known of one person: local days of purchases, behaviours, intent, purchases elsewhere, and first orders of friends."""
 
     bought: Sequence[date] = ()
     seen: list[date] = field(default_factory=list)
     looked: set[date] = field(default_factory=set)
     meant: list[date] = field(default_factory=list)
     elsewhere: list[date] = field(default_factory=list)
+    won: list[date] = field(default_factory=list)
 
 
 def pasts(touches: Sequence[Touch], orders: Sequence[Order]) -> dict[str, Past]:
@@ -104,11 +105,34 @@ def pasts(touches: Sequence[Touch], orders: Sequence[Order]) -> dict[str, Past]:
                 past.elsewhere.append(day)
     for past in found.values():
         past.meant += [day for day in past.looked if any(0 < (day - it).days < 30 for it in past.looked)]
+    for friend, sharer in named(touches).items():
+        found[sharer].won += found[friend].bought[:1]
     return dict(found)
 
 
+def named(touches: Sequence[Touch]) -> dict[str, str]:
+    """Whose code everybody named who registered because of somebody, none of whom had bought before."""
+    found = [it for it in accepted(touches) if it.event_type == "referral_registered"]
+    return {person_of(it): f"cdnow:{orjson.loads(it.properties)['referrer_code'][1:]}" for it in found}
+
+
+def referrals(touches: Sequence[Touch], orders: Sequence[Order]) -> dict[str, object]:
+    """How many shared or were named, how many came because of somebody and bought, and by how many it was because of how many."""
+    came, bought = named(touches), purchase_days(orders)
+    shared = {person_of(it) for it in accepted(touches) if it.event_type == "content_shared"}
+    won = Counter(sharer for friend, sharer in came.items() if friend.split(":")[1] in bought)
+    return {
+        "sharers": len(shared.union(came.values())),
+        "named": len(set(came.values())),
+        "invited": len(came),
+        "converted": won.total(),
+        "referrers": len(won),
+        "referrers_by_successes": {str(n): count for n, count in sorted(Counter(won.values()).items())},
+    }
+
+
 def layer(past: Past, as_of: date) -> str:
-    """The layer of the pyramid by everything before the midnight that begins `as_of` (TG-13); nobody refers with success."""
+    """The layer of the pyramid by everything before the midnight that begins `as_of` (TG-13)."""
     bought = [it for it in past.bought if it < as_of]
     if not bought:
         seen = [it for it in past.seen if it < as_of]
@@ -122,7 +146,9 @@ def layer(past: Past, as_of: date) -> str:
     if len(bought) == 1:
         return "L3"
     disloyal = any((as_of - it).days <= YEAR for it in past.elsewhere if it < as_of)
-    return "L4" if len(bought) == 2 or disloyal else "L5"
+    if len(bought) == 2 or disloyal:
+        return "L4"
+    return "L6" if any((as_of - it).days <= YEAR for it in past.won if it < as_of) else "L5"
 
 
 def transitions(people: Mapping[str, Past], start: date, end: date) -> Counter[tuple[str, str]]:

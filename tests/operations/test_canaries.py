@@ -26,7 +26,7 @@ FORMS = {
 def test_words_are_found_in_every_form_and_nowhere_else(
     database: DatabaseFactory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(canaries, "_PIECE_BYTES", 500)
+    monkeypatch.setattr(canaries, "_PAGES_AT_ONCE", 1)
     fresh = database("canaries")
     with psycopg.connect(fresh.owner_dsn) as connection:
         for table, (kind, _) in FORMS.items():
@@ -43,7 +43,7 @@ def test_words_are_found_in_every_form_and_nowhere_else(
     with psycopg.connect(fresh.owner_dsn) as connection:
         for table, (_, value) in FORMS.items():
             connection.cursor().executemany(
-                sql.SQL("INSERT INTO {} VALUES (%s)").format(sql.Identifier(table)), [(value,)] * 3
+                sql.SQL("INSERT INTO {} VALUES (%s)").format(sql.Identifier(table)), [(value,)] * 10
             )
         connection.execute("INSERT INTO months VALUES (%s, 1), (%s, 1)", [WORD, OTHERS[0]])
     for folder, name in (("nats", "block"), ("logs", "tracking.log")):

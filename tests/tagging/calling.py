@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, Final
 from uuid import uuid4
 
 import grpc
@@ -13,16 +13,23 @@ from chassis.grpc_server import Gate, GrpcServer
 from chassis.status import Refusal, refusal
 from chassis.telemetry import Metrics, Tracing
 from deploy.local.credentials import Credentials
+from scrm.tagging.v1 import analysis_service_pb2 as analysis_pb
 from scrm.tagging.v1 import condition_service_pb2 as pb
 from scrm.tagging.v1 import tag_service_pb2 as tag_pb
 from scrm.tagging.v1 import tagging_service_pb2 as tagging_pb
+from scrm.tagging.v1.analysis_service_pb2_grpc import AnalysisServiceStub, add_AnalysisServiceServicer_to_server
 from scrm.tagging.v1.condition_service_pb2_grpc import ConditionServiceStub, add_ConditionServiceServicer_to_server
 from scrm.tagging.v1.tag_service_pb2_grpc import TagServiceStub, add_TagServiceServicer_to_server
 from scrm.tagging.v1.tagging_service_pb2_grpc import TaggingServiceStub, add_TaggingServiceServicer_to_server
+from services.tagging.adapters.analysis_servicer import AnalysisServicer
 from services.tagging.adapters.condition_servicer import ConditionServicer
 from services.tagging.adapters.grpc_servicer import TaggingServicer
 from services.tagging.adapters.tag_servicer import TagServicer
+from services.tagging.adapters.trainer import Trainer
 from tests.tagging.world import TENANT, World
+
+TRAINER: Final = Trainer()
+"""One for all tests: its child takes its time to start."""
 
 
 class Caller:
@@ -34,6 +41,7 @@ class Caller:
             (pb, ConditionServiceStub(channel)),
             (tagging_pb, TaggingServiceStub(channel)),
             (tag_pb, TagServiceStub(channel)),
+            (analysis_pb, AnalysisServiceStub(channel)),
         )
         self._credentials = credentials
 
@@ -43,7 +51,7 @@ class Caller:
         if "request_id" in kind.DESCRIPTOR.fields_by_name:
             fields.setdefault("request_id", str(uuid4()))
         token = self._credentials.mint(tenant, ("tagging.read", "tagging.write"))
-        return await getattr(stub, name)(kind(**fields), metadata=(("authorization", f"Bearer {token}"),), timeout=30)
+        return await getattr(stub, name)(kind(**fields), metadata=(("authorization", f"Bearer {token}"),), timeout=90)
 
     async def refused(self, name: str, **fields: Any) -> Refusal:
         with pytest.raises(grpc.aio.AioRpcError) as caught:
@@ -69,6 +77,10 @@ def serving(world: World, credentials: Credentials, loop: asyncio.AbstractEventL
                     TaggingServicer(world.bus, world.read_models, world.clock),
                 ),
                 (add_TagServiceServicer_to_server, TagServicer(world.bus, world.read_models)),
+                (
+                    add_AnalysisServiceServicer_to_server,
+                    AnalysisServicer(world.bus, world.read_models, world.clock, TRAINER),
+                ),
             ],
         )
         world.bus.start()

@@ -409,5 +409,29 @@ def test_a_model_of_layers_from_its_parameters_to_the_audience_of_a_cell(serve: 
     serve(check)
 
 
+def test_ac_117_without_a_source_of_reports_the_lost_are_absent_from_a_report(serve: Serve) -> None:
+    async def check(caller: Caller) -> None:
+        world = caller.world
+        known_customers(world)
+        for n in (0, 1):
+            world.tell(behaved(P[n], NOON, kind="referral_registered"))
+        world.tell(behaved(P[0], NOON + timedelta(1), kind="competitor_purchase_reported"))
+        world.clock.set(NOON + timedelta(days=20))
+        dates: dict[str, Any] = {"from": Date(year=2025, month=2, day=10), "to": Date(year=2025, month=2, day=20)}
+        reports = {}
+        for name, params in (("unknown", {}), ("told", {"competitor_source": True})):
+            kind = layer_pb2.MODEL_KIND_CONSIDERATION
+            await caller.call("DefineModel", model_id=name, kind=kind, params=params)
+            reports[name] = await caller.call("GetLayerReport", model_id=name, **dates)
+        unknown, told = reports["unknown"], reports["told"]
+        assert (unknown.consideration.HasField("transfer_out"), unknown.consideration.pending) == (False, 2)
+        assert not unknown.consideration.HasField("loss_rate")
+        assert "TRANSFER_OUT" not in {it.layer for it in unknown.rows} | {it.layer for it in unknown.to.counts}
+        assert (told.consideration.transfer_out, told.consideration.pending) == (1, 1)
+        assert told.consideration.loss_rate == 1
+
+    serve(check)
+
+
 def counts(of: layer_pb2.LayerDate) -> dict[str, int]:
     return {it.layer: it.customers for it in of.counts if it.customers}

@@ -255,29 +255,48 @@ def test_ac_55_aipl_deepens_and_churns() -> None:
     assert [report.row(it).part(report.row(it).lost) for it in "AI"] == [Fraction(1, 2), Fraction(3, 10)]
 
 
-def test_ac_56_and_117_what_became_of_intent() -> None:
-    p = ConsiderationParams()
+KNOWN = ConsiderationParams(competitor_source=True)
 
-    def outcome(*facts: Any, params: ConsiderationParams = p) -> str:
-        return layer(Kind.CONSIDERATION, params, *facts)
 
+def outcome(*facts: Any, params: ConsiderationParams = KNOWN) -> str:
+    return layer(Kind.CONSIDERATION, params, *facts)
+
+
+def test_ac_56_what_became_of_intent() -> None:
     wants, elsewhere = did("cart_added", 10), did("competitor_purchase_reported", 5)
     assert outcome(bought(5)) == "TRANSFER_IN"
     assert outcome(wants, bought(5)) == "REALISED"
     assert outcome(wants, elsewhere) == "TRANSFER_OUT"
     assert outcome(wants) == "PENDING"
+    assert outcome(did("checkin", 1)) == "NO_INTENT"
+    counts = Counter({"REALISED": 80, "TRANSFER_OUT": 30, "PENDING": 90, "TRANSFER_IN": 40})
+    found = consideration.outcome(counts, KNOWN)
+    assert (found.transfer_in, found.transfer_out, found.pending) == (40, 30, 90)
+    assert (found.realisation, found.loss) == (Fraction(80, 200), Fraction(30, 110))
+
+
+def test_ac_117_intent_counts_for_thirty_days_and_who_bought_of_both_has_realised_it() -> None:
+    wants, elsewhere = did("cart_added", 10), did("competitor_purchase_reported", 5)
     assert outcome(did("cart_added", 36), bought(5)) == "TRANSFER_IN"
     assert outcome(did("cart_added", 35), bought(5)) == "REALISED"
-    assert outcome(did("checkin", 1)) == "NO_INTENT"
     both = view(wants, bought(4), elsewhere)
-    assert consideration.layer(both, p) == "REALISED"
-    assert consideration.marks(both, p) == ("+ALSO_COMPETITOR",)
-    counts = Counter({"REALISED": 80, "TRANSFER_OUT": 30, "PENDING": 90, "TRANSFER_IN": 40})
-    found = consideration.outcome(counts, p)
-    assert (found.realisation, found.loss) == (Fraction(80, 200), Fraction(30, 110))
-    unknown = consideration.outcome(counts, ConsiderationParams(competitor_source=False))
-    assert (unknown.transfer_out, unknown.loss) == (None, None)
-    assert outcome(wants, elsewhere, params=ConsiderationParams(competitor_source=False)) == "PENDING"
+    assert consideration.layer(both, KNOWN) == "REALISED"
+    assert consideration.marks(both, KNOWN) == ("+ALSO_COMPETITOR",)
+
+
+def test_ac_117_without_a_source_of_reports_nobody_knows_who_was_lost() -> None:
+    unknown = ConsiderationParams()
+    wants, elsewhere = did("cart_added", 10), did("competitor_purchase_reported", 5)
+    assert outcome(wants, elsewhere, params=unknown) == "PENDING"
+    assert consideration.marks(view(wants, bought(4), elsewhere), unknown) == ()
+    found = consideration.outcome(Counter({"REALISED": 80, "PENDING": 90}), unknown)
+    assert (found.transfer_out, found.loss, found.realisation) == (None, None, Fraction(80, 170))
+    report = between(
+        KINDS[Kind.CONSIDERATION].told(unknown), {"PENDING": {1}, "TRANSFER_OUT": set()}, {"REALISED": {1}}
+    )
+    assert "TRANSFER_OUT" not in report.layers
+    assert "TRANSFER_OUT" not in report.after
+    assert "TRANSFER_OUT" in between(KINDS[Kind.CONSIDERATION].told(KNOWN), {"PENDING": {1}}, {"REALISED": {1}}).layers
 
 
 @pytest.mark.parametrize("kind", list(Kind))

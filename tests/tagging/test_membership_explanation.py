@@ -243,6 +243,8 @@ def test_tags_by_hand_and_the_night_owl_are_explained_and_a_merged_id_stands_for
         assert (sessions.value.number, counted.value.number, share.value.number) == (6, 3, 100)
         assert [it.time.ToDatetime(UTC) for it in sessions.facts] == nights
         assert not owl.grounds[1].explanation.holds
+        (stays,) = owl.grounds[1].explanation.parts
+        assert [it.text.split(" >= ")[1] for it in stays.parts] == ["3", "40"]  # of nights no number is asked for
         before = await explained(caller, A, "night_owl", nights[2])
         assert (before.member, before.grounds[0].explanation.parts[0].short_by) == (False, 2)
 

@@ -30,6 +30,7 @@ from scrm.identity.v1 import consent_pb2, customer_pb2
 from scrm.identity.v1 import events_pb2 as identity
 from scrm.tracking.v1 import events_pb2 as tracking
 from scrm.tracking.v1 import group_pb2
+from services.tagging.adapters.alert_watch import AlertWatch
 from services.tagging.adapters.fact_intake import FactIntake
 from services.tagging.application.commands import handlers
 from services.tagging.application.segment_commands import CreateSegment, MemberChange, UpdateStaticMembers
@@ -273,11 +274,18 @@ class World:
             fired += len(due)
         return fired
 
+    def watch(self) -> AlertWatch:
+        """What judges the periods of alerts that have ended."""
+        return AlertWatch(self.bus, self.read_models, self.engine, self.clock)
+
     def _due(self) -> list[tuple[str, Timer]]:
         with self.engine.begin() as rows:
             found = rows.execute(
-                sa.text("DELETE FROM timers WHERE due_at <= :now RETURNING tenant, kind, key, due_at, payload"),
-                {"now": self.clock.now()},
+                sa.text(
+                    "DELETE FROM timers WHERE due_at <= :now AND kind = ANY(:kinds)"
+                    " RETURNING tenant, kind, key, due_at, payload"
+                ),
+                {"now": self.clock.now(), "kinds": list(TIMERS)},
             ).all()
         return [(it.tenant, Timer(it.kind, it.key, it.due_at, it.payload)) for it in found]
 

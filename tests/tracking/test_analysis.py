@@ -398,7 +398,7 @@ def test_of_somebody_who_is_erased_the_analysis_keeps_nothing(analyst: Analyst, 
     shop.tell(BeginErasure(case, gone, (gone, tablet)))
     analyst.hear(about(CustomerErasing(case_id=str(case), customer_id=str(gone), node_ids=nodes)))
     [due] = erasures.due(analyst.store.engine)
-    removed = erasures.remove(analyst.store.engine, due)
+    removed = erasures.remove(analyst.store.engine, [due])[due.case_id]
     assert removed["node_orders"] == 1
     assert removed["timers"] > 0
     shop.tell(shop.refunded("1", "r", 100))

@@ -1,6 +1,6 @@
 """Whenever identity or tracking report something: keep the facts, and bring tags and sets in line with them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from uuid import UUID
 
 from pyroaring import BitMap
@@ -18,6 +18,7 @@ from services.tagging.domain.layer_models import LayerCause
 from services.tagging.domain.memberships import MembershipCause
 from services.tagging.domain.tags import Cause
 from services.tagging.read_models import audiences as tables
+from services.tagging.read_models import referrals
 from services.tagging.read_models.audiences import PostgresAudiences
 from services.tagging.read_models.intake import TakenIn, take_in
 from services.tagging.read_models.live_segments import Touched
@@ -45,6 +46,7 @@ class FactIntake:
         facts = facts_of(batch)
         rows, tenant = work.rows, work.context.tenant
         tables.lock(rows, tenant, work.now, len(batch))
+        losing = referrals.referrers(rows, tenant, facts.erasing) if facts.erasures else {}
         taken = take_in(rows, tenant, facts)
         self._erased.update(map(str, taken.erased))
         arrivals, ordinals = taken.arrivals, taken.arrivals.ordinals
@@ -65,7 +67,7 @@ class FactIntake:
             self._audiences.move_listed(work, arrivals)
         live = self._audiences.live(work)
         touched = by_facts(facts, arrivals) if live else Touched()
-        for model, who in self._review_layers(taken, work).items():
+        for model, who in self._review_layers(taken, losing, work).items():
             touched.add(f"model:{model}", who)
         moved = BitMap(ordinals[it] for it in (*arrivals.regrouped, *arrivals.gone))
         self._audiences.follow(
@@ -74,18 +76,26 @@ class FactIntake:
         if taken.removed:
             self._finish(taken.removed, work)
 
-    def _review_layers(self, taken: TakenIn, work: UnitOfWork) -> dict[str, BitMap]:
-        """Everybody named in the batch or regrouped by it, by the active models; the ordinals of those who moved by model."""
+    def _review_layers(self, taken: TakenIn, losing: Mapping[UUID, int], work: UnitOfWork) -> dict[str, BitMap]:
+        """Everybody named in the batch or regrouped by it, by the active models; the ordinals of those who moved by model.
+
+        With them those who referred any of these, and those who are `losing` whom they referred.
+        """
         arrivals = taken.arrivals
+        if not self._audiences.active_models(work):
+            return {}
 
         def cause(customer: UUID) -> LayerCause:
             merged = customer in arrivals.regrouped or customer in arrivals.gone
             return LayerCause.MERGE if merged else LayerCause.EVENT
 
         touched = {*arrivals.customer_of.values(), *arrivals.regrouped, *arrivals.gone}
-        touched -= {node for erasing, _ in taken.removed for node in erasing.nodes}
-        ordinals = {it: arrivals.ordinals[it] for it in sorted(touched)}
-        return review_layers(work, self._audiences, ordinals, cause)
+        erased = {node for erasing, _ in taken.removed for node in erasing.nodes}
+        touched -= erased
+        referring = referrals.referrers(work.rows, work.context.tenant, touched)
+        ordinals = {it: arrivals.ordinals[it] for it in touched}
+        ordinals |= {it: n for it, n in {**losing, **referring}.items() if it not in erased}
+        return review_layers(work, self._audiences, dict(sorted(ordinals.items())), cause)
 
     def _finish(self, removed: Sequence[tuple[Erasing, dict[str, int]]], work: UnitOfWork) -> None:
         """Take the tags along, and what waits to be tried again, and say of each erasure that it is done; nothing the second

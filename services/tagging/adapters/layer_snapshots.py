@@ -67,7 +67,8 @@ class Report:
 
     @classmethod
     def of(cls, model: LayerModel, before: Dated, after: Dated) -> "Report":
-        return cls(model, before, after, between(KINDS[model.kind], before.layers, after.layers))
+        kind = KINDS[model.kind].told(model.params)
+        return cls(model, before, after, between(kind, before.layers, after.layers))
 
 
 def check_dates(start: date, end: date, calendar: Calendar, now: datetime) -> None:

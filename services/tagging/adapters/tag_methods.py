@@ -23,7 +23,7 @@ from services.tagging.domain.tenant_settings import (
     TenantSettings,
     settings_id,
 )
-from services.tagging.read_models import bitmaps, directory, rule_states, tag_holders
+from services.tagging.read_models import bitmaps, directory, referrals, rule_states, tag_holders
 
 
 class TagMethods(TaggingServiceServicer):
@@ -87,6 +87,22 @@ class TagMethods(TaggingServiceServicer):
             lambda rows: (len(bitmaps.load(rows, tenant, (name,))[name]), ever(rows, tenant, tag))
         )
         return pb.GetTagStatisticsResponse(tag_key=tag, current=current, ever=all_time)
+
+    async def GetReferralStatistics(
+        self, request: pb.GetReferralStatisticsRequest, context: ServicerContext
+    ) -> pb.GetReferralStatisticsResponse:
+        tenant = contexts.current().tenant
+        it = await self._read_models.query(lambda rows: referrals.counted(rows, tenant))
+        return pb.GetReferralStatisticsResponse(
+            holders=it.holders,
+            sharers=it.sharers,
+            named=it.named,
+            invited=it.invited,
+            converted=it.converted,
+            conversion_rate=it.converted / it.invited if it.invited else None,
+            referrers=sum(it.referrers.values()),
+            referrers_by_successes=[pb.ReferrerCount(successes=n, customers=who) for n, who in it.referrers.items()],
+        )
 
 
 async def settings_of_tenant(bus: CommandBus) -> TenantSettings | None:

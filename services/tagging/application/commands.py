@@ -5,9 +5,12 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 from chassis.commands import Handler, Handlers, UnitOfWork, handler
+from services.tagging.application import alert_commands as alerts
 from services.tagging.application import audience_commands as audience
+from services.tagging.application import clustering_commands as clusterings
 from services.tagging.application import condition_commands as conditions
 from services.tagging.application import layer_commands as layers
+from services.tagging.application import lookalike_commands as lookalikes
 from services.tagging.application import model_commands as models
 from services.tagging.application import persona_commands as personas
 from services.tagging.application import segment_commands as segments
@@ -75,4 +78,12 @@ def handlers(audiences: Audiences) -> Handlers:
         with_tables(layers.ReviewLayer, layers.review_layer),
         with_tables(layers.KeepLayerRun, layers.keep_layer_run),
         with_tables(layers.SelectLayerCell, layers.select_layer_cell),
+        with_tables(alerts.DefineAssetAlert, alerts.define_asset_alert),
+        with_tables(alerts.ArchiveAssetAlert, alerts.archive_asset_alert),
+        with_tables(alerts.JudgePeriod, alerts.judge_period),
+        handler(alerts.PassOver, alerts.pass_over),
+        with_tables(lookalikes.KeepLookalike, lookalikes.keep_lookalike),
+        with_tables(clusterings.KeepClustering, clusterings.keep_clustering),
+        with_tables(clusterings.TagClusters, clusterings.tag_clusters),
+        handler(clusterings.LinkClusterSurvey, clusterings.link_cluster_survey),
     )

@@ -11,6 +11,7 @@ from uuid import UUID
 from pyroaring import BitMap
 
 from chassis.commands import UnitOfWork
+from services.tagging.application.analysis_ports import Analyses
 from services.tagging.application.layer_ports import Layers
 from services.tagging.domain.conditions import Universe
 from services.tagging.domain.conditions.vocabulary import Vocabulary
@@ -45,7 +46,7 @@ class RuleState(NamedTuple):
 NO_STATE = RuleState(assigned=False, first_at=None, next_change=None)
 
 
-class Audiences(Layers, Protocol):
+class Audiences(Layers, Analyses, Protocol):
     """Customers, what is known of them, and the sets they are in."""
 
     def lock(self, work: UnitOfWork) -> None:

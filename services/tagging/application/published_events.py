@@ -9,9 +9,12 @@ from google.protobuf.message import Message
 from chassis.event_store import Recorded
 from scrm.tagging.v1 import events_pb2 as pb
 from scrm.tagging.v1 import layer_pb2, segment_pb2
-from services.tagging.application import layer_messages, wire
+from services.tagging.application import analysis_messages, layer_messages, wire
+from services.tagging.domain.asset_alerts import AssetAlert
+from services.tagging.domain.clusterings import Clustering
 from services.tagging.domain.erasure import Erasure
 from services.tagging.domain.layer_models import CustomerLayers, LayerModel, LayerRun
+from services.tagging.domain.lookalikes import Lookalike
 from services.tagging.domain.memberships import MembershipChange
 from services.tagging.domain.models import ModelRun, RfmModel
 from services.tagging.domain.segments import Segment, SegmentName, Snapshot
@@ -23,6 +26,9 @@ from services.tagging.domain.tenant_settings import TenantSettings
 
 PRIVATE: Final = frozenset[type](
     {
+        AssetAlert.Read,
+        Clustering.Opened,
+        Clustering.SurveyLinked,
         CustomerLayers.Opened,
         CustomerTags.Excluded,
         CustomerTags.Forgotten,
@@ -30,6 +36,7 @@ PRIVATE: Final = frozenset[type](
         CustomerTags.Opened,
         CustomerTags.Repointed,
         CustomerTags.Withdrawn,
+        Lookalike.Opened,
         RfmModel.Defined,
         Segment.MembersAdded,
         Segment.MembersRemoved,
@@ -58,6 +65,15 @@ def publish(recorded: Recorded) -> Message | Sequence[Message] | None:
             return _completed(id, event)
         case LayerModel.Defined() | LayerModel.Updated() | LayerModel.Activated() | LayerRun.Completed():
             return layer_messages.of_model(id, recorded.event)
+        case (
+            AssetAlert.Defined()
+            | AssetAlert.Changed()
+            | AssetAlert.Archived()
+            | AssetAlert.Raised()
+            | Lookalike.Built()
+            | Clustering.Built()
+        ):
+            return analysis_messages.of_analysis(recorded.event)
         case CustomerLayers.LayerChanged() | CustomerLayers.LeadQualified():
             return layer_messages.of_customer(recorded.event)
         case Erasure.Completed(customer=customer, removed=removed, completed_at=at):

@@ -185,3 +185,47 @@ class TagBatchNotFound(NotFound):
 
 class RehearsalTooLarge(InvalidArgument):
     """A draft would have to be followed through the past of too many customers."""
+
+
+class AlertNotFound(NotFound):
+    """There is no such alert."""
+
+
+class AlertIsArchived(FailedPrecondition):
+    """The alert is archived."""
+
+
+class MalformedAlert(InvalidArgument):
+    """The terms of an alert contradict one another."""
+
+
+class SeedTooSmall(FailedPrecondition):
+    """A look-alike needs at least 100 customers to be like."""
+
+
+class PopulationTooSmall(FailedPrecondition):
+    """There are too few other customers to tell anybody apart from, or too few at all."""
+
+
+class NoFeatures(FailedPrecondition):
+    """Nothing of what was asked for tells customers apart."""
+
+
+class ModelTooWeak(FailedPrecondition):
+    """What was learnt tells the seed from others hardly better than chance."""
+
+
+class ClustersNotDistinct(FailedPrecondition):
+    """The customers do not differ in as many ways."""
+
+
+class LookalikeNotFound(NotFound):
+    """There is no such look-alike, or no such version of it."""
+
+
+class ClusteringNotFound(NotFound):
+    """There is no such clustering, or no such version or cluster of it."""
+
+
+class SurveyLinksFull(FailedPrecondition):
+    """The cluster has as many surveys as allowed."""

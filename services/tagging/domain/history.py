@@ -63,7 +63,8 @@ EVERYTHING: Final = Reads()
 @dataclass(frozen=True, slots=True)
 class History:
     """One customer. `attributes` are the resolved values by key, `relations` the ids of guide, store and referrer by those
-    words, `groups` the groups the customer is in, `consents` the purposes agreed to."""
+    words, `groups` the groups the customer is in, `consents` the purposes agreed to, `referrals` the instants at which somebody
+    whom the customer referred paid the first order."""
 
     customer: UUID
     created_at: datetime | None = None
@@ -74,6 +75,7 @@ class History:
     relations: Mapping[str, str] = field(default_factory=dict)
     groups: frozenset[str] = frozenset()
     consents: frozenset[str] = frozenset()
+    referrals: Sequence[datetime] = ()
 
     def up_to(self, at: datetime) -> "History":
         """What had happened by `at`, that instant included; of what is only known as it is now, what is known now."""
@@ -87,4 +89,5 @@ class History:
             self.relations,
             self.groups,
             self.consents,
+            [it for it in self.referrals if it <= at],
         )

@@ -15,7 +15,7 @@ from services.tagging.domain.layers import params as rules
 from services.tagging.domain.layers.intent import Lead
 from services.tagging.domain.layers.kinds import KINDS, Kind
 
-ALGORITHM: Final = "layers/1"
+ALGORITHM: Final = "layers/2"
 """Part of every run's fingerprint: raise the number when the same facts would give other layers."""
 
 

@@ -32,6 +32,7 @@ from services.tagging.read_models import (
     visits,
     vocabularies,
 )
+from services.tagging.read_models.analyses import PostgresAnalyses
 from services.tagging.read_models.directory import Arrivals
 from services.tagging.read_models.layers import PostgresLayers
 from services.tagging.read_models.live_segments import Cause, Live, LiveSegments, Touched, apply, follow
@@ -69,7 +70,7 @@ def snapshot(rows: sa.Connection, tenant: str, id: UUID) -> BitMap | None:
     return bitmaps.unpack(found[0][0]) if found else None
 
 
-class PostgresAudiences(PostgresLayers):
+class PostgresAudiences(PostgresLayers, PostgresAnalyses):
     """`Audiences` in the transaction of a unit of work."""
 
     def __init__(self) -> None:

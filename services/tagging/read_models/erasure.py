@@ -1,6 +1,7 @@
 """Removing people who are to be forgotten from all tables: a node keeps its ordinal, which leads to nobody any more.
 
-Sets that were frozen, and the layers of runs, keep the ordinal: a number in a count.
+Sets that were frozen, and the layers of runs, keep the ordinal: a number in a count. What was learnt of people does not: they are in
+no seed, look-alike or cluster any more.
 """
 
 from collections import Counter
@@ -12,7 +13,7 @@ from pyroaring import BitMap
 
 from services.tagging.application.facts import Merge
 from services.tagging.application.ports import Change
-from services.tagging.read_models import bitmaps, sql
+from services.tagging.read_models import bitmaps, sql, trained_runs
 
 _ERASED_AMONG = "SELECT node FROM nodes WHERE tenant = %s AND node = ANY(%s) AND erased"
 _TIES = (
@@ -89,13 +90,15 @@ def erase(rows: sa.Connection, tenant: str, case_of: Mapping[UUID, UUID]) -> dic
     scores = sql.fetch(rows, _REMOVE_SCORES, list(node_of), tenant)
     found["rfm_rows"] = [(node_of[it], 1) for (it,) in scores]
     found["nodes"] = [(it, 1) for (it,) in sql.fetch(rows, _FORGET, tenant, who)]
-    removed = {case: Counter(dict.fromkeys((*found, "bitmaps"), 0)) for case in case_of.values()}
+    removed = {case: Counter(dict.fromkeys((*found, "bitmaps", "trained_runs"), 0)) for case in case_of.values()}
     for table, counts in found.items():
         for node, count in counts:
             removed[case_of[node]][table] += count
     left = _leave_sets(rows, tenant, BitMap(node_of))
+    learnt = trained_runs.forget(rows, tenant, BitMap(node_of))
     for case, ordinals in _by_case(node_of, case_of).items():
         removed[case]["bitmaps"] = sum(not ordinals.isdisjoint(it) for it in left)
+        removed[case]["trained_runs"] = sum(not ordinals.isdisjoint(it) for it in learnt)
     return removed
 
 

@@ -22,7 +22,7 @@ from services.tagging.domain.profile import (
     groups_of,
     guide_of,
 )
-from services.tagging.read_models import settings, sql
+from services.tagging.read_models import referrals, settings, sql
 
 _NO_PROPERTIES: Final[Mapping[str, Any]] = MappingProxyType({})
 _NODES: Final = (
@@ -94,6 +94,7 @@ class _Loading:
         purchases = self._by_customer(_PURCHASES if reads.lines else _PAID, self._tenant, self._who, currency)
         created, known = self._first(2), self._first(3)
         who = self._all_about() if reads.who else {}
+        referred = referrals.successes(self._rows, self._tenant, self._customer_of)
         return {
             it: History(
                 customer=it,
@@ -101,6 +102,7 @@ class _Loading:
                 known_since=known.get(it),
                 behaviours=[Behaviour._make((*row[1:8], row[8] or _NO_PROPERTIES)) for row in behaviours.get(it, ())],
                 purchases=[_purchase(row) for row in purchases.get(it, ())],
+                referrals=referred.get(it, ()),
                 **who.get(it, {}),
             )
             for it in dict.fromkeys(customer for customer, *_ in self._nodes)

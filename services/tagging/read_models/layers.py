@@ -23,6 +23,7 @@ from services.tagging.read_models import bitmaps, histories, sql
 
 _COLUMNS: Final = "model, kind, version, params, universe, active, created_at, updated_at"
 _ACTIVE: Final = f"SELECT {_COLUMNS} FROM layer_models WHERE tenant = %s AND active ORDER BY model"  # noqa: S608
+_ONE: Final = f"SELECT {_COLUMNS} FROM layer_models WHERE tenant = %s AND model = %s"  # noqa: S608
 _LIST: Final = f"SELECT {_COLUMNS} FROM layer_models WHERE tenant = %s AND model > %s ORDER BY model LIMIT %s"  # noqa: S608
 _KEEP_MODEL: Final = (
     f"INSERT INTO layer_models (tenant, {_COLUMNS}) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)"  # noqa: S608
@@ -54,6 +55,12 @@ def active(rows: sa.Connection, tenant: str) -> list[ListedModel]:
 def after(rows: sa.Connection, tenant: str, model: str, limit: int) -> list[ListedModel]:
     """Up to `limit` models with keys behind `model`, by key."""
     return list(map(_listed, sql.fetch(rows, _LIST, tenant, model, limit)))
+
+
+def listed(rows: sa.Connection, tenant: str, model: str) -> ListedModel | None:
+    """A model as it is defined now."""
+    found = sql.fetch(rows, _ONE, tenant, model)
+    return _listed(found[0]) if found else None
 
 
 def keep_model(rows: sa.Connection, tenant: str, it: LayerModel) -> None:

@@ -103,12 +103,11 @@ def _of_sessions(it: Telling, rule: SessionHoursRule, *, member: bool) -> tuple[
     cited = tuple(Cited(at, "session") for at in starts)
 
     def bounds(of: Threshold) -> Explanation:
-        parts = (
-            _bound(f"sessions at {hours} >= {of.sessions}", evidence.matching, of.sessions, cited),
-            _bound(f"nights of these >= {of.days}", evidence.days, of.days),
-            _bound(f"percent of all sessions >= {of.percent}", percent, of.percent),
-        )
-        return Explanation(Kind.ALL, all(one.holds for one in parts), parts)
+        parts = [_bound(f"sessions at {hours} >= {of.sessions}", evidence.matching, of.sessions, cited)]
+        if of.days:
+            parts.append(_bound(f"nights of these >= {of.days}", evidence.days, of.days))
+        parts.append(_bound(f"percent of all sessions >= {of.percent}", percent, of.percent))
+        return Explanation(Kind.ALL, all(one.holds for one in parts), tuple(parts))
 
     enter, stay = bounds(rule.enter), bounds(rule.stay)
     grounds = [Ground(Role.ENTER, 1, f"sessions at {hours}", enter, next_change=course.next_change)]

@@ -23,10 +23,13 @@ from chassis.event_store import EventStore, Recorded
 from services.tagging.application.fact_messages import facts_of
 from services.tagging.application.layer_review import decide
 from services.tagging.application.ports import RuleState
+from services.tagging.domain.asset_alerts import AssetAlert
 from services.tagging.domain.calendar import Calendar
 from services.tagging.domain.claims import GIVEN, GIVING, Assignment, said, sets_of
+from services.tagging.domain.clusterings import Clustering
 from services.tagging.domain.layer_models import LayerModel
 from services.tagging.domain.layers.view import NONE, View
+from services.tagging.domain.lookalikes import Lookalike
 from services.tagging.domain.memberships import MembershipChange
 from services.tagging.domain.rules import RULES, follow
 from services.tagging.domain.segments import Segment, SegmentKind
@@ -34,6 +37,7 @@ from services.tagging.domain.sessions import sessions
 from services.tagging.domain.tags import BY_FACTS, EXITS, CustomerTags
 from services.tagging.domain.tenant_settings import DEFAULT_ZONE, TenantSettings
 from services.tagging.read_models import (
+    analyses,
     audiences,
     bitmaps,
     directory,
@@ -189,6 +193,8 @@ def _decision(rows: sa.Connection, decided: _Decided, recorded: Recorded) -> Non
             changed = event.mutate(decided.segments.get(id))
             if isinstance(changed, Segment):
                 decided.segments[id] = changed
+        case AssetAlert.Defined() | AssetAlert.Read() | AssetAlert.Raised() | Lookalike.Built() | Clustering.Built():
+            analyses.keep_again(rows, recorded.tenant, event)
         case LayerModel.Defined() | LayerModel.Updated() | LayerModel.Activated():
             decided.follow(event)
         case Segment.MembersAdded(nodes=nodes):

@@ -12,6 +12,7 @@ the same functions:
                    attribute_definitions, attribute_values, consents,
                    guide_words, follow_ups, group_members              (profiles.py)
   stored_events  → segments, static_members, tag_holders               (segments.py, tag_holders.py)
+                   asset_alerts, alert_readings, trained_runs          (asset_alerts.py, trained_runs.py)
                    layer_models                                        (layers.py)
                    tenant_settings, segment_changes                    (settings.py, memberships.py)
   all of these   → rule_states, current_layers, bitmaps                (rule_states.py, layers.py, bitmaps.py)
@@ -27,6 +28,7 @@ from sqlalchemy import (
     Column,
     Date,
     DateTime,
+    Float,
     Index,
     Integer,
     LargeBinary,
@@ -35,6 +37,7 @@ from sqlalchemy import (
     Table,
     Text,
     Uuid,
+    text,
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.types import TypeEngine
@@ -151,6 +154,13 @@ Table(
     _value("page_view", Text),
     _value("properties", JSONB),
     Index("behaviours_type", "tenant", "type", "occurred_at"),
+    Index("behaviours_referee", "tenant", "node", postgresql_where=text("type = 'referral_registered'")),
+    Index(
+        "behaviours_referrer",
+        "tenant",
+        text("(properties ->> 'referrer_code')"),
+        postgresql_where=text("type = 'referral_registered'"),
+    ),
 )
 
 Table(
@@ -174,6 +184,7 @@ Table(
     _value("cleared", Boolean),
     _value("observed_at", _INSTANT),
     Index("attribute_values_key", "tenant", "key", "node"),
+    Index("attribute_values_referral_code", "tenant", "value", postgresql_where=text("key = 'referral_code'")),
 )
 
 Table(
@@ -308,6 +319,37 @@ Table(
     _value("layer", Text),
     Column("next_change", _INSTANT),
     Column("lead_at", _INSTANT),
+)
+
+Table("asset_alerts", DERIVED, _key("tenant", Text), _key("alert", Text))
+
+Table(
+    "alert_readings",
+    DERIVED,
+    _key("tenant", Text),
+    _key("alert", Text),
+    _key("period_end", Date),
+    _key("version", Integer),
+    _value("period_start", Date),
+    _value("hits", BigInteger),
+    _value("n", BigInteger),
+    Column("baseline", Float),
+    _value("baseline_n", BigInteger),
+    Column("relative_change", Float),
+    _value("z", Float),
+    _value("p_value", Float),
+    _value("raised", Boolean),
+    Column("segment", Uuid),
+)
+
+Table(
+    "trained_runs",
+    DERIVED,
+    _key("tenant", Text),
+    _key("kind", Text),
+    _key("key", Text),
+    _key("version", Integer),
+    _value("run", Uuid),
 )
 
 Table(

@@ -50,7 +50,7 @@ def score(view: View, params: ActivityParams) -> float:
 
 
 def layer(view: View, params: ActivityParams) -> str:
-    if not view.behaviours and not view.purchases:
+    if not view.behaviours and not view.purchases and not view.referrals:
         return NONE
     return _level(score(view, params), params)
 
@@ -87,6 +87,8 @@ def _by_day(view: View, params: ActivityParams) -> dict[int, float]:
     )
     if params.weights.get(PURCHASE):
         counts.update((day, PURCHASE) for day in view.purchase_days if view.within(day, params.window_days))
+    if params.weights.get(REFERRAL_SUCCEEDED):
+        counts.update((day, REFERRAL_SUCCEEDED) for day in view.referrals if view.within(day, params.window_days))
     daily: dict[int, float] = {}
     for (day, kind), n in sorted(counts.items()):
         weight = params.weights[kind] * min(n, params.most_per_day)

@@ -18,13 +18,14 @@ ALSO_COMPETITOR: Final = f"{MARK}ALSO_COMPETITOR"
 class ConsiderationParams:
     """The last `window_days` days, in one `category` or (empty) in any; intent counts for `intent_days` before a purchase.
 
-    Without `competitor_source` nobody reports what is bought elsewhere.
+    As long as there is no `competitor_source`, nobody reports what is bought elsewhere: TRANSFER_OUT is not known then, which is
+    not the same as nobody.
     """
 
     window_days: int = 90
     intent_days: int = 30
     category: str = ""
-    competitor_source: bool = True
+    competitor_source: bool = False
 
     def check(self) -> None:
         rules.windows(self, "window_days", "intent_days")
@@ -46,6 +47,11 @@ def layer(view: View, params: ConsiderationParams) -> str:
 def marks(view: View, params: ConsiderationParams) -> tuple[str, ...]:
     own, elsewhere = _first(_own(view, params), view, params), _first(_elsewhere(view, params), view, params)
     return (ALSO_COMPETITOR,) if own is not None and elsewhere is not None else ()
+
+
+def known_layers(params: ConsiderationParams) -> tuple[str, ...]:
+    """The layers of which it is known who is in them."""
+    return LAYERS if params.competitor_source else tuple(it for it in LAYERS if it not in LOST)
 
 
 def moments(view: View, params: ConsiderationParams) -> Iterable[int]:

@@ -61,7 +61,7 @@ KNOWN: Final = frozenset(
 )
 
 REFERRAL_SUCCEEDED: Final = "custom.referral_succeeded"
-"""Reported of the referrer when somebody referred pays the first order."""
+"""That somebody referred pays the first order: reported of the referrer, or found out (`domain/referrals.py`)."""
 
 PURCHASE: Final = "purchase"
 """Stands for a paid order where weights go by event type."""

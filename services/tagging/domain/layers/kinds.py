@@ -1,7 +1,7 @@
 """The kinds of models that put customers into layers: what each is made of, and how it follows time."""
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final, NamedTuple
@@ -59,6 +59,12 @@ class LayerKind:
     marked: tuple[str, ...] = ()
     actions: Mapping[str, str] = field(default_factory=dict)
     reads: Reads = EVERYTHING
+    known: Callable[[Any], tuple[str, ...]] | None = None
+    """Where parameters decide about it: the layers of which it is known who is in them."""
+
+    def told(self, params: Any) -> "LayerKind":
+        """The kind as far as a model with these parameters can tell."""
+        return self if self.known is None else replace(self, layers=self.known(params))
 
 
 _TYPES_ONLY: Final = Reads(frozenset(), lines=False, who=False)
@@ -126,6 +132,7 @@ KINDS: Final[Mapping[Kind, LayerKind]] = {
         lost=consideration.LOST,
         marks=consideration.marks,
         marked=(consideration.ALSO_COMPETITOR,),
+        known=consideration.known_layers,
     ),
 }
 
@@ -155,6 +162,7 @@ def follow(kind: Kind, view: View, params: Any) -> State:
     changes = [view.calendar.midnight(day) for day in _changed(it, view, params, layer)]
     changes += [it.at for it in view.history.behaviours if it.at > view.at]
     changes += [it.at for it in view.history.purchases if it.at > view.at]
+    changes += [it for it in view.history.referrals if it > view.at]
     known = view.history.known_since
     if known is not None and known > view.at:
         changes.append(known)

@@ -81,6 +81,5 @@ def _before_purchase(view: View, params: PyramidParams) -> str:
 
 def _last_referral(view: View, params: PyramidParams) -> int | None:
     """The day up to whose window there are referrals enough."""
-    types = frozenset(params.referral_events)
-    days = [day for day, it in zip(view.days, view.behaviours, strict=True) if it.type in types]
+    days = view.days_of(frozenset(params.referral_events))
     return days[-params.referrals] if len(days) >= params.referrals else None

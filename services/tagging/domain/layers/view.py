@@ -5,7 +5,7 @@ days f … f + n − 1.
 """
 
 from bisect import bisect_right
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -15,6 +15,7 @@ from typing import Any, Final, Self
 
 from services.tagging.domain.calendar import Calendar
 from services.tagging.domain.history import Behaviour, History, Purchase
+from services.tagging.domain.layers.event_types import REFERRAL_SUCCEEDED
 
 NONE: Final = "NONE"
 """The layer of a customer that a model says nothing about."""
@@ -25,7 +26,9 @@ MARK: Final = "+"
 ORDER_EVENTS: Final = frozenset({"order_completed", "order_refunded", "order_cancelled"})
 """Reports of orders, which are no behaviour."""
 
-NOT_BY_CUSTOMER: Final = frozenset({"competitor_purchase_reported", "order_reviewed", *ORDER_EVENTS})
+NOT_BY_CUSTOMER: Final = frozenset(
+    {"competitor_purchase_reported", "order_reviewed", REFERRAL_SUCCEEDED, *ORDER_EVENTS}
+)
 """What others report of a customer, who was not necessarily there."""
 
 SHARES: Final = frozenset({"content_shared", "content_forwarded"})
@@ -101,6 +104,16 @@ class View:
         """The days with a purchase, in order."""
         return sorted(set(self.purchase_days))
 
+    @cached_property
+    def referrals(self) -> list[int]:
+        """The days on which somebody referred paid the first order, as was found out."""
+        return [self.calendar.day(it) for it in self.history.referrals if it <= self.at]
+
+    def days_of(self, types: Collection[str]) -> list[int]:
+        """The days of all behaviours of `types`, in order; of referrals that succeeded, those that were found out too."""
+        days = [day for day, it in zip(self.days, self.behaviours, strict=True) if it.type in types]
+        return sorted([*days, *self.referrals]) if REFERRAL_SUCCEEDED in types and self.referrals else days
+
     def recent(self, days: int) -> Iterator[tuple[int, Behaviour]]:
         """The behaviours of the last `days` days, each with its day."""
         for index in range(bisect_right(self.days, self.day - days), len(self.days)):
@@ -116,8 +129,11 @@ class View:
 
     @cached_property
     def last_of_type(self) -> Mapping[str, int]:
-        """The last day of every type of behaviour."""
-        return {it.type: day for day, it in zip(self.days, self.behaviours, strict=True)}
+        """The last day of every type of behaviour, and of referrals that succeeded."""
+        found = {it.type: day for day, it in zip(self.days, self.behaviours, strict=True)}
+        if self.referrals:
+            found[REFERRAL_SUCCEEDED] = max(self.referrals[-1], found.get(REFERRAL_SUCCEEDED, 0))
+        return found
 
     def last_of(self, types: frozenset[str]) -> int | None:
         """The last day of a behaviour of one of `types`."""
