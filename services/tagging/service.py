@@ -17,10 +17,12 @@ from scrm.tagging.v1.tagging_service_pb2_grpc import add_TaggingServiceServicer_
 from services.tagging.adapters.alert_watch import AlertWatch
 from services.tagging.adapters.analysis_servicer import AnalysisServicer
 from services.tagging.adapters.condition_servicer import ConditionServicer
+from services.tagging.adapters.dealings_intake import DealingsIntake
 from services.tagging.adapters.fact_intake import FactIntake
 from services.tagging.adapters.grpc_servicer import TaggingServicer
 from services.tagging.adapters.tag_servicer import TagServicer
 from services.tagging.adapters.trainer import Trainer
+from services.tagging.adapters.value_watch import ValueWatch
 from services.tagging.application import published_events
 from services.tagging.application.audience_commands import RECOUNT, FollowDue, RecountSegments
 from services.tagging.application.clustering_commands import TAG_CLUSTERS, TagClusters
@@ -77,15 +79,23 @@ def service(settings: Settings) -> Service:
         partition_key=published_events.partition_key,
         private=published_events.PRIVATE,
         projections=PROJECTIONS,
-        subscriptions=lambda kit: [FactIntake(audiences).subscription()],
+        subscriptions=lambda kit: [
+            FactIntake(audiences).subscription(),
+            DealingsIntake(audiences).subscription(),
+        ],
         timers=TIMERS,
-        loops={"alerts": alert_watch},
+        loops={"alerts": alert_watch, "valuations": value_watch},
     )
 
 
 def alert_watch(kit: Kit) -> AlertWatch:
     poll = kit.settings.poll_seconds
     return AlertWatch(kit.bus, kit.read_models, kit.engine, kit.clock, poll=poll, pulse=kit.pulse)
+
+
+def value_watch(kit: Kit) -> ValueWatch:
+    poll = kit.settings.poll_seconds
+    return ValueWatch(kit.bus, kit.read_models, kit.engine, kit.clock, poll=poll, pulse=kit.pulse)
 
 
 def rebuild_now(settings: Settings) -> None:

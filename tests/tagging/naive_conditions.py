@@ -13,10 +13,14 @@ from services.tagging.domain.conditions import (
     AttributeTest,
     Comparison,
     Condition,
+    Delivered,
+    DeliveryStatus,
     EventTest,
     Figure,
+    FlowState,
     Happening,
     HasConsent,
+    InFlow,
     InGroup,
     Kind,
     Leaf,
@@ -25,6 +29,7 @@ from services.tagging.domain.conditions import (
     OrderFigure,
     OrderTest,
     Period,
+    Reachable,
     RelatedTo,
     Streak,
     StreakUnit,
@@ -70,11 +75,32 @@ class Naive:
             return compares(leaf.comparison, self.attribute(leaf.key, at))
         if isinstance(leaf, RelatedTo):
             return compares(leaf.comparison, self.history.relations.get(leaf.tie.value))
-        if isinstance(leaf, InGroup):
-            return leaf.group in self.history.groups if leaf.group else len(self.history.groups) > 0
         if isinstance(leaf, HasConsent):
             return leaf.purpose in self.history.consents
+        if isinstance(leaf, InGroup | Reachable | InFlow | Delivered):
+            return self.dealt(leaf, at)
         return self.held(leaf)
+
+    def dealt(self, leaf: InGroup | Reachable | InFlow | Delivered, at: datetime) -> bool:
+        told = self.history.dealings
+        if isinstance(leaf, InGroup):
+            return leaf.group in self.history.groups if leaf.group else len(self.history.groups) > 0
+        if isinstance(leaf, Reachable):
+            return leaf.channel in told.reachable if leaf.channel else len(told.reachable) > 0
+        if isinstance(leaf, InFlow):
+            for way in told.passages:
+                ended = way.ended_at is not None and way.ended_at <= at
+                through = ended and way.reason in ("COMPLETED", "GOAL_MET")
+                held = through if leaf.state is FlowState.COMPLETED else way.entered_at <= at and not ended
+                if held and (leaf.flow is None or leaf.flow == way.flow):
+                    return True
+            return False
+        for it in told.messages:
+            when = it.clicked_at if leaf.status is DeliveryStatus.CLICKED else it.sent_at
+            meant = leaf.campaign is None or leaf.campaign == it.campaign
+            if meant and when is not None and self.inside(leaf.window, when, at):
+                return True
+        return False
 
     def on(self, at: datetime) -> date:
         return at.astimezone(self.zone).date()
@@ -131,6 +157,10 @@ class Naive:
             return len(counted)
         if leaf.figure is Figure.DAYS:
             return len({self.night(leaf.what, it) for it in counted})
+        if leaf.figure is Figure.WEEKS:
+            days = {self.night(leaf.what, it) for it in counted}
+            weeks = [day - (day.isoweekday() - 1) * DAY for day in days]
+            return len({it for it in weeks if weeks.count(it) >= leaf.days})
         if leaf.figure is Figure.RECENCY_DAYS:
             return (self.on(at) - self.on(counted[-1].at)).days if counted else None
         if leaf.figure is Figure.FIRST_DAYS:
@@ -194,7 +224,19 @@ class Naive:
         if key in ("known_days", "created_days"):
             since = self.history.known_since if key == "known_days" else self.history.created_at
             return (self.on(at) - self.on(since)).days if since is not None and since <= at else None
-        return self.history.attributes.get(key)
+        told = self.history.dealings
+        if key in ("member", "member_days"):
+            joined = told.member_since is not None and told.member_since <= at
+            if key == "member":
+                return joined
+            return (self.on(at) - self.on(told.member_since)).days if joined and told.member_since else None
+        begun = [it for it in told.lots if it.active_at <= at]
+        points = {
+            "points": sum(it.points for it in begun if not it.expires_at or at < it.expires_at),
+            "points_pending": sum(it.points for it in told.lots) - sum(it.points for it in begun),
+            "points_debt": told.debt,
+        }
+        return points[key] if key in points else self.history.attributes.get(key)
 
 
 def of_property(leaf: EventTest, values: Sequence[Any]) -> Any:

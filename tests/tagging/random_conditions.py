@@ -14,11 +14,15 @@ from services.tagging.domain.conditions import (
     AttributeTest,
     Comparison,
     Condition,
+    Delivered,
+    DeliveryStatus,
     EventTest,
     Figure,
+    FlowState,
     Happening,
     HasConsent,
     HasTag,
+    InFlow,
     InGroup,
     InLayer,
     InSegment,
@@ -29,6 +33,7 @@ from services.tagging.domain.conditions import (
     OrderTest,
     Period,
     PropertyTest,
+    Reachable,
     RelatedTo,
     RfmScores,
     Streak,
@@ -45,6 +50,7 @@ from services.tagging.domain.conditions import (
 from services.tagging.domain.conditions.checking import check_words
 from services.tagging.domain.conditions.leaves import OF_A_PROPERTY
 from services.tagging.domain.conditions.vocabulary import Vocabulary
+from services.tagging.domain.dealings import Dealings, Lot, Message, Passage
 from services.tagging.domain.history import Behaviour, History, Line, Purchase
 
 ZONES = ("America/New_York", "Asia/Shanghai", "America/Santiago", "Africa/Cairo", "UTC")
@@ -60,6 +66,7 @@ KEPT: tuple[LookedUp, ...] = (
     InSegment(UUID(int=1)),
 )
 HALF_HOUR = timedelta(minutes=30)
+CAMPAIGNS = (UUID(int=21), UUID(int=22))
 
 
 class Person(NamedTuple):
@@ -93,8 +100,41 @@ def person(random: Random) -> Person:
         relations={tie: f"{tie}1" for tie in ("guide", "store") if random.random() < 0.5},
         groups=frozenset(it for it in ("g1", "g2") if random.random() < 0.4),
         consents=frozenset(it for it in ("MARKETING",) if random.random() < 0.5),
+        dealings=_dealings(random, middle),
     )
     return Person(history, random.choice(ZONES), frozenset(it for it in KEPT if random.random() < 0.5))
+
+
+def _dealings(random: Random, middle: datetime) -> Dealings:
+    ways = [_passage(random, middle) for _ in range(random.randint(0, 2))]
+    messages = [_message(random, middle) for _ in range(random.randint(0, 3))]
+    return Dealings(
+        random.choice((None, _instant(random, middle))),
+        [_lot(random, middle) for _ in range(random.randint(0, 3))],
+        random.choice((0, 0, 30)),
+        frozenset(it for it in ("SMS", "OA") if random.random() < 0.4),
+        sorted(ways, key=lambda it: it.entered_at),
+        sorted(messages, key=lambda it: it.sent_at),
+    )
+
+
+def _lot(random: Random, middle: datetime) -> Lot:
+    at = _instant(random, middle)
+    return Lot(random.choice((50, 100, 250)), at, random.choice((None, at + HALF_HOUR * random.randint(1, 200))))
+
+
+def _passage(random: Random, middle: datetime) -> Passage:
+    at = _instant(random, middle)
+    if random.random() < 0.4:
+        return Passage(random.choice(CAMPAIGNS), at)
+    reason = random.choice(("COMPLETED", "GOAL_MET", "EXIT_CONDITION"))
+    return Passage(random.choice(CAMPAIGNS), at, at + HALF_HOUR * random.randint(0, 100), reason)
+
+
+def _message(random: Random, middle: datetime) -> Message:
+    at = _instant(random, middle)
+    clicked = at + HALF_HOUR * random.randint(0, 60) if random.random() < 0.5 else None
+    return Message(random.choice(CAMPAIGNS), at, clicked)
 
 
 def _facts(random: Random, middle: datetime) -> tuple[list[Behaviour], list[Purchase]]:
@@ -160,15 +200,17 @@ def savable(what: Condition) -> bool:
 
 
 def leaf(random: Random) -> Leaf:
-    return random.choice((_event, _event, _event, _absence, _succession, _streak, _order, _order, _plain))(random)
+    return random.choice((_event, _event, _event, _absence, _succession, _streak, _order, _order, _plain, _dealt))(
+        random
+    )
 
 
 def _event(random: Random) -> Leaf:
     figure = random.choice(list(Figure))
     key = random.choice(("amount", "amount", "flavour", "sku", "$channel"))
-    return EventTest(
-        happening(random), figure, _figure_comparison(random), window(random), key if figure in OF_A_PROPERTY else ""
-    )
+    days = random.randint(1, 3) if figure is Figure.WEEKS else 0
+    key = key if figure in OF_A_PROPERTY else ""
+    return EventTest(happening(random), figure, _figure_comparison(random), window(random), key, days)
 
 
 def _absence(random: Random) -> Leaf:
@@ -217,6 +259,23 @@ def _plain(random: Random) -> Leaf:
             RelatedTo(random.choice(list(Tie)), comparison(random, ("guide1", "store1"))),
             InGroup(random.choice((None, "g1"))),
             HasConsent("MARKETING"),
+        )
+    )
+
+
+def _dealt(random: Random) -> Leaf:
+    campaign = random.choice((None, *CAMPAIGNS))
+    points = random.choice(("points", "points_pending", "points_debt"))
+    return random.choice(
+        (
+            Reachable(random.choice((None, "SMS"))),
+            InFlow(campaign, random.choice(list(FlowState))),
+            InFlow(campaign, random.choice(list(FlowState))),
+            Delivered(campaign, random.choice(list(DeliveryStatus)), window(random)),
+            Delivered(campaign, random.choice(list(DeliveryStatus)), window(random)),
+            AttributeTest(random.choice(("member", "nothing")), comparison(random)),
+            AttributeTest("member_days", _figure_comparison(random)),
+            AttributeTest(points, _figure_comparison(random, (0, 30, 50, 100, 249.5, 250))),
         )
     )
 
@@ -311,6 +370,12 @@ def turning_points(who: Person) -> Iterator[datetime]:
     """Instants at which something may change, and those right before."""
     facts = [it.at for it in who.history.behaviours] + [it.at for it in who.history.purchases]
     facts += [it for it in (who.history.created_at, who.history.known_since) if it]
+    dealt = who.history.dealings
+    told = [dealt.member_since]
+    told += [at for lot in dealt.lots for at in (lot.active_at, lot.expires_at)]
+    told += [at for way in dealt.passages for at in (way.entered_at, way.ended_at)]
+    told += [at for one in dealt.messages for at in (one.sent_at, one.clicked_at)]
+    facts += [at for at in told if at is not None]
     zone = ZoneInfo(who.zone)
     days = {it.astimezone(zone).date() + timedelta(days=k) for it in facts for k in (0, 1, 2, 3, 4, 7)}
     days |= {date(2025, month, 1) for month in (3, 4, 5)}

@@ -12,6 +12,7 @@ from google.protobuf.message import Message
 from services.tagging.domain.calendar import Calendar
 from services.tagging.domain.conditions import Condition, LookedUp, Operator, Universe
 from services.tagging.domain.conditions.evaluation import Customer
+from services.tagging.domain.dealings import Dealings
 from services.tagging.domain.history import Behaviour, History, Purchase
 from services.tagging.domain.segments import Definition
 from services.tagging.read_models import comparison_sql, directory, segments
@@ -21,16 +22,24 @@ from tests.tagging.world import (
     TENANT,
     World,
     behaved,
+    clicked,
     consented,
     created_at,
+    entered,
+    flow_ended,
+    granted,
     guided,
     in_group,
+    joined,
     knows,
     merge_id,
     merged,
+    owes,
     paid,
     person,
     placed,
+    reached,
+    sent,
     unmerged,
 )
 
@@ -68,6 +77,26 @@ def told(who: UUID, it: History, number: int) -> Iterator[Message]:
         yield consented(who, purpose, "GRANTED", EPOCH)
 
 
+def dealings(who: UUID, it: Dealings) -> Iterator[Message]:
+    """In an order in which they can be told: what follows from something comes after it."""
+    if it.member_since:
+        yield joined(who, it.member_since)
+    for place, one_lot in enumerate(it.lots):
+        yield granted(who, f"lot {place}", *one_lot)
+    if it.debt:
+        yield owes(who, it.debt)
+    for channel in it.reachable:
+        yield reached(who, channel, EPOCH)
+    for place, way in enumerate(it.passages):
+        yield entered(who, way.flow, way.entered_at, f"{who}/{place}")
+        if way.ended_at:
+            yield flow_ended(way.flow, way.ended_at, f"{who}/{place}", way.reason)
+    for place, one in enumerate(it.messages):
+        yield sent(who, one.campaign, one.sent_at, f"{who}/{place}")
+        if one.clicked_at:
+            yield clicked(who, one.clicked_at, f"{who}/{place}")
+
+
 def behaviour(who: UUID, it: Behaviour, id: str) -> Message:
     message = behaved(who, it.at, kind=it.type, channel=it.channel, offset=it.offset, **it.properties)
     message.message_id, message.category, message.content_id = id, it.category, it.content
@@ -75,7 +104,7 @@ def behaviour(who: UUID, it: Behaviour, id: str) -> Message:
 
 
 def purchase(who: UUID, it: Purchase) -> Iterator[Message]:
-    yield placed(who, str(it.order), it.at, *it.lines)
+    yield placed(who, str(it.order), it.at, *it.lines, coupons=it.coupons)
     yield paid(who, str(it.order), it.at, it.net, it.currency)
 
 
@@ -89,6 +118,7 @@ def story(random: Random, people: int) -> Story:
         if random.random() < 0.5:
             messages.append(unmerged(survivor, loser, merge_id(number)))
     random.shuffle(messages)
+    messages += [it for number, one in enumerate(found) for it in dealings(person(number), one.dealings)]
     instants = sorted(at for one in found for at in (*map(_at, one.behaviours), *map(_at, one.purchases)))
     return Story(messages, [random.choice(instants) + timedelta(hours=random.randint(0, 60)) for _ in range(3)])
 

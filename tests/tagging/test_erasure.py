@@ -25,16 +25,23 @@ from tests.tagging.world import (
     World,
     became_known,
     behaved,
+    clicked,
     consented,
     created,
+    entered,
+    granted,
     guided,
     in_group,
+    joined,
     knows,
     merged,
+    owes,
     paid,
     person,
     placed,
+    reached,
     refunded,
+    sent,
     unmerged,
 )
 
@@ -57,6 +64,13 @@ def facts(who: UUID) -> list[Message]:
         consented(who, "MARKETING", "GRANTED", START),
         guided(who, person("guide"), START),
         in_group(who, "g1", START),
+        reached(who, "SMS", START),
+        joined(who, START),
+        granted(who, "lot", 10),
+        owes(who, 5),
+        entered(who, UUID(int=1), START, f"of {who}"),
+        sent(who, UUID(int=2), START, f"to {who}"),
+        clicked(who, START, f"to {who}"),
     ]
 
 
@@ -75,6 +89,13 @@ def traces(world: World, *nodes: UUID) -> dict[str, int]:
             ("consents", "node"),
             ("guide_words", "node"),
             ("group_members", "node"),
+            ("reachability", "node"),
+            ("member_words", "node"),
+            ("points_lots", "node"),
+            ("points_debts", "node"),
+            ("flow_instances", "node"),
+            ("deliveries", "node"),
+            ("clicks", "node"),
             ("static_members", "node"),
             ("tag_holders", "node"),
             ("rule_states", "customer"),
@@ -130,8 +151,8 @@ def test_of_several_who_are_erased_at_once_each_is_told_what_was_removed(worlds:
     assert at_once == one_by_one
     both, one = at_once
     assert [(it["purchases"], it["tags"], it["messages"], it["nodes"]) for it in (both, one)] == [
-        (2, 2, 6, 2),
-        (1, 1, 3, 1),
+        (2, 2, 8, 2),
+        (1, 1, 4, 1),
     ]
     assert both["bitmaps"] > one["bitmaps"] > 0
 
@@ -204,7 +225,7 @@ def test_any_order_of_arrival_ends_alike(world: World, seed: int) -> None:
 
 def test_what_is_kept_of_a_message_is_what_is_read_of_it(world: World) -> None:
     seen = behaved(ANN, START, offset=480)
-    seen.page, seen.app, seen.share_id, seen.delivery_id = "secret", "secret", "secret", "secret"
+    seen.page, seen.app, seen.share_id, seen.delivery_id = "secret", "secret", "secret", "delivery"
     seen.source_key, seen.code_key, seen.staff_code = "secret", "secret", "secret"
     order = paid(ANN, "o", START, 100)
     order.order_no, order.source_key = "secret", "secret"
@@ -214,3 +235,4 @@ def test_what_is_kept_of_a_message_is_what_is_read_of_it(world: World) -> None:
         assert world.incoming(message).payload != kept.payload
     behaviour = essence(world.incoming(seen)).parse(tracking.BehaviourTracked)
     assert (behaviour.node_id, behaviour.channel, behaviour.tz_offset_minutes) == (str(ANN), "h5", 480)
+    assert behaviour.delivery_id == "delivery"

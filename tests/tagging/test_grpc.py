@@ -254,6 +254,8 @@ def test_segments_are_defined_changed_and_listed(serve: Serve) -> None:
         either = definition(dynamic=segment_pb2.Condition(any=both))
         preview = await caller.call("PreviewSegment", definition=either)
         assert (preview.count, len(preview.sample_customer_ids)) == (12, 12)
+        assert [(it.path, it.count) for it in preview.breakdown] == [("any[0].segment", 12), ("any[1].segment", 1)]
+        assert preview.breakdown[1].text == f'segment("{listed.segment_id}")'
         updated = await caller.call(
             "UpdateSegment",
             segment_id=created_segment.segment_id,
@@ -386,6 +388,14 @@ def test_a_model_of_layers_from_its_parameters_to_the_audience_of_a_cell(serve: 
         at = Timestamp(seconds=int((NOON + timedelta(days=50)).timestamp()))
         then = await caller.call("GetLayer", model_id="pyramid", customer_id=str(P[4]), at=at)
         assert (then.layer, then.HasField("next_change_time")) == ("L5", True)
+        assert not then.scores
+        assert not then.HasField("active_cycle")
+        await caller.call("DefineModel", model_id="activity", kind=layer_pb2.MODEL_KIND_ACTIVITY)
+        active = await caller.call("GetLayer", model_id="activity", customer_id=str(P[4]), at=at)
+        assert [it.category for it in active.scores] == [""]
+        assert len(active.active_cycle.hours) == 7 * 24
+        await caller.call("DefineModel", model_id="intent", kind=layer_pb2.MODEL_KIND_INTENT)
+        assert not (await caller.call("GetLayer", model_id="intent", customer_id=str(P[4]))).scores
 
         backwards: dict[str, Any] = {"from": dates["to"], "to": MARCH}
         future: dict[str, Any] = {"from": MARCH, "to": Date(year=2030, month=1, day=1)}

@@ -52,6 +52,20 @@ def test_ac_46_activity_fades_by_half_in_fourteen_days() -> None:
     assert layer(Kind.ACTIVITY, ActivityParams()) == NONE
 
 
+def test_the_active_cycle_is_by_the_hours_of_the_week_and_the_days_between() -> None:
+    found = activity.cycle(view(*(did("checkin", days) for days in (0, 0.01, 2, 7, 91))), ActivityParams())
+    monday, noon = 0, 12  # NOW is a Sunday at noon in the zone
+    assert found.gap == 3.5
+    assert {hour: n for hour, n in enumerate(found.hours) if n} == {
+        6 * 24 + noon - 1: 1,
+        6 * 24 + noon: 2,
+        4 * 24 + noon: 1,
+    }
+    assert len(found.hours) == 7 * 24
+    assert activity.cycle(view(did("checkin", 1)), ActivityParams()).gap is None
+    assert activity.cycle(view(), ActivityParams()).hours[monday] == 0
+
+
 def test_of_one_type_no_more_than_five_a_day_count() -> None:
     assert activity.score(view(*(did("checkin", n / 100) for n in range(9))), ActivityParams()) == 5
 

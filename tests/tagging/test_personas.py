@@ -17,7 +17,7 @@ from services.tagging.domain.tag_definitions import TagDefinition, TagKind, Valu
 from services.tagging.domain.tag_rules import TagRules
 from services.tagging.domain.taxonomy import preset_id
 from tests.tagging.calling import Caller, Serve
-from tests.tagging.world import TENANT, ZONE, World, behaved, created_at, paid, person, placed, refunded
+from tests.tagging.world import TENANT, ZONE, World, behaved, consented, created_at, paid, person, placed, refunded
 
 A, B = person("A"), person("B")
 
@@ -82,6 +82,34 @@ def test_a_bulk_buyer_and_a_lunch_break_reader(world: World) -> None:
     world.at(local(7, 3, 0))  # two readings are left
     assert world.tagged("lunch_break_reader") == set()
     assert world.rebuild() == {}
+
+
+def test_a_coupon_lover_uses_coupons_for_three_orders_of_five(world: World) -> None:
+    world.at(local(6, 1))
+    world.do(AdoptPersona("coupon_lover"))
+    world.tell(created_at(A, local(1, 1)))
+    line = Line("s", "tea", "b", 1, 10_000, 10_000)
+    for number, coupons in enumerate((1, 0, 2, 0, 1)):
+        at = local(6, 2 + number)
+        world.at(at)
+        world.tell(placed(A, number, at, line, coupons=coupons), paid(A, number, at, 10_000))
+        world.fire()
+        assert (world.tagged("coupon_lover") == {A}) is (number in (2, 4))
+    assert world.rebuild() == {}
+
+
+def test_a_possible_sleep_problem_is_told_of_only_who_agreed_to_be_told_of_it(world: World) -> None:
+    world.at(local(6, 1))
+    world.do(AdoptPersona("possible_sleep_problem"))
+    world.tell(created_at(A, local(1, 1)), created_at(B, local(1, 1)))
+    world.tell(consented(A, "SENSITIVE_INFERENCE", "GRANTED", local(1, 1)))
+    nights = [day for week in (2, 9, 16) for day in range(week, week + 4)]  # Monday to Thursday
+    for who in (A, B):
+        world.tell(*(behaved(who, local(6, day, 3)) for day in nights))
+    world.at(local(6, 20))
+    assert world.tagged("possible_sleep_problem") == {A}
+    world.at(local(7, 1, 0))  # the first Monday is out of the window
+    assert world.tagged("possible_sleep_problem") == set()
 
 
 def test_a_persona_is_adopted_once_and_not_over_another_tag(world: World) -> None:

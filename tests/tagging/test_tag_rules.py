@@ -146,7 +146,7 @@ def test_every_preset_fact_tag_can_be_enabled(world: World) -> None:
     with pytest.raises(UnknownEnum):
         world.do(EnableFactTag("gender", FactParameters(values=("a",))))
     for key in FACT_TAGS:
-        values = ("FEMALE", "MALE") if key == "gender" else ("a", "b")
+        values = {"gender": ("FEMALE", "MALE"), "age_band": ("AGE_18_24",)}.get(key, ("a", "b"))
         world.do(EnableFactTag(key, FactParameters(values=values)))
     world.fire()
     tell(world, created(A), knows(A, "city", "a", local(1, 1)), behaved(A, local(1, 2), kind="content_shared"))

@@ -10,6 +10,7 @@ import pytest
 from google.protobuf.message import Message
 
 from scrm.tagging.v1 import events_pb2, tag_pb2
+from services.tagging.application import dealing_messages
 from services.tagging.application.fact_messages import EVENTS, READERS
 from services.tagging.application.model_commands import DefineModel, KeepModelRun
 from services.tagging.application.published_events import publish
@@ -467,6 +468,6 @@ def test_merges_at_random_and_some_taken_back_agree_with_the_naive_definition(wo
 
 
 def test_every_message_that_is_read_is_subscribed_to() -> None:
-    assert len(EVENTS) == len(READERS)
+    assert len(EVENTS) + len(dealing_messages.EVENTS) == len(READERS)
     assert "customer_unmerged" in EVENTS
     assert "scrm.identity.v1.CustomerUnmerged" in READERS

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from itertools import count
+from itertools import count, groupby
 from typing import Any
 from uuid import UUID, uuid5
 
@@ -26,12 +26,17 @@ from chassis.log import Recorded
 from chassis.projection import Projector
 from chassis.read_models import ReadModels
 from deploy.local.postgres import Database
+from scrm.campaigns.v1 import events_pb2 as campaigns
 from scrm.identity.v1 import consent_pb2, customer_pb2
 from scrm.identity.v1 import events_pb2 as identity
+from scrm.membership.v1 import events_pb2 as membership
+from scrm.membership.v1 import points_pb2
 from scrm.tracking.v1 import events_pb2 as tracking
 from scrm.tracking.v1 import group_pb2
 from services.tagging.adapters.alert_watch import AlertWatch
+from services.tagging.adapters.dealings_intake import DealingsIntake
 from services.tagging.adapters.fact_intake import FactIntake
+from services.tagging.application import dealing_messages
 from services.tagging.application.commands import handlers
 from services.tagging.application.segment_commands import CreateSegment, MemberChange, UpdateStaticMembers
 from services.tagging.application.settings_commands import UpdateTenantSettings
@@ -67,8 +72,9 @@ def created_at(who: UUID, at: datetime, *, known: bool = True) -> identity.Custo
     return message
 
 
-def placed(who: UUID, order: str | int, at: datetime, *lines: Line) -> tracking.OrderPlaced:
+def placed(who: UUID, order: str | int, at: datetime, *lines: Line, coupons: int = 0) -> tracking.OrderPlaced:
     message = tracking.OrderPlaced(order_id=str(person(f"order {order}")), node_id=str(who), place_time=_time(at))
+    message.coupons.extend(f"c{number}" for number in range(coupons))
     for it in lines:
         message.lines.add(
             sku=it.sku,
@@ -114,6 +120,58 @@ def guided(who: UUID, staff: UUID, at: datetime, *, store: UUID | None = None) -
 def in_group(who: UUID, group: str, at: datetime, *, joined: bool = True) -> tracking.GroupMembershipChanged:
     change = group_pb2.GROUP_CHANGE_JOINED if joined else group_pb2.GROUP_CHANGE_LEFT
     return tracking.GroupMembershipChanged(node_id=str(who), group_id=group, change=change, change_time=_time(at))
+
+
+def reached(who: UUID, channel: str, at: datetime, *, reachable: bool = True) -> identity.ReachabilityChanged:
+    told = consent_pb2.ChannelReachability(channel=channel, reachable=reachable, since_time=_time(at))
+    return identity.ReachabilityChanged(node_id=str(who), reachability=told)
+
+
+def joined(who: UUID, at: datetime) -> membership.MemberJoined:
+    return membership.MemberJoined(customer_id=str(who), member_no="M1", join_time=_time(at))
+
+
+def lot(who: UUID, name: str, points: int, at: datetime = START, until: datetime | None = None) -> points_pb2.PointsLot:
+    id, gone = str(uuid5(who, name)), _time(until) if until else None
+    return points_pb2.PointsLot(lot_id=id, remaining=points, active_time=_time(at), expire_time=gone)
+
+
+def granted(
+    who: UUID, name: str, points: int, at: datetime = START, until: datetime | None = None
+) -> membership.PointsGranted:
+    return membership.PointsGranted(customer_id=str(who), lot=lot(who, name, points, at, until))
+
+
+def burned(who: UUID, name: str, points: int, *, of: UUID | None = None) -> membership.PointsBurned:
+    """Points of the lot `name` that `of` was granted."""
+    some = points_pb2.PointsAllocation(lot_id=str(uuid5(of or who, name)), points=points)
+    return membership.PointsBurned(customer_id=str(who), points=points, allocations=[some])
+
+
+def owes(who: UUID, points: int) -> membership.PointsReversed:
+    return membership.PointsReversed(customer_id=str(who), points=points, to_debt=points)
+
+
+def entered(who: UUID, flow: UUID, at: datetime, instance: str) -> campaigns.InstanceEntered:
+    id = str(person(f"instance {instance}"))
+    return campaigns.InstanceEntered(instance_id=id, flow_id=str(flow), customer_id=str(who), enter_time=_time(at))
+
+
+def flow_ended(flow: UUID, at: datetime, instance: str, reason: str = "COMPLETED") -> campaigns.InstanceEnded:
+    id = str(person(f"instance {instance}"))
+    return campaigns.InstanceEnded(instance_id=id, flow_id=str(flow), reason=reason, end_time=_time(at))
+
+
+def sent(who: UUID, campaign: UUID, at: datetime, delivery: str) -> campaigns.DeliverySent:
+    return campaigns.DeliverySent(
+        delivery_id=delivery, broadcast_id=str(campaign), customer_id=str(who), send_time=_time(at)
+    )
+
+
+def clicked(who: UUID, at: datetime, delivery: str) -> tracking.BehaviourTracked:
+    message = behaved(who, at, kind="link_clicked")
+    message.message_id, message.delivery_id = f"click of {delivery}", delivery
+    return message
 
 
 def became_known(who: UUID, key: str) -> identity.CustomerBecameKnown:
@@ -212,6 +270,7 @@ class World:
         audiences = PostgresAudiences()
         self.bus = CommandBus(self.store, self.clock, handlers(audiences))
         self._intake = FactIntake(audiences)
+        self._dealings = DealingsIntake(audiences)
         self._projector = Projector(PROJECTIONS, self.engine, self.store)
         self._numbers = count(1)
         self.do(UpdateTenantSettings(zone, "USD"))
@@ -227,13 +286,16 @@ class World:
 
     def tell(self, *messages: Message, tenant: str = TENANT, batch: int = 500) -> None:
         """Let other services report `messages`, in batches."""
-        incoming = [self.incoming(it, tenant) for it in messages]
-        for start in range(0, len(incoming), batch):
-            self.absorb(incoming[start : start + batch])
+        incoming = (self.incoming(it, tenant) for it in messages)
+        for of_dealings, some in groupby(incoming, lambda it: it.stream in dealing_messages.STREAMS):
+            several = list(some)
+            for start in range(0, len(several), batch):
+                self.absorb(several[start : start + batch], of_dealings=of_dealings)
 
-    def absorb(self, batch: Sequence[Incoming]) -> None:
-        effect = Effect(partial(self._intake.absorb, tuple(batch)))
-        kept = self._intake.kept
+    def absorb(self, batch: Sequence[Incoming], *, of_dealings: bool = False) -> None:
+        intake = self._dealings if of_dealings else self._intake
+        effect = Effect(partial(intake.absorb, tuple(batch)))
+        kept = (lambda it: it) if of_dealings else self._intake.kept
         unit = Unit([(batch[0].context, effect)], lambda rows, _: inbox.keep(rows, [kept(it) for it in batch]))
         (outcome,) = self.bus.run_now(unit)
         if outcome.error:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from datetime import date
+from uuid import UUID
 
 from google.type.date_pb2 import Date
 
@@ -13,9 +14,13 @@ from services.tagging.domain.conditions import (
     ALL_TIME,
     Absence,
     Comparison,
+    Delivered,
+    DeliveryStatus,
     EventTest,
     Figure,
+    FlowState,
     Happening,
+    InFlow,
     Leaf,
     Operator,
     OrderFigure,
@@ -39,7 +44,8 @@ def of_facts(message: segment_pb2.Condition) -> Leaf:
         case "event":
             it = message.event
             figure = Figure(pb.EventTest.Figure.Name(it.figure).removeprefix("FIGURE_"))
-            return EventTest(_happening(it.what), figure, comparison(it.comparison), _window(it.window), it.property)
+            what, compared = _happening(it.what), comparison(it.comparison)
+            return EventTest(what, figure, compared, _window(it.window), it.property, it.days)
         case "absence":
             absence = message.absence
             return Absence(
@@ -53,6 +59,10 @@ def of_facts(message: segment_pb2.Condition) -> Leaf:
             streak = message.streak
             unit = StreakUnit(pb.Streak.Unit.Name(streak.unit).removeprefix("UNIT_"))
             return Streak(_happening(streak.what), streak.length, unit, _window(streak.window))
+        case "flow":
+            return _in_flow(message.flow)
+        case "delivery":
+            return _delivered(message.delivery)
     order = message.order
     of_orders = OrderFigure(pb.OrderTest.Figure.Name(order.figure).removeprefix("FIGURE_"))
     return OrderTest(of_orders, comparison(order.comparison), _window(order.window), _tests(order.where))
@@ -65,6 +75,7 @@ def of_facts_message(it: Leaf) -> object:
                 what=_happening_message(it.what),
                 figure=pb.EventTest.Figure.Value(f"FIGURE_{it.figure}"),
                 property=it.property,
+                days=it.days,
                 comparison=comparison_message(it.comparison),
                 window=_window_message(it.window),
             )
@@ -92,7 +103,26 @@ def of_facts_message(it: Leaf) -> object:
                 window=_window_message(it.window),
                 where=_test_messages(it.where),
             )
+        case InFlow(flow, state):
+            return pb.InFlow(flow_id=str(flow) if flow else None, state=pb.InFlow.State.Value(f"STATE_{state}"))
+        case Delivered(campaign, status, window):
+            return pb.Delivered(
+                campaign_id=str(campaign) if campaign else None,
+                status=pb.Delivered.Status.Value(f"STATUS_{status}"),
+                window=_window_message(window),
+            )
     raise TypeError(f"{type(it).__name__} is not about facts")
+
+
+def _in_flow(message: pb.InFlow) -> InFlow:
+    flow = UUID(message.flow_id) if message.HasField("flow_id") else None
+    return InFlow(flow, FlowState(pb.InFlow.State.Name(message.state).removeprefix("STATE_")))
+
+
+def _delivered(message: pb.Delivered) -> Delivered:
+    campaign = UUID(message.campaign_id) if message.HasField("campaign_id") else None
+    status = DeliveryStatus(pb.Delivered.Status.Name(message.status).removeprefix("STATUS_"))
+    return Delivered(campaign, status, _window(message.window))
 
 
 def comparison(message: pb.Comparison) -> Comparison:

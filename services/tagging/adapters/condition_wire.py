@@ -17,6 +17,7 @@ from services.tagging.domain.conditions import (
     InSegment,
     Kind,
     Leaf,
+    Reachable,
     RelatedTo,
     RfmScores,
     Tie,
@@ -126,9 +127,15 @@ def _leaf(message: segment_pb2.Condition) -> Leaf:
             return RelatedTo(tie, leaves.comparison(message.relation.comparison))
         case "group":
             return InGroup(message.group.group_id or None)
-        case "consent":
-            return HasConsent(message.consent.purpose)
+        case "consent" | "reachable":
+            return _allowed(message)
     return leaves.of_facts(message)
+
+
+def _allowed(message: segment_pb2.Condition) -> HasConsent | Reachable:
+    if message.WhichOneof("kind") == "consent":
+        return HasConsent(message.consent.purpose)
+    return Reachable(message.reachable.channel or None)
 
 
 def _leaf_message(it: Leaf) -> object:
@@ -148,9 +155,15 @@ def _leaf_message(it: Leaf) -> object:
             return condition_pb2.RelatedTo(tie=number, comparison=leaves.comparison_message(comparison))
         case InGroup(group):
             return condition_pb2.InGroup(group_id=group or "")
-        case HasConsent(purpose):
-            return condition_pb2.HasConsent(purpose=purpose)
+        case HasConsent() | Reachable():
+            return _allowed_message(it)
     return leaves.of_facts_message(it)
+
+
+def _allowed_message(it: HasConsent | Reachable) -> object:
+    if isinstance(it, HasConsent):
+        return condition_pb2.HasConsent(purpose=it.purpose)
+    return condition_pb2.Reachable(channel=it.channel or "")
 
 
 def _scores(it: segment_pb2.RfmScores) -> RfmScores:

@@ -22,7 +22,7 @@ from services.tagging.read_models import referrals
 from services.tagging.read_models.audiences import PostgresAudiences
 from services.tagging.read_models.intake import TakenIn, take_in
 from services.tagging.read_models.live_segments import Touched
-from services.tagging.read_models.touching import by_facts
+from services.tagging.read_models.touching import by_dealings, by_facts
 
 
 class FactIntake:
@@ -67,6 +67,9 @@ class FactIntake:
             self._audiences.move_listed(work, arrivals)
         live = self._audiences.live(work)
         touched = by_facts(facts, arrivals) if live else Touched()
+        if taken.dealt and live:
+            for subject, found in by_dealings(rows, tenant, taken.dealt).items():
+                touched.add(subject, found)
         for model, who in self._review_layers(taken, losing, work).items():
             touched.add(f"model:{model}", who)
         moved = BitMap(ordinals[it] for it in (*arrivals.regrouped, *arrivals.gone))

@@ -19,6 +19,7 @@ from scrm.tagging.v1 import tagging_service_pb2 as pb
 from scrm.tagging.v1.tagging_service_pb2_grpc import TaggingServiceServicer
 from services.tagging.adapters import layer_snapshots as snapshots
 from services.tagging.adapters import layer_wire as wire
+from services.tagging.adapters.layer_scores import active_cycle, scores
 from services.tagging.adapters.segment_wire import calendar_date, segment_result
 from services.tagging.adapters.tag_methods import settings_of_tenant
 from services.tagging.application.layer_commands import ActivateModel, KeepLayerRun, SelectLayerCell, UpdateModel
@@ -27,7 +28,7 @@ from services.tagging.application.wire import timestamp
 from services.tagging.domain.calendar import Calendar
 from services.tagging.domain.conditions import Universe
 from services.tagging.domain.errors import CustomerErased, CustomerNotFound, ModelNotFound
-from services.tagging.domain.history import History
+from services.tagging.domain.history import History, Reads
 from services.tagging.domain.layer_models import LayerModel, layer_model_id
 from services.tagging.domain.layers.kinds import follow
 from services.tagging.domain.layers.view import NONE, View
@@ -83,7 +84,11 @@ class LayerMethods(TaggingServiceServicer):
             customer_id=str(customer.id), model_id=model.key, model_version=model.model_version, layer=NONE
         )
         if known or model.universe is Universe.ALL:
-            found = follow(model.kind, View.of(history, calendar, at), model.params)
+            view = View.of(history, calendar, at)
+            found = follow(model.kind, view, model.params)
+            message.scores.extend(scores(model, view))
+            if (cycle := active_cycle(model, view)) is not None:
+                message.active_cycle.CopyFrom(cycle)
             message.layer = found.layer
             message.marks.extend(found.marks)
             if found.next_change is not None:
@@ -153,6 +158,6 @@ def _customer(rows: sa.Connection, tenant: str, node: UUID) -> tuple[Customer, H
     if customer is None:
         erased = erasure.erased_among(rows, tenant, (node,))
         raise CustomerErased(field="customer_id") if erased else CustomerNotFound(field="customer_id")
-    history = histories.histories(rows, tenant, (customer.id,))[customer.id]
+    history = histories.histories(rows, tenant, (customer.id,), Reads())[customer.id]
     known = bitmaps.among(rows, tenant, (bitmaps.KNOWN,), BitMap((customer.ordinal,)))[bitmaps.KNOWN]
     return customer, history, bool(known)

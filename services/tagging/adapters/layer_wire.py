@@ -23,9 +23,9 @@ from services.tagging.domain.layers.report import Moves
 
 
 def kind(number: layer_pb2.ModelKind.ValueType) -> Kind | None:
-    """The kind of a model of layers; None for RFM."""
+    """The kind of a model of layers; None for RFM and value."""
     name = layer_pb2.ModelKind.Name(number).removeprefix("MODEL_KIND_")
-    return None if name in ("UNSPECIFIED", "RFM") else Kind(name)
+    return None if name in ("UNSPECIFIED", "RFM", "VALUE") else Kind(name)
 
 
 def params(message: Struct) -> Mapping[str, Any]:

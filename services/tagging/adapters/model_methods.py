@@ -12,16 +12,18 @@ from chassis.errors import AggregateNotFound
 from chassis.grpc_server import ServicerContext
 from chassis.paging import Keyset
 from chassis.read_models import ReadModels
-from scrm.tagging.v1 import model_pb2
+from scrm.tagging.v1 import layer_pb2, model_pb2
 from scrm.tagging.v1 import tagging_service_pb2 as pb
 from scrm.tagging.v1.tagging_service_pb2_grpc import TaggingServiceServicer
 from services.tagging.adapters import layer_snapshots as snapshots
-from services.tagging.adapters import layer_wire
+from services.tagging.adapters import layer_wire, value_wire
 from services.tagging.adapters import model_wire as wire
 from services.tagging.adapters.segment_wire import calendar_date, universe
 from services.tagging.adapters.tag_methods import settings_of_tenant
+from services.tagging.adapters.value_methods import Valuing
 from services.tagging.application.layer_commands import DefineLayerModel
 from services.tagging.application.model_commands import DefineModel, KeepModelRun
+from services.tagging.application.value_commands import DefineValueModel
 from services.tagging.domain.calendar import Calendar
 from services.tagging.domain.errors import (
     AsOfInFuture,
@@ -33,6 +35,7 @@ from services.tagging.domain.errors import (
 from services.tagging.domain.layer_models import LayerModel, LayerRun, layer_model_id
 from services.tagging.domain.models import ModelRun, RfmModel, Window, model_id
 from services.tagging.domain.tenant_settings import DEFAULT_CURRENCY, DEFAULT_ZONE
+from services.tagging.domain.value_models import ValueModel, ValueRun, value_model_id
 from services.tagging.read_models import audiences, directory, model_runs, purchases
 
 BY_NUMBER: Final = Keyset(int)
@@ -46,12 +49,18 @@ class ModelMethods(TaggingServiceServicer):
         self._bus = bus
         self._read_models = read_models
         self._clock = clock
+        self._valuing = Valuing(bus, read_models, clock)
         self._deciding = snapshots.Deciding(read_models)
 
     async def DefineModel(self, request: pb.DefineModelRequest, context: ServicerContext) -> pb.DefineModelResponse:
         found: pb.DefineModelResponse
         kind = layer_wire.kind(request.kind)
-        if kind is None:
+        if request.kind == layer_pb2.MODEL_KIND_VALUE:
+            found = await self._bus.execute(
+                DefineValueModel(request.model_id, layer_wire.params(request.params)),
+                reply=lambda it: pb.DefineModelResponse(value_model=value_wire.model(it)),
+            )
+        elif kind is None:
             found = await self._bus.execute(
                 DefineModel(request.model_id, request.window_days),
                 reply=lambda it: pb.DefineModelResponse(model=wire.model(it)),
@@ -72,6 +81,8 @@ class ModelMethods(TaggingServiceServicer):
             return earlier
         tenant, as_of = contexts.current().tenant, calendar_date(request.as_of, "as_of")
         model = await self._model(request.model_id)
+        if isinstance(model, ValueModel):
+            return await self._valuing.run(model, as_of)
         settings = await settings_of_tenant(self._bus)
         zone = settings.time_zone if settings else DEFAULT_ZONE
         if isinstance(model, LayerModel):
@@ -133,6 +144,11 @@ class ModelMethods(TaggingServiceServicer):
             raise CustomerNotScored(field="customer_id")
         return pb.GetRfmCustomerResponse(row=wire.rfm_row(row, customer, run.currency))
 
+    async def GetValueCustomer(
+        self, request: pb.GetValueCustomerRequest, context: ServicerContext
+    ) -> pb.GetValueCustomerResponse:
+        return await self._valuing.customer(contexts.current().tenant, request.run_id, request.customer_id)
+
     async def ListRfmRows(self, request: pb.ListRfmRowsRequest, context: ServicerContext) -> pb.ListRfmRowsResponse:
         tenant, run_id, page = contexts.current().tenant, UUID(request.run_id), BY_ORDINAL.page(request)
         after = page.after[0] if page.after else -1
@@ -144,10 +160,14 @@ class ModelMethods(TaggingServiceServicer):
         messages = [wire.rfm_row(it, customers[it.customer], run.currency) for it in shown]
         return pb.ListRfmRowsResponse(rows=messages, next_page_token=token)
 
-    async def _model(self, key: str) -> RfmModel | LayerModel:
+    async def _model(self, key: str) -> RfmModel | LayerModel | ValueModel:
         tenant = contexts.current().tenant
         try:
             return await self._bus.load(RfmModel, model_id(tenant, key))
+        except AggregateNotFound:
+            pass
+        try:
+            return await self._bus.load(ValueModel, value_model_id(tenant, key))
         except AggregateNotFound:
             pass
         try:
@@ -158,6 +178,10 @@ class ModelMethods(TaggingServiceServicer):
     async def _run_message(self, id: UUID) -> model_pb2.ModelRun:
         try:
             return layer_wire.run(id, await self._bus.load(LayerRun, id))
+        except AggregateNotFound:
+            pass
+        try:
+            return value_wire.run(id, await self._bus.load(ValueRun, id))
         except AggregateNotFound:
             return wire.run(id, await self._run(str(id)))
 

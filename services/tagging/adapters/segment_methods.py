@@ -26,6 +26,7 @@ from services.tagging.application.segment_commands import (
     UpdateSegment,
     UpdateStaticMembers,
 )
+from services.tagging.domain.conditions.text_writing import leaf_text
 from services.tagging.domain.errors import CustomerNotFound, SnapshotNotFound
 from services.tagging.domain.segments import Snapshot
 from services.tagging.read_models import audiences, directory, segments
@@ -100,13 +101,20 @@ class SegmentMethods(TaggingServiceServicer):
         tenant, definition = contexts.current().tenant, wire.definition(request.definition)
         await check(definition, self._bus, self._read_models)
 
-        def read(rows: Connection) -> tuple[int, list[Customer]]:
-            sets = segments.Sets(rows, tenant, at=self._clock.now())
-            found = sets.of(definition, wire.universe(request.universe))
-            return len(found), directory.by_ordinal(rows, tenant, found[:SAMPLE])
+        def read(rows: Connection) -> tuple[int, list[Customer], list[pb.LeafCount]]:
+            sets, about = segments.Sets(rows, tenant, at=self._clock.now()), wire.universe(request.universe)
+            found, everybody = sets.of(definition, about), sets.universe(about)
+            placed = definition.condition.placed() if definition.condition else ()
+            breakdown = [
+                pb.LeafCount(path=path, text=leaf_text(leaf), count=len(sets.leaf(leaf) & everybody))
+                for path, leaf in placed
+            ]
+            return len(found), directory.by_ordinal(rows, tenant, found[:SAMPLE]), breakdown
 
-        count, sample = await self._read_models.query(read)
-        return pb.PreviewSegmentResponse(count=count, sample_customer_ids=[str(it.id) for it in sample])
+        count, sample, breakdown = await self._read_models.query(read)
+        return pb.PreviewSegmentResponse(
+            count=count, sample_customer_ids=[str(it.id) for it in sample], breakdown=breakdown
+        )
 
     async def ComputeSetOperation(
         self, request: pb.ComputeSetOperationRequest, context: ServicerContext

@@ -19,6 +19,7 @@ from services.tagging.application import tag_batch_commands as batches
 from services.tagging.application import tag_commands as tags
 from services.tagging.application import tag_rule_commands as rules
 from services.tagging.application import taxonomy_commands as taxonomy
+from services.tagging.application import value_commands as values
 from services.tagging.application.ports import Audiences
 
 C = TypeVar("C")
@@ -71,6 +72,8 @@ def handlers(audiences: Audiences) -> Handlers:
         with_tables(audience.RecountSegments, audience.recount_segments),
         handler(models.DefineModel, models.define_model),
         with_tables(models.KeepModelRun, models.keep_model_run),
+        handler(values.DefineValueModel, values.define_value_model),
+        with_tables(values.KeepValueRun, values.keep_value_run),
         with_tables(layers.DefineLayerModel, layers.define_layer_model),
         with_tables(layers.UpdateModel, layers.update_model),
         with_tables(layers.ActivateModel, layers.activate_model),

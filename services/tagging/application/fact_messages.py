@@ -16,12 +16,15 @@ from chassis.consumer import Incoming
 from scrm.identity.v1 import customer_pb2 as identity
 from scrm.identity.v1 import events_pb2 as identity_events
 from scrm.tracking.v1 import events_pb2 as tracking_events
-from services.tagging.application import said_messages
+from services.tagging.application import dealing_messages, said_messages
+from services.tagging.application.dealings import Click
 from services.tagging.application.facts import Done, Erasing, Facts, Merge, Paid, Placed, Recognition, Refunded
 from services.tagging.domain.money import minor_units
 from services.tagging.domain.sessions import event, opens_session
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+CLICK: Final = "link_clicked"
+"""The behaviour by which a message is known to be clicked, if it says in which message the link was."""
 
 
 def facts_of(messages: Iterable[Incoming]) -> Facts:
@@ -79,6 +82,8 @@ def _behaved(facts: Facts, message: Incoming) -> None:
     facts.done.append(
         Done(node, at, key, kind, it.category, channel, offset, it.content_id, it.page_view_id, properties)
     )
+    if it.delivery_id and kind == CLICK and not json.loads(properties).get("prefetch"):
+        facts.dealt.click(Click(it.delivery_id, node, _EPOCH + timedelta(microseconds=at)))
     if opens_session(kind):
         facts.add(node, event(channel, _EPOCH + timedelta(microseconds=at), offset))
 
@@ -88,7 +93,8 @@ def _placed(facts: Facts, message: Incoming) -> None:
     node, order = UUID(it.node_id), UUID(it.order_id)
     facts.nodes[node] = None
     lines = [[one.sku, one.category, one.brand, one.quantity, _minor(one.list), _minor(one.paid)] for one in it.lines]
-    facts.placed.setdefault(order, Placed(node, order, _instant(it.place_time), json.dumps(lines, ensure_ascii=False)))
+    told = Placed(node, order, _instant(it.place_time), json.dumps(lines, ensure_ascii=False), len(it.coupons))
+    facts.placed.setdefault(order, told)
 
 
 def _paid(facts: Facts, message: Incoming) -> None:
@@ -123,6 +129,7 @@ READERS: Final[Mapping[str, Callable[[Facts, Incoming], None]]] = {
     "scrm.tracking.v1.OrderPaymentRevised": _payment_revised,
     "scrm.tracking.v1.OrderRefunded": _refunded,
     **said_messages.READERS,
+    **dealing_messages.READERS,
 }
 
 STREAMS: Final = ("identity", "tracking", "tracking_behaviours")
@@ -147,7 +154,7 @@ _NOT_READ: Final[Mapping[str, tuple[type[Message], tuple[str, ...]]]] = {
     for kind, fields in (
         (
             tracking_events.BehaviourTracked,
-            ("source_key", "receive_time", "code_key", "app", "page", "delivery_id", "share_id", "staff_code"),
+            ("source_key", "receive_time", "code_key", "app", "page", "share_id", "staff_code"),
         ),
         (tracking_events.OrderPlaced, ("order_no", "source_key", "amount")),
         (tracking_events.OrderPaid, ("order_no", "source_key", "guide_code", "store_code")),

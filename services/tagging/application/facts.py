@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
+from services.tagging.application.dealings import Dealt
 from services.tagging.domain.profile import (
     AttributeDefinition,
     AttributeValue,
@@ -13,6 +14,7 @@ from services.tagging.domain.profile import (
     FollowUp,
     GroupChange,
     GuideWord,
+    Reach,
 )
 from services.tagging.domain.sessions import Visit
 
@@ -82,12 +84,14 @@ class Done(NamedTuple):
 
 
 class Placed(NamedTuple):
-    """An order was placed; `lines` is JSON: sku, category, brand, quantity, list and paid of each, in minor units."""
+    """An order was placed; `lines` is JSON: sku, category, brand, quantity, list and paid of each, in minor units; `coupons` is how many
+    were used."""
 
     node: UUID
     order: UUID
     at: datetime
     lines: str
+    coupons: int
 
 
 @dataclass(slots=True)
@@ -100,6 +104,7 @@ class Said:
     guides: dict[tuple[UUID, datetime, str], GuideWord] = field(default_factory=dict)
     follow_ups: dict[tuple[UUID, UUID], FollowUp] = field(default_factory=dict)
     groups: dict[tuple[UUID, str], GroupChange] = field(default_factory=dict)
+    channels: dict[tuple[UUID, str], Reach] = field(default_factory=dict)
 
     def nodes_with_consent(self, purpose: str) -> list[UUID]:
         """Of whom anything is said about a purpose."""
@@ -112,6 +117,7 @@ class Said:
         self.guides = {key: it for key, it in self.guides.items() if it.node not in nodes}
         self.follow_ups = {key: it for key, it in self.follow_ups.items() if it.node not in nodes}
         self.groups = {key: it for key, it in self.groups.items() if it.node not in nodes}
+        self.channels = {key: it for key, it in self.channels.items() if it.node not in nodes}
 
 
 @dataclass(slots=True)
@@ -127,6 +133,7 @@ class Facts:
     done: list[Done] = field(default_factory=list)
     placed: dict[UUID, Placed] = field(default_factory=dict)
     said: Said = field(default_factory=Said)
+    dealt: Dealt = field(default_factory=Dealt)
     erasures: list[Erasing] = field(default_factory=list)
 
     def add(self, node: UUID, visit: Visit) -> None:
@@ -158,6 +165,7 @@ class Facts:
         self.done = [it for it in self.done if it.node not in nodes]
         self.placed = {id: it for id, it in self.placed.items() if it.node not in nodes}
         self.said.drop(nodes)
+        self.dealt.drop(nodes)
 
     def pay(self, paid: Paid) -> None:
         self.nodes[paid.node] = None

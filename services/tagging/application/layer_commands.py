@@ -28,6 +28,7 @@ from services.tagging.domain.layers.view import MARK, NONE
 from services.tagging.domain.memberships import MembershipCause
 from services.tagging.domain.models import RfmModel, model_id
 from services.tagging.domain.segments import Definition
+from services.tagging.domain.value_models import ValueModel, value_model_id
 
 REVIEW_MODEL = "review_model"
 """Kind of the timer that puts all customers into the layers of a model, page by page."""
@@ -52,7 +53,11 @@ def define_layer_model(command: DefineLayerModel, work: UnitOfWork, audiences: A
     if model is not None:
         model.redefine(command.kind, command.universe, params)
         return model
-    if work.find(RfmModel, model_id(tenant, command.key)) is not None:
+    others = (
+        work.find(RfmModel, model_id(tenant, command.key)),
+        work.find(ValueModel, value_model_id(tenant, command.key)),
+    )
+    if any(it is not None for it in others):
         raise ModelExists(field="model_id")
     model = LayerModel(id, tenant, command.key, command.kind, command.universe, params, work.now)
     work.add(model)

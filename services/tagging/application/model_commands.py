@@ -11,6 +11,7 @@ from services.tagging.domain.errors import ModelExists, ModelNotFound
 from services.tagging.domain.layer_models import LayerModel, layer_model_id
 from services.tagging.domain.models import ModelRun, RfmModel, RunSummary, model_id
 from services.tagging.domain.rfm import Purchases, RfmRow, score
+from services.tagging.domain.value_models import ValueModel, value_model_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +26,12 @@ def define_model(command: DefineModel, work: UnitOfWork) -> RfmModel:
     id = model_id(work.context.tenant, command.key)
     model = work.find(RfmModel, id)
     if model is None:
-        if work.find(LayerModel, layer_model_id(work.context.tenant, command.key)) is not None:
+        tenant = work.context.tenant
+        others = (
+            work.find(LayerModel, layer_model_id(tenant, command.key)),
+            work.find(ValueModel, value_model_id(tenant, command.key)),
+        )
+        if any(it is not None for it in others):
             raise ModelExists(field="model_id")
         model = RfmModel(id, work.context.tenant, command.key, command.window_days, work.now)
         work.add(model)

@@ -18,6 +18,7 @@ from services.tagging.domain.conditions.vocabulary import Vocabulary
 from services.tagging.domain.rfm import RfmRow
 from services.tagging.domain.segments import Definition, Segment
 from services.tagging.domain.sessions import Visit
+from services.tagging.domain.value.valuation import ValueRow
 
 
 class Customer(NamedTuple):
@@ -169,6 +170,8 @@ class Audiences(Layers, Analyses, Protocol):
 
     def keep_run(self, work: UnitOfWork, run: "RunRows") -> None: ...
 
+    def keep_value_run(self, work: UnitOfWork, run: "ValueRows") -> None: ...
+
 
 class RunRows(NamedTuple):
     """The rows of a model run; `customer` in them is the ordinal."""
@@ -177,3 +180,13 @@ class RunRows(NamedTuple):
     model: str
     as_of: date
     rows: Sequence[RfmRow]
+
+
+class ValueRows(NamedTuple):
+    """The rows of a run of a model of value; `customer` in them is the ordinal."""
+
+    run: UUID
+    model: str
+    version: int
+    as_of: date
+    rows: Sequence[ValueRow]

@@ -23,6 +23,7 @@ from services.tagging.domain.tag_rules import TagRules
 from services.tagging.domain.tags import CustomerTags, tag_id
 from services.tagging.domain.taxonomy import Taxonomy
 from services.tagging.domain.tenant_settings import TenantSettings
+from services.tagging.domain.value_models import ValueModel, ValueRun
 
 PRIVATE: Final = frozenset[type](
     {
@@ -48,6 +49,8 @@ PRIVATE: Final = frozenset[type](
         TenantSettings.Opened,
         TenantSettings.Updated,
         TenantSettings.ConditionLimitsSet,
+        ValueModel.Defined,
+        ValueModel.Updated,
     }
 )
 """Domain events that nobody else is ever told of."""
@@ -63,6 +66,8 @@ def publish(recorded: Recorded) -> Message | Sequence[Message] | None:
             return _removed(tenant, event)
         case ModelRun.Completed() as event:
             return _completed(id, event)
+        case ValueRun.Completed() as event:
+            return _valued(id, event)
         case LayerModel.Defined() | LayerModel.Updated() | LayerModel.Activated() | LayerRun.Completed():
             return layer_messages.of_model(id, recorded.event)
         case (
@@ -224,6 +229,17 @@ def _moved(it: MembershipChange.Happened) -> list[Message]:
         return [*came, *went]
     whole = pb.SegmentRecomputed(segment_id=segment, version=version, size=it.size, recompute_time=at)
     return [*came, *went, whole]
+
+
+def _valued(id: UUID, event: ValueRun.Completed) -> pb.ModelRunCompleted:
+    return pb.ModelRunCompleted(
+        run_id=str(id),
+        model_id=event.model,
+        as_of=wire.day(event.as_of),
+        population=event.population,
+        kind=layer_pb2.MODEL_KIND_VALUE,
+        model_version=event.model_version,
+    )
 
 
 def _completed(id: UUID, event: ModelRun.Completed) -> pb.ModelRunCompleted:

@@ -1,4 +1,4 @@
-"""The messages that say something of people beside what they did: attributes, consents, their guide, their groups."""
+"""The messages that say something of people beside what they did: attributes, consents, their guide, their groups, and channels."""
 
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
@@ -21,6 +21,7 @@ from services.tagging.domain.profile import (
     FollowUp,
     GroupChange,
     GuideWord,
+    Reach,
 )
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -114,6 +115,16 @@ def _group_changed(facts: Facts, message: Incoming) -> None:
         facts.said.groups[new.node, new.group] = new
 
 
+def _reachability_changed(facts: Facts, message: Incoming) -> None:
+    it = message.parse(identity.ReachabilityChanged)
+    told = it.reachability
+    new = Reach(UUID(it.node_id), told.channel, told.reachable, _instant(told.since_time))
+    facts.nodes[new.node] = None
+    old = facts.said.channels.get((new.node, new.channel))
+    if old is None or old.weight < new.weight:
+        facts.said.channels[new.node, new.channel] = new
+
+
 READERS: Final[Mapping[str, Callable[[Facts, Incoming], None]]] = {
     "scrm.identity.v1.AttributeDefined": _attribute_defined,
     "scrm.identity.v1.AttributesChanged": _attributes_changed,
@@ -122,6 +133,7 @@ READERS: Final[Mapping[str, Callable[[Facts, Incoming], None]]] = {
     "scrm.identity.v1.CustomerTransferred": _transferred,
     "scrm.identity.v1.CustomerUnassigned": _unassigned,
     "scrm.identity.v1.FollowUpRecorded": _followed_up,
+    "scrm.identity.v1.ReachabilityChanged": _reachability_changed,
     "scrm.tracking.v1.GroupMembershipChanged": _group_changed,
 }
 
@@ -133,6 +145,7 @@ EVENTS: Final = (
     "customer_transferred",
     "customer_unassigned",
     "follow_up_recorded",
+    "reachability_changed",
     "group_membership_changed",
 )
 """The names of the events above, in snake_case."""

@@ -20,7 +20,9 @@ from services.tagging.domain.conditions import (
     OrderFigure,
     OrderTest,
     PropertyTest,
+    Reachable,
     Window,
+    any_of,
     last_days,
     that,
 )
@@ -142,17 +144,32 @@ def _last_nps(it: Comparison) -> Condition:
     return that(EventTest(Happening("survey_answered"), Figure.LAST, it, ALL_TIME, "nps"))
 
 
+def _is_member(_: FactParameters) -> Cases:
+    return [("", that(AttributeTest("member", Comparison.with_plain(Operator.EQ, True))))]
+
+
+def _reached(*channels: str) -> Callable[[FactParameters], Cases]:
+    """Whoever a channel reaches that has one of these names."""
+    return lambda _: [("", any_of(*(that(Reachable(it)) for it in channels)))]
+
+
 _AT_LEAST_ONE: Final = Comparison.with_plain(Operator.GE, 1.0)
 _ONE, _MANY = ValueMode.SINGLE_CHOICE, ValueMode.MULTI_CHOICE
 _WHO, _HABIT = ("Physiological",), ("Lifestyle", "Shopping habit")
 
 FACT_TAGS: Final[Mapping[str, FactTag]] = {
     "gender": FactTag("Gender", (*_WHO, "Gender"), _ONE, _attribute("gender")),
+    "age_band": FactTag("Age band", (*_WHO, "Age band"), _ONE, _attribute("age_band")),
     "city": FactTag("City", (*_WHO, "Region"), _ONE, _attribute("city")),
     "first_channel": FactTag("First channel", ("Channel and path",), _ONE, _attribute("acquisition.channel")),
     "first_store": FactTag("First store", ("Channel and path",), _ONE, _attribute("acquisition.store")),
     "language": FactTag("Language", _WHO, _ONE, _attribute("language")),
     "group_member": FactTag("Member of a group", ("Behaviour",), ValueMode.FLAG, lambda _: [("", that(InGroup()))]),
+    "member": FactTag("Member", ("Brand tier", "Member tier"), ValueMode.FLAG, _is_member),
+    "oa_follower": FactTag(
+        "Follows the official account", ("Channel and path",), ValueMode.FLAG, _reached("OA", "WECHAT_OA")
+    ),
+    "wecom_friend": FactTag("Friend on WeCom", ("Channel and path",), ValueMode.FLAG, _reached("WECOM")),
     "last_active_days": FactTag(
         "Days since last active", ("Behaviour",), _ONE, _banded(_last_active, (0, 8, 31, 91), "1")
     ),

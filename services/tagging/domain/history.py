@@ -10,6 +10,8 @@ from datetime import datetime
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
+from services.tagging.domain.dealings import NO_DEALINGS, Dealings
+
 
 class Behaviour(NamedTuple):
     """One accepted behaviour (spec TR-2). `offset` are minutes from UTC as the device reported them."""
@@ -50,21 +52,22 @@ class Purchase(NamedTuple):
 class Reads:
     """What somebody looks at in histories beside when there was which behaviour, and when how much was paid: the properties of
     behaviours of these types (None: of all), the `lines` of purchases, `who` the customer is (attributes, relations, groups,
-    consents)."""
+    consents), and `dealings` with it."""
 
     properties_of: frozenset[str] | None = None
     lines: bool = True
     who: bool = True
+    dealings: bool = False
 
 
-EVERYTHING: Final = Reads()
+EVERYTHING: Final = Reads(dealings=True)
 
 
 @dataclass(frozen=True, slots=True)
 class History:
     """One customer. `attributes` are the resolved values by key, `relations` the ids of guide, store and referrer by those
     words, `groups` the groups the customer is in, `consents` the purposes agreed to, `referrals` the instants at which somebody
-    whom the customer referred paid the first order."""
+    whom the customer referred paid the first order; `dealings` are as they are now, those with an instant with their instants."""
 
     customer: UUID
     created_at: datetime | None = None
@@ -75,6 +78,7 @@ class History:
     relations: Mapping[str, str] = field(default_factory=dict)
     groups: frozenset[str] = frozenset()
     consents: frozenset[str] = frozenset()
+    dealings: Dealings = NO_DEALINGS
     referrals: Sequence[datetime] = ()
 
     def up_to(self, at: datetime) -> "History":
@@ -89,5 +93,6 @@ class History:
             self.relations,
             self.groups,
             self.consents,
+            self.dealings,
             [it for it in self.referrals if it <= at],
         )

@@ -27,6 +27,8 @@ class Persona:
         return read(self.goes)
 
 
+_COUPON = "order(where coupons >= 1)"
+_SLEEPLESS = "event(hours 1..5)"
 _LUNCH = 'event("content_viewed", hours 12..14, weekdays 1, 2, 3, 4, 5)'
 
 PERSONAS: Final[Mapping[str, Persona]] = MappingProxyType(
@@ -36,6 +38,18 @@ PERSONAS: Final[Mapping[str, Persona]] = MappingProxyType(
             ("Consumption preference",),
             "order count >= 3 in last 365 days and order(where discount >= 50) share >= 100 in last 365 days",
             "order(where discount >= 50) share < 80 in last 365 days or order count < 2 in last 365 days",
+        ),
+        "coupon_lover": Persona(
+            "Coupon lover",
+            ("Consumption preference",),
+            f"order count >= 3 in last 180 days and {_COUPON} share >= 60 in last 180 days",
+            f"order count < 3 in last 180 days or {_COUPON} share < 60 in last 180 days",
+        ),
+        "possible_sleep_problem": Persona(
+            "Possible sleep problem",
+            ("Health",),
+            f"{_SLEEPLESS} weeks(4) >= 3 in last 28 days",
+            f"{_SLEEPLESS} weeks(4) < 3 in last 28 days",
         ),
         "lunch_break_reader": Persona(
             "Lunch-break reader",

@@ -70,6 +70,19 @@ class GroupChange(NamedTuple):
     at: datetime
 
 
+class Reach(NamedTuple):
+    """Whether messages of a channel reach a node since `at`; of one moment "yes" counts."""
+
+    node: UUID
+    channel: str
+    reachable: bool
+    at: datetime
+
+    @property
+    def weight(self) -> tuple[datetime, bool]:
+        return self.at, self.reachable
+
+
 TEXT: Final = "TEXT"
 UNION: Final = "UNION"
 NEWEST: Final = "NEWEST"

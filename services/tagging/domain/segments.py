@@ -99,7 +99,8 @@ class Edition:
 
 
 def with_fewer_leaves(fields: dict[str, Any]) -> None:
-    """When there were only tags, layers, scores and segments: what a condition has besides is absent, and stays so."""
+    """When there were only tags, layers, scores and segments, and then no channels, flows and messages: what a condition has besides
+    is absent, and stays so."""
 
 
 class Segment(Aggregate):
@@ -109,8 +110,8 @@ class Segment(Aggregate):
 
     class Defined(InitialEvent):
         TOPIC = "tagging.SegmentDefined"
-        class_version = 2
-        upcast_v1_v2 = staticmethod(with_fewer_leaves)
+        class_version = 3
+        upcast_v1_v2 = upcast_v2_v3 = staticmethod(with_fewer_leaves)
         tenant: str
         name: str
         definition: Definition
@@ -119,8 +120,8 @@ class Segment(Aggregate):
 
     class Updated(Event):
         TOPIC = "tagging.SegmentUpdated"
-        class_version = 2
-        upcast_v1_v2 = staticmethod(with_fewer_leaves)
+        class_version = 3
+        upcast_v1_v2 = upcast_v2_v3 = staticmethod(with_fewer_leaves)
         definition: Definition
         revision: int
         at: datetime

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 from chassis.aggregate import Aggregate, Event, InitialEvent, event, natural_id
@@ -66,6 +66,10 @@ class TagRule:
         return {leaf.tag for it in conditions for leaf in it.leaves() if isinstance(leaf, HasTag)}
 
 
+def with_fewer_leaves(fields: dict[str, Any]) -> None:
+    """When there were no leaves on channels, flows and messages: they are absent, and stay so."""
+
+
 def with_consent(rule: TagRule) -> TagRule:
     """The rule of a sensitive tag: only for customers who agree to that."""
     agrees = that(HasConsent(CONSENT))
@@ -95,6 +99,8 @@ class TagRules(Aggregate):
         """A rule, or a new version of it, which is a draft."""
 
         TOPIC = "tagging.TagRuleDefined"
+        class_version = 2
+        upcast_v1_v2 = staticmethod(with_fewer_leaves)
         rule: TagRule
         at: datetime
 

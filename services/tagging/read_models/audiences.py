@@ -10,7 +10,7 @@ from pyroaring import BitMap
 
 from chassis.commands import UnitOfWork
 from services.tagging.application.layer_ports import LayerRows
-from services.tagging.application.ports import Change, Customer, RuleState, RunRows
+from services.tagging.application.ports import Change, Customer, RuleState, RunRows, ValueRows
 from services.tagging.domain.claims import said
 from services.tagging.domain.conditions import Universe
 from services.tagging.domain.conditions.vocabulary import Vocabulary
@@ -29,6 +29,7 @@ from services.tagging.read_models import (
     settings,
     sql,
     tag_holders,
+    value_runs,
     visits,
     vocabularies,
 )
@@ -246,6 +247,9 @@ class PostgresAudiences(PostgresLayers, PostgresAnalyses):
         rows, tenant = work.rows, work.context.tenant
         model_runs.keep(rows, tenant, run)
         self._follow_model(work, run.model)
+
+    def keep_value_run(self, work: UnitOfWork, run: ValueRows) -> None:
+        value_runs.keep(work.rows, work.context.tenant, run)
 
     def keep_layers(self, work: UnitOfWork, run: LayerRows) -> None:
         model_runs.keep_layers(work.rows, work.context.tenant, run)

@@ -33,6 +33,13 @@ _BY_NODE = (
     "guide_words",
     "follow_ups",
     "group_members",
+    "reachability",
+    "member_words",
+    "points_lots",
+    "points_debts",
+    "flow_instances",
+    "deliveries",
+    "clicks",
     "static_members",
     "tag_holders",
     "segment_changes",
@@ -48,6 +55,10 @@ _REMOVE_DUES = "DELETE FROM segment_dues WHERE tenant = %s AND customer = ANY(%s
 _REMOVE_STATES = "DELETE FROM rule_states WHERE tenant = %s AND customer = ANY(%s) RETURNING customer"
 _REMOVE_SCORES = (
     "DELETE FROM rfm_rows r USING public.model_runs m, unnest(%s::bigint[]) AS o(ordinal)"
+    " WHERE m.tenant = %s AND (r.tenant, r.run, r.ordinal) = (m.tenant, m.run, o.ordinal) RETURNING r.ordinal"
+)
+_REMOVE_VALUES = (
+    "DELETE FROM value_rows r USING public.model_runs m, unnest(%s::bigint[]) AS o(ordinal)"
     " WHERE m.tenant = %s AND (r.tenant, r.run, r.ordinal) = (m.tenant, m.run, o.ordinal) RETURNING r.ordinal"
 )
 _SETS = "SELECT DISTINCT name FROM bitmaps WHERE tenant = %s AND chunk = ANY(%s)"
@@ -89,6 +100,8 @@ def erase(rows: sa.Connection, tenant: str, case_of: Mapping[UUID, UUID]) -> dic
     node_of: dict[int, UUID] = dict(sql.fetch(rows, _ORDINALS, tenant, who))
     scores = sql.fetch(rows, _REMOVE_SCORES, list(node_of), tenant)
     found["rfm_rows"] = [(node_of[it], 1) for (it,) in scores]
+    values = sql.fetch(rows, _REMOVE_VALUES, list(node_of), tenant)
+    found["value_rows"] = [(node_of[it], 1) for (it,) in values]
     found["nodes"] = [(it, 1) for (it,) in sql.fetch(rows, _FORGET, tenant, who)]
     removed = {case: Counter(dict.fromkeys((*found, "bitmaps", "trained_runs"), 0)) for case in case_of.values()}
     for table, counts in found.items():

@@ -9,6 +9,7 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
+from services.tagging.domain.dealings import NO_DEALINGS
 from services.tagging.domain.history import EVERYTHING, Behaviour, History, Line, Purchase, Reads
 from services.tagging.domain.profile import (
     AttributeDefinition,
@@ -22,7 +23,7 @@ from services.tagging.domain.profile import (
     groups_of,
     guide_of,
 )
-from services.tagging.read_models import referrals, settings, sql
+from services.tagging.read_models import dealings, referrals, settings, sql
 
 _NO_PROPERTIES: Final[Mapping[str, Any]] = MappingProxyType({})
 _NODES: Final = (
@@ -36,14 +37,14 @@ _BEHAVIOURS: Final = (
 _ALL_PROPERTIES: Final = _BEHAVIOURS.format(properties="properties")
 _SOME_PROPERTIES: Final = _BEHAVIOURS.format(properties="CASE WHEN type = ANY(%s) THEN properties END")
 _PURCHASES: Final = (
-    "SELECT p.node, p.order_id, p.paid_at, p.currency, (p.net - coalesce(sum(r.amount), 0))::bigint, o.lines"
+    "SELECT p.node, p.order_id, p.paid_at, p.currency, (p.net - coalesce(sum(r.amount), 0))::bigint, o.lines, o.coupons"
     " FROM purchases p LEFT JOIN refunds r USING (tenant, node, order_id)"
     " LEFT JOIN placed_orders o USING (tenant, node, order_id)"
     " WHERE p.tenant = %s AND p.node = ANY(%s::uuid[]) AND p.currency = %s"
     " GROUP BY p.tenant, p.node, p.order_id, o.tenant, o.node, o.order_id ORDER BY p.paid_at, p.order_id"
 )
 _PAID: Final = (
-    "SELECT p.node, p.order_id, p.paid_at, p.currency, (p.net - coalesce(sum(r.amount), 0))::bigint, NULL"
+    "SELECT p.node, p.order_id, p.paid_at, p.currency, (p.net - coalesce(sum(r.amount), 0))::bigint, NULL, NULL"
     " FROM purchases p LEFT JOIN refunds r USING (tenant, node, order_id)"
     " WHERE p.tenant = %s AND p.node = ANY(%s::uuid[]) AND p.currency = %s"
     " GROUP BY p.tenant, p.node, p.order_id ORDER BY p.paid_at, p.order_id"
@@ -94,6 +95,7 @@ class _Loading:
         purchases = self._by_customer(_PURCHASES if reads.lines else _PAID, self._tenant, self._who, currency)
         created, known = self._first(2), self._first(3)
         who = self._all_about() if reads.who else {}
+        dealt = dealings.of_customers(self._rows, self._tenant, self._customer_of) if reads.dealings else {}
         referred = referrals.successes(self._rows, self._tenant, self._customer_of)
         return {
             it: History(
@@ -102,6 +104,7 @@ class _Loading:
                 known_since=known.get(it),
                 behaviours=[Behaviour._make((*row[1:8], row[8] or _NO_PROPERTIES)) for row in behaviours.get(it, ())],
                 purchases=[_purchase(row) for row in purchases.get(it, ())],
+                dealings=dealt.get(it, NO_DEALINGS),
                 referrals=referred.get(it, ()),
                 **who.get(it, {}),
             )
@@ -148,8 +151,8 @@ def definitions_of(rows: sa.Connection, tenant: str) -> dict[str, AttributeDefin
 
 
 def _purchase(row: sql.Row) -> Purchase:
-    _, order, at, currency, net, lines = row
-    return Purchase(order, at, currency, net, tuple(Line(*it) for it in lines or ()))
+    _, order, at, currency, net, lines, coupons = row
+    return Purchase(order, at, currency, net, tuple(Line(*it) for it in lines or ()), coupons or 0)
 
 
 def _relations(words: Iterable[sql.Row], follow_ups: Iterable[sql.Row]) -> dict[str, str]:

@@ -10,7 +10,8 @@ from uuid import UUID
 import sqlalchemy as sa
 
 from services.tagging.application.facts import Erasing, Facts
-from services.tagging.read_models import behaviours, directory, erasure, profiles, purchases, visits
+from services.tagging.read_models import behaviours, dealings, directory, erasure, profiles, purchases, visits
+from services.tagging.read_models.dealings import Concerned
 from services.tagging.read_models.directory import Arrivals
 from services.tagging.read_models.visits import ByCustomer
 
@@ -19,12 +20,13 @@ from services.tagging.read_models.visits import ByCustomer
 class TakenIn:
     """What a batch did: to the directory, and the visits of every customer whose sessions may be others now.
 
-    `removed` says of whom nothing is known any more, and how many rows of which table that were; `erased` are the nodes the batch
-    told of that are, or become, erased.
+    `dealt` are the nodes with whom there were other dealings. `removed` says of whom nothing is known any more, and how many rows of
+    which table that were; `erased` are the nodes the batch told of that are, or become, erased.
     """
 
     arrivals: Arrivals
     visits: ByCustomer
+    dealt: Concerned
     removed: Sequence[tuple[Erasing, dict[str, int]]] = ()
     erased: Collection[UUID] = ()
 
@@ -45,14 +47,16 @@ def take_in(rows: sa.Connection, tenant: str, facts: Facts) -> TakenIn:
     purchases.note_placed(rows, tenant, facts.placed.values())
     behaviours.absorb(rows, tenant, facts.done)
     profiles.absorb(rows, tenant, facts.said)
+    dealt = dealings.absorb(rows, tenant, facts.dealt)
     found = visits.absorb(rows, tenant, facts.visits, arrivals.customer_of, arrivals.regrouped)
     for customer in arrivals.regrouped:
         found.setdefault(customer, [])
     if not gone:
-        return TakenIn(arrivals, found, erased=erased)
+        return TakenIn(arrivals, found, dealt, erased=erased)
     arrivals.leave(gone)
     removed = _erase(rows, tenant, facts.erasures, heard_of)
-    return TakenIn(arrivals, {it: theirs for it, theirs in found.items() if it not in gone}, removed, gone | erased)
+    left = {it: theirs for it, theirs in found.items() if it not in gone}
+    return TakenIn(arrivals, left, dealt, removed, gone | erased)
 
 
 def _erase(

@@ -14,7 +14,7 @@ from services.tagging.application.layer_ports import NO_LAYER, LayerState, Liste
 from services.tagging.application.ports import Change
 from services.tagging.domain.calendar import Calendar
 from services.tagging.domain.conditions import Universe
-from services.tagging.domain.history import History
+from services.tagging.domain.history import History, Reads
 from services.tagging.domain.layer_models import LayerModel
 from services.tagging.domain.layers import params as rules
 from services.tagging.domain.layers.kinds import KINDS, Kind
@@ -125,7 +125,7 @@ class PostgresLayers:
         keep_model(work.rows, work.context.tenant, model)
 
     def histories(self, work: UnitOfWork, customers: Collection[UUID]) -> dict[UUID, History]:
-        return histories.histories(work.rows, work.context.tenant, customers)
+        return histories.histories(work.rows, work.context.tenant, customers, Reads())
 
     def known(self, work: UnitOfWork, who: BitMap) -> BitMap:
         return bitmaps.among(work.rows, work.context.tenant, (bitmaps.KNOWN,), who)[bitmaps.KNOWN]

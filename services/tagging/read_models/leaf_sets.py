@@ -17,18 +17,21 @@ from services.tagging.domain.calendar import Calendar
 from services.tagging.domain.conditions import (
     Absence,
     AttributeTest,
+    Delivered,
     EventTest,
     HasConsent,
+    InFlow,
     InGroup,
     Leaf,
     LookedUp,
     OrderTest,
+    Reachable,
     RelatedTo,
     Streak,
     Succession,
 )
 from services.tagging.domain.conditions.comparing import tester
-from services.tagging.domain.conditions.dimensions import CREATED_DAYS, KNOWN, KNOWN_DAYS, meaning
+from services.tagging.domain.conditions.dimensions import CREATED_DAYS, KNOWN, KNOWN_DAYS, OF_MEMBERSHIP, meaning
 from services.tagging.domain.conditions.evaluation import Customer
 from services.tagging.domain.conditions.limits import happenings
 from services.tagging.domain.history import Behaviour, History
@@ -42,7 +45,7 @@ from services.tagging.domain.profile import (
     agreed,
     guide_of,
 )
-from services.tagging.read_models import leaf_sql, settings, sql
+from services.tagging.read_models import dealing_sql, leaf_sql, settings, sql
 from services.tagging.read_models.histories import definitions_of
 from services.tagging.read_models.leaf_sql import AsOf
 from services.tagging.read_models.moving import moving
@@ -97,6 +100,8 @@ class LeafSets:
                 return self._ask(leaf_sql.of_orders(leaf, self._when), everybody)
             case InGroup():
                 return self._ask(leaf_sql.of_groups(leaf, self._when), everybody)
+            case Reachable() | InFlow() | Delivered():
+                return self._ask(dealing_sql.of_dealings(leaf, self._when), everybody)
             case AttributeTest():
                 return self._ask(self._of_attribute(leaf), everybody)
             case Absence() | Succession() | Streak():
@@ -119,6 +124,8 @@ class LeafSets:
             case key if key in (KNOWN_DAYS, CREATED_DAYS):
                 column = "known_at" if key == KNOWN_DAYS else "created_at"
                 return leaf_sql.since(column, leaf.comparison, self._when)
+        if leaf.key in OF_MEMBERSHIP:
+            return dealing_sql.of_membership(leaf.key, leaf.comparison, self._when)
         own = definitions_of(self._rows, self._when.tenant)
         definition = own.get(leaf.key) or PRESET.get(leaf.key) or AttributeDefinition(leaf.key, TEXT, "")
         return leaf_sql.of_attribute(leaf.comparison, leaf.key, definition, self._when)

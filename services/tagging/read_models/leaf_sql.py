@@ -31,6 +31,11 @@ from services.tagging.read_models.comparison_sql import Sql, both, either, of_js
 
 _COLUMNS: Final = {"$channel": "channel", "$content": "content", "$page_view": "page_view"}
 
+_FULL_WEEKS: Final = (
+    "(SELECT count(*) FROM (SELECT FROM unnest(array_agg(DISTINCT x.day)) AS d(day) WHERE d.day IS NOT NULL"
+    " GROUP BY date_trunc('week', d.day) HAVING count(*) >= %s) AS w)"
+)
+
 
 class LeafSql(NamedTuple):
     """A statement that finds those for whom a leaf holds; if it holds `of_nothing`, those for whom it does not."""
@@ -92,6 +97,8 @@ def of_events(leaf: EventTest, when: AsOf) -> LeafSql:
             held = of_number(count, one, leaf.comparison)
         case Figure.DAYS:
             held = of_number(Sql("count(DISTINCT x.day)"), one, leaf.comparison)
+        case Figure.WEEKS:
+            held = of_number(Sql(_FULL_WEEKS, (leaf.days,)), one, leaf.comparison)
         case Figure.SUM:
             held = of_number(Sql(f"coalesce(sum({number}) {numbers}, 0)"), one, leaf.comparison)
         case Figure.DISTINCT:
@@ -114,7 +121,7 @@ def of_events(leaf: EventTest, when: AsOf) -> LeafSql:
         f" WHERE {meant.text}",
         (*day.values, *value.values, *meant.values),
     )
-    return LeafSql(_grouped(inner, held, when, nothing), nothing)
+    return LeafSql(grouped(inner, held, when, nothing), nothing)
 
 
 def of_orders(leaf: OrderTest, when: AsOf) -> LeafSql:
@@ -144,7 +151,7 @@ def of_orders(leaf: OrderTest, when: AsOf) -> LeafSql:
             recent = figure is OrderFigure.RECENCY_DAYS
             held, missing = of_number(_days_since(recent, when), one, leaf.comparison), True
     nothing = total_compares(leaf.comparison, None if missing else 0, 1)
-    return LeafSql(_grouped(_bought(leaf, when, parts), held, when, nothing), nothing)
+    return LeafSql(grouped(_bought(leaf, when, parts), held, when, nothing), nothing)
 
 
 def of_groups(leaf: InGroup, when: AsOf) -> LeafSql:
@@ -152,7 +159,7 @@ def of_groups(leaf: InGroup, when: AsOf) -> LeafSql:
     group = Sql("g.group_id = %s", (leaf.group,)) if leaf.group is not None else Sql("true")
     text = f"SELECT g.node FROM group_members g WHERE g.tenant = %s AND g.joined AND {group.text}"  # noqa: S608
     inner = Sql(text, (when.tenant, *group.values))
-    return LeafSql(_grouped(inner, Sql("true"), when, nothing=False), of_nothing=False)
+    return LeafSql(grouped(inner, Sql("true"), when, nothing=False), of_nothing=False)
 
 
 def since(column: str, comparison: Comparison, when: AsOf) -> LeafSql:
@@ -165,7 +172,7 @@ def since(column: str, comparison: Comparison, when: AsOf) -> LeafSql:
         (when.at, *_days_since(False, when).values),
     )
     held = of_number(passed, Sql("1"), comparison)
-    return LeafSql(_grouped(Sql(text, (when.tenant,)), held, when, nothing), nothing)
+    return LeafSql(grouped(Sql(text, (when.tenant,)), held, when, nothing), nothing)
 
 
 def known(comparison: Comparison, when: AsOf) -> LeafSql:
@@ -173,10 +180,10 @@ def known(comparison: Comparison, when: AsOf) -> LeafSql:
     nothing = total_compares(comparison, False, 1)
     text = "SELECT node, known_at AS occurred_at FROM nodes WHERE tenant = %s AND known_at IS NOT NULL"
     held = of_json(Sql("to_jsonb(min(x.occurred_at) <= %s)", (when.at,)), comparison)
-    return LeafSql(_grouped(Sql(text, (when.tenant,)), held, when, nothing), nothing)
+    return LeafSql(grouped(Sql(text, (when.tenant,)), held, when, nothing), nothing)
 
 
-def _grouped(inner: Sql, held: Sql, when: AsOf, nothing: bool) -> Sql:
+def grouped(inner: Sql, held: Sql, when: AsOf, nothing: bool) -> Sql:
     """Facts of nodes by customer: those for whom `held`, or for whom not, if nothing is enough."""
     who = Sql("true") if when.who is None else Sql("c.ordinal = ANY(%s)", (list(when.who),))
     text = (
@@ -236,7 +243,7 @@ def of_attribute(comparison: Comparison, key: str, definition: AttributeDefiniti
     if not nothing and definition.policy != UNION and definition.type not in read:
         passing = of_text(Sql("w.value"), comparison)
         inner = Sql(f"{said} AND {_OF_THEM.format(passing.text)}", (*inner.values, when.tenant, key, *passing.values))
-    return LeafSql(_grouped(inner, held, when, nothing), nothing)
+    return LeafSql(grouped(inner, held, when, nothing), nothing)
 
 
 # A text that is resolved is one of those that are said, so that only who is said to have a text that passes can have one.
@@ -325,10 +332,9 @@ def _bought(leaf: OrderTest, when: AsOf, parts: int) -> Sql:
     return Sql(text, (*day.values, *meant.values, *both(tests).values, *line.values, *wanted.values))
 
 
-_LINES: Final = (
-    "FROM placed_orders d, jsonb_array_elements(d.lines) l"
-    " WHERE (d.tenant, d.node, d.order_id) = (o.tenant, o.node, o.order_id)"
-)
+_OF_ORDER: Final = "WHERE (d.tenant, d.node, d.order_id) = (o.tenant, o.node, o.order_id)"
+_PLACED: Final = f"FROM placed_orders d {_OF_ORDER}"
+_LINES: Final = f"FROM placed_orders d, jsonb_array_elements(d.lines) l {_OF_ORDER}"
 
 
 def _of_order(it: PropertyTest, parts: int, when: AsOf) -> Sql:
@@ -336,7 +342,7 @@ def _of_order(it: PropertyTest, parts: int, when: AsOf) -> Sql:
         case "net":
             return of_json(Sql(f"to_jsonb(o.net::float8 / {parts})"), it.comparison)
         case "coupons":
-            return of_json(Sql("'0'::jsonb"), it.comparison)
+            return of_json(Sql(f"(SELECT to_jsonb(coalesce(max(d.coupons), 0)) {_PLACED})"), it.comparison)
         case "currency":
             return of_text(Sql("%s", (when.currency,)), it.comparison)
         case "quantity":

@@ -5,7 +5,7 @@ concerns. A definition is looked at for the ordinals of the subjects it reads. S
 changes in them is a subject of its own. Few customers are looked at one by one with their histories, many by statements on whole sets.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
@@ -24,6 +24,7 @@ from services.tagging.domain.conditions import Leaf, LookedUp, Universe
 from services.tagging.domain.conditions.change import next_change
 from services.tagging.domain.conditions.evaluation import Customer
 from services.tagging.domain.conditions.reads import Reads, reads
+from services.tagging.domain.history import Reads as OfHistories
 from services.tagging.domain.memberships import MembershipCause, MembershipChange
 from services.tagging.domain.tag_rules import TagRules, tag_rules_id
 from services.tagging.read_models import bitmaps, directory, dues, memberships, segments, sql
@@ -113,6 +114,10 @@ def _subjects(id: UUID, read: Reads) -> frozenset[str]:
         "groups": bool(read.groups),
         "consents": bool(read.consents),
         "identity": read.identity,
+        "membership": read.membership,
+        "reach": read.reach,
+        "flows": read.flows,
+        "deliveries": read.deliveries,
     }
     named = {f"{prefix}{it}" for prefix, names in several.items() for it in names}
     return frozenset(named | {it for it, is_read in single.items() if is_read})
@@ -133,10 +138,11 @@ def follow(work: UnitOfWork, live: Iterable[Live], touched: Touched, cause: Caus
 class _Following:
     """One change on its way through the segments."""
 
-    def __init__(self, work: UnitOfWork, live: Iterable[Live], touched: Touched, cause: Cause) -> None:
+    def __init__(self, work: UnitOfWork, live: Sequence[Live], touched: Touched, cause: Cause) -> None:
         self._work = work
         self._rows, self._tenant = work.rows, work.context.tenant
         self._live = live
+        self._read = OfHistories(dealings=any(it.reads.dealings for it in live))
         self._touched = touched
         self._cause = cause
         self._when = as_of(self._rows, self._tenant, work.now)
@@ -198,7 +204,8 @@ class _Following:
         if not missing:
             return
         ordinal_of = {it.id: it.ordinal for it in directory.by_ordinal(self._rows, self._tenant, missing)}
-        for id, history in histories(self._rows, self._tenant, ordinal_of).items():
+        found = histories(self._rows, self._tenant, ordinal_of, self._read)
+        for id, history in found.items():
             ordinal = ordinal_of[id]
             self._customers[ordinal] = Customer.of(history, self._when.calendar, partial(self._is_in, ordinal))
 
@@ -210,7 +217,8 @@ class _Following:
         now = self._when.at
         for it in theirs:
             history = self._customers[it].facts.history
-            if any(facts and facts[-1].at > now for facts in (history.behaviours, history.purchases)):
+            done = any(facts and facts[-1].at > now for facts in (history.behaviours, history.purchases))
+            if done or history.dealings.after(now):
                 return True
         return any((since := self._customers[it].facts.history.known_since) and since > now for it in theirs)
 

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from pyroaring import BitMap
 
 from services.tagging.application.layer_ports import LayerRows
-from services.tagging.application.ports import Customer, RunRows
+from services.tagging.application.ports import Customer, RunRows, ValueRows
 from services.tagging.domain.conditions import InLayer, RfmScores
 from services.tagging.domain.errors import LayerNotFound, RunNotFound
 from services.tagging.domain.layers.kinds import KINDS, Kind
@@ -54,7 +54,7 @@ _ROW = (
 
 def keep(rows: sa.Connection, tenant: str, run: RunRows) -> None:
     """Write a run with its rows and layers."""
-    _keep_run(rows, tenant, run, version=1)
+    keep_run(rows, tenant, run, version=1)
     sql.copy(rows, _ROWS, ((tenant, run.run, *it) for it in run.rows))
     layers: dict[str, list[int]] = {layer: [] for layer in LAYERS}
     for it in run.rows:
@@ -66,7 +66,7 @@ def keep(rows: sa.Connection, tenant: str, run: RunRows) -> None:
 
 def keep_layers(rows: sa.Connection, tenant: str, run: LayerRows) -> None:
     """Write a run of a model of layers."""
-    _keep_run(rows, tenant, run, run.version)
+    keep_run(rows, tenant, run, run.version)
     _keep_members(rows, tenant, run.run, run.members)
 
 
@@ -167,7 +167,8 @@ def _rows(found: Iterable[sql.Row]) -> Iterator[RfmRow]:
         yield RfmRow._make((*numbers, RfmType(kind) if kind else None, RfmSegment(segment) if segment else None))
 
 
-def _keep_run(rows: sa.Connection, tenant: str, run: RunRows | LayerRows, version: int) -> None:
+def keep_run(rows: sa.Connection, tenant: str, run: RunRows | LayerRows | ValueRows, version: int) -> None:
+    """Write that there is a run, with the next number of its model."""
     (number,) = sql.fetch(rows, _NUMBER, tenant, run.model)[0]
     sql.run(rows, _RUN, tenant, run.run, run.model, run.as_of, number, version)
 

@@ -1,4 +1,4 @@
-"""What was said of nodes beside what they did (spec TG-3, TG-4): attributes, consents, guides, groups. The last word counts."""
+"""What was said of nodes beside what they did (spec TG-3, TG-4): attributes, consents, guides, groups, channels. The last word counts."""
 
 from collections.abc import Sequence
 from uuid import UUID
@@ -48,6 +48,12 @@ _GROUPS = (
     " ON CONFLICT (tenant, node, group_id) DO UPDATE SET joined = excluded.joined, changed_at = excluded.changed_at"
     " WHERE excluded.changed_at >= group_members.changed_at"
 )
+_CHANNELS = (
+    "INSERT INTO reachability (tenant, node, channel, reachable, since)"
+    " SELECT %s, * FROM unnest(%s::uuid[], %s::text[], %s::boolean[], %s::timestamptz[])"
+    " ON CONFLICT (tenant, node, channel) DO UPDATE SET reachable = excluded.reachable, since = excluded.since"
+    " WHERE (excluded.since, excluded.reachable) > (reachability.since, reachability.reachable)"
+)
 
 
 def absorb(rows: sa.Connection, tenant: str, said: Said) -> None:
@@ -59,6 +65,7 @@ def absorb(rows: sa.Connection, tenant: str, said: Said) -> None:
     sql.run_all(rows, _GUIDES, tenant, [(*it[:-1], _array(it.beside)) for it in said.guides.values()])
     sql.run_all(rows, _FOLLOW_UPS, tenant, list(said.follow_ups.values()))
     sql.run_all(rows, _GROUPS, tenant, list(said.groups.values()))
+    sql.run_all(rows, _CHANNELS, tenant, list(said.channels.values()))
 
 
 def _array(ids: Sequence[UUID]) -> str:

@@ -29,8 +29,8 @@ _REFUNDED = (
     " ON CONFLICT (tenant, node, order_id, refund_no) DO NOTHING"
 )
 _PLACED = (
-    "INSERT INTO placed_orders (tenant, node, order_id, placed_at, lines)"
-    " SELECT %s, * FROM unnest(%s::uuid[], %s::uuid[], %s::timestamptz[], %s::jsonb[]) ON CONFLICT DO NOTHING"
+    "INSERT INTO placed_orders (tenant, node, order_id, placed_at, lines, coupons)"
+    " SELECT %s, * FROM unnest(%s::uuid[], %s::uuid[], %s::timestamptz[], %s::jsonb[], %s::smallint[]) ON CONFLICT DO NOTHING"
 )
 _BOUGHT = """
 WITH refunded AS (

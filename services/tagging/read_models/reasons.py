@@ -23,11 +23,12 @@ from services.tagging.domain.conditions import (
     InSegment,
     Leaf,
     LookedUp,
+    Reachable,
     RelatedTo,
     RfmScores,
     Universe,
 )
-from services.tagging.domain.conditions.dimensions import CREATED_DAYS, KNOWN, KNOWN_DAYS
+from services.tagging.domain.conditions.dimensions import CREATED_DAYS, KNOWN, KNOWN_DAYS, OF_MEMBERSHIP
 from services.tagging.domain.conditions.explanation import Cited, Said
 from services.tagging.domain.history import History
 from services.tagging.domain.layers.kinds import KINDS
@@ -47,6 +48,14 @@ _GROUPS: Final = (
 _CONSENTS: Final = (
     "SELECT made_at, 'consent ' || lower(state), concat_ws('/', purpose, nullif(channel, '')) FROM consents"
     " WHERE tenant = %s AND node = ANY(%s) AND purpose = %s ORDER BY made_at"
+)
+_CHANNELS: Final = (
+    "SELECT since, CASE WHEN reachable THEN 'reachable' ELSE 'not reachable' END, channel FROM reachability"
+    " WHERE tenant = %s AND node = ANY(%s) AND (%s::text IS NULL OR channel = %s) ORDER BY since"
+)
+_MEMBER: Final = (
+    "SELECT member_since, 'member joined', '' FROM member_words"
+    " WHERE tenant = %s AND node = ANY(%s) AND member_since IS NOT NULL ORDER BY member_since"
 )
 _RELATIONS: Final = (
     "SELECT said_at, kind, coalesce(staff::text, '') FROM guide_words WHERE tenant = %(tenant)s AND node = ANY(%(nodes)s)"
@@ -97,6 +106,8 @@ class Telling:
             case HasConsent(purpose):
                 word = purpose.partition("/")[0]
                 return self._words(sql.fetch(self.rows, _CONSENTS, self.tenant, self._nodes, word))
+            case Reachable(channel):
+                return self._words(sql.fetch(self.rows, _CHANNELS, self.tenant, self._nodes, channel, channel))
             case HasTag(tag):
                 return Said(tuple(Cited(it.at, "tag", f"{it.value} {it.source}".strip()) for it in self.tags(tag)))
             case InSegment(segment):
@@ -153,6 +164,8 @@ class Telling:
         if key in (KNOWN, KNOWN_DAYS, CREATED_DAYS):
             since = self.history.created_at if key == CREATED_DAYS else self.history.known_since
             return Said((Cited(since, key),) if since is not None and since <= self.at else ())
+        if key in OF_MEMBERSHIP:  # of points, and of who ceased to be a member, only how it is now is kept
+            return self._words(sql.fetch(self.rows, _MEMBER, self.tenant, self._nodes))._replace(later=self.past)
         return self._words(sql.fetch(self.rows, _ATTRIBUTES, self.tenant, self._nodes, key))
 
     def _of_layer(self, leaf: InLayer) -> Said:

@@ -27,6 +27,7 @@ from services.tagging.domain.asset_alerts import AssetAlert
 from services.tagging.domain.calendar import Calendar
 from services.tagging.domain.claims import GIVEN, GIVING, Assignment, said, sets_of
 from services.tagging.domain.clusterings import Clustering
+from services.tagging.domain.history import Reads
 from services.tagging.domain.layer_models import LayerModel
 from services.tagging.domain.layers.view import NONE, View
 from services.tagging.domain.lookalikes import Lookalike
@@ -274,7 +275,7 @@ def _layers(rows: sa.Connection, tenant: str, calendar: Calendar, models: Iterab
     for it in layers.active(rows, tenant):
         members: dict[str, BitMap] = {}
         for page in layers.pages(rows, tenant, it.universe):
-            found = histories.histories(rows, tenant, list(page))
+            found = histories.histories(rows, tenant, list(page), Reads())
             states = {who: decide(it, View.of(history, calendar, as_of)) for who, history in found.items()}
             layers.keep_states(rows, tenant, it.key, states)
             for who, state in states.items():

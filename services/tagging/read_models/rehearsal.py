@@ -27,6 +27,7 @@ from services.tagging.domain.conditions import (
     Leaf,
     LookedUp,
     Operator,
+    Reachable,
     RelatedTo,
     RfmScores,
     Universe,
@@ -225,7 +226,7 @@ class _Kept:
 
 def as_now(condition: Condition) -> list[Leaf]:
     """The leaves of a draft that are taken as they are now at every instant, because only that is kept."""
-    own = (RelatedTo, InGroup, HasConsent, InLayer, RfmScores)
+    own = (RelatedTo, InGroup, HasConsent, Reachable, InLayer, RfmScores)
     return [
         it
         for it in dict.fromkeys(map(meaning, condition.leaves()))

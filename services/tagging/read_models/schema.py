@@ -10,7 +10,9 @@ the same functions:
   inbox          → merges, nodes, visits, purchases, refunds, intake   (directory.py, visits.py, purchases.py)
                    behaviours, placed_orders                           (behaviours.py, purchases.py)
                    attribute_definitions, attribute_values, consents,
-                   guide_words, follow_ups, group_members              (profiles.py)
+                   guide_words, follow_ups, group_members, reachability (profiles.py)
+                   member_words, points_lots, points_debts,
+                   flow_instances, deliveries, clicks                  (dealings.py)
   stored_events  → segments, static_members, tag_holders               (segments.py, tag_holders.py)
                    asset_alerts, alert_readings, trained_runs          (asset_alerts.py, trained_runs.py)
                    layer_models                                        (layers.py)
@@ -28,6 +30,7 @@ from sqlalchemy import (
     Column,
     Date,
     DateTime,
+    Double,
     Float,
     Index,
     Integer,
@@ -137,6 +140,7 @@ Table(
     _key("order_id", Uuid),
     _value("placed_at", _INSTANT),
     _value("lines", JSONB),
+    _value("coupons", SmallInteger),
 )
 
 Table(
@@ -230,6 +234,79 @@ Table(
     _value("joined", Boolean),
     _value("changed_at", _INSTANT),
     Index("group_members_group", "tenant", "group_id", "node"),
+)
+
+Table(
+    "reachability",
+    DERIVED,
+    _key("tenant", Text),
+    _key("node", Uuid),
+    _key("channel", Text),
+    _value("reachable", Boolean),
+    _value("since", _INSTANT),
+    Index("reachability_channel", "tenant", "channel", "node"),
+)
+
+Table(
+    "member_words",
+    DERIVED,
+    _key("tenant", Text),
+    _key("node", Uuid),
+    Column("member_since", _INSTANT),
+    _value("epoch", Integer),
+    _value("position", BigInteger),
+)
+
+Table(
+    "points_lots",
+    DERIVED,
+    _key("tenant", Text),
+    _key("lot", Uuid),
+    _value("node", Uuid),
+    _value("points", BigInteger),
+    _value("active_at", _INSTANT),
+    Column("expires_at", _INSTANT),
+    _value("epoch", Integer),
+    _value("position", BigInteger),
+    Index("points_lots_node", "tenant", "node"),
+)
+
+Table("points_debts", DERIVED, _key("tenant", Text), _key("node", Uuid), _value("debt", BigInteger))
+
+Table(
+    "flow_instances",
+    DERIVED,
+    _key("tenant", Text),
+    _key("instance", Uuid),
+    _value("flow", Uuid),
+    _value("node", Uuid),
+    _value("entered_at", _INSTANT),
+    Column("ended_at", _INSTANT),
+    _value("reason", Text),
+    Index("flow_instances_flow", "tenant", "flow", "node"),
+    Index("flow_instances_node", "tenant", "node"),
+)
+
+Table(
+    "deliveries",
+    DERIVED,
+    _key("tenant", Text),
+    _key("delivery", Text),
+    _value("campaign", Uuid),
+    _value("node", Uuid),
+    _value("sent_at", _INSTANT),
+    Index("deliveries_campaign", "tenant", "campaign", "node"),
+    Index("deliveries_node", "tenant", "node"),
+)
+
+Table(
+    "clicks",
+    DERIVED,
+    _key("tenant", Text),
+    _key("delivery", Text),
+    _key("node", Uuid),
+    _value("clicked_at", _INSTANT),
+    Index("clicks_node", "tenant", "node"),
 )
 
 Table(
@@ -387,6 +464,21 @@ Table(
     _value("monetary_score", SmallInteger),
     Column("type", Text),
     Column("segment", Text),
+)
+
+Table(
+    "value_rows",
+    RESULTS,
+    _key("tenant", Text),
+    _key("run", Uuid),
+    _key("ordinal", BigInteger),
+    _value("repeats", Integer),
+    _value("last_days", Integer),
+    _value("now_days", Integer),
+    _value("alive", Double),
+    _value("expected", Double),
+    Column("amount", Double),
+    Column("value", Double),
 )
 
 Table(

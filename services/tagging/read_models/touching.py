@@ -1,8 +1,11 @@
 """Which subjects a batch of facts touches, for whom (see `live_segments.py`)."""
 
+import sqlalchemy as sa
 from pyroaring import BitMap
 
 from services.tagging.application.facts import Facts
+from services.tagging.read_models import directory
+from services.tagging.read_models.dealings import Concerned
 from services.tagging.read_models.directory import Arrivals
 from services.tagging.read_models.live_segments import Touched
 
@@ -25,8 +28,16 @@ def by_facts(facts: Facts, arrivals: Arrivals) -> Touched:
     touched.add("consents", {who[it.node] for it in said.consents.values()})
     touched.add("ties", {who[it.node] for some in (said.guides, said.follow_ups) for it in some.values()})
     touched.add("groups", {who[it.node] for it in said.groups.values()})
+    touched.add("reach", {who[it.node] for it in facts.said.channels.values()})
     touched.add("identity", {who[it.node] for it in facts.recognitions})
     return touched
+
+
+def by_dealings(rows: sa.Connection, tenant: str, concerned: Concerned) -> dict[str, set[int]]:
+    """The ordinals of the customers with whom there were dealings, by subject; only what is news is looked up."""
+    named = {node for nodes in concerned.values() for node in nodes}
+    found = directory.canonical(rows, tenant, named) if named else {}
+    return {subject: {found[it].ordinal for it in nodes if it in found} for subject, nodes in concerned.items()}
 
 
 def by_arrivals(arrivals: Arrivals) -> Touched:

@@ -77,6 +77,7 @@ def _placement(fields: Fields, source: str) -> order_pb2.OrderPlacement:
         lines=[_line(it, currency) for it in _lines(fields)],
         amount=_money(fields, "amount", currency),
         revision=_whole(fields, "revision"),
+        coupons=_coupons(fields),
     )
     if "shipping" in fields:
         found.shipping.CopyFrom(_money(fields, "shipping", currency))
@@ -119,6 +120,13 @@ def _lines(fields: Fields) -> list[Fields]:
     found = fields.get("lines", [])
     if not isinstance(found, list) or not all(isinstance(it, dict) for it in found):
         raise BadFormat("lines are a list of objects", field="lines")
+    return found
+
+
+def _coupons(fields: Fields) -> list[str]:
+    found = fields.get("coupons", [])
+    if not isinstance(found, list) or not all(isinstance(it, str) for it in found):
+        raise BadFormat("coupons are a list of texts", field="coupons")
     return found
 
 

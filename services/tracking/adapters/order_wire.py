@@ -40,6 +40,7 @@ def placement(fact: order_pb2.OrderPlacement) -> Placement:
         _minor(fact.amount, currency, "amount"),
         _minor(fact.shipping, currency, "shipping"),
         tuple(_line(it, currency) for it in fact.lines),
+        tuple(fact.coupons),
     )
 
 
@@ -75,6 +76,7 @@ def order_message(order: Order) -> order_pb2.Order:
         place_time=timestamp(order.placement.placed_at),
         place_time_estimated=order.estimated,
         lines=[order_line(it, currency) for it in order.placement.lines],
+        coupons=order.placement.coupons,
         amount=money(currency, order.placement.amount),
         paid=money(currency, paid.paid if paid else 0),
         shipping=money(currency, paid.shipping if paid else order.placement.shipping),

@@ -57,7 +57,8 @@ def commands_of(report: OrderReport) -> Sequence[OrderCommand]:
         number = _word(given.get("refund_no") or report.message_id, "refund_no")
         return [RecordOrderRefunded(key, currency, Refund(number, _amount(given, "amount", currency), at))]
     paid, shipping = _amount(given, "paid", currency), _amount(given, "shipping", currency)
-    placement = Placement(at, currency, paid, shipping, _lines(given.get("lines"), currency, paid - shipping))
+    lines = _lines(given.get("lines"), currency, paid - shipping)
+    placement = Placement(at, currency, paid, shipping, lines, _coupons(given))
     return [
         RecordOrderPlaced(key, report.node, placement),
         RecordOrderPaid(key, report.node, Payment(at, currency, paid, shipping)),
@@ -85,6 +86,13 @@ def _lines(given: Any, currency: str, goods: int) -> tuple[Line, ...]:
         sku, category, brand = product.get("sku"), _label(product.get("category")), _label(product.get("brand"))
         lines.append(Line(_word(sku, "lines.sku"), category, brand, quantity, amount, paid))
     return tuple(lines)
+
+
+def _coupons(given: Mapping[str, Any]) -> tuple[str, ...]:
+    """The one coupon that an event can name."""
+    extra = given.get("extra")
+    coupon = extra.get("coupon") if isinstance(extra, dict) else None
+    return (coupon,) if isinstance(coupon, str) and 0 < len(coupon) <= LONGEST_NUMBER else ()
 
 
 def _listed(product: Any, currency: str) -> tuple[Mapping[str, Any], int, int]:

@@ -124,6 +124,7 @@ def _placed(event: Order.Placed | Order.PlacementReported) -> pb.OrderPlaced:
         place_time=timestamp(placement.placed_at),
         lines=[order_line(line, placement.currency) for line in placement.lines],
         amount=money(placement.currency, placement.amount),
+        coupons=placement.coupons,
     )
 
 

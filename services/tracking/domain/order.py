@@ -22,6 +22,7 @@ from services.tracking.domain.order_facts import (
     check_lines,
     furthest,
     nobody_named,
+    without_coupons,
 )
 
 CLOCK_TOLERANCE: Final = timedelta(minutes=5)
@@ -36,6 +37,8 @@ class Order(Aggregate):
         """The order is known; `estimated` if only its payment is, and everything else is a guess from that."""
 
         TOPIC = "tracking.OrderPlaced"
+        class_version = 2
+        upcast_v1_v2 = staticmethod(without_coupons)
         tenant: str
         source: str
         order_no: str
@@ -48,6 +51,8 @@ class Order(Aggregate):
         """What was ordered became known after the payment, or was corrected by the source."""
 
         TOPIC = "tracking.OrderPlacementReported"
+        class_version = 2
+        upcast_v1_v2 = staticmethod(without_coupons)
         source: str
         order_no: str
         node: UUID

@@ -22,13 +22,15 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """What was ordered; `amount` is what is to be paid, `shipping` the part of it for shipping, in minor units."""
+    """What was ordered; `amount` is what is to be paid, `shipping` the part of it for shipping, in minor units; `coupons` are those
+    used, by the ids the source has for them."""
 
     placed_at: datetime
     currency: str
     amount: int
     shipping: int
     lines: tuple[Line, ...]
+    coupons: tuple[str, ...] = ()
 
     def check(self) -> None:
         """Raise AmountsMismatch unless the lines add up."""
@@ -88,6 +90,11 @@ def furthest(*, refunded: bool, received: bool, shipped: bool, paid: bool, cance
 def nobody_named(state: dict[str, Any]) -> None:
     """A stored payment of the time before it could name guide and store."""
     state["payment"] |= {"guide_code": "", "store_code": ""}
+
+
+def without_coupons(state: dict[str, Any]) -> None:
+    """A stored placement of the time before coupons were told."""
+    state["placement"] |= {"coupons": []}
 
 
 def check_amounts(whole: int, shipping: int) -> None:

@@ -1,6 +1,6 @@
 """What leaves on behaviours count: figures, absences, successions and streaks (spec TG-4)."""
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
@@ -24,6 +24,9 @@ def figure(facts: Facts, leaf: EventTest, at: datetime) -> Worked:
             return Worked(end - start, 1, because)
         case Figure.DAYS:
             return Worked(len({facts.day(leaf.what, it) for it in found.facts[start:end]}), 1, because)
+        case Figure.WEEKS:
+            days = Counter((day - 1) // 7 for day in {facts.day(leaf.what, it) for it in found.facts[start:end]})
+            return Worked(sum(it >= leaf.days for it in days.values()), 1, because)
         case Figure.RECENCY_DAYS | Figure.FIRST_DAYS:
             return days_since(facts, because, at, last=leaf.figure is Figure.RECENCY_DAYS)
     return _of_property(leaf.figure, leaf.property, found.facts[start:end])

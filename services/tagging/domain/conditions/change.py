@@ -10,15 +10,27 @@ from datetime import datetime
 from math import ceil, floor
 from typing import Final
 
+from services.tagging.domain.conditions import dealt
 from services.tagging.domain.conditions.behaviours import SECOND
 from services.tagging.domain.conditions.comparing import kind
-from services.tagging.domain.conditions.dimensions import CREATED_DAYS, KNOWN, KNOWN_DAYS, meaning
+from services.tagging.domain.conditions.dimensions import (
+    CREATED_DAYS,
+    KNOWN,
+    KNOWN_DAYS,
+    MEMBER,
+    MEMBER_DAYS,
+    PENDING,
+    POINTS,
+    meaning,
+)
 from services.tagging.domain.conditions.evaluation import Customer
 from services.tagging.domain.conditions.facts import Facts
 from services.tagging.domain.conditions.leaves import (
     Absence,
     AttributeTest,
+    Delivered,
     EventTest,
+    InFlow,
     Leaf,
     OrderFigure,
     OrderTest,
@@ -79,6 +91,12 @@ def _instants(leaf: Leaf, facts: Facts, at: datetime) -> Iterator[datetime]:
         case Succession() | Streak():
             for what in happenings(leaf):
                 yield from _moves(facts, leaf.window, facts.meant(what).instants, at)
+        case Delivered():
+            yield from _moves(facts, leaf.window, facts.delivered(leaf), at)
+        case InFlow():
+            yield from dealt.turns(facts, leaf, at)
+        case AttributeTest(key) if key in (POINTS, PENDING):
+            yield from dealt.turns_of_points(facts, at)
         case AttributeTest():
             yield from _of_identity(leaf, facts, at)
 
@@ -93,11 +111,13 @@ def _of_figure(
 
 
 def _of_identity(leaf: AttributeTest, facts: Facts, at: datetime) -> Iterator[datetime]:
-    if leaf.key in (KNOWN, KNOWN_DAYS, CREATED_DAYS):
+    if leaf.key in (KNOWN, KNOWN_DAYS, CREATED_DAYS, MEMBER, MEMBER_DAYS):
         since = facts.history.created_at if leaf.key == CREATED_DAYS else facts.history.known_since
+        if leaf.key in (MEMBER, MEMBER_DAYS):
+            since = facts.history.dealings.member_since
         if since is not None and since > at:
             yield since
-        elif since is not None and leaf.key != KNOWN:
+        elif since is not None and leaf.key not in (KNOWN, MEMBER):
             yield from _days(facts, leaf.comparison, [since], at)
 
 

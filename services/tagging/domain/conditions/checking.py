@@ -194,6 +194,10 @@ def _tag(tag: str, value: str | None, at: Place) -> None:
 def _event(leaf: EventTest, at: Place) -> None:
     of_property = leaf.figure in OF_A_PROPERTY
     at.refuse_if(of_property != bool(leaf.property), f"{leaf.figure} is {'' if of_property else 'not '}of a property")
+    of_weeks = leaf.figure is Figure.WEEKS
+    at.refuse_if(
+        not 1 <= leaf.days <= 7 if of_weeks else leaf.days != 0, "a week has 1 to 7 days, and only WEEKS have it"
+    )
     if leaf.property.startswith("$"):
         at.own_field(leaf.property)
     if leaf.figure in (Figure.LAST, Figure.FIRST):

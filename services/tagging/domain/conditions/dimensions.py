@@ -26,6 +26,12 @@ from services.tagging.domain.conditions.values import ALL_TIME, Comparison, Oper
 KNOWN: Final = "known"
 KNOWN_DAYS: Final = "known_days"
 CREATED_DAYS: Final = "created_days"
+MEMBER: Final = "member"
+MEMBER_DAYS: Final = "member_days"
+POINTS: Final = "points"
+PENDING: Final = "points_pending"
+DEBT: Final = "points_debt"
+OF_MEMBERSHIP: Final = frozenset({MEMBER, MEMBER_DAYS, POINTS, PENDING, DEBT})
 
 _NOTHING = (Operator.EXISTS, Operator.NOT_EXISTS)
 _ORDER = (Operator.LT, Operator.LE, Operator.GT, Operator.GE, Operator.BETWEEN)
@@ -67,6 +73,7 @@ class Source(StrEnum):
     BEHAVIOUR = "BEHAVIOUR"
     ORDER = "ORDER"
     RELATION = "RELATION"
+    MEMBERSHIP = "MEMBERSHIP"
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +145,9 @@ BUILT_IN: Final[Mapping[str, Dimension]] = MappingProxyType(
             Dimension(KNOWN, ValueType.TRUTH, Source.CUSTOMER),
             Dimension(KNOWN_DAYS, ValueType.NUMBER, Source.CUSTOMER),
             Dimension(CREATED_DAYS, ValueType.NUMBER, Source.CUSTOMER),
+            Dimension(MEMBER, ValueType.TRUTH, Source.MEMBERSHIP),
+            Dimension(MEMBER_DAYS, ValueType.NUMBER, Source.MEMBERSHIP),
+            *(Dimension(it, ValueType.NUMBER, Source.MEMBERSHIP) for it in (POINTS, PENDING, DEBT)),
             *map(_tie, Tie),
             _behaviour("last_active_days", Figure.RECENCY_DAYS, _ANY),
             _behaviour("first_active_days", Figure.FIRST_DAYS, _ANY),

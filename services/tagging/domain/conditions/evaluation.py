@@ -10,19 +10,22 @@ from datetime import datetime
 from typing import Any, assert_never
 
 from services.tagging.domain.calendar import Calendar
-from services.tagging.domain.conditions import behaviours, orders
+from services.tagging.domain.conditions import behaviours, dealt, orders
 from services.tagging.domain.conditions.comparing import plain, tester, total_compares
-from services.tagging.domain.conditions.dimensions import CREATED_DAYS, KNOWN, KNOWN_DAYS, meaning
+from services.tagging.domain.conditions.dimensions import CREATED_DAYS, KNOWN, KNOWN_DAYS, OF_MEMBERSHIP, meaning
 from services.tagging.domain.conditions.facts import Facts
 from services.tagging.domain.conditions.leaves import (
     Absence,
     AttributeTest,
+    Delivered,
     EventTest,
     HasConsent,
+    InFlow,
     InGroup,
     Leaf,
     LookedUp,
     OrderTest,
+    Reachable,
     RelatedTo,
     Streak,
     Succession,
@@ -74,12 +77,23 @@ class Customer:
                 return behaviours.longest_streak(self.facts, leaf, at).length >= leaf.length
             case AttributeTest() | RelatedTo():
                 return tester(leaf.comparison)(self.value(leaf, at))
-            case InGroup(group):
-                groups = self.facts.history.groups
-                return bool(groups) if group is None else group in groups
-            case HasConsent(purpose):
-                return purpose in self.facts.history.consents
+            case InGroup() | HasConsent() | Reachable() | InFlow() | Delivered():
+                return self._dealt(leaf, at)
         return self.lookups(leaf)
+
+    def _dealt(self, leaf: InGroup | HasConsent | Reachable | InFlow | Delivered, at: datetime) -> bool:
+        history = self.facts.history
+        match leaf:
+            case InGroup(group):
+                return bool(history.groups) if group is None else group in history.groups
+            case HasConsent(purpose):
+                return purpose in history.consents
+            case Reachable(channel):
+                reached = history.dealings.reachable
+                return bool(reached) if channel is None else channel in reached
+            case InFlow():
+                return bool(dealt.passages(self.facts, leaf, at))
+        return bool(dealt.delivered(self.facts, leaf, at))
 
     def value(self, leaf: AttributeTest | RelatedTo, at: datetime) -> Any:
         """What is compared; None if it is missing."""
@@ -93,6 +107,8 @@ class Customer:
                 if key in (KNOWN_DAYS, CREATED_DAYS):
                     since = history.known_since if key == KNOWN_DAYS else history.created_at
                     return None if since is None or since > at else calendar.day(at) - calendar.day(since)
+                if key in OF_MEMBERSHIP:
+                    return dealt.of_membership(self.facts, key, at)
                 return plain(history.attributes.get(key))
         assert_never(leaf)
 

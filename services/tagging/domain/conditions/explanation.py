@@ -6,7 +6,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Final, NamedTuple
 
-from services.tagging.domain.conditions import behaviours, orders
+from services.tagging.domain.conditions import behaviours, dealt, orders
 from services.tagging.domain.conditions.change import leaf_change
 from services.tagging.domain.conditions.dimensions import meaning
 from services.tagging.domain.conditions.evaluation import Customer
@@ -15,7 +15,10 @@ from services.tagging.domain.conditions.figures import Worked
 from services.tagging.domain.conditions.leaves import (
     Absence,
     AttributeTest,
+    Delivered,
     EventTest,
+    FlowState,
+    InFlow,
     Leaf,
     OrderTest,
     RelatedTo,
@@ -25,6 +28,7 @@ from services.tagging.domain.conditions.leaves import (
 from services.tagging.domain.conditions.text_writing import leaf_text
 from services.tagging.domain.conditions.tree import Condition, Kind
 from services.tagging.domain.conditions.values import Comparison, Operator, Plain
+from services.tagging.domain.dealings import Passage
 from services.tagging.domain.history import Behaviour
 
 MOST_FACTS: Final = 100
@@ -114,7 +118,7 @@ def _of_leaf(kind: Kind, leaf: Leaf, customer: Customer, at: datetime, saying: S
     )
 
 
-_OF_FACTS: Final = (EventTest, OrderTest, Absence, Succession, Streak)
+_OF_FACTS: Final = (EventTest, OrderTest, Absence, Succession, Streak, InFlow, Delivered)
 
 
 def _cited(leaf: Leaf, customer: Customer, because: Sequence[datetime]) -> Iterator[Cited]:
@@ -129,6 +133,10 @@ def _cited(leaf: Leaf, customer: Customer, because: Sequence[datetime]) -> Itera
         case Succession(steps):
             several = {id(it): it for what in steps for it in facts.meant(what).facts}
             found = _by_instant(map(_behaviour, several.values()))
+        case Delivered(campaign, status):
+            found = _by_instant(Cited(at, f"message {status.lower()}", str(campaign or "")) for at in because)
+        case InFlow():
+            found = _by_instant(_passages(leaf, facts.history.dealings.passages))
     for at in because:
         if (it := next(found.get(at, iter(())), None)) is not None:
             yield it
@@ -136,6 +144,17 @@ def _cited(leaf: Leaf, customer: Customer, because: Sequence[datetime]) -> Itera
 
 def _behaviour(it: Behaviour) -> Cited:
     return Cited(it.at, it.type, it.content)
+
+
+def _passages(leaf: InFlow, passages: Iterable[Passage]) -> Iterator[Cited]:
+    """What of the ways through flows a leaf speaks of: that they were begun, or how they ended."""
+    for it in passages:
+        if leaf.flow not in (None, it.flow):
+            continue
+        if leaf.state is FlowState.IN:
+            yield Cited(it.entered_at, "flow entered", str(it.flow))
+        elif it.ended_at is not None:
+            yield Cited(it.ended_at, f"flow {it.reason.lower()}", str(it.flow))
 
 
 def _by_instant(cited: Iterable[Cited]) -> dict[datetime, Iterator[Cited]]:
@@ -160,6 +179,10 @@ def _worked(leaf: Leaf, customer: Customer, at: datetime) -> Worked:
         case Streak():
             streak = behaviours.longest_streak(facts, leaf, at)
             return Worked(streak.length, 1, streak.because)
+        case Delivered():
+            return Worked(None, 1, dealt.delivered(facts, leaf, at))
+        case InFlow():
+            return Worked(None, 1, sorted(it.at for it in _passages(leaf, dealt.passages(facts, leaf, at))))
         case AttributeTest() | RelatedTo():
             return Worked(customer.value(leaf, at), 1, ())
     return Worked(None, 1, ())

@@ -8,7 +8,7 @@ from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 from services.tagging.domain.calendar import Calendar
 from services.tagging.domain.conditions.comparing import tester
-from services.tagging.domain.conditions.leaves import LINE_KEYS, Happening, PropertyTest
+from services.tagging.domain.conditions.leaves import LINE_KEYS, Delivered, DeliveryStatus, Happening, PropertyTest
 from services.tagging.domain.conditions.values import Period, Window
 from services.tagging.domain.history import Behaviour, History, Line, Purchase
 from services.tagging.domain.money import scale
@@ -86,6 +86,16 @@ class Facts:
             ]
             found = self._bought[where] = Found(facts, [it.at for it in facts])
         return found
+
+    def delivered(self, leaf: Delivered) -> Sequence[datetime]:
+        """When messages were sent or clicked that `leaf` means, at any time."""
+        clicked = leaf.status is DeliveryStatus.CLICKED
+        found = (
+            it.clicked_at if clicked else it.sent_at
+            for it in self.history.dealings.messages
+            if leaf.campaign in (None, it.campaign)
+        )
+        return sorted(it for it in found if it is not None)
 
     def day(self, what: Happening, it: Behaviour) -> int:
         """The day number for which a behaviour counts: of the night it belongs to if hours are given."""

@@ -83,12 +83,14 @@ class Figure(StrEnum):
     """What is worked out from the behaviours meant; SUM, AVG, MIN, MAX, LAST, FIRST and DISTINCT of a property.
 
     COUNT, DAYS (distinct local dates, or nights if `hours` are given), SUM and DISTINCT of nothing are 0; all others of nothing are
-    missing. SUM, AVG, MIN and MAX pass over what is no number, LAST and FIRST over events without the property, DISTINCT over
-    lists and objects. RECENCY_DAYS and FIRST_DAYS are local days from the last and the first to now.
+    missing. WEEKS are the weeks from Monday on with at least so many of DAYS, 0 if there are none. SUM, AVG, MIN and MAX pass over
+    what is no number, LAST and FIRST over events without the property, DISTINCT over lists and objects.
+    RECENCY_DAYS and FIRST_DAYS are local days from the last and the first to now.
     """
 
     COUNT = "COUNT"
     DAYS = "DAYS"
+    WEEKS = "WEEKS"
     SUM = "SUM"
     AVG = "AVG"
     MIN = "MIN"
@@ -112,13 +114,14 @@ OF_A_PROPERTY: Final = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class EventTest:
-    """A figure of the behaviours in a window compares so; `property` is that of the figure."""
+    """A figure of the behaviours in a window compares so; `property` is that of the figure, `days` how many a week of WEEKS has."""
 
     what: Happening
     figure: Figure
     comparison: Comparison
     window: Window = ALL_TIME
     property: str = ""
+    days: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,6 +243,44 @@ class HasConsent:
     purpose: str
 
 
+@dataclass(frozen=True, slots=True)
+class Reachable:
+    """Messages of a channel reach the customer: a platform said so of one of its nodes. Of none: of any channel."""
+
+    channel: str | None = None
+
+
+class FlowState(StrEnum):
+    """IN: on the way. COMPLETED: got to the end of it, or to its goal."""
+
+    IN = "IN"
+    COMPLETED = "COMPLETED"
+
+
+@dataclass(frozen=True, slots=True)
+class InFlow:
+    """The customer is in a flow, or has been through it; of none: in any."""
+
+    flow: UUID | None
+    state: FlowState
+
+
+class DeliveryStatus(StrEnum):
+    """SENT: the provider took the message. CLICKED: a link in it was opened."""
+
+    SENT = "SENT"
+    CLICKED = "CLICKED"
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """A message of a broadcast or a flow was sent or clicked in the window; of none: of any."""
+
+    campaign: UUID | None
+    status: DeliveryStatus
+    window: Window = ALL_TIME
+
+
 Leaf = (
     HasTag
     | InLayer
@@ -254,6 +295,9 @@ Leaf = (
     | RelatedTo
     | InGroup
     | HasConsent
+    | Reachable
+    | InFlow
+    | Delivered
 )
 
 LookedUp = HasTag | InLayer | RfmScores | InSegment

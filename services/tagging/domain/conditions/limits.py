@@ -6,6 +6,7 @@ from typing import Final
 from services.tagging.domain.conditions.leaves import (
     Absence,
     AttributeTest,
+    Delivered,
     EventTest,
     Happening,
     Leaf,
@@ -62,7 +63,7 @@ def happenings(leaf: Leaf) -> tuple[Happening, ...]:
 
 def windows(leaf: Leaf) -> tuple[Window, ...]:
     match leaf:
-        case EventTest() | Absence() | Succession() | Streak() | OrderTest():
+        case EventTest() | Absence() | Succession() | Streak() | OrderTest() | Delivered():
             return (leaf.window,)
     return ()
 
@@ -75,6 +76,8 @@ def cost(leaf: Leaf) -> int:
             return told_twice * sum(map(_share, happenings(leaf))) * _length(leaf.window)
         case OrderTest():
             return (5 + len(leaf.where)) * _length(leaf.window)
+        case Delivered():
+            return 5 * _length(leaf.window)
         case AttributeTest():
             return 2
     return 1

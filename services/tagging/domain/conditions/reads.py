@@ -5,18 +5,30 @@ from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
-from services.tagging.domain.conditions.dimensions import CREATED_DAYS, KNOWN, KNOWN_DAYS, meaning
+from services.tagging.domain.conditions.dimensions import (
+    CREATED_DAYS,
+    KNOWN,
+    KNOWN_DAYS,
+    MEMBER_DAYS,
+    OF_MEMBERSHIP,
+    PENDING,
+    POINTS,
+    meaning,
+)
 from services.tagging.domain.conditions.leaves import (
     Absence,
     AttributeTest,
+    Delivered,
     EventTest,
     HasConsent,
     HasTag,
+    InFlow,
     InGroup,
     InLayer,
     InSegment,
     Leaf,
     OrderTest,
+    Reachable,
     RelatedTo,
     RfmScores,
     Streak,
@@ -33,6 +45,7 @@ class Reads:
     """`event_types` and `categories` of behaviours (`any_event`: all of them), the rest by their keys and ids.
 
     `identity`: when the customer was created or became known. `clock`: time alone may change it. `groups` has "" for any group.
+    `membership`, `reach`, `flows` and `deliveries`: what other services told of dealings.
     """
 
     event_types: frozenset[str] = _NONE
@@ -48,11 +61,20 @@ class Reads:
     consents: frozenset[str] = _NONE
     identity: bool = False
     clock: bool = False
+    membership: bool = False
+    reach: bool = False
+    flows: bool = False
+    deliveries: bool = False
 
     @property
     def history(self) -> bool:
         """Whether anything but kept sets is read."""
         return self != Reads(tags=self.tags, models=self.models, segments=self.segments)
+
+    @property
+    def dealings(self) -> bool:
+        """Whether any of them are read."""
+        return self.membership or self.reach or self.flows or self.deliveries
 
     def behaviour(self, kind: str, category: str) -> bool:
         """Whether a behaviour of this kind can change it."""
@@ -70,7 +92,7 @@ def reads(leaves: Iterable[Leaf]) -> Reads:
         categories=frozenset(it.category for it in meant if it.category and not it.type),
         any_event=any(not it.type and not it.category for it in meant),
         orders=any(isinstance(it, OrderTest) for it in found),
-        attributes=frozenset(own - identity),
+        attributes=frozenset(own - identity - OF_MEMBERSHIP),
         tags=frozenset(it.tag for it in found if isinstance(it, HasTag)),
         models=frozenset(it.model for it in found if isinstance(it, InLayer | RfmScores)),
         segments=frozenset(it.segment for it in found if isinstance(it, InSegment)),
@@ -78,7 +100,13 @@ def reads(leaves: Iterable[Leaf]) -> Reads:
         groups=frozenset(it.group or "" for it in found if isinstance(it, InGroup)),
         consents=frozenset(it.purpose for it in found if isinstance(it, HasConsent)),
         identity=bool(identity),
-        clock=bool(identity - {KNOWN}) or any(map(_moves_with_time, found)),
+        clock=bool(identity - {KNOWN})
+        or bool(own & {MEMBER_DAYS, POINTS, PENDING})
+        or any(map(_moves_with_time, found)),
+        membership=bool(own & OF_MEMBERSHIP),
+        reach=any(isinstance(it, Reachable) for it in found),
+        flows=any(isinstance(it, InFlow) for it in found),
+        deliveries=any(isinstance(it, Delivered) for it in found),
     )
 
 
@@ -88,6 +116,6 @@ def _moves_with_time(leaf: Leaf) -> bool:
             return True
         case EventTest() | OrderTest():
             return not leaf.window.fixed or leaf.figure.of_now
-        case Streak() | Succession():
+        case Streak() | Succession() | Delivered():
             return not leaf.window.fixed
     return False

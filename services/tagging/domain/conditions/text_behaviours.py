@@ -31,13 +31,17 @@ def read_behaviours(reader: Reader) -> Leaf:
         length = reader.count("a number of days or weeks")
         unit = StreakUnit(reader.unit("day", "week").upper())
         return Streak(what, length, unit, reader.window())
-    figure, key = reader.one_of(Figure), ""
+    figure, key, days = reader.one_of(Figure), "", 0
     if figure in OF_A_PROPERTY:
         reader.need("(")
         key = reader.key()
         reader.need(")")
+    elif figure is Figure.WEEKS:
+        reader.need("(")
+        days = reader.count("a number of days")
+        reader.need(")")
     comparison = reader.comparison()
-    return EventTest(what, figure, comparison, reader.window(), key)
+    return EventTest(what, figure, comparison, reader.window(), key, days)
 
 
 def where(reader: Reader) -> tuple[PropertyTest, ...]:

@@ -6,8 +6,12 @@ from uuid import UUID
 
 from services.tagging.domain.conditions.leaves import (
     AttributeTest,
+    Delivered,
+    DeliveryStatus,
+    FlowState,
     HasConsent,
     HasTag,
+    InFlow,
     InGroup,
     InLayer,
     InSegment,
@@ -15,12 +19,13 @@ from services.tagging.domain.conditions.leaves import (
     OrderFigure,
     OrderTest,
     PropertyTest,
+    Reachable,
     RelatedTo,
     RfmScores,
     Tie,
 )
 from services.tagging.domain.conditions.text_behaviours import read_behaviours, where
-from services.tagging.domain.conditions.text_pieces import Reader
+from services.tagging.domain.conditions.text_pieces import E, Reader
 from services.tagging.domain.conditions.text_tokens import Sort
 from services.tagging.domain.conditions.text_words import RESERVED
 from services.tagging.domain.conditions.tree import Condition, all_of, any_of, no, that
@@ -108,6 +113,33 @@ def _consent(reader: Reader) -> Leaf:
     return HasConsent(reader.only_text())
 
 
+def _reachable(reader: Reader) -> Leaf:
+    reader.need("(")
+    channel = None if reader.took("any") else reader.text()
+    reader.need(")")
+    return Reachable(channel)
+
+
+def _flow(reader: Reader) -> Leaf:
+    flow, state = _of_campaign(reader, FlowState)
+    return InFlow(flow, state)
+
+
+def _delivery(reader: Reader) -> Leaf:
+    campaign, status = _of_campaign(reader, DeliveryStatus)
+    return Delivered(campaign, status, reader.window())
+
+
+def _of_campaign(reader: Reader, words: type[E]) -> tuple[UUID | None, E]:
+    """The id of a campaign, or any, and one of `words`."""
+    reader.need("(")
+    campaign = None if reader.took("any") else _uuid(reader)
+    reader.need(",")
+    found = reader.one_of(words)
+    reader.need(")")
+    return campaign, found
+
+
 def _layer(reader: Reader) -> Leaf:
     reader.need("(")
     model = reader.text()
@@ -165,4 +197,7 @@ _LEAVES: Final[dict[str, Callable[[Reader], Leaf]]] = {
     "order": _order,
     "group": _group,
     "consent": _consent,
+    "reachable": _reachable,
+    "flow": _flow,
+    "delivery": _delivery,
 }

@@ -47,7 +47,23 @@ UNITS: Final[Mapping[str, int]] = {"day": 86_400, "hour": 3_600, "minute": 60, "
 """Seconds, the longest first."""
 
 LEAF_WORDS: Final = frozenset(
-    {"tag", "segment", "layer", "rfm", "attr", "event", "order", "group", "consent", "all", "any", *Tie}
+    {
+        *(
+            "tag",
+            "segment",
+            "layer",
+            "rfm",
+            "attr",
+            "event",
+            "order",
+            "group",
+            "consent",
+            "reachable",
+            "flow",
+            "delivery",
+        ),
+        *("all", "any", *Tie),
+    }
 )
 RESERVED: Final = LEAF_WORDS | {"and", "or", "not", "true", "false"}
 """What no attribute is called without attr("…")."""

@@ -3,21 +3,25 @@
 import json
 import re
 from typing import Final
+from uuid import UUID
 
 from services.tagging.domain.conditions.leaves import (
     OF_A_PROPERTY,
     Absence,
     AttributeTest,
+    Delivered,
     EventTest,
     Happening,
     HasConsent,
     HasTag,
+    InFlow,
     InGroup,
     InLayer,
     InSegment,
     Leaf,
     OrderTest,
     PropertyTest,
+    Reachable,
     RelatedTo,
     RfmScores,
     Streak,
@@ -65,10 +69,26 @@ def leaf_text(leaf: Leaf) -> str:
             return f"segment({_quoted(str(segment))})"
         case InLayer() | RfmScores():
             return _of_model(leaf)
+        case InGroup() | HasConsent() | Reachable() | InFlow() | Delivered():
+            return _of_dealings(leaf)
+
+
+def _of_dealings(leaf: InGroup | HasConsent | Reachable | InFlow | Delivered) -> str:
+    match leaf:
         case InGroup(group):
-            return "group(any)" if group is None else f"group({_quoted(group)})"
+            return f"group({_or_any(group)})"
         case HasConsent(purpose):
             return f"consent({_quoted(purpose)})"
+        case Reachable(channel):
+            return f"reachable({_or_any(channel)})"
+        case InFlow(flow, state):
+            return f"flow({_or_any(flow)}, {state.lower()})"
+        case Delivered(campaign, status, window):
+            return f"delivery({_or_any(campaign)}, {status.lower()}){_window(window)}"
+
+
+def _or_any(what: str | UUID | None) -> str:
+    return "any" if what is None else _quoted(str(what))
 
 
 def _stands_alone(condition: Condition) -> bool:
@@ -79,7 +99,7 @@ def _stands_alone(condition: Condition) -> bool:
 def _of_behaviours(leaf: EventTest | Absence | Succession | Streak) -> str:
     match leaf:
         case EventTest():
-            prop = f"({_key(leaf.property)})" if leaf.figure in OF_A_PROPERTY else ""
+            prop = f"({_key(leaf.property)})" if leaf.figure in OF_A_PROPERTY else f"({leaf.days})" if leaf.days else ""
             return f"{_happening(leaf.what)} {leaf.figure.lower()}{prop} {_comparison(leaf.comparison)}"
         case Absence():
             return f"{_happening(leaf.what)} without {_happening(leaf.other)} within {_duration(leaf.within)}"

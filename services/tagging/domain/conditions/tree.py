@@ -8,14 +8,17 @@ from typing import Final, cast
 from services.tagging.domain.conditions.leaves import (
     Absence,
     AttributeTest,
+    Delivered,
     EventTest,
     HasConsent,
     HasTag,
+    InFlow,
     InGroup,
     InLayer,
     InSegment,
     Leaf,
     OrderTest,
+    Reachable,
     RelatedTo,
     RfmScores,
     Streak,
@@ -44,6 +47,9 @@ class Kind(StrEnum):
     RELATION = "RELATION"
     GROUP = "GROUP"
     CONSENT = "CONSENT"
+    REACHABLE = "REACHABLE"
+    FLOW = "FLOW"
+    DELIVERY = "DELIVERY"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +71,9 @@ class Condition:
     relation: RelatedTo | None = None
     group: InGroup | None = None
     consent: HasConsent | None = None
+    reachable: Reachable | None = None
+    flow: InFlow | None = None
+    delivery: Delivered | None = None
 
     @property
     def leaf(self) -> Leaf | None:
@@ -121,6 +130,9 @@ _KINDS: Final[dict[type, Kind]] = {
     RelatedTo: Kind.RELATION,
     InGroup: Kind.GROUP,
     HasConsent: Kind.CONSENT,
+    Reachable: Kind.REACHABLE,
+    InFlow: Kind.FLOW,
+    Delivered: Kind.DELIVERY,
 }
 
 

@@ -3,11 +3,13 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from itertools import pairwise
+from statistics import median
+from typing import Final, NamedTuple
 
 from services.tagging.domain.layers import params as rules
 from services.tagging.domain.layers.event_types import KNOWN, PURCHASE, REFERRAL_SUCCEEDED
-from services.tagging.domain.layers.view import NONE, REVIEWS, SHARES, View
+from services.tagging.domain.layers.view import NONE, NOT_BY_CUSTOMER, REVIEWS, SHARES, View
 
 LAYERS: Final = ("SILENT", "LOW", "MEDIUM", "HIGH")
 LOST: Final = frozenset({"SILENT"})
@@ -47,6 +49,26 @@ def score(view: View, params: ActivityParams) -> float:
     """What counts of the last days, each day's half as much for every half-life that has passed."""
     daily = _by_day(view, params)
     return sum(weight * _faded(view.day - day, params) for day, weight in daily.items())
+
+
+class Cycle(NamedTuple):
+    """When a customer does something: how many behaviours in each hour of the week by its own clock, from Monday 0:00 on, and the
+    median of days from one active day to the next; None where there is but one."""
+
+    hours: tuple[int, ...]
+    gap: float | None
+
+
+def cycle(view: View, params: ActivityParams) -> Cycle:
+    """The cycle of the last days."""
+    hours, days = [0] * (7 * 24), set[int]()
+    for day, it in view.recent(params.window_days):
+        if it.type not in NOT_BY_CUSTOMER:
+            local = view.calendar.local(it.at, it.offset)
+            hours[local.weekday() * 24 + local.hour] += 1
+            days.add(day)
+    gaps = [later - day for day, later in pairwise(sorted(days))]
+    return Cycle(tuple(hours), float(median(gaps)) if gaps else None)
 
 
 def layer(view: View, params: ActivityParams) -> str:

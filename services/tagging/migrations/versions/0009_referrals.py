@@ -3,7 +3,7 @@
 from alembic import op
 
 revision = "0009"
-down_revision = "0006"
+down_revision = "0008"
 
 STATEMENTS = (
     "CREATE INDEX behaviours_referee ON behaviours (tenant, node) WHERE type = 'referral_registered'",
