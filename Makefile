@@ -26,8 +26,8 @@ up: .venv/.demo proto ## Start the whole system on this machine and print its ad
 down: .venv/.demo proto ## Stop what `make up` started; its data stays in .local/.
 	$(BIN)/python -m deploy.local down
 
-bench: .venv/.dev proto ## Measure the system beside the raw ceilings of this machine, into build/bench.json.
-	$(BIN)/python -m bench
+bench: .venv/.dev proto ## Measure the system beside the raw ceilings of this machine, into build/bench.json (ARGS='tagging --customers 100000' to choose).
+	$(BIN)/python -m bench $(ARGS)
 
 faults: .venv/.dev proto ## Kill and cut things on purpose and count what was lost or done twice (ARGS='kills gaps' to choose).
 	$(BIN)/python -m faults $(ARGS)

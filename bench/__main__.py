@@ -1,5 +1,6 @@
 """`python -m bench`: measures the local stack, prints a table and writes build/bench.json; fails if a bar is missed."""
 
+import argparse
 import asyncio
 import shutil
 import sys
@@ -9,7 +10,20 @@ from pathlib import Path
 import psutil
 from rich.console import Console
 
-from bench import commands, doors, edge, figures, freshness, gateway, growth, identities, ingest, logs, matching
+from bench import (
+    audiences,
+    commands,
+    doors,
+    edge,
+    figures,
+    freshness,
+    gateway,
+    growth,
+    identities,
+    ingest,
+    logs,
+    matching,
+)
 from bench.calls import rested
 from bench.figures import Figure
 from deploy.local.contracts import ROOT
@@ -42,24 +56,35 @@ PARTS: dict[str, Callable[[LocalStack], list[Figure]]] = {
 }
 
 
-def measure(parts: Sequence[str], state: Path, console: Console) -> list[Figure]:
+TAGGING = "tagging"
+"""The part that has a stack of its own, since it takes the place of other services there."""
+
+
+def measure(parts: Sequence[str], state: Path, console: Console, customers: Sequence[int]) -> list[Figure]:
     shutil.rmtree(state, ignore_errors=True)
     found: list[Figure] = []
-    with LocalStack(state, environment=_AS_DEPLOYED) as stack:
-        for name in parts:
-            asyncio.run(rested(stack))
-            console.print(f"measuring {name} …")
-            found += PARTS[name](stack)
+    if shared := [it for it in parts if it != TAGGING]:
+        with LocalStack(state / "shared", environment=_AS_DEPLOYED) as stack:
+            for name in shared:
+                asyncio.run(rested(stack))
+                console.print(f"measuring {name} …")
+                found += PARTS[name](stack)
+    if TAGGING in parts:
+        console.print(f"measuring {TAGGING} …")
+        found += audiences.measure(state / TAGGING, [audiences.Scale(it) for it in customers], console.print)
     return found
 
 
 def main(arguments: Sequence[str]) -> int:
     console = Console()
-    unknown = set(arguments) - PARTS.keys()
-    if unknown:
-        console.print(f"usage: python -m bench [{'|'.join(PARTS)}]…")
-        return 2
-    found = measure(arguments or list(PARTS), STATE, console)
+    names = [*PARTS, TAGGING]
+    parser = argparse.ArgumentParser("python -m bench", description=__doc__)
+    parser.add_argument("parts", nargs="*", metavar="part", help=f"all, or some of {', '.join(names)}")
+    parser.add_argument("--customers", nargs="+", type=int, default=audiences.SIZES, help="of the part tagging")
+    chosen = parser.parse_args(arguments)
+    if unknown := set(chosen.parts) - set(names):
+        parser.error(f"no part {', '.join(sorted(unknown))}")
+    found = measure(chosen.parts or names, STATE, console, chosen.customers)
     figures.show(found, console)
     figures.write(found, RESULT)
     console.print(f"written to {RESULT.relative_to(ROOT)}")

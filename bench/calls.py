@@ -6,12 +6,15 @@ from contextlib import asynccontextmanager
 from time import perf_counter
 
 import grpc
+import psutil
 
+from chassis import grpc_client
 from chassis.clock import SystemClock
-from demo.backend import connected
+from chassis.context import Context, entered
 from demo.barrier import Barrier
 from deploy.local.contracts import scopes
 from deploy.local.stack import LocalStack
+from scrm.ops.v1.operations_service_pb2_grpc import OperationsServiceStub
 
 TENANT = "bench"
 Metadata = tuple[tuple[str, str | bytes], ...]
@@ -31,9 +34,14 @@ async def channel(address: str) -> AsyncIterator[grpc.aio.Channel]:
 
 async def rested(stack: LocalStack) -> None:
     """Wait until no service has anything left to do, so that one measurement does not pay for the one before."""
-    addresses = {name: stack.address(name) for name in stack.services}
-    async with connected(addresses, stack.credentials.mint(TENANT, scopes())) as backend:
-        await Barrier(backend.operations).settled(SystemClock().now(), patience_seconds=600)
+    token = stack.credentials.mint(TENANT, scopes())
+    channels = {it: grpc_client.channel(stack.address(it), lambda _: token, deadline=120) for it in stack.services}
+    try:
+        with entered(Context.system(TENANT, "bench")):
+            barrier = Barrier({name: OperationsServiceStub(it) for name, it in channels.items()})
+            await barrier.settled(SystemClock().now(), patience_seconds=1200)
+    finally:
+        await asyncio.gather(*(it.close() for it in channels.values()))
 
 
 async def calls_per_second(callers: int, calls: int, call: Callable[[int], Awaitable[object]]) -> float:
@@ -66,3 +74,12 @@ async def timed(callers: int, count: int, call: Callable[[int], Awaitable[object
 def percentile(waited: Sequence[float], percent: int) -> float:
     """Milliseconds, by nearest rank."""
     return sorted(waited)[-(-len(waited) * percent // 100) - 1] * 1000
+
+
+def processor_seconds(process: psutil.Process) -> float:
+    """What a process has spent; nothing if it has just ended."""
+    try:
+        times = process.cpu_times()
+    except psutil.NoSuchProcess:
+        return 0.0
+    return float(times.user + times.system)

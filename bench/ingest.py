@@ -23,7 +23,7 @@ import psycopg
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from bench.alone import Alone, second_replica, serving_alone
-from bench.calls import TENANT, authorization, calls_per_second, channel
+from bench.calls import TENANT, authorization, calls_per_second, channel, processor_seconds
 from bench.figures import Figure, at_least
 from chassis.clock import SystemClock
 from deploy.local.postgres import Database
@@ -57,7 +57,7 @@ def cost_of(stack: LocalStack, replicas: Sequence[Alone], batches: int) -> Cost:
 
     def spent() -> tuple[float, float]:
         backends = psutil.Process(stack.pid("postgres")).children()
-        return sum(_seconds(psutil.Process(it.pid)) for it in replicas), sum(map(_seconds, backends))
+        return sum(processor_seconds(psutil.Process(it.pid)) for it in replicas), sum(map(processor_seconds, backends))
 
     before = spent()
     events_per_s, called = asyncio.run(_ingest(stack, [it.address for it in replicas], batches))
@@ -105,14 +105,6 @@ def _round(stack: LocalStack, alone: Alone) -> tuple[Cost, float, float, float]:
         _copied(database, groups, content, with_keys=True),
         _copied(database, [len(content)], content),
     )
-
-
-def _seconds(process: psutil.Process) -> float:
-    try:
-        times = process.cpu_times()
-    except psutil.NoSuchProcess:  # a backend that has just ended
-        return 0.0
-    return float(times.user + times.system)
 
 
 async def _ingest(stack: LocalStack, addresses: Sequence[str], batches: int) -> tuple[float, float]:

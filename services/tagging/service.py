@@ -24,7 +24,7 @@ from services.tagging.adapters.tag_servicer import TagServicer
 from services.tagging.adapters.trainer import Trainer
 from services.tagging.adapters.value_watch import ValueWatch
 from services.tagging.application import published_events
-from services.tagging.application.audience_commands import RECOUNT, FollowDue, FollowPage, RecountSegments
+from services.tagging.application.audience_commands import RECOUNT, FollowDue, RecountSegments
 from services.tagging.application.clustering_commands import TAG_CLUSTERS, TagClusters
 from services.tagging.application.commands import handlers
 from services.tagging.application.layer_commands import REVIEW_MODEL, ReviewLayer, ReviewModel
@@ -39,7 +39,6 @@ from services.tagging.application.taxonomy_commands import REPOINT_TAGS, Repoint
 from services.tagging.domain.claims import Cause
 from services.tagging.read_models.audiences import PostgresAudiences
 from services.tagging.read_models.dues import FOLLOW_DUE
-from services.tagging.read_models.live_segments import FOLLOW_PAGE
 from services.tagging.read_models.rebuild import rebuild
 from services.tagging.read_models.tag_history import TagHistoryProjection
 from services.tagging.settings import Settings
@@ -54,9 +53,7 @@ TIMERS: Mapping[str, Callable[[Timer], Any]] = {
     FOLLOW_RULE: lambda timer: FollowRule(timer.payload["tag"], Cause(timer.payload["cause"]), timer.payload["after"]),
     ADVANCE_BATCH: lambda timer: AdvanceTagBatch(UUID(timer.payload["batch"]), timer.payload["reason"]),
     FOLLOW_DUE: lambda timer: FollowDue(),
-    FOLLOW_PAGE: lambda timer: FollowPage(
-        UUID(timer.payload["segment"]), timer.payload["revision"], timer.payload["after"]
-    ),
+    "follow_page": lambda timer: RecountSegments(),  # no longer set: whoever was left to be looked at is found anew
     RECOUNT: lambda timer: RecountSegments(),
     TAG_CLUSTERS: lambda timer: TagClusters(
         timer.payload["clustering"], timer.payload["version"], timer.payload["after"]

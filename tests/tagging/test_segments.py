@@ -178,6 +178,14 @@ def test_definitions_are_checked(world: World) -> None:
     assert world.rebuild() == {}
 
 
+def test_a_definition_that_was_refused_leaves_nothing_behind_for_the_next_one(world: World) -> None:
+    world.tell(created(P[1]), created(P[2]))
+    a = world.define("a", Definition(condition=VIP))
+    with pytest.raises(RunNotFound):
+        world.do(UpdateSegment(a, Definition(condition=that(InLayer("rfm", "LOYAL"))), None))
+    assert world.do(UpdateSegment(a, Definition(condition=no(VIP)), None)).size == 2
+
+
 def test_a_snapshot_stays_as_it_was(world: World) -> None:
     world.tell(created(P[1], key="k1"), created(P[2], key="k2"))
     segment = world.listed("list", P[1], P[2])

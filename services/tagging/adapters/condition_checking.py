@@ -8,18 +8,27 @@ from chassis.errors import AggregateNotFound
 from chassis.read_models import ReadModels
 from services.tagging.adapters.tag_methods import settings_of_tenant
 from services.tagging.application.condition_commands import tag_words
-from services.tagging.domain.conditions import DEFAULT_LIMITS, Limits
+from services.tagging.domain.conditions import DEFAULT_LIMITS, AttributeTest, Limits
 from services.tagging.domain.conditions.checking import check_words
+from services.tagging.domain.conditions.dimensions import BUILT_IN
 from services.tagging.domain.conditions.vocabulary import Vocabulary
 from services.tagging.domain.segments import Definition
 from services.tagging.domain.taxonomy import Taxonomy, taxonomy_id
+from services.tagging.domain.tenant_settings import TenantSettings, settings_id
 from services.tagging.read_models import vocabularies
 
 
 async def check(definition: Definition, bus: CommandBus, read_models: ReadModels) -> None:
     """Refuse a definition as it would be when it is kept."""
-    definition.check(await limits_of_tenant(bus))
-    check_words(definition.placed(), await vocabulary_of_tenant(bus, read_models))
+    tenant = contexts.current().tenant
+    found = await bus.load_all((settings_id(tenant), taxonomy_id(tenant)))
+    settings, taxonomy = found.get(settings_id(tenant)), found.get(taxonomy_id(tenant))
+    definition.check(settings.limits if isinstance(settings, TenantSettings) else DEFAULT_LIMITS)
+    words = Vocabulary(tags=tag_words(taxonomy if isinstance(taxonomy, Taxonomy) else None))
+    placed = list(definition.placed())
+    if any(isinstance(leaf, AttributeTest) and leaf.key not in BUILT_IN for _, leaf in placed):
+        words = replace(words, attributes=(await _attributes(tenant, read_models)).attributes)
+    check_words(placed, words)
 
 
 async def limits_of_tenant(bus: CommandBus) -> Limits:
@@ -33,5 +42,8 @@ async def vocabulary_of_tenant(bus: CommandBus, read_models: ReadModels) -> Voca
         taxonomy = await bus.load(Taxonomy, taxonomy_id(tenant))
     except AggregateNotFound:
         taxonomy = None
-    words = await read_models.query(lambda rows: vocabularies.vocabulary(rows, tenant))
-    return replace(words, tags=tag_words(taxonomy))
+    return replace(await _attributes(tenant, read_models), tags=tag_words(taxonomy))
+
+
+async def _attributes(tenant: str, read_models: ReadModels) -> Vocabulary:
+    return await read_models.query(lambda rows: vocabularies.vocabulary(rows, tenant))

@@ -1,7 +1,6 @@
-"""Commands that keep segments in line with time: what is due, what a new definition is to be looked at for, everything."""
+"""Commands that keep segments in line with time: what is due, or everything."""
 
 from dataclasses import dataclass
-from uuid import UUID
 
 from chassis.commands import UnitOfWork
 from services.tagging.application.ports import Audiences
@@ -18,20 +17,6 @@ class FollowDue:
 def follow_due(command: FollowDue, work: UnitOfWork, audiences: Audiences) -> None:
     audiences.lock(work)
     audiences.follow_due(work)
-
-
-@dataclass(frozen=True, slots=True)
-class FollowPage:
-    """Look at the next customers, from the one after ordinal `after` on, for a revision of a segment."""
-
-    segment_id: UUID
-    revision: int
-    after: int
-
-
-def follow_page(command: FollowPage, work: UnitOfWork, audiences: Audiences) -> None:
-    audiences.lock(work)
-    audiences.follow_page(work, command.segment_id, command.revision, command.after)
 
 
 @dataclass(frozen=True, slots=True)

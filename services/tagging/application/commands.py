@@ -69,7 +69,6 @@ def handlers(audiences: Audiences) -> Handlers:
         with_tables(segments.ArchiveSegment, segments.archive_segment, lambda it: (it.segment_id,)),
         with_tables(segments.SnapshotSegment, segments.snapshot_segment, lambda it: (it.segment_id,)),
         with_tables(audience.FollowDue, audience.follow_due),
-        with_tables(audience.FollowPage, audience.follow_page),
         with_tables(audience.RecountSegments, audience.recount_segments),
         handler(models.DefineModel, models.define_model),
         with_tables(models.KeepModelRun, models.keep_model_run),

@@ -102,10 +102,6 @@ class Audiences(Layers, Analyses, Protocol):
         """Look at customers for whom the time has come at which a segment changes."""
         ...
 
-    def follow_page(self, work: UnitOfWork, segment: UUID, revision: int, after: int) -> None:
-        """Look at some customers with ordinals above `after` for a definition, and find when time alone will change it."""
-        ...
-
     def recount(self, work: UnitOfWork) -> None:
         """Find the members of all live segments anew."""
         ...

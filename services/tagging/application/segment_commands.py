@@ -45,12 +45,11 @@ def create_segment(command: CreateSegment, work: UnitOfWork, audiences: Audience
         raise NameTaken(field="display_name")
     _check(id, command.definition, work, audiences)
     audiences.lock(work)
-    size = audiences.count(work, command.definition, command.universe)
     segment = Segment(id, tenant, command.name, command.definition, command.universe, work.now)
     work.add(segment)
     work.add(SegmentName(name, tenant, id))
-    audiences.keep_segment(work, id, segment)
-    return SegmentResult(id, segment, size)
+    audiences.keep_segment(work, id, segment)  # raises what the definition speaks of and is not found
+    return SegmentResult(id, segment, audiences.size(work, id))
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +67,6 @@ def update_segment(command: UpdateSegment, work: UnitOfWork, audiences: Audience
         raise VersionConflict("the segment has changed", field="etag")
     _check(command.segment_id, command.definition, work, audiences)
     audiences.lock(work)
-    audiences.count(work, command.definition, segment.universe)
     if segment.update(command.definition, work.now):
         audiences.keep_segment(work, command.segment_id, segment)
     return SegmentResult(command.segment_id, segment, audiences.size(work, command.segment_id))

@@ -250,7 +250,6 @@ def _define(command: DefineRule, origin: str, taxonomy: Taxonomy, work: UnitOfWo
 
 def _keep_segment(id: UUID, name: str, condition: Condition, work: UnitOfWork, audiences: Audiences) -> None:
     tenant, definition = work.context.tenant, Definition(condition=condition)
-    audiences.count(work, definition, Universe.ALL)  # raises what it speaks of and is not found
     segment = work.find(Segment, id)
     if segment is None:
         if work.find(SegmentName, SegmentName.id_of(tenant, name)) is not None:

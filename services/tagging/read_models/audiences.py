@@ -36,7 +36,7 @@ from services.tagging.read_models import (
 from services.tagging.read_models.analyses import PostgresAnalyses
 from services.tagging.read_models.directory import Arrivals
 from services.tagging.read_models.layers import PostgresLayers
-from services.tagging.read_models.live_segments import Cause, Live, LiveSegments, Touched, apply, follow, look_at_page
+from services.tagging.read_models.live_segments import Cause, Live, LiveSegments, Touched, apply, follow
 
 _LOCK = (
     "INSERT INTO intake (tenant, messages, as_of) VALUES (%s, %s, %s) ON CONFLICT (tenant) DO UPDATE SET"
@@ -136,16 +136,6 @@ class PostgresAudiences(PostgresLayers, PostgresAnalyses):
         if sum(len(ordinals) for it in found.values() for ordinals in it.values()) == _PAGE:
             dues.look_again_now(work)
 
-    def follow_page(self, work: UnitOfWork, segment: UUID, revision: int, after: int) -> None:
-        live = [it for it in self.live(work) if (it.listing.id, it.listing.revision) == (segment, revision)]
-        all_of_them = everybody(work.rows, work.context.tenant)
-        start = all_of_them.rank(after) if after >= 0 else 0
-        page = BitMap(all_of_them[start : start + _PAGE])
-        if live and page:
-            touched = Touched({f"this:{segment}": page})
-            follow(work, self.live(work), touched, lambda ordinal: MembershipCause.BACKFILL)
-            look_at_page(work, segment, revision, page[-1])
-
     def recount(self, work: UnitOfWork) -> None:
         live, who = self.live(work), everybody(work.rows, work.context.tenant)
         touched = Touched({f"this:{it.listing.id}": BitMap(who) for it in live})
@@ -192,6 +182,8 @@ class PostgresAudiences(PostgresLayers, PostgresAnalyses):
             self._change_lists(work, {id: Change(BitMap(), bitmaps.load(rows, tenant, (name,))[name])}, cause)
         elif segment.definition.live:
             touched = Touched({f"this:{id}": everybody(rows, tenant)})
+            if not touched.all:  # nobody is looked at then, who would tell what is not found
+                self.count(work, segment.definition, segment.universe)
             follow(work, self.live(work), touched, lambda ordinal: cause)
 
     def used_by(self, work: UnitOfWork, segment: UUID) -> list[UUID]:

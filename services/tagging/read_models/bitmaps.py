@@ -11,6 +11,7 @@ from uuid import UUID
 import sqlalchemy as sa
 from pyroaring import BitMap
 
+from chassis.postgres import columns
 from services.tagging.application.ports import Change
 from services.tagging.read_models import sql
 
@@ -19,7 +20,10 @@ ANONYMOUS = "anonymous"
 
 _ALL = "SELECT name, members FROM bitmaps WHERE tenant = %s AND name = ANY(%s)"
 _NAMES = "SELECT DISTINCT name FROM bitmaps WHERE tenant = %s AND starts_with(name, %s)"
-_CHUNKS = "SELECT name, chunk, members FROM bitmaps WHERE tenant = %s AND name = ANY(%s) AND chunk = ANY(%s)"
+_THESE_CHUNKS = (
+    "SELECT b.name, b.chunk, b.members FROM unnest(%s::text[], %s::int[]) AS k(name, chunk)"
+    " JOIN bitmaps b ON b.tenant = %s AND b.name = k.name AND b.chunk = k.chunk"
+)
 _BEGINNING = "SELECT members FROM bitmaps WHERE tenant = %s AND starts_with(name, %s)"
 _WRITE = (
     "INSERT INTO bitmaps (tenant, name, chunk, members)"
@@ -53,7 +57,7 @@ def in_any_layer(rows: sa.Connection, tenant: str, model: str) -> BitMap:
 def load(rows: sa.Connection, tenant: str, names: Iterable[str]) -> dict[str, BitMap]:
     """The whole sets; an unknown name is an empty set."""
     found = {name: BitMap() for name in names}
-    for name, members in sql.fetch(rows, _ALL, tenant, list(found)):
+    for name, members in sql.fetch_binary(rows, _ALL, tenant, list(found)):
         found[name] |= BitMap.deserialize(members)
     return found
 
@@ -65,26 +69,32 @@ def starting_with(rows: sa.Connection, tenant: str, prefix: str) -> dict[str, Bi
 
 def among(rows: sa.Connection, tenant: str, names: Iterable[str], who: BitMap) -> dict[str, BitMap]:
     """The sets as far as `who` is concerned."""
-    found = {name: BitMap() for name in names}
-    for name, _, members in sql.fetch(rows, _CHUNKS, tenant, list(found), _chunks_of(who)):
-        found[name] |= BitMap.deserialize(members) & who
+    return parts(rows, tenant, dict.fromkeys(names, who))
+
+
+def parts(rows: sa.Connection, tenant: str, wanted: Mapping[str, BitMap]) -> dict[str, BitMap]:
+    """Each set as far as its ordinals are concerned; reads only the chunks that these are in."""
+    found = {name: BitMap() for name in wanted}
+    chunks = [(name, chunk) for name, who in wanted.items() for chunk in _chunks_of(who)]
+    if chunks:
+        for name, _, members in sql.fetch_binary(rows, _THESE_CHUNKS, *columns(chunks), tenant):
+            found[name] |= BitMap.deserialize(members) & wanted[name]
     return found
 
 
 def change(rows: sa.Connection, tenant: str, changes: Mapping[str, Change]) -> None:
     """Apply all `changes`; reads and writes only the chunks concerned."""
-    wanted = {name: it for name, it in changes.items() if it.add or it.remove}
-    if not wanted:
+    concerned = [(name, chunk) for name, it in changes.items() for chunk in _chunks_of(it.add | it.remove)]
+    if not concerned:
         return
-    chunks = _chunks_of(BitMap.union(*(part for it in wanted.values() for part in it)))
-    before = {(name, chunk): BitMap() for name in wanted for chunk in chunks}
-    stored = sql.fetch(rows, _CHUNKS, tenant, list(wanted), chunks)
+    before = {key: BitMap() for key in concerned}
+    stored = sql.fetch_binary(rows, _THESE_CHUNKS, *columns(concerned), tenant)
     before.update(((name, chunk), BitMap.deserialize(members)) for name, chunk, members in stored)
     written: list[sql.Row] = []
     emptied: list[sql.Row] = []
     for (name, chunk), old in before.items():
         window = BitMap(range(chunk << 16, (chunk + 1) << 16))
-        new = (old - wanted[name].remove) | (wanted[name].add & window)
+        new = (old - changes[name].remove) | (changes[name].add & window)
         if new == old:
             continue
         if new:

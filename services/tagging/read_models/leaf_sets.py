@@ -48,6 +48,7 @@ from services.tagging.domain.profile import (
 from services.tagging.read_models import dealing_sql, leaf_sql, settings, sql
 from services.tagging.read_models.histories import definitions_of
 from services.tagging.read_models.leaf_sql import AsOf
+from services.tagging.read_models.moving import moving
 
 _NOBODY: Final = UUID(int=0)
 _BEGINNING: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -79,6 +80,17 @@ class LeafSets:
         if found is None:
             found = self._found[leaf] = self._find(leaf, everybody)
         return found & everybody
+
+    def moving(self, leaves: Iterable[Leaf]) -> dict[int, datetime]:
+        """Whom the passing of time can move by one of `leaves`, and when at the earliest."""
+        found: dict[int, datetime] = {}
+        for leaf in set(leaves):
+            for it in moving(leaf, self._when):
+                for ordinal, first, coming in sql.fetch(self._rows, it.statement.text, *it.statement.values):
+                    at = it.at(first, coming)
+                    if at is not None and (ordinal not in found or at < found[ordinal]):
+                        found[ordinal] = at
+        return found
 
     def _find(self, leaf: Leaf, everybody: BitMap) -> BitMap:
         match leaf:

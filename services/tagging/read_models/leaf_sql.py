@@ -239,7 +239,19 @@ def of_attribute(comparison: Comparison, key: str, definition: AttributeDefiniti
         value = read.get(definition.type, "to_jsonb({}::text)").format(best)
     nothing = tester(comparison)(None)
     held = of_json(Sql(value), comparison)
-    return LeafSql(grouped(Sql(said, (when.tenant, key)), held, when, nothing), nothing)
+    inner = Sql(said, (when.tenant, key))
+    if not nothing and definition.policy != UNION and definition.type not in read:
+        passing = of_text(Sql("w.value"), comparison)
+        inner = Sql(f"{said} AND {_OF_THEM.format(passing.text)}", (*inner.values, when.tenant, key, *passing.values))
+    return LeafSql(grouped(inner, held, when, nothing), nothing)
+
+
+# A text that is resolved is one of those that are said, so that only who is said to have a text that passes can have one.
+_OF_THEM: Final = (
+    "v.node IN (SELECT o.node FROM attribute_values w JOIN nodes m ON m.tenant = w.tenant AND m.node = w.node"
+    " JOIN nodes o ON o.tenant = m.tenant AND o.customer = m.customer"
+    " WHERE w.tenant = %s AND w.key = %s AND NOT w.cleared AND {})"
+)
 
 
 def _local(when: AsOf) -> Sql:

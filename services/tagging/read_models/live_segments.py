@@ -17,11 +17,10 @@ import sqlalchemy as sa
 from pyroaring import BitMap
 
 from chassis.commands import UnitOfWork
-from chassis.due_times import Timer
 from services.tagging.application.ports import Change
 from services.tagging.application.standing import follow_later
 from services.tagging.domain.claims import Cause as TagCause
-from services.tagging.domain.conditions import Leaf, LookedUp
+from services.tagging.domain.conditions import Leaf, LookedUp, Universe
 from services.tagging.domain.conditions.change import next_change
 from services.tagging.domain.conditions.evaluation import Customer
 from services.tagging.domain.conditions.reads import Reads, reads
@@ -33,13 +32,11 @@ from services.tagging.read_models.histories import histories
 from services.tagging.read_models.leaf_sets import as_of
 from services.tagging.read_models.segments import LOOKED_UP, Listing, Sets
 
-FOLLOW_PAGE: Final = "follow_page"
-"""Kind of the timers that look at all customers of a new definition, page by page."""
-
 _MANY: Final = 1000
 _MOST_IN_AN_EVENT: Final = 500
 """An event is published as one message for each, all in one batch; JetStream takes 1,000 messages in one."""
-_LIVE: Final = "SELECT segment, revision FROM segments WHERE tenant = %s AND live"
+_LIVE: Final = "SELECT segment, revision, xmin::text FROM segments WHERE tenant = %s AND live"
+"""With the transaction it was stated in: a revision that was undone is followed by another of the same number."""
 
 
 @dataclass(slots=True)
@@ -77,15 +74,20 @@ class LiveSegments:
     """The live segments of all tenants, each in the order in which they are to be looked at; read again when one has changed."""
 
     def __init__(self) -> None:
-        self._revisions: dict[str, dict[UUID, int]] = {}
+        self._stated: dict[str, dict[UUID, tuple[int, str]]] = {}
         self._live: dict[str, list[Live]] = {}
 
     def of(self, rows: sa.Connection, tenant: str) -> list[Live]:
-        revisions: dict[UUID, int] = {row[0]: row[1] for row in sql.fetch(rows, _LIVE, tenant)}
-        if revisions != self._revisions.get(tenant, {}):
-            self._live[tenant] = _in_order(segments.get(rows, tenant, revisions).values())
-            self._revisions[tenant] = revisions
-        return self._live.get(tenant, []) if revisions else []
+        stated = {id: (revision, by) for id, revision, by in sql.fetch(rows, _LIVE, tenant)}
+        before = self._stated.get(tenant, {})
+        if stated != before:
+            kept = [
+                it.listing for it in self._live.get(tenant, ()) if before[it.listing.id] == stated.get(it.listing.id)
+            ]
+            news = segments.get(rows, tenant, stated.keys() - {it.id for it in kept})
+            self._live[tenant] = _in_order([*kept, *news.values()])
+            self._stated[tenant] = stated
+        return self._live.get(tenant, []) if stated else []
 
 
 def _in_order(listings: Iterable[Listing]) -> list[Live]:
@@ -133,12 +135,6 @@ def follow(work: UnitOfWork, live: Iterable[Live], touched: Touched, cause: Caus
     _Following(work, several, touched, cause).follow(at or work.now)
 
 
-def look_at_page(work: UnitOfWork, segment: UUID, revision: int, after: int) -> None:
-    """Have the customers with ordinals above `after` looked at for a segment, some now and the others later."""
-    payload = {"segment": str(segment), "revision": revision, "after": after}
-    work.schedule(Timer(FOLLOW_PAGE, f"{segment}:{revision}:{after}", work.now, payload))
-
-
 class _Following:
     """One change on its way through the segments."""
 
@@ -154,16 +150,27 @@ class _Following:
         self._customers: dict[int, Customer] = {}
         self._one_by_one: dict[Leaf, tuple[BitMap, BitMap]] = {}
         self._changes: dict[UUID, Change] = {}
+        self._dues: dict[UUID, tuple[BitMap, dict[int, datetime]]] = {}
 
     def follow(self, at: datetime) -> None:
+        self._look_up()
         for it in self._live:
             who = self._touched.of(it.subjects)
             if who:
                 self._follow_one(it, who)
+        dues.keep(self._work, self._dues)
         apply(self._work, self._changes, {it.listing.id: it.listing.revision for it in self._live}, self._cause, at)
+
+    def _look_up(self) -> None:
+        """Read what will be needed of the definitions that are touched to begin with, at once: their sets, the histories of their few."""
+        concerned = [(it, who) for it in self._live if (who := self._touched.of(it.subjects))]
+        self._sets.look_up((it.listing.definition, it.listing.id, who) for it, who in concerned)
+        few = BitMap.union(BitMap(), *(who for it, who in concerned if it.reads.history and len(who) <= _MANY))
+        self._load(few & self._sets.universe(Universe.ALL))
 
     def _follow_one(self, it: Live, who: BitMap) -> None:
         id, listing, many = it.listing.id, it.listing, len(who) > _MANY
+        self._sets.look_up([(listing.definition, id, who)])
         theirs = who & self._sets.universe(listing.universe)
         if it.reads.history and not many:
             self._load(theirs)
@@ -174,8 +181,8 @@ class _Following:
             self._changes[id] = change
             self._touched.add(f"segment:{id}", change.add | change.remove)
         if it.reads.history and many:
-            look_at_page(self._work, id, listing.revision, -1)
-        elif it.reads.clock or (it.reads.history and self._ahead(theirs)):
+            self._look_later(listing, theirs)
+        elif it.reads.history and (it.reads.clock or self._is_due(id) or self._ahead(theirs)):
             self._set_dues(it, who, theirs)
 
     def _leaf_of(self, theirs: BitMap) -> Callable[[Leaf], BitMap]:
@@ -215,12 +222,20 @@ class _Following:
                 return True
         return any((since := self._customers[it].facts.history.known_since) and since > now for it in theirs)
 
+    def _is_due(self, id: UUID) -> bool:
+        """Whether customers are looked at for the definition's own sake, such as when they are due for it."""
+        return f"this:{id}" in self._touched.subjects
+
+    def _look_later(self, listing: Listing, theirs: BitMap) -> None:
+        moving = self._sets.moving(listing.definition.leaves())
+        dues.keep_many(self._work, listing.id, {one: at for one, at in moving.items() if one in theirs})
+
     def _set_dues(self, it: Live, who: BitMap, theirs: BitMap) -> None:
         condition = it.listing.definition.condition
         assert condition is not None  # noqa: S101 - operations are on sets, which no time changes
         self._load(theirs)
         found = {one: next_change(condition, self._customers[one], self._when.at) for one in theirs}
-        dues.keep(self._work, it.listing.id, who, {one: due for one, due in found.items() if due is not None})
+        self._dues[it.listing.id] = (who, {one: due for one, due in found.items() if due is not None})
 
 
 def apply(
@@ -236,6 +251,7 @@ def apply(
     who = BitMap.union(*(part for it in wanted.values() for part in it))
     ids = {it.ordinal: it.id for it in directory.by_ordinal(rows, tenant, who)}
     _tell_rules(work, wanted, cause)
+    moves: list[memberships.Moves] = []
     for segment, change in wanted.items():
         for why, entered, exited in _by_cause(change, ids, cause):
             size = None
@@ -244,8 +260,9 @@ def apply(
                 size = len(bitmaps.load(rows, tenant, (name,))[name])
             numbers[segment] += 1
             number, revision = numbers[segment], revisions[segment]
-            memberships.keep(rows, tenant, segment, memberships.Moves(number, at, why, entered, exited))
+            moves.append(memberships.Moves(segment, number, at, why, entered, exited))
             work.add(MembershipChange(work.new_id(), tenant, segment, revision, number, why, entered, exited, size, at))
+    memberships.keep(rows, tenant, moves)
 
 
 def _tell_rules(work: UnitOfWork, changes: Mapping[UUID, Change], cause: Cause) -> None:

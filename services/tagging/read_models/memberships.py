@@ -1,6 +1,6 @@
 """Who came into which segment, or went out of it, when and why: as it was published."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
@@ -12,7 +12,7 @@ from services.tagging.read_models import sql
 
 _KEEP = (
     "INSERT INTO segment_changes (tenant, segment, node, number, changed_at, entered, cause)"
-    " SELECT %s, %s, v.node, %s, %s, v.entered, %s FROM unnest(%s::uuid[], %s::boolean[]) AS v(node, entered)"
+    " SELECT %s, * FROM unnest(%s::uuid[], %s::uuid[], %s::bigint[], %s::timestamptz[], %s::boolean[], %s::text[])"
 )
 _LAST = (
     "SELECT s.segment, (SELECT c.number FROM segment_changes c WHERE c.tenant = %s AND c.segment = s.segment"
@@ -38,8 +38,9 @@ _FIRST_SINCE = (
 
 
 class Moves(NamedTuple):
-    """Who came in and who went out at one instant."""
+    """Who came into a segment and who went out of it at one instant."""
 
+    segment: UUID
     number: int
     at: datetime
     cause: str
@@ -57,11 +58,13 @@ class Entry(NamedTuple):
     cause: str
 
 
-def keep(rows: sa.Connection, tenant: str, segment: UUID, it: Moves) -> None:
+def keep(rows: sa.Connection, tenant: str, moves: Iterable[Moves]) -> None:
     """Keep what happened, as it is published."""
-    nodes = [*it.entered, *it.exited]
-    entered = [True] * len(it.entered) + [False] * len(it.exited)
-    sql.run(rows, _KEEP, tenant, segment, it.number, it.at, it.cause, nodes, entered)
+    written: list[sql.Row] = []
+    for it in moves:
+        written += ((it.segment, node, it.number, it.at, True, it.cause) for node in it.entered)
+        written += ((it.segment, node, it.number, it.at, False, it.cause) for node in it.exited)
+    sql.run_all(rows, _KEEP, tenant, written)
 
 
 def last_numbers(rows: sa.Connection, tenant: str, segments: Collection[UUID]) -> dict[UUID, int]:

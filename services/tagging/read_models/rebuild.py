@@ -187,8 +187,8 @@ def _decision(rows: sa.Connection, decided: _Decided, recorded: Recorded) -> Non
         case TenantSettings.Updated(time_zone=zone, currency=currency):
             decided.zone, decided.currency = zone, currency
         case MembershipChange.Happened(segment=segment) as happened:
-            moves = Moves(happened.number, happened.at, happened.cause, happened.entered, happened.exited)
-            memberships.keep(rows, recorded.tenant, segment, moves)
+            moves = Moves(segment, happened.number, happened.at, happened.cause, happened.entered, happened.exited)
+            memberships.keep(rows, recorded.tenant, [moves])
         case Segment.Defined() | Segment.Updated() | Segment.Archived():
             id = event.originator_id
             changed = event.mutate(decided.segments.get(id))

@@ -1,6 +1,6 @@
 """Segments as they are defined now, the lists of the static ones, and the sets that definitions speak of."""
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
@@ -135,6 +135,7 @@ class Sets:
         self._at = at
         self._of_facts: LeafSets | None = None
         self._bitmaps: dict[str, BitMap] = {}
+        self._covered: dict[str, BitMap] = {}
         self._listings: dict[UUID, Listing] = {}
 
     def universe(self, universe: Universe) -> BitMap:
@@ -144,6 +145,8 @@ class Sets:
     def of(self, definition: Definition, universe: Universe, leaf: Callable[[Leaf], BitMap] | None = None) -> BitMap:
         """The members of a condition or combination; `leaf` may know better than the tables. Raises what is not found."""
         expression = definition.expression
+        if leaf is None:
+            self.look_up([(definition, None, self._who)])
         return BitMap() if expression is None else members(expression, leaf or self.leaf, self.universe(universe))
 
     def replace(self, segment: UUID, found: BitMap, who: BitMap) -> BitMap:
@@ -166,33 +169,67 @@ class Sets:
     def leaf(self, leaf: Leaf) -> BitMap:
         """Everybody for whom a leaf holds. Raises SegmentNotFound, RunNotFound, LayerNotFound."""
         match leaf:
-            case HasTag(tag, value):
-                return self._bitmap(bitmaps.of_tag(tag if value is None else f"{tag}={value}"))
+            case HasTag():
+                return self._bitmap(_name(leaf))
             case InLayer():
                 return self._cut(model_runs.layer(self._rows, self._tenant, leaf, lambda: self.universe(Universe.ALL)))
             case RfmScores():
                 return self._cut(model_runs.with_scores(self._rows, self._tenant, leaf))
             case InSegment(segment):
                 return self.segment(segment)
+        return self._facts().leaf(leaf, self.universe(Universe.ALL))
+
+    def moving(self, leaves: Iterable[Leaf]) -> dict[int, datetime]:
+        """Whom the passing of time can move by one of `leaves`, and when at the earliest."""
+        return self._facts().moving(leaves)
+
+    def look_up(self, wanted: Iterable[tuple[Definition, UUID | None, BitMap | None]]) -> None:
+        """Read what has not been read of the kept sets that definitions speak of and of their own, each as far as some ordinals are
+        concerned or, where these sets are whole, whole: in one statement for all of them."""
+        names: dict[str, BitMap] = {}
+        unknown: set[UUID] = set()
+        for definition, own, who in wanted:
+            leaves = list(definition.leaves())
+            others = {it.segment for it in leaves if isinstance(it, InSegment)}
+            unknown |= others - self._listings.keys()
+            mine = [_name(it) for it in leaves if isinstance(it, HasTag)]
+            mine += map(bitmaps.of_segment, others if own is None else {*others, own})
+            for name in (bitmaps.KNOWN, bitmaps.ANONYMOUS, *mine):
+                names[name] = names.get(name, BitMap()) | (who or BitMap())
+        if unknown:
+            self._listings.update(get(self._rows, self._tenant, unknown))
+        self._read(names)
+
+    def _facts(self) -> LeafSets:
         if self._of_facts is None:
             when = as_of(self._rows, self._tenant, self._at)
             if self._who is not None and len(self._who) <= _FEW:
                 when = replace(when, who=list(self._who))
             self._of_facts = LeafSets(self._rows, when)
-        return self._of_facts.leaf(leaf, self.universe(Universe.ALL))
+        return self._of_facts
 
     def _bitmap(self, name: str) -> BitMap:
-        found = self._bitmaps.get(name)
-        if found is None:
-            if self._who is None:
-                found = bitmaps.load(self._rows, self._tenant, (name,))[name]
-            else:
-                found = bitmaps.among(self._rows, self._tenant, (name,), self._who)[name]
-            self._bitmaps[name] = found
-        return found
+        if name not in self._bitmaps:
+            self._read({name: self._who or BitMap()})
+        return self._bitmaps[name]
+
+    def _read(self, wanted: Mapping[str, BitMap]) -> None:
+        if self._who is None:
+            missing = wanted.keys() - self._bitmaps.keys()
+            self._bitmaps |= bitmaps.load(self._rows, self._tenant, missing) if missing else {}
+            return
+        parts = {name: who - self._covered.get(name, BitMap()) for name, who in wanted.items()}
+        parts = {name: who for name, who in parts.items() if who or name not in self._bitmaps}
+        for name, found in (bitmaps.parts(self._rows, self._tenant, parts) if parts else {}).items():
+            self._bitmaps[name] = self._bitmaps.get(name, BitMap()) | found
+            self._covered[name] = self._covered.get(name, BitMap()) | parts[name]
 
     def _cut(self, found: BitMap) -> BitMap:
         return found if self._who is None else found & self._who
+
+
+def _name(leaf: HasTag) -> str:
+    return bitmaps.of_tag(leaf.tag if leaf.value is None else f"{leaf.tag}={leaf.value}")
 
 
 def _listing(row: sql.Row) -> Listing:

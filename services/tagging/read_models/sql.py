@@ -17,6 +17,13 @@ def fetch(rows: sa.Connection, statement: str, *parameters: Any) -> list[Row]:
         return cursor.fetchall()
 
 
+def fetch_binary(rows: sa.Connection, statement: str, *parameters: Any) -> list[Row]:
+    """What a query finds that is mostly bytes: they are not written out as text on the way."""
+    with driver_cursor(rows) as cursor:
+        cursor.execute(statement.encode(), parameters, binary=True)
+        return cursor.fetchall()
+
+
 def fetch_named(rows: sa.Connection, statement: str, parameters: Mapping[str, Any]) -> list[Row]:
     """What a query finds; its parameters are %(name)s."""
     with driver_cursor(rows) as cursor:

@@ -46,8 +46,10 @@ MOST_TRIED: Final = 64
 
 def next_change(condition: Condition, customer: Customer, at: datetime) -> datetime | None:
     """An instant after `at` before which nothing but a new fact changes whether `condition` holds; None if nothing ever does."""
-    now = customer.holds(condition, at)
     flips = {leaf: leaf_change(leaf, customer, at) for leaf in set(map(meaning, condition.leaves()))}
+    if all(it is None for it in flips.values()):
+        return None
+    now, due = customer.holds(condition, at), None
     for _ in range(MOST_TRIED):
         due = min((it for it in flips.values() if it is not None), default=None)
         if due is None or customer.holds(condition, due) != now:
@@ -59,14 +61,17 @@ def next_change(condition: Condition, customer: Customer, at: datetime) -> datet
 def leaf_change(leaf: Leaf, customer: Customer, at: datetime) -> datetime | None:
     """The same of one leaf."""
     leaf = meaning(leaf)
-    now, due = customer.leaf_holds(leaf, at), at
+    due = min(_instants(leaf, customer.facts, at), default=None)
+    if due is None:
+        return None
+    now = customer.leaf_holds(leaf, at)
     for _ in range(MOST_TRIED):
+        if customer.leaf_holds(leaf, due) != now:
+            break
         following = min(_instants(leaf, customer.facts, due), default=None)
         if following is None:
             return None
         due = following
-        if customer.leaf_holds(leaf, due) != now:
-            break
     return due
 
 
