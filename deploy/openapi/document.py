@@ -44,7 +44,7 @@ def document(descriptors: Path) -> dict[str, Any]:
         "info": {"title": "Social CRM", "version": VERSION, "description": _introduction(services)},
         "servers": [{"url": "/"}],
         "security": [{"token": []}],
-        "tags": [{"name": it.name, **comments.of(it.full_name)} for it in services],
+        "tags": [{"name": _tag(it), **comments.of(it.full_name)} for it in services],
         "paths": dict(sorted(paths.items())),
         "components": {
             "schemas": schemas.made,
@@ -94,6 +94,11 @@ def _services(files: Sequence[FileDescriptorProto]) -> Iterator[ServiceDescripto
                     yield service
 
 
+def _tag(service: ServiceDescriptor) -> str:
+    """`tagging.AnalysisService`: two services may each have an RPC service of one name."""
+    return f"{service.file.package.split('.')[1]}.{service.name}"
+
+
 def _rule(method: MethodDescriptor) -> Any:
     options = method.GetOptions()
     return options.Extensions[annotations_pb2.http] if options.HasExtension(annotations_pb2.http) else None
@@ -112,7 +117,7 @@ def _operations(
         named = _VARIABLE.findall(template)
         operation = {
             "operationId": method.name if number == 0 else f"{method.name}{number + 1}",
-            "tags": [method.containing_service.name],
+            "tags": [_tag(method.containing_service)],
             "summary": _spaced(method.name),
             "description": _described(method, comments),
             "parameters": _parameters(method.input_type, named, binding.body, schemas),

@@ -89,10 +89,10 @@ async def by_rest(
 
 def operation_of(document: Mapping[str, Any], rpc: MethodDescriptor) -> tuple[str, str, Mapping[str, Any]]:
     """Verb, path and operation of the RPC in the document."""
-    service = rpc.containing_service.name
+    tag = rpc.containing_service.full_name.removeprefix("scrm.").replace(".v1.", ".")
     for path, operations in document["paths"].items():
         for verb, operation in operations.items():
-            if operation["operationId"] == rpc.name and service in operation["tags"]:
+            if operation["operationId"] == rpc.name and tag in operation["tags"]:
                 return verb, path, operation
     raise LookupError(rpc.full_name)
 
