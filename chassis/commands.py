@@ -7,9 +7,10 @@ changed something a decision rests on, the group is decided again on the new sta
 """
 
 import asyncio
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
+from functools import partial
 from threading import Lock
 from time import monotonic, sleep
 from typing import Any, TypeVar, cast
@@ -144,6 +145,20 @@ class CommandBus:
         context = contexts.current()
         return await asyncio.to_thread(self._answered, context) if context.call else None
 
+    async def find_out(
+        self, command: Callable[[], Awaitable[Any]], reply: Callable[[Any], Message] | None = None
+    ) -> Any:
+        """`execute` what `command` finds out beside the writer. A repeated request gets the answer of the first without that, and
+        a refusal on the way is the answer as much as one of the handler is."""
+        earlier = await self.answered()
+        if earlier is not None:
+            return earlier
+        try:
+            found = await command()
+        except DomainError as refusal:
+            return await self.effect(partial(_refuse, refusal), contexts.current())
+        return await self.execute(found, reply=reply)
+
     def execute_now(self, command: Any, context: Context, reply: Callable[[Any], Message] | None = None) -> Any:
         """`execute` in the calling thread, without the writer thread."""
         return self._unwrap(self._carry_out([Order(context, command, reply)]))
@@ -235,6 +250,10 @@ class CommandBus:
                 sleep(0.05)
             finally:
                 attempt.forget()
+
+
+def _refuse(refusal: DomainError, work: UnitOfWork) -> None:
+    raise refusal
 
 
 def _note_position(position: int) -> None:

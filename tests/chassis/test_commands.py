@@ -201,6 +201,39 @@ def test_whoever_has_much_to_find_out_first_can_ask_whether_a_call_was_answered(
     assert (refusal.value.reason, refusal.value.field) == (AmountInvalid.reason, "amount")
 
 
+def test_what_is_refused_while_a_command_is_found_out_is_the_answer_of_the_call(bus: CommandBus) -> None:
+    [account] = opened(bus, 0)
+    looked: list[str] = []
+    refusals: list[type[DomainError]] = [AmountInvalid]
+
+    async def find_out() -> Deposit:
+        looked.append("looked")
+        if refusals:
+            raise refusals.pop()(field="amount")
+        return Deposit(account, 7)
+
+    async def answer(context: Context) -> object:
+        with entered(context):
+            try:
+                return await bus.find_out(find_out, as_message)
+            except DomainError as refusal:
+                return refusal.reason
+
+    async def answers() -> list[object]:
+        contexts = calling("r1", b"x"), calling("r1", b"x"), calling("r1", b"another"), calling("r2"), calling("r2")
+        return [await answer(it) for it in contexts]
+
+    bus.start()
+    try:
+        found = asyncio.run(answers())
+    finally:
+        bus.stop()
+    seven = Int64Value(value=7)
+    assert found == [AmountInvalid.reason, AmountInvalid.reason, RequestIdReused.reason, seven, seven]
+    assert looked == ["looked"] * 2, "once for each request"
+    assert balance(bus, account) == 7
+
+
 def test_a_request_id_used_for_another_request_is_refused(bus: CommandBus) -> None:
     [account] = opened(bus, 0)
     bus.execute_now(Deposit(account, 7), calling("r1", b"seven"), as_message)

@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import UTC, date
+from functools import partial
 from typing import Final
 
 from chassis import context as contexts
@@ -71,6 +72,14 @@ class AlertMethods(AnalysisServiceServicer):
         self, request: pb.EvaluateAssetAlertRequest, context: ServicerContext
     ) -> pb.EvaluateAssetAlertResponse:
         """Read beside the writer; only what the period says is a command."""
+
+        def reply(it: Judged) -> pb.EvaluateAssetAlertResponse:
+            return pb.EvaluateAssetAlertResponse(reading=wire.reading(it.reading, it.segment) if it.reading else None)
+
+        found: pb.EvaluateAssetAlertResponse = await self._bus.find_out(partial(self._read_period, request), reply)
+        return found
+
+    async def _read_period(self, request: pb.EvaluateAssetAlertRequest) -> JudgePeriod:
         alert = await self._alert(request.alert_id)
         if alert.archived:
             raise AlertIsArchived(field="alert_id")
@@ -81,13 +90,7 @@ class AlertMethods(AnalysisServiceServicer):
             raise ValueOutOfRange("must not be in the future", field="as_of")
         span = last_whole(alert.terms.period, day)
         read = await read_period(alert, span, self._bus, self._read_models)
-
-        def reply(it: Judged) -> pb.EvaluateAssetAlertResponse:
-            return pb.EvaluateAssetAlertResponse(reading=wire.reading(it.reading, it.segment) if it.reading else None)
-
-        command = JudgePeriod(request.alert_id, alert.alert_version, read)
-        found: pb.EvaluateAssetAlertResponse = await self._bus.execute(command, reply=reply)
-        return found
+        return JudgePeriod(request.alert_id, alert.alert_version, read)
 
     async def ListAlertReadings(
         self, request: pb.ListAlertReadingsRequest, context: ServicerContext

@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import datetime
+from functools import partial
 from typing import Final, NamedTuple
 from uuid import UUID
 
@@ -59,6 +60,15 @@ class LearningMethods(AnalysisServiceServicer):
     async def BuildLookalike(
         self, request: pb.BuildLookalikeRequest, context: ServicerContext
     ) -> pb.BuildLookalikeResponse:
+        def reply(it: KeptLookalike) -> pb.BuildLookalikeResponse:
+            return pb.BuildLookalikeResponse(
+                lookalike=wire.lookalike(it.lookalike, it.run), segment=segment_result(it.segment)
+            )
+
+        result: pb.BuildLookalikeResponse = await self._bus.find_out(partial(self._learn_lookalike, request), reply)
+        return result
+
+    async def _learn_lookalike(self, request: pb.BuildLookalikeRequest) -> KeepLookalike:
         choice, segment = wire.choice(request.features), UUID(request.seed_segment_id)
         population = await self._population(choice, seed=segment)
         sample = await asyncio.to_thread(learning.drawn, population.features, population.seed, request.random_seed)
@@ -72,7 +82,7 @@ class LearningMethods(AnalysisServiceServicer):
         check_strength(learnt.auc)
         extent = request.size if request.WhichOneof("extent") == "size" else request.threshold
         found = await asyncio.to_thread(learning.alike, population.features, population.seed, learnt, answer, extent)
-        command = KeepLookalike(
+        return KeepLookalike(
             key=request.lookalike_id,
             seed_segment=segment,
             features=choice,
@@ -84,14 +94,6 @@ class LearningMethods(AnalysisServiceServicer):
             input_position=population.input_position,
             name=request.display_name,
         )
-
-        def reply(it: KeptLookalike) -> pb.BuildLookalikeResponse:
-            return pb.BuildLookalikeResponse(
-                lookalike=wire.lookalike(it.lookalike, it.run), segment=segment_result(it.segment)
-            )
-
-        result: pb.BuildLookalikeResponse = await self._bus.execute(command, reply=reply)
-        return result
 
     async def GetLookalike(self, request: pb.GetLookalikeRequest, context: ServicerContext) -> pb.GetLookalikeResponse:
         return pb.GetLookalikeResponse(lookalike=await self._lookalike(request.lookalike_id, request.version))
@@ -106,6 +108,13 @@ class LearningMethods(AnalysisServiceServicer):
     async def RunClustering(
         self, request: pb.RunClusteringRequest, context: ServicerContext
     ) -> pb.RunClusteringResponse:
+        def reply(it: KeptClustering) -> pb.RunClusteringResponse:
+            return pb.RunClusteringResponse(clustering=wire.clustering(it.clustering, it.run))
+
+        result: pb.RunClusteringResponse = await self._bus.find_out(partial(self._learn_clusters, request), reply)
+        return result
+
+    async def _learn_clusters(self, request: pb.RunClusteringRequest) -> KeepClustering:
         choice = wire.choice(request.features, FIGURES)
         within = UUID(request.segment_id) if request.segment_id else None
         population = await self._population(choice, within=within)
@@ -117,7 +126,7 @@ class LearningMethods(AnalysisServiceServicer):
         }
         answer = await self._trainer.learn("cluster", arrays)
         found = await asyncio.to_thread(learning.clusters, population.features, answer)
-        command = KeepClustering(
+        return KeepClustering(
             key=request.clustering_id,
             features=choice,
             random_seed=request.random_seed,
@@ -126,12 +135,6 @@ class LearningMethods(AnalysisServiceServicer):
             silhouette=found.silhouette,
             input_position=population.input_position,
         )
-
-        def reply(it: KeptClustering) -> pb.RunClusteringResponse:
-            return pb.RunClusteringResponse(clustering=wire.clustering(it.clustering, it.run))
-
-        result: pb.RunClusteringResponse = await self._bus.execute(command, reply=reply)
-        return result
 
     async def GetClustering(
         self, request: pb.GetClusteringRequest, context: ServicerContext
