@@ -1,6 +1,6 @@
 """Timers as rows: what is due when, written in the transaction that made it due."""
 
-from collections.abc import Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -40,6 +40,13 @@ class Timer:
     key: str
     due_at: datetime
     payload: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Together:
+    """Makes one command of several timers of one kind and tenant; where it is refused, they are tried in smaller parts."""
+
+    command: Callable[[Sequence[Timer]], Any]
 
 
 class TimerChange(NamedTuple):

@@ -1,8 +1,9 @@
 """Timers that come due: each becomes a command, and goes away in the transaction of that command's events.
 
 `TimerLoop(bus, {kind: to_command}, engine, clock)` is a `Loop`; `to_command(timer)` makes the command, which runs for the
-tenant of the timer. Any number of loops may run: a row is taken by one of them (SKIP LOCKED). A timer whose command is refused
-for good is parked under the consumer "timers"; `chassis.parked.redrive` sets it again.
+tenant of the timer; where it is a `Together`, all timers of the kind that are due at once to one tenant become one command. Any
+number of loops may run: a row is taken by one of them (SKIP LOCKED). A timer whose command is refused for good is parked
+under the consumer "timers"; `chassis.parked.redrive` sets it again.
 """
 
 import asyncio
@@ -18,7 +19,7 @@ import structlog
 from chassis.clock import Clock
 from chassis.commands import CommandBus, Effect, Outcome, Unit, UnitOfWork
 from chassis.context import Context
-from chassis.due_times import Timer
+from chassis.due_times import Timer, Together
 from chassis.errors import TRANSIENT, DomainError
 from chassis.group_commit import OUTAGES
 from chassis.leadership import persevere
@@ -29,7 +30,7 @@ from chassis.quick_look import QuickLook
 
 log = structlog.get_logger()
 
-ToCommand = Callable[[Timer], Any]
+ToCommand = Callable[[Timer], Any] | Together
 PARKED_AS: Final = "timers"
 
 _DUE: Final = sa.text(
@@ -128,8 +129,9 @@ class TimerLoop:
 
     async def _fire(self, due: Sequence[_Due]) -> None:
         """Carry out these timers in one transaction; a batch that fails as a whole is tried by halves."""
+        parts = self._parts(due)
         try:
-            outcomes = await self._bus.run(Unit(self._items(due), partial(self._settle, due)))
+            outcomes = await self._bus.run(Unit(self._items(due, parts), partial(self._settle, parts)))
         except _TakenByAnother:
             await asyncio.sleep(self._poll)
         except (*TRANSIENT, *OUTAGES):
@@ -142,27 +144,38 @@ class TimerLoop:
             else:
                 await self._bus.run(Unit([], partial(self._park, due[0], error)))
         else:
-            self.fired += sum(it.error is None for it in outcomes[1:])
+            self.fired += sum(len(part) for part, it in zip(parts, outcomes[1:], strict=True) if it.error is None)
             self.batches += 1
 
-    def _items(self, due: Sequence[_Due]) -> list[tuple[Context, Any]]:
+    def _parts(self, due: Sequence[_Due]) -> list[list[_Due]]:
+        """What is one command each, in the order of the first instant."""
+        parts: dict[object, list[_Due]] = {}
+        for it in due:
+            joint = isinstance(self._commands[it.timer.kind], Together)
+            parts.setdefault((it.tenant, it.timer.kind) if joint else it.row, []).append(it)
+        return list(parts.values())
+
+    def _items(self, due: Sequence[_Due], parts: Sequence[Sequence[_Due]]) -> list[tuple[Context, Any]]:
         claim = Effect(partial(_claim, due))
         items: list[tuple[Context, Any]] = [(Context.system("", self.name), claim)]
-        for it in due:
-            command = self._commands[it.timer.kind](it.timer)
-            items.append((Context.system(it.tenant, f"timer/{it.timer.kind}"), command))
+        for part in parts:
+            kind, make = part[0].timer.kind, self._commands[part[0].timer.kind]
+            timers = [it.timer for it in part]
+            command = make.command(timers) if isinstance(make, Together) else make(timers[0])
+            items.append((Context.system(part[0].tenant, f"timer/{kind}"), command))
         return items
 
-    def _settle(self, due: Sequence[_Due], rows: sa.Connection, outcomes: Sequence[Outcome]) -> None:
+    def _settle(self, parts: Sequence[Sequence[_Due]], rows: sa.Connection, outcomes: Sequence[Outcome]) -> None:
         if outcomes[0].error is not None:
             raise outcomes[0].error
-        for it, outcome in zip(due, outcomes[1:], strict=True):
-            if isinstance(outcome.error, (*TRANSIENT, *OUTAGES)):
+        for part, outcome in zip(parts, outcomes[1:], strict=True):
+            if outcome.error is None:
+                continue
+            if len(part) > 1 or isinstance(outcome.error, (*TRANSIENT, *OUTAGES)):
                 raise outcome.error
-            if outcome.error is not None:
-                self._note(rows, it, outcome.error)
+            self._note(rows, part[0], outcome.error)
         with driver_cursor(rows) as cursor:
-            cursor.execute(_REMOVE, columns(it.row for it in due))
+            cursor.execute(_REMOVE, columns(it.row for part in parts for it in part))
 
     def _park(self, due: _Due, error: Exception, rows: sa.Connection, outcomes: Sequence[Outcome]) -> None:
         self._note(rows, due, error)

@@ -12,7 +12,7 @@ from chassis import timers as timers_module
 from chassis.aggregate import natural_id
 from chassis.commands import Handlers, UnitOfWork, handler
 from chassis.context import Context
-from chassis.due_times import Timer
+from chassis.due_times import Timer, Together
 from chassis.errors import Unavailable
 from chassis.parked import redrive
 from chassis.timers import TimerLoop
@@ -37,7 +37,20 @@ def remind(command: Remind, work: UnitOfWork) -> None:
         work.schedule(Timer("again", command.key, work.now + TICK))
 
 
-HANDLERS: Handlers = [handler(Credit, credit), handler(Remind, remind)]
+@dataclass(frozen=True, slots=True)
+class RemindAll:
+    keys: tuple[str, ...]
+    sizes: list[int]
+
+
+def remind_all(command: RemindAll, work: UnitOfWork) -> None:
+    """Credits 1 to each; 0, which is refused, to a bad one."""
+    command.sizes.append(len(command.keys))
+    for key in command.keys:
+        credit(Credit(natural_id(work.context.tenant, "account", key), 0 if key == "bad" else 1), work)
+
+
+HANDLERS: Handlers = [handler(Credit, credit), handler(Remind, remind), handler(RemindAll, remind_all)]
 
 
 def account_of(timer: Timer) -> UUID:
@@ -146,6 +159,25 @@ def test_what_cannot_be_done_is_parked_alone_and_can_be_tried_again(loop: Any, d
             assert await redrive(desk.engine, "timers", "r") == 1
             await until(lambda: desk.total() == 27)
             await until(lambda: desk.count("parked") == 1)
+
+    loop.run_until_complete(scenario())
+
+
+def test_timers_that_are_done_together_are_one_command_and_a_bad_one_is_parked_alone(loop: Any, desk: Desk) -> None:
+    sizes: list[int] = []
+
+    async def scenario() -> None:
+        await schedule(desk, *(Timer("joint", f"k{n}", NOON) for n in range(7)), Timer("once", "k0", NOON))
+        await schedule(desk, Timer("joint", "elsewhere", NOON), tenant="globex")
+        commands = COMMANDS | {"joint": Together(lambda timers: RemindAll(tuple(it.key for it in timers), sizes))}
+        async with running(one := TimerLoop(desk.bus, commands, desk.engine, desk.clock)):
+            await until(lambda: settled(one))
+            assert (one.fired, one.batches, sorted(sizes)) == (9, 1, [1, 7])
+            await schedule(desk, *(Timer("joint", it, NOON) for it in ("k1", "bad", "k2")))
+            await until(lambda: desk.count("parked") == 1)
+            await until(lambda: settled(one))
+            assert one.fired == 11
+            assert desk.count("timers") == 0
 
     loop.run_until_complete(scenario())
 

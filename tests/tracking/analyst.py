@@ -17,7 +17,7 @@ from chassis import inbox
 from chassis.clock import ReplayClock
 from chassis.commands import CommandBus, Effect, Unit, UnitOfWork
 from chassis.context import Context
-from chassis.due_times import Timer
+from chassis.due_times import Timer, Together
 from chassis.envelope import Incoming, Outgoing, event_name
 from chassis.event_store import PostgresEventStore
 from chassis.projection import Projector
@@ -107,7 +107,7 @@ class Analyst:
     def at(self, now: datetime) -> None:
         """Let it be `now`, with every timer that is due until then at its time."""
         while (due := self._due(now)) is not None:
-            self.clock.set(max(due[1].due_at, self.clock.now()))
+            self.clock.set(max(due[1][0].due_at, self.clock.now()))
             self._fire(*due)
         self.clock.set(now)
         self.tracking.now = now
@@ -168,18 +168,28 @@ class Analyst:
             [outcome] = self.shop.bus.run_now(Unit([(Context.system("acme", "test"), absorb)]))
             assert outcome.error is None
 
-    def _due(self, now: datetime) -> tuple[str, Timer] | None:
+    def _due(self, now: datetime) -> tuple[str, list[Timer]] | None:
+        """Those of a kind and tenant that are due at the first instant, which become one command where they are done together."""
         with self.store.engine.begin() as rows:
-            query = "SELECT tenant, kind, key, due_at, payload FROM timers WHERE due_at <= :now ORDER BY due_at LIMIT 1"
-            row = rows.execute(sa.text(query), {"now": now}).one_or_none()
-        return None if row is None else (row.tenant, Timer(row.kind, row.key, row.due_at, row.payload))
-
-    def _fire(self, tenant: str, timer: Timer) -> None:
-        with self.store.engine.begin() as rows:
-            rows.execute(
-                sa.text("DELETE FROM timers WHERE kind = :kind AND key = :key"), {"kind": timer.kind, "key": timer.key}
+            query = (
+                "SELECT tenant, kind, key, due_at, payload FROM timers WHERE due_at <= :now ORDER BY due_at, kind, key"
             )
-        self.shop.bus.execute_now(TIMERS[timer.kind](timer), Context.system(tenant, "test"))
+            found = rows.execute(sa.text(query), {"now": now}).all()
+        if not found:
+            return None
+        alike = [
+            it for it in found if (it.tenant, it.kind, it.due_at) == (found[0].tenant, found[0].kind, found[0].due_at)
+        ]
+        return found[0].tenant, [Timer(it.kind, it.key, it.due_at, it.payload) for it in alike]
+
+    def _fire(self, tenant: str, timers: Sequence[Timer]) -> None:
+        make = TIMERS[timers[0].kind]
+        commands = [make.command(timers)] if isinstance(make, Together) else [make(it) for it in timers]
+        with self.store.engine.begin() as rows:
+            gone = [{"kind": it.kind, "key": it.key} for it in timers]
+            rows.execute(sa.text("DELETE FROM timers WHERE kind = :kind AND key = :key"), gone)
+        for command in commands:
+            self.shop.bus.execute_now(command, Context.system(tenant, "test"))
         self.follow()
 
     def _project(self) -> None:

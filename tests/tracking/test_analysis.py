@@ -1,6 +1,8 @@
 """Purchase paths and insights as they are told and read: on PostgreSQL, with identity's merges and a clock set by hand."""
 
+from collections.abc import Sequence
 from datetime import timedelta
+from itertools import product
 from random import Random
 from typing import Any
 from uuid import UUID
@@ -290,12 +292,12 @@ def test_d1_is_told_once_in_ninety_days(analyst: Analyst) -> None:
     assert [it.insight_id for it in analyst.insights()] == [UUID(second.insight_id), UUID(first.insight_id)]
 
 
-def buy_monthly(analyst: Analyst, count: int) -> None:
-    """`count` orders, 20 days apart, the last of them now."""
+def buy_monthly(analyst: Analyst, count: int, who: Sequence[str] = ("c1",)) -> None:
+    """`count` orders of each, 20 days apart, the last of them now."""
     shop = analyst.shop
-    for n in range(count):
-        at = NOON - timedelta(days=20 * n)
-        shop.tell(shop.placed(str(n), 100, at, lines=lines(100)), shop.paid(str(n), 100, at))
+    for name, n in product(who, range(count)):
+        at, number, node = NOON - timedelta(days=20 * n), f"{name}/{n}", analyst.node(name)
+        shop.tell(shop.placed(number, 100, at, node=node, lines=lines(100)), shop.paid(number, 100, at, node=node))
     analyst.follow()
 
 
@@ -320,11 +322,21 @@ def test_ac33_timers_tell_of_customers_who_stop_buying(analyst: Analyst) -> None
     assert stalled == [path_pb2.PATH_NODE_REPURCHASE]
 
 
+def test_customers_who_are_looked_at_together_are_told_of_each_for_themselves(analyst: Analyst) -> None:
+    who = ["c1", "c2", "c3"]
+    buy_monthly(analyst, 6, who)
+    nodes = sorted(str(analyst.node(it)) for it in who)
+    analyst.at(NOON.replace(month=8, hour=0))
+    for kind in (insight_pb2.INSIGHT_KIND_CHURN_RISK, insight_pb2.INSIGHT_KIND_REPURCHASE_STOPPED):
+        assert sorted(it.node_id for it in analyst.told_of(pb.InsightDetected) if it.kind == kind) == nodes
+    assert sorted(it.node_id for it in analyst.told_of(pb.PathStalled)) == nodes
+
+
 def test_who_buys_in_time_is_no_risk(analyst: Analyst) -> None:
     buy_monthly(analyst, 6)
     analyst.at(NOON + timedelta(days=30))
-    shop, now = analyst.shop, NOON + timedelta(days=30)
-    shop.tell(shop.placed("more", 100, now, lines=lines(100)), shop.paid("more", 100, now))
+    shop, node, now = analyst.shop, analyst.node("c1"), NOON + timedelta(days=30)
+    shop.tell(shop.placed("more", 100, now, node=node, lines=lines(100)), shop.paid("more", 100, now, node=node))
     analyst.follow()
     analyst.at(NOON + timedelta(days=60))
     assert told_kinds(analyst) == []

@@ -7,7 +7,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from chassis.commands import Handlers, UnitOfWork, handler
-from chassis.due_times import Timer
+from chassis.due_times import Timer, Together
 from services.tracking.application.histories import History, histories
 from services.tracking.application.ports import FactBook, Facts, People
 from services.tracking.domain.insights import (
@@ -35,10 +35,9 @@ ABOUT_ORDERS: Final = (Kind.REPURCHASE_STOPPED, Kind.CHURN_RISK)
 
 @dataclass(frozen=True, slots=True)
 class LookAgain:
-    """Look at the customer of `node` again, for insights of one kind."""
+    """Look at the customers of some nodes again, for insights of the kind named with each."""
 
-    node: UUID
-    kind: Kind
+    these: tuple[tuple[Kind, UUID], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,18 +48,28 @@ class LookAfterMerges:
 
 
 def look_again(command: LookAgain, work: UnitOfWork, facts: Facts) -> None:
+    """What is about orders is looked up for all at once; of the rest there is next to nothing."""
     book = facts(work)
-    people = book.people([command.node])
+    about_orders = [it for it in command.these if it[0] in ABOUT_ORDERS]
+    people = book.people({node for _, node in about_orders})
+    found = histories(work, book, people, with_steps=False)
+    for kind, node in about_orders:
+        look_at(work, found[people.of(node)], kind, node)
+    for kind, node in command.these:
+        if kind not in ABOUT_ORDERS:
+            _look_again(work, book, kind, node)
+
+
+def _look_again(work: UnitOfWork, book: FactBook, kind: Kind, node: UUID) -> None:
+    people = book.people([node])
     nodes = people.all_nodes
-    if command.kind is Kind.SILENT_GROUP_MEMBER:
-        tell(work, command.kind, command.node, nodes, silent_member(book.behaviours(nodes, GROUP_TYPES), work.now))
-        return
-    if command.kind is Kind.REPEAT_READER_UNREGISTERED:
-        tell(work, command.kind, command.node, nodes, repeat_reader(book.repeat_readers(people, OPENS)))
-        return
-    with_steps = command.kind not in ABOUT_ORDERS
-    for history in histories(work, book, people, with_steps=with_steps).values():
-        look_at(work, history, command.kind, command.node)
+    if kind is Kind.SILENT_GROUP_MEMBER:
+        tell(work, kind, node, nodes, silent_member(book.behaviours(nodes, GROUP_TYPES), work.now))
+    elif kind is Kind.REPEAT_READER_UNREGISTERED:
+        tell(work, kind, node, nodes, repeat_reader(book.repeat_readers(people, OPENS)))
+    else:
+        [history] = histories(work, book, people).values()
+        look_at(work, history, kind, node)
 
 
 def await_merges(work: UnitOfWork, survivors: Collection[UUID]) -> None:
@@ -135,6 +144,8 @@ def insight_handlers(facts: Facts) -> Handlers:
 
 
 INSIGHT_TIMERS: Final[Mapping[str, Any]] = {
-    LOOK_TIMER: lambda timer: LookAgain(UUID(timer.payload["node"]), Kind(timer.payload["kind"])),
+    LOOK_TIMER: Together(
+        lambda timers: LookAgain(tuple((Kind(it.payload["kind"]), UUID(it.payload["node"])) for it in timers))
+    ),
     MERGES_TIMER: lambda timer: LookAfterMerges(tuple(map(UUID, timer.payload["nodes"]))),
 }

@@ -7,7 +7,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from chassis.commands import Handlers, UnitOfWork, handler
-from chassis.due_times import Timer
+from chassis.due_times import Timer, Together
 from services.tracking.application.histories import History, histories
 from services.tracking.application.ports import Facts
 from services.tracking.domain.missions import Mission, Result, Visit
@@ -40,9 +40,9 @@ class TellEnds:
 
 @dataclass(frozen=True, slots=True)
 class TellRepurchaseMissing:
-    """See whether the customer has bought again by the day it was expected."""
+    """See whether the customers of these nodes have bought again by the day it was expected."""
 
-    node: UUID
+    nodes: tuple[UUID, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,16 +93,20 @@ def tell_ends(command: TellEnds, work: UnitOfWork, facts: Facts) -> None:
 
 def tell_repurchase_missing(command: TellRepurchaseMissing, work: UnitOfWork, facts: Facts) -> None:
     """The last mission that was realised is stuck if nothing was bought by the day it was expected."""
-    history = _history(work, facts, command.node)
-    due = _expected(history.orders)
-    realised = [it for it in history.missions(work.now) if it.result is Result.REALISED]
-    if due is None or work.now < due or not realised:
-        return
-    mission = max(realised, key=lambda it: (it.closed_at, it.category))
-    last = next(it for it in reversed(mission.visits) if it.step is Step.PAY)
-    told = _find_told(work, mission, ())
-    after = int((due - last.at).total_seconds())
-    told.stall(Step.REPURCHASE, last.at, after, node=last.node, order_id=last.order_id)
+    book = facts(work)
+    stuck: dict[UUID, tuple[Mission, datetime]] = {}
+    for history in histories(work, book, book.people(command.nodes)).values():
+        due = _expected(history.orders)
+        realised = [it for it in history.missions(work.now) if it.result is Result.REALISED]
+        if due is not None and work.now >= due and realised:
+            mission = max(realised, key=lambda it: (it.closed_at, it.category))
+            stuck[mission.id(work.context.tenant)] = mission, due
+    known = work.find_all(ShoppingMission, list(stuck))
+    for id, (mission, due) in stuck.items():
+        last = next(it for it in reversed(mission.visits) if it.step is Step.PAY)
+        after = int((due - last.at).total_seconds())
+        told = _tell(work, known.get(id), mission, ())
+        told.stall(Step.REPURCHASE, last.at, after, node=last.node, order_id=last.order_id)
 
 
 def stall_timer(watch: Watch) -> Timer:
@@ -199,5 +203,5 @@ PATH_TIMERS: Final[Mapping[str, Any]] = {
         timedelta(seconds=timer.payload["seconds"]),
     ),
     IDLE_TIMER: lambda timer: TellEnds(UUID(timer.payload["node"])),
-    REPURCHASE_TIMER: lambda timer: TellRepurchaseMissing(UUID(timer.payload["node"])),
+    REPURCHASE_TIMER: Together(lambda timers: TellRepurchaseMissing(tuple(UUID(it.payload["node"]) for it in timers))),
 }
