@@ -35,7 +35,7 @@ class ReadModels:
         self._threads = ThreadPoolExecutor(pool_size, thread_name_prefix="read")
         self._timeout = sa.text(f"SET LOCAL statement_timeout = {int(statement_seconds * 1000)}")
         self._reached = 0
-        self._looking: asyncio.Future[int] | None = None
+        self._looking: asyncio.Future[int | None] | None = None
 
     def close(self) -> None:
         self._threads.shutdown(wait=True, cancel_futures=True)
@@ -53,23 +53,29 @@ class ReadModels:
             return ask(rows)
 
     async def wait_for(self, position: int, seconds: float = 5) -> None:
-        """Until every read model has seen the event at `position`; ProjectionLagging if that takes longer than `seconds`."""
+        """Until every read model has seen the event at `position`; ProjectionLagging if that takes longer than `seconds`.
+
+        Where there is none yet there is nothing to wait for, this time.
+        """
         try:
             async with asyncio.timeout(seconds):
                 while self._reached < position:
-                    self._reached = await asyncio.shield(self._look())
-                    if self._reached < position:
+                    found = await asyncio.shield(self._look())
+                    if found is None:
+                        return
+                    self._reached = found
+                    if found < position:
                         await asyncio.sleep(_POLL_SECONDS)
         except TimeoutError:
             raise ProjectionLagging(position=position, reached=self._reached) from None
 
-    def _look(self) -> "asyncio.Future[int]":
+    def _look(self) -> "asyncio.Future[int | None]":
         """One look at the database for all who wait."""
         if self._looking is None or self._looking.done():
             self._looking = asyncio.get_running_loop().run_in_executor(self._threads, self._look_now)
         return self._looking
 
-    def _look_now(self) -> int:
+    def _look_now(self) -> int | None:
         with self._engine.begin() as rows:
-            reached = rows.scalar(_REACHED)
-        return 2**63 - 1 if reached is None else int(reached)
+            reached: int | None = rows.scalar(_REACHED)
+        return reached

@@ -120,6 +120,19 @@ async def asked(read_models: ReadModels, sql: str, tenant: str = "acme") -> Any:
         return await read_models.query(lambda rows: rows.execute(sa.text(sql)).all())
 
 
+def test_whoever_reads_before_there_is_a_read_model_waits_for_it_afterwards(
+    loop: Any, desk: Desk, read_models: ReadModels
+) -> None:
+    async def scenario() -> None:
+        await read_models.wait_for(5)
+        async with running(following := projector(desk)):
+            await until(lambda: settled(following))
+        with pytest.raises(ProjectionLagging):
+            await read_models.wait_for(5, seconds=0.05)
+
+    loop.run_until_complete(scenario())
+
+
 def test_a_read_model_follows_the_log(loop: Any, desk: Desk, read_models: ReadModels) -> None:
     async def scenario() -> None:
         await deposits(desk, 100)

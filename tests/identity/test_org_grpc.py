@@ -127,11 +127,12 @@ def serve(migrated: Migrated, credentials: Credentials, loop: asyncio.AbstractEv
             CommandBus(store, clock, handlers(Vault(wrap, SqlKeyTable), SqlUncreditedOrders)),
             ReadModels(made.reader_dsn),
         )
-        loops: list[Loop] = [
-            Projector(PROJECTIONS, store.engine, store),
-            TimerLoop(bus, {TRANSFER_DUE: transfer_due}, store.engine, clock),
-        ]
+        projector = Projector(PROJECTIONS, store.engine, store)
+        timers = TimerLoop(bus, {TRANSFER_DUE: transfer_due}, store.engine, clock)
+        loops: list[Loop] = [projector, timers]
         running = [asyncio.create_task(it.run()) for it in loops]
+        while not all(it.version for it in await projector.progress()):  # noqa: ASYNC110
+            await asyncio.sleep(0.005)
         verifier = Verifier(await KeySet.opened(str(credentials.jwks)), "scrm-local")
         gate = Gate("identity", verifier, Metrics(), Tracing(), wait_for=read_models.wait_for)
         unsealer = Unsealer(wrap)
@@ -148,15 +149,17 @@ def serve(migrated: Migrated, credentials: Credentials, loop: asyncio.AbstractEv
         )
         bus.start()
         port = await server.start("127.0.0.1:0")
-        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
-            yield Caller(channel, credentials, bus)
-        await server.stop(0)
-        for task in running:
-            task.cancel()
-        await asyncio.wait(running)
-        bus.stop()
-        read_models.close()
-        store.close()
+        try:
+            async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+                yield Caller(channel, credentials, bus)
+        finally:
+            await server.stop(0)
+            for task in running:
+                task.cancel()
+            await asyncio.wait(running)
+            bus.stop()
+            read_models.close()
+            store.close()
 
     def run(check: Callable[[Caller], Coroutine[Any, Any, None]]) -> None:
         async def served() -> None:
