@@ -65,7 +65,7 @@ def test_a_call_carries_token_trace_correlation_and_cause(loop: asyncio.Abstract
     assert seen["scrm-correlation-id"] == "c-1"
     assert CONTEXT.call is not None
     assert seen["scrm-causation-id"] == CONTEXT.call.request_id
-    assert 0 < seen["remaining"] <= 5
+    assert 0 < seen["remaining"] <= 5.1  # five seconds, which gRPC rounds up on the wire
 
 
 def test_a_call_that_finds_nobody_is_sent_again(loop: asyncio.AbstractEventLoop) -> None:
