@@ -14,15 +14,16 @@ from scrm.tagging.v1.analysis_service_pb2_grpc import add_AnalysisServiceService
 from scrm.tagging.v1.condition_service_pb2_grpc import add_ConditionServiceServicer_to_server
 from scrm.tagging.v1.tag_service_pb2_grpc import add_TagServiceServicer_to_server
 from scrm.tagging.v1.tagging_service_pb2_grpc import add_TaggingServiceServicer_to_server
-from services.tagging.adapters.alert_watch import AlertWatch
+from services.tagging.adapters.alert_watch import alert_watch
 from services.tagging.adapters.analysis_servicer import AnalysisServicer
 from services.tagging.adapters.condition_servicer import ConditionServicer
 from services.tagging.adapters.dealings_intake import DealingsIntake
+from services.tagging.adapters.due_watch import DueWatch
 from services.tagging.adapters.fact_intake import FactIntake
 from services.tagging.adapters.grpc_servicer import TaggingServicer
 from services.tagging.adapters.tag_servicer import TagServicer
 from services.tagging.adapters.trainer import Trainer
-from services.tagging.adapters.value_watch import ValueWatch
+from services.tagging.adapters.value_watch import value_watch
 from services.tagging.application import published_events
 from services.tagging.application.audience_commands import RECOUNT, FollowDue, RecountSegments
 from services.tagging.application.clustering_commands import TAG_CLUSTERS, TagClusters
@@ -84,18 +85,18 @@ def service(settings: Settings) -> Service:
             DealingsIntake(audiences).subscription(),
         ],
         timers=TIMERS,
-        loops={"alerts": alert_watch, "valuations": value_watch},
+        loops={"alerts": alerts, "valuations": valuations},
     )
 
 
-def alert_watch(kit: Kit) -> AlertWatch:
+def alerts(kit: Kit) -> DueWatch:
     poll = kit.settings.poll_seconds
-    return AlertWatch(kit.bus, kit.read_models, kit.engine, kit.clock, poll=poll, pulse=kit.pulse)
+    return alert_watch(kit.bus, kit.read_models, kit.engine, kit.clock, poll=poll, pulse=kit.pulse)
 
 
-def value_watch(kit: Kit) -> ValueWatch:
+def valuations(kit: Kit) -> DueWatch:
     poll = kit.settings.poll_seconds
-    return ValueWatch(kit.bus, kit.read_models, kit.engine, kit.clock, poll=poll, pulse=kit.pulse)
+    return value_watch(kit.bus, kit.read_models, kit.engine, kit.clock, poll=poll, pulse=kit.pulse)
 
 
 def rebuild_now(settings: Settings) -> None:

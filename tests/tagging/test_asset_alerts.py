@@ -160,9 +160,9 @@ def watched(crowd: World) -> Iterator[Watched]:
             pass
 
     def judge_now() -> int:
-        before = watch.judged
+        before = watch.done
         asyncio.run(judge_all())
-        return watch.judged - before
+        return watch.done - before
 
     crowd.bus.start()
     yield judge_now

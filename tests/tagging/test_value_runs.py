@@ -12,7 +12,7 @@ from google.type.date_pb2 import Date
 
 from scrm.identity.v1 import events_pb2 as identity
 from scrm.tagging.v1 import layer_pb2, model_pb2
-from services.tagging.adapters.value_watch import ValueWatch
+from services.tagging.adapters.value_watch import value_watch
 from tests.tagging.calling import Caller, Serve
 from tests.tagging.world import ZONE, World, paid, person
 
@@ -87,7 +87,7 @@ def test_a_model_is_run_for_the_first_day_of_every_month_and_months_that_were_mi
     world.tell(paid(person(1), 1, datetime(2025, 1, 2, tzinfo=UTC), 1000))
 
     async def check(caller: Caller) -> None:
-        watch = ValueWatch(world.bus, world.read_models, world.engine, world.clock)
+        watch = value_watch(world.bus, world.read_models, world.engine, world.clock)
         await caller.call("DefineModel", model_id="value", kind=VALUE)
         assert not await watch.step()
         world.at(datetime(2025, 4, 15, tzinfo=UTC))
@@ -96,7 +96,7 @@ def test_a_model_is_run_for_the_first_day_of_every_month_and_months_that_were_mi
             pass
         runs = (await caller.call("ListModelRuns", model_id="value")).runs
         assert [(it.as_of.year, it.as_of.month, it.as_of.day) for it in runs] == [(2025, 4, 1), (2025, 3, 1)]
-        assert watch.runs == 2
+        assert watch.done == 2
         await caller.call("RunModel", model_id="value", as_of=Date(year=2025, month=4, day=2))
         assert not await watch.step()
 

@@ -33,8 +33,9 @@ from scrm.membership.v1 import events_pb2 as membership
 from scrm.membership.v1 import points_pb2
 from scrm.tracking.v1 import events_pb2 as tracking
 from scrm.tracking.v1 import group_pb2
-from services.tagging.adapters.alert_watch import AlertWatch
+from services.tagging.adapters.alert_watch import alert_watch
 from services.tagging.adapters.dealings_intake import DealingsIntake
+from services.tagging.adapters.due_watch import DueWatch
 from services.tagging.adapters.fact_intake import FactIntake
 from services.tagging.application import dealing_messages
 from services.tagging.application.commands import handlers
@@ -336,9 +337,9 @@ class World:
             fired += len(due)
         return fired
 
-    def watch(self) -> AlertWatch:
+    def watch(self) -> DueWatch:
         """What judges the periods of alerts that have ended."""
-        return AlertWatch(self.bus, self.read_models, self.engine, self.clock)
+        return alert_watch(self.bus, self.read_models, self.engine, self.clock)
 
     def _due(self) -> list[tuple[str, Timer]]:
         with self.engine.begin() as rows:

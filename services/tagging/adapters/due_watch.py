@@ -1,0 +1,77 @@
+"""A loop that works off timers whose command takes longer to prepare than a commit may: one after the other, beside the writer."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+import sqlalchemy as sa
+
+from chassis import context as contexts
+from chassis.clock import Clock
+from chassis.context import Context
+from chassis.due_times import Timer
+from chassis.leadership import leading, persevere
+from chassis.loops import Progress
+from chassis.pulse import Pulse
+from chassis.quick_look import QuickLook
+
+_DUE: Final = sa.text(
+    "SELECT tenant, kind, key, due_at, payload FROM timers WHERE kind = :kind AND due_at <= :now ORDER BY due_at LIMIT 1"
+)
+_COUNT: Final = "SELECT count(*) FROM timers WHERE kind = %(kind)s AND due_at <= %(now)s"
+
+
+class DueWatch:
+    """Gives `work` each timer of `kind` that is due, in the context of its tenant; the command of `work` takes the timer away.
+
+    `done` counts timers.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        kind: str,
+        work: Callable[[Timer], Awaitable[None]],
+        engine: sa.Engine,
+        clock: Clock,
+        *,
+        poll: float = 0.05,
+        pulse: Pulse | None = None,
+    ) -> None:
+        self.name = name
+        self.done = 0
+        self._kind = kind
+        self._work = work
+        self._engine = engine
+        self._clock = clock
+        self._poll = poll
+        self._news = (pulse or Pulse()).listener()
+
+    async def run(self) -> None:
+        """Work whenever this loop leads, until cancelled."""
+        await persevere(self.name, self._lead)
+
+    async def progress(self) -> list[Progress]:
+        values = {"kind": self._kind, "now": self._clock.now()}
+        waiting = await QuickLook.of(self._engine).ask_scalar(_COUNT, values)
+        return [Progress("loop", self.name, self.done, waiting or 0)]
+
+    async def step(self) -> bool:
+        """Do what has waited longest; whether there was anything."""
+        due = await asyncio.to_thread(self._due)
+        if due is None:
+            return False
+        tenant, timer = due
+        with contexts.entered(Context.system(tenant, self.name)):
+            await self._work(timer)
+        self.done += 1
+        return True
+
+    async def _lead(self) -> None:
+        async with leading(self._engine, f"tagging/{self.name}") as leadership:
+            await leadership.work(self.step, lambda: self._news.wait(self._poll))
+
+    def _due(self) -> tuple[str, Timer] | None:
+        with self._engine.connect() as rows:
+            found = rows.execute(_DUE, {"kind": self._kind, "now": self._clock.now()}).one_or_none()
+        return None if found is None else (found.tenant, Timer(found.kind, found.key, found.due_at, found.payload))
