@@ -79,7 +79,7 @@ def publish(recorded: Recorded) -> Message | Sequence[Message] | None:
             | Clustering.Built()
         ):
             return analysis_messages.of_analysis(recorded.event)
-        case CustomerLayers.LayerChanged() | CustomerLayers.LeadQualified():
+        case CustomerLayers.LayerChanged() | CustomerLayers.ScoreChanged() | CustomerLayers.LeadQualified():
             return layer_messages.of_customer(recorded.event)
         case Erasure.Completed(customer=customer, removed=removed, completed_at=at):
             return pb.CustomerDataErased(
@@ -106,7 +106,11 @@ def partition_key(recorded: Recorded) -> UUID:
             | CustomerTags.Forgotten(customer=customer)
         ):
             return customer
-        case CustomerLayers.LayerChanged(customer=customer) | CustomerLayers.LeadQualified(customer=customer):
+        case (
+            CustomerLayers.LayerChanged(customer=customer)
+            | CustomerLayers.ScoreChanged(customer=customer)
+            | CustomerLayers.LeadQualified(customer=customer)
+        ):
             return customer
         case Erasure.Completed(customer=customer):
             return customer
