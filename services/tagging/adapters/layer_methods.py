@@ -22,7 +22,7 @@ from services.tagging.adapters import layer_wire as wire
 from services.tagging.adapters.layer_scores import active_cycle, scores
 from services.tagging.adapters.segment_wire import calendar_date, segment_result
 from services.tagging.adapters.tag_methods import settings_of_tenant
-from services.tagging.application.layer_commands import ActivateModel, KeepLayerRun, SelectLayerCell, UpdateModel
+from services.tagging.application.layer_commands import KeepLayerRun, SelectLayerCell
 from services.tagging.application.ports import Customer
 from services.tagging.application.wire import timestamp
 from services.tagging.domain.calendar import Calendar
@@ -45,30 +45,12 @@ class LayerMethods(TaggingServiceServicer):
     _read_models: ReadModels
     _clock: Clock
 
-    async def GetModel(self, request: pb.GetModelRequest, context: ServicerContext) -> pb.GetModelResponse:
-        return pb.GetModelResponse(model=wire.model(await self._layer_model(request.model_id)))
-
     async def ListModels(self, request: pb.ListModelsRequest, context: ServicerContext) -> pb.ListModelsResponse:
         tenant, page = contexts.current().tenant, BY_KEY.page(request)
         last = page.after[0] if page.after else ""
         found = await self._read_models.query(lambda rows: layers.after(rows, tenant, last, page.limit))
         shown, token = BY_KEY.cut(request, found, lambda it: (it.key,))
         return pb.ListModelsResponse(models=map(wire.listed_model, shown), next_page_token=token)
-
-    async def UpdateModel(self, request: pb.UpdateModelRequest, context: ServicerContext) -> pb.UpdateModelResponse:
-        found: pb.UpdateModelResponse = await self._bus.execute(
-            UpdateModel(request.model_id, wire.params(request.params)),
-            reply=lambda it: pb.UpdateModelResponse(model=wire.model(it)),
-        )
-        return found
-
-    async def ActivateModel(
-        self, request: pb.ActivateModelRequest, context: ServicerContext
-    ) -> pb.ActivateModelResponse:
-        found: pb.ActivateModelResponse = await self._bus.execute(
-            ActivateModel(request.model_id), reply=lambda it: pb.ActivateModelResponse(model=wire.model(it))
-        )
-        return found
 
     async def GetLayer(self, request: pb.GetLayerRequest, context: ServicerContext) -> pb.GetLayerResponse:
         """Decided on the facts of the one customer, so that it is right at any instant."""
