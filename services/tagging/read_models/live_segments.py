@@ -66,12 +66,13 @@ class Touched:
 
 
 class Live(NamedTuple):
-    """A segment that is kept up to date, the subjects it reads, and what it looks at in histories."""
+    """A segment that is kept up to date, the subjects it reads, and what it `needs` of histories, where it looks at them at all."""
 
     listing: Listing
     reads: Reads
     subjects: frozenset[str]
     needs: OfHistories
+    of_facts: bool
 
 
 class LiveSegments:
@@ -103,7 +104,7 @@ def _in_order(listings: Iterable[Listing]) -> list[Live]:
 def _live(listing: Listing) -> Live:
     leaves = list(listing.definition.leaves())
     read = reads(leaves)
-    return Live(listing, read, _subjects(listing.id, read), needs(leaves))
+    return Live(listing, read, _subjects(listing.id, read), needs(leaves), read.history)
 
 
 def _subjects(id: UUID, read: Reads) -> frozenset[str]:
@@ -157,6 +158,7 @@ class _Following:
         self._cause = cause
         self._when = as_of(self._rows, self._tenant, work.now)
         self._sets = Sets(self._rows, self._tenant, touched.all, work.now)
+        self._looked_up: dict[UUID, BitMap] = {}
         self._customers: dict[int, Customer] = {}
         self._one_by_one: dict[Leaf, tuple[BitMap, BitMap]] = {}
         self._changes: dict[UUID, Change] = {}
@@ -174,15 +176,17 @@ class _Following:
     def _look_up(self) -> None:
         """Read what will be needed of the definitions that are touched to begin with, at once: their sets, the histories of their few."""
         concerned = [(it, who) for it in self._live if (who := self._touched.of(it.subjects))]
+        self._looked_up = {it.listing.id: who for it, who in concerned}
         self._sets.look_up((it.listing.definition, it.listing.id, who) for it, who in concerned)
-        few = BitMap.union(BitMap(), *(who for it, who in concerned if it.reads.history and len(who) <= _MANY))
+        few = BitMap.union(BitMap(), *(who for it, who in concerned if it.of_facts and len(who) <= _MANY))
         self._load(few & self._sets.universe(Universe.ALL))
 
     def _follow_one(self, it: Live, who: BitMap) -> None:
         id, listing, many = it.listing.id, it.listing, len(who) > _MANY
-        self._sets.look_up([(listing.definition, id, who)])
+        if who != self._looked_up.get(id):
+            self._sets.look_up([(listing.definition, id, who)])
         theirs = who & self._sets.universe(listing.universe)
-        if it.reads.history and not many:
+        if it.of_facts and not many:
             self._load(theirs)
         found = theirs & self._sets.of(listing.definition, listing.universe, None if many else self._leaf_of(theirs))
         before = self._sets.replace(id, found, who)
@@ -190,9 +194,9 @@ class _Following:
         if change.add or change.remove:
             self._changes[id] = change
             self._touched.add(f"segment:{id}", change.add | change.remove)
-        if it.reads.history and many:
+        if it.of_facts and many:
             self._look_later(listing, theirs)
-        elif it.reads.history and (it.reads.clock or self._is_due(id) or self._ahead(theirs)):
+        elif it.of_facts and (it.reads.clock or self._is_due(id) or self._ahead(theirs)):
             self._set_dues(it, who, theirs)
 
     def _leaf_of(self, theirs: BitMap) -> Callable[[Leaf], BitMap]:
