@@ -137,13 +137,16 @@ def _subjects(id: UUID, read: Reads) -> frozenset[str]:
 Cause = Callable[[int], MembershipCause]
 """Why the segments of a customer change, by its ordinal."""
 
+When = Callable[[int], datetime]
+"""When they do, by its ordinal."""
 
-def follow(work: UnitOfWork, live: Iterable[Live], touched: Touched, cause: Cause, at: datetime | None = None) -> None:
+
+def follow(work: UnitOfWork, live: Iterable[Live], touched: Touched, cause: Cause, at: When | None = None) -> None:
     """Bring live segments in line with what is `touched`; tells who came and went, at `at` or now."""
     several = list(live)
     if not touched.everything and all(it.subjects.isdisjoint(touched.subjects) for it in several):
         return
-    _Following(work, several, touched, cause).follow(at or work.now)
+    _Following(work, several, touched, cause).follow(at or (lambda ordinal: work.now))
 
 
 class _Following:
@@ -164,7 +167,7 @@ class _Following:
         self._changes: dict[UUID, Change] = {}
         self._dues: dict[UUID, tuple[BitMap, dict[int, datetime]]] = {}
 
-    def follow(self, at: datetime) -> None:
+    def follow(self, at: When) -> None:
         self._look_up()
         for it in self._live:
             who = self._touched.of(it.subjects)
@@ -253,7 +256,7 @@ class _Following:
 
 
 def apply(
-    work: UnitOfWork, changes: Mapping[UUID, Change], revisions: Mapping[UUID, int], cause: Cause, at: datetime
+    work: UnitOfWork, changes: Mapping[UUID, Change], revisions: Mapping[UUID, int], cause: Cause, when: When
 ) -> None:
     """Let customers come into segments and go out of them, and tell it."""
     rows, tenant = work.rows, work.context.tenant
@@ -267,7 +270,7 @@ def apply(
     _tell_rules(work, wanted, cause)
     moves: list[memberships.Moves] = []
     for segment, change in wanted.items():
-        for why, entered, exited in _by_cause(change, ids, cause):
+        for at, why, entered, exited in _together(change, ids, cause, when):
             size = None
             if why in (MembershipCause.EDIT, MembershipCause.BACKFILL):
                 name = bitmaps.of_segment(segment)
@@ -297,16 +300,17 @@ _TAG_CAUSES: Final[Mapping[MembershipCause, TagCause]] = {
 }
 
 
-def _by_cause(
-    change: Change, ids: Mapping[int, UUID], cause: Cause
-) -> Iterable[tuple[MembershipCause, tuple[UUID, ...], tuple[UUID, ...]]]:
-    """Who came and who went, for each reason, in portions of the size of an event."""
-    moves: dict[MembershipCause, list[tuple[UUID, bool]]] = {}
+def _together(
+    change: Change, ids: Mapping[int, UUID], cause: Cause, when: When
+) -> Iterable[tuple[datetime, MembershipCause, tuple[UUID, ...], tuple[UUID, ...]]]:
+    """Who came and who went at each instant and for each reason, the earliest first, in portions of the size of an event."""
+    moves: dict[tuple[datetime, MembershipCause], list[tuple[UUID, bool]]] = {}
     for ordinals, entered in ((change.add, True), (change.remove, False)):
         for it in ordinals:
             if it in ids:
-                moves.setdefault(cause(it), []).append((ids[it], entered))
-    for why, all_moves in moves.items():
+                moves.setdefault((when(it), cause(it)), []).append((ids[it], entered))
+    for (at, why), all_moves in sorted(moves.items()):
         for start in range(0, len(all_moves), _MOST_IN_AN_EVENT):
             some = all_moves[start : start + _MOST_IN_AN_EVENT]
-            yield why, tuple(id for id, entered in some if entered), tuple(id for id, entered in some if not entered)
+            came, went = ([id for id, entered in some if entered is way] for way in (True, False))
+            yield at, why, tuple(came), tuple(went)
