@@ -6,9 +6,11 @@ from uuid import uuid4
 
 import pytest
 import sqlalchemy as sa
+from google.protobuf.timestamp_pb2 import Timestamp
 from google.type.date_pb2 import Date
 
 from chassis.due_times import Timer
+from scrm.identity.v1 import events_pb2 as identity
 from scrm.tagging.v1 import events_pb2 as events
 from scrm.tagging.v1 import layer_pb2, model_pb2
 from services.tagging.adapters.due_watch import DueWatch
@@ -175,6 +177,10 @@ def test_ac_97_a_run_tells_of_those_whom_it_moves_and_the_same_run_again_of_nobo
         rows = {it.customer_id: it for it in (await caller.call("ListRfmRows", run_id=first.run_id)).rows}
         for customer, (before, after, _) in moved.items():
             assert before != after == model_pb2.RfmSegment.Name(rows[customer].segment).removeprefix("RFM_SEGMENT_")
+        asked = {"model_id": "rfm", "customer_id": str(person(11))}
+        assert (await caller.call("GetLayer", **asked)).layer == "NEW"
+        at = Timestamp(seconds=int((START + 29 * DAY).timestamp()))
+        assert (await caller.call("GetLayer", **asked, at=at)).layer == NONE
         n = len(world.events(RunMoves.Happened))
         again = (await caller.call("RunModel", model_id="rfm", as_of=later)).run
         assert (again.population, again.cuts) == (first.population, first.cuts)
@@ -187,7 +193,13 @@ def test_ac_97_a_run_tells_of_those_whom_it_moves_and_the_same_run_again_of_nobo
         await caller.call("UpdateModel", model_id="rfm", params=params)
         run = (await caller.call("RunModel", model_id="rfm", as_of=later)).run
         assert (run.model_version, list(run.cuts.recency_days)) == (2, [1, 2, 3, 4])
-        assert told(world)[str(person(11))] == ("NEW", "ABOUT_TO_SLEEP", "PARAMS")
+        assert told(world)[str(person(11))] == ("NEW", "PROMISING", "PARAMS")
+        assert (await caller.call("GetLayer", **asked)).model_version == 2
+        case = {"case_id": str(person("case")), "customer_id": str(person(11)), "node_ids": [str(person(11))]}
+        world.tell(identity.CustomerErasing(**case))
+        assert (await caller.refused("GetLayer", **asked)).reason == "CUSTOMER_ERASED"
+        refused = await caller.refused("GetRfmCustomer", run_id=run.run_id, customer_id=str(person(11)))
+        assert refused.reason == "CUSTOMER_ERASED"
 
     serve(check)
 

@@ -16,18 +16,19 @@ from scrm.tagging.v1 import tagging_service_pb2 as pb
 from scrm.tagging.v1.tagging_service_pb2_grpc import TaggingServiceServicer
 from services.tagging.adapters import layer_wire, schedule_wire, value_wire
 from services.tagging.adapters import model_wire as wire
+from services.tagging.adapters.customer_reading import customer_of
 from services.tagging.adapters.running import KeepRun, Model, Running, model_of, run_message
 from services.tagging.adapters.segment_wire import calendar_date, universe
 from services.tagging.adapters.value_methods import Valuing
 from services.tagging.application.layer_commands import ActivateModel, DefineLayerModel, UpdateModel
 from services.tagging.application.model_commands import DefineModel
 from services.tagging.application.value_commands import DefineValueModel
-from services.tagging.domain.errors import CustomerNotFound, CustomerNotScored, RunNotFound
+from services.tagging.domain.errors import CustomerNotScored, RunNotFound
 from services.tagging.domain.layer_models import LayerRun
 from services.tagging.domain.layers.params import bad
 from services.tagging.domain.models import ModelRun, RfmModel
 from services.tagging.domain.value_models import ValueModel, ValueRun
-from services.tagging.read_models import directory, model_runs
+from services.tagging.read_models import model_runs
 
 BY_NUMBER: Final = Keyset(int)
 BY_ORDINAL: Final = Keyset(int, default=1000, maximum=10_000)
@@ -121,10 +122,7 @@ class ModelMethods(TaggingServiceServicer):
     ) -> pb.GetRfmCustomerResponse:
         tenant, run_id, node = contexts.current().tenant, UUID(request.run_id), UUID(request.customer_id)
         run = await self._run(request.run_id)
-        found = await self._read_models.query(lambda rows: directory.canonical(rows, tenant, (node,)))
-        if node not in found:
-            raise CustomerNotFound(field="customer_id")
-        customer = found[node]
+        customer = await self._read_models.query(lambda rows: customer_of(rows, tenant, node))
         row = await self._read_models.query(lambda rows: model_runs.rfm_row(rows, tenant, run_id, customer.ordinal))
         if row is None:
             raise CustomerNotScored(field="customer_id")

@@ -7,9 +7,10 @@ from chassis.errors import AggregateNotFound
 from chassis.read_models import ReadModels
 from scrm.tagging.v1 import tagging_service_pb2 as pb
 from services.tagging.adapters import value_wire as wire
-from services.tagging.domain.errors import CustomerNotFound, CustomerNotScored, RunNotFound
+from services.tagging.adapters.customer_reading import customer_of
+from services.tagging.domain.errors import CustomerNotScored, RunNotFound
 from services.tagging.domain.value_models import ValueRun
-from services.tagging.read_models import directory, value_runs
+from services.tagging.read_models import value_runs
 
 
 class Valuing:
@@ -20,16 +21,14 @@ class Valuing:
         self._read_models = read_models
 
     async def customer(self, tenant: str, run_id: str, customer_id: str) -> pb.GetValueCustomerResponse:
-        """Raises RunNotFound, CustomerNotFound, and CustomerNotScored for somebody who had bought nothing."""
+        """Raises RunNotFound, CustomerNotFound, CustomerErased, and CustomerNotScored for somebody who had bought nothing."""
         id, node = UUID(run_id), UUID(customer_id)
         try:
             run = await self._bus.load(ValueRun, id)
         except AggregateNotFound:
             raise RunNotFound(field="run_id") from None
-        found = await self._read_models.query(lambda rows: directory.canonical(rows, tenant, (node,)))
-        if node not in found:
-            raise CustomerNotFound(field="customer_id")
-        response, customer = pb.GetValueCustomerResponse(fit=wire.fit(run)), found[node]
+        customer = await self._read_models.query(lambda rows: customer_of(rows, tenant, node))
+        response = pb.GetValueCustomerResponse(fit=wire.fit(run))
         if run.buying:
             row = await self._read_models.query(lambda rows: value_runs.row(rows, tenant, id, customer.ordinal))
             if row is None:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 from google.protobuf.message import Message
@@ -24,6 +24,8 @@ ModelEvent = (
     | ValueModel.Updated
     | ValueRun.Completed
 )
+
+_REASONS: Final = dict(model_pb2.InsufficientReason.items())
 
 
 def of_model(id: UUID, event: ModelEvent) -> Message | Sequence[Message] | None:
@@ -71,8 +73,8 @@ def _valued(id: UUID, event: ValueRun.Completed) -> pb.ModelRunCompleted:
         population=event.population,
         kind=layer_pb2.MODEL_KIND_VALUE,
         model_version=event.model_version,
-        insufficient_reason=model_pb2.InsufficientReason.Value(
-            f"INSUFFICIENT_REASON_{event.insufficient or 'UNSPECIFIED'}"
+        insufficient_reason=_REASONS.get(
+            f"INSUFFICIENT_REASON_{event.insufficient}", model_pb2.INSUFFICIENT_REASON_UNSPECIFIED
         ),
     )
 

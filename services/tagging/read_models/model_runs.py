@@ -39,7 +39,10 @@ _OF_VERSION = (
     "SELECT run FROM model_runs WHERE tenant = %s AND model = %s AND version = %s AND as_of = %s"
     " ORDER BY number DESC LIMIT 1"
 )
-_LAST = "SELECT run, version, as_of FROM model_runs WHERE tenant = %s AND model = %s ORDER BY as_of DESC, number DESC LIMIT 1"
+_LAST = (
+    "SELECT run, version, as_of FROM model_runs WHERE tenant = %s AND model = %s AND (%s::date IS NULL OR as_of <= %s)"
+    " ORDER BY as_of DESC, number DESC LIMIT 1"
+)
 _ACTIVE = "SELECT kind FROM layer_models WHERE tenant = %s AND model = %s AND active"
 _ALL_MEMBERS = "SELECT layer, members FROM run_layers WHERE tenant = %s AND run = %s"
 _MEMBERS = "SELECT members FROM run_layers WHERE tenant = %s AND run = %s AND layer = %s"
@@ -90,9 +93,9 @@ def latest(rows: sa.Connection, tenant: str, model: str, as_of: date | None = No
     return found[0][0]
 
 
-def last(rows: sa.Connection, tenant: str, model: str) -> KeptRun | None:
-    """Of the runs as of the last date, the one made last."""
-    found = sql.fetch(rows, _LAST, tenant, model)
+def last(rows: sa.Connection, tenant: str, model: str, until: date | None = None) -> KeptRun | None:
+    """Of the runs as of the last date, or the last not behind `until`, the one made last."""
+    found = sql.fetch(rows, _LAST, tenant, model, until, until)
     return KeptRun(*found[0]) if found else None
 
 
