@@ -7,7 +7,7 @@ fails for a passing reason is tried again as it is. A failure nobody owns up to 
 import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from traceback import extract_tb
 from typing import Any, Final, Protocol
@@ -206,7 +206,7 @@ class Handling:
             else:
                 self._react(message, plan)
         for batch in by_tenant.values():
-            context = replace(batch[0].context, call=None, causation=batch[-1].id)
+            context = batch[0].context._replace(call=None, causation=batch[-1].id)
             plan.spans.append((batch, len(plan.items), 1))
             plan.items.append((context, Effect(partial(self._handler.handle, tuple(batch)))))
         return plan
@@ -305,7 +305,7 @@ def _numbered(context: Context, number: int) -> Context:
     """The context of the `number`th command for a message: a request of its own."""
     if number == 0 or context.call is None:
         return context
-    return replace(context, call=replace(context.call, request_id=f"{context.call.request_id}#{number}"))
+    return context._replace(call=context.call._replace(request_id=f"{context.call.request_id}#{number}"))
 
 
 def _another_try(message: Incoming, attempts: int) -> Incoming:
@@ -313,5 +313,5 @@ def _another_try(message: Incoming, attempts: int) -> Incoming:
     call = message.context.call
     if call is None:
         return message
-    call = replace(call, request_id=f"{call.request_id}~{attempts}")
-    return replace(message, context=replace(message.context, call=call))
+    call = call._replace(request_id=f"{call.request_id}~{attempts}")
+    return message._replace(context=message.context._replace(call=call))
