@@ -10,6 +10,7 @@ import sqlalchemy as sa
 
 from chassis import inbox
 from chassis.log import EventStore
+from chassis.postgres import reading
 from chassis.pulse import Pulse
 from chassis.quick_look import QuickLook
 
@@ -47,7 +48,7 @@ class InboxSource:
         self._engine = engine
 
     def read(self, after: int, limit: int) -> Sequence[Entry]:
-        with self._engine.connect() as rows:
+        with reading(self._engine) as rows:
             return inbox.read(rows, after, limit)
 
     def head_now(self) -> Awaitable[int]:

@@ -22,6 +22,7 @@ from chassis.context import Context
 from chassis.leadership import leading, persevere
 from chassis.log import Recorded
 from chassis.loops import Progress
+from chassis.postgres import reading
 from chassis.pulse import Pulse
 from chassis.quick_look import QuickLook
 from chassis.read_models import ReadModels
@@ -127,7 +128,7 @@ class Matcher:
         return was, now, recorded
 
     def _cursor(self) -> int:
-        with self._engine.connect() as rows:
+        with reading(self._engine) as rows:
             return int(rows.scalar(_CURSOR) or 0)
 
     async def _carry_out(self, tenant: str, work: MatchWork) -> list[tuple[Context, Any]]:

@@ -15,7 +15,7 @@ from chassis.context import Context
 from chassis.group_commit import Outcome
 from chassis.leadership import leading, persevere
 from chassis.loops import Progress
-from chassis.postgres import driver_cursor
+from chassis.postgres import driver_cursor, reading
 from chassis.pulse import Pulse
 from chassis.quick_look import QuickLook
 from services.tracking.application.facts import BehaviourFact, commands_of
@@ -82,7 +82,7 @@ class FactRecorder:
 
     def read(self) -> tuple[int, list[BehaviourFact]]:
         """The cursor, and the behaviours behind it."""
-        with self._engine.connect() as rows:
+        with reading(self._engine) as rows:
             after = rows.exec_driver_sql(_CURSOR).scalar_one()
             found = rows.execute(_READ, {"after": after, "limit": MOST_BEHAVIOURS}).all()
         return after, [BehaviourFact(*(*known, orjson.loads(properties))) for *known, properties in found]

@@ -18,7 +18,7 @@ from chassis.errors import TRANSIENT, DomainError
 from chassis.group_commit import Outcome
 from chassis.leadership import leading, persevere
 from chassis.loops import Progress
-from chassis.postgres import driver_cursor
+from chassis.postgres import driver_cursor, reading
 from chassis.pulse import Pulse
 from chassis.quick_look import QuickLook
 from chassis.unit_of_work import replay
@@ -116,7 +116,7 @@ class OrderReporter:
         await self._bus.run(Unit(items, settle))
 
     def _read(self) -> tuple[int, list[OrderReport]]:
-        with self._engine.connect() as rows:
+        with reading(self._engine) as rows:
             after = rows.exec_driver_sql(_CURSOR).scalar_one()
             found = rows.execute(_READ, {"after": after, "limit": MOST_REPORTS}).mappings().all()
         return after, [OrderReport(**{**it, "properties": orjson.loads(it["properties"])}) for it in found]

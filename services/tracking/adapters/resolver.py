@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from chassis.context import Context
 from chassis.leadership import leading, persevere
 from chassis.loops import Progress
-from chassis.postgres import driver_cursor
+from chassis.postgres import driver_cursor, reading
 from chassis.pulse import Pulse
 from chassis.quick_look import QuickLook
 from scrm.tracking.v1 import behaviour_pb2
@@ -169,7 +169,7 @@ class Resolver:
         return await self._plans.covering(tenant, {it.event_type for it in accepted})
 
     def _read(self) -> list[Accepted]:
-        with self._engine.connect() as rows:
+        with reading(self._engine) as rows:
             after = rows.scalar(_CURSOR)
             found = rows.execute(_READ, {"after": after, "limit": self._batch_limit}).mappings().all()
         parse = behaviour_pb2.TrackedEvent.FromString
