@@ -1,6 +1,5 @@
 """A loop that works off timers whose command takes longer to prepare than a commit may: one after the other, beside the writer."""
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Final
 
@@ -15,6 +14,7 @@ from chassis.loops import Progress
 from chassis.postgres import reading
 from chassis.pulse import Pulse
 from chassis.quick_look import QuickLook
+from chassis.threads import in_thread
 
 _DUE: Final = sa.text(
     "SELECT tenant, kind, key, due_at, payload FROM timers WHERE kind = :kind AND due_at <= :now ORDER BY due_at LIMIT 1"
@@ -59,7 +59,7 @@ class DueWatch:
         """Do what has waited longest; whether there was anything."""
         if not await self._waiting():
             return False
-        due = await asyncio.to_thread(self._due)
+        due = await in_thread(self._due)
         if due is None:
             return False
         tenant, timer = due

@@ -50,12 +50,11 @@ class SqlFactBook:
     def __init__(self, rows: sa.Connection, tenant: str) -> None:
         self._rows = rows
         self._tenant = tenant
+        self._schema: str | None = None
 
     def people(self, nodes: Collection[UUID]) -> People:
-        schema = self._ask(_LIVE_NODES, [])
-        found = (
-            self._ask(_PEOPLE.format(schema=schema[0][0]), [self._tenant, self._tenant, list(nodes)]) if schema else []
-        )
+        schema = self._schema_of_nodes()
+        found = self._ask(_PEOPLE.format(schema=schema), [self._tenant, self._tenant, list(nodes)]) if schema else []
         customers = {node: node for node in nodes} | dict(found)
         members: dict[UUID, list[UUID]] = {}
         for node, customer in customers.items():
@@ -75,6 +74,12 @@ class SqlFactBook:
 
     def orders(self, nodes: Collection[UUID]) -> set[UUID]:
         return {it[0] for it in self._ask(_ORDERS, [self._tenant, list(nodes)])}
+
+    def _schema_of_nodes(self) -> str:
+        """Where the live read model of nodes is; asked once, empty while there is none."""
+        if self._schema is None:
+            self._schema = next((it[0] for it in self._ask(_LIVE_NODES, [])), "")
+        return self._schema
 
     def _behaviours(self, query: str, parameters: Sequence[Any]) -> list[Behaviour]:
         return [Behaviour(*it) for it in self._ask(query, parameters)]

@@ -3,7 +3,6 @@
 `FactRecorder(bus, engine)` is a `Loop`. The facts and its cursor commit in one transaction, so that each behaviour counts once.
 """
 
-import asyncio
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -18,6 +17,7 @@ from chassis.loops import Progress
 from chassis.postgres import driver_cursor, reading
 from chassis.pulse import Pulse
 from chassis.quick_look import QuickLook
+from chassis.threads import in_thread
 from services.tracking.application.facts import BehaviourFact, commands_of
 
 MOST_BEHAVIOURS: Final = 1000
@@ -67,7 +67,7 @@ class FactRecorder:
         """Record the next behaviours; how many there were. Raises DomainError for what passes, such as a lost race."""
         if not await QuickLook.of(self._engine).ask_scalar(_WAITING):
             return 0
-        was, facts = await asyncio.to_thread(self.read)
+        was, facts = await in_thread(self.read)
         if facts:
             outcomes = await self._bus.run(self._unit(was, facts))
             self._concluded(facts, outcomes)
