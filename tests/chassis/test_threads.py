@@ -48,8 +48,7 @@ def test_who_is_cancelled_leaves_it_alone_and_the_loop_waits_for_its_end() -> No
 
     async def ask() -> None:
         asked = asyncio.ensure_future(in_thread(work))
-        while not begun.is_set():
-            await asyncio.sleep(0)
+        await in_thread(begun.wait, 10)
         asked.cancel()
         with pytest.raises(asyncio.CancelledError):
             await asked
