@@ -38,7 +38,8 @@ class Line(NamedTuple):
 
 
 class Purchase(NamedTuple):
-    """One paid order; `net` in minor units, without shipping and after all refunds. `lines` may not be known."""
+    """One paid order; `net` in minor units, without shipping and after all refunds, which are `returned` together. `lines` may not
+    be known."""
 
     order: UUID
     at: datetime
@@ -46,21 +47,23 @@ class Purchase(NamedTuple):
     net: int
     lines: Sequence[Line] = ()
     coupons: int = 0
+    returned: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Reads:
     """What somebody looks at in histories beside when there was which behaviour, and when how much was paid: the properties of
     behaviours of these types (None: of all), the `lines` of purchases, `who` the customer is (attributes, relations, groups,
-    consents), and `dealings` with it."""
+    consents), `dealings` with it, and by whom it was referred."""
 
     properties_of: frozenset[str] | None = None
     lines: bool = True
     who: bool = True
     dealings: bool = False
+    referrer: bool = False
 
 
-EVERYTHING: Final = Reads(dealings=True)
+EVERYTHING: Final = Reads(dealings=True, referrer=True)
 
 
 @dataclass(frozen=True, slots=True)

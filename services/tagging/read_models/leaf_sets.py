@@ -29,6 +29,7 @@ from services.tagging.domain.conditions import (
     RelatedTo,
     Streak,
     Succession,
+    Tie,
 )
 from services.tagging.domain.conditions.comparing import tester
 from services.tagging.domain.conditions.dimensions import CREATED_DAYS, KNOWN, KNOWN_DAYS, OF_MEMBERSHIP, meaning
@@ -45,7 +46,7 @@ from services.tagging.domain.profile import (
     agreed,
     guide_of,
 )
-from services.tagging.read_models import dealing_sql, leaf_sql, settings, sql
+from services.tagging.read_models import dealing_sql, directory, leaf_sql, referrals, settings, sql
 from services.tagging.read_models.histories import definitions_of
 from services.tagging.read_models.leaf_sql import AsOf
 from services.tagging.read_models.moving import moving
@@ -106,6 +107,8 @@ class LeafSets:
                 return self._ask(self._of_attribute(leaf), everybody)
             case Absence() | Succession() | Streak():
                 return self._by_behaviours(leaf)
+            case RelatedTo(Tie.REFERRER):
+                return self._referred(leaf, everybody)
             case RelatedTo():
                 return self._related(leaf, everybody)
             case HasConsent(purpose):
@@ -151,6 +154,18 @@ class LeafSets:
             staff, store = guide or (None, None)
             related = {"guide": staff, "store": store}.get(leaf.tie)
             (found if test(str(related) if related else None) else others).add(ordinal)
+        return everybody - others if test(None) else found
+
+    def _referred(self, leaf: RelatedTo, everybody: BitMap) -> BitMap:
+        test, tenant = tester(leaf.comparison), self._when.tenant
+        if self._when.who is None:
+            who = referrals.registered(self._rows, tenant)
+        else:
+            who = [it.id for it in directory.by_ordinal(self._rows, tenant, self._when.who)]
+        referrers = referrals.referrer_of(self._rows, tenant, who)
+        found, others = BitMap(), BitMap()
+        for it in directory.canonical(self._rows, tenant, referrers).values():
+            (found if test(str(referrers[it.id])) else others).add(it.ordinal)
         return everybody - others if test(None) else found
 
     def _consenting(self, purpose: str) -> BitMap:

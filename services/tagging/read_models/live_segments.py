@@ -20,7 +20,7 @@ from chassis.commands import UnitOfWork
 from services.tagging.application.ports import Change
 from services.tagging.application.standing import follow_later
 from services.tagging.domain.claims import Cause as TagCause
-from services.tagging.domain.conditions import Leaf, LookedUp, Universe
+from services.tagging.domain.conditions import Leaf, LookedUp, Tie, Universe
 from services.tagging.domain.conditions.change import next_change
 from services.tagging.domain.conditions.evaluation import Customer
 from services.tagging.domain.conditions.reads import Reads, reads
@@ -110,7 +110,8 @@ def _subjects(id: UUID, read: Reads) -> frozenset[str]:
     single = {
         "events": read.any_event,
         "orders": read.orders,
-        "ties": bool(read.ties),
+        "ties": bool(read.ties - {Tie.REFERRER}),
+        Tie.REFERRER: Tie.REFERRER in read.ties,
         "groups": bool(read.groups),
         "consents": bool(read.consents),
         "identity": read.identity,
@@ -142,7 +143,8 @@ class _Following:
         self._work = work
         self._rows, self._tenant = work.rows, work.context.tenant
         self._live = live
-        self._read = OfHistories(dealings=any(it.reads.dealings for it in live))
+        ties = {tie for it in live for tie in it.reads.ties}
+        self._read = OfHistories(dealings=any(it.reads.dealings for it in live), referrer=Tie.REFERRER in ties)
         self._touched = touched
         self._cause = cause
         self._when = as_of(self._rows, self._tenant, work.now)
