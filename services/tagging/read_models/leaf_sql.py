@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Final, NamedTuple
 
-from services.tagging.domain.calendar import Calendar
+from services.tagging.domain.calendar import DAYPARTS, Calendar
 from services.tagging.domain.conditions import (
     ALL_TIME,
     LINE_KEYS,
@@ -30,6 +30,12 @@ from services.tagging.domain.profile import NEWEST, UNION, AttributeDefinition
 from services.tagging.read_models.comparison_sql import Sql, both, either, of_json, of_number, of_text
 
 _COLUMNS: Final = {"$channel": "channel", "$content": "content", "$page_view": "page_view"}
+
+_USUAL: Final = (
+    "(SELECT u.value FROM unnest(array_agg({value} ORDER BY {order}) {only}) WITH ORDINALITY AS u(value, place)"
+    " GROUP BY u.value ORDER BY count(*) DESC, max(u.place) DESC LIMIT 1)"
+)
+_SCALARS: Final = "FILTER (WHERE jsonb_typeof(x.value) IN ('string', 'number', 'boolean'))"
 
 _FULL_WEEKS: Final = (
     "(SELECT count(*) FROM (SELECT FROM unnest(array_agg(DISTINCT x.day)) AS d(day) WHERE d.day IS NOT NULL"
@@ -85,7 +91,7 @@ class AsOf:
 
 def of_events(leaf: EventTest, when: AsOf) -> LeafSql:
     """The customers whose figure of behaviours compares so."""
-    meant, value = _meant(leaf.what, leaf.window, when), _property(leaf.property)
+    meant, value = _meant(leaf.what, leaf.window, when), _property(leaf.property, when)
     day = _day(leaf.what, when)
     count, one = Sql("count(*)"), Sql("1")
     having = Sql("(x.value IS NOT NULL AND jsonb_typeof(x.value) <> 'null')")
@@ -102,8 +108,7 @@ def of_events(leaf: EventTest, when: AsOf) -> LeafSql:
         case Figure.SUM:
             held = of_number(Sql(f"coalesce(sum({number}) {numbers}, 0)"), one, leaf.comparison)
         case Figure.DISTINCT:
-            scalar = "FILTER (WHERE jsonb_typeof(x.value) IN ('string', 'number', 'boolean'))"
-            held = of_number(Sql(f"count(DISTINCT x.value) {scalar}"), one, leaf.comparison)
+            held = of_number(Sql(f"count(DISTINCT x.value) {_SCALARS}"), one, leaf.comparison)
         case Figure.AVG:
             total, parts = Sql(f"sum({number}) {numbers}"), Sql(f"count(*) {numbers}")
             held, missing = of_number(total, parts, leaf.comparison), True
@@ -113,6 +118,9 @@ def of_events(leaf: EventTest, when: AsOf) -> LeafSql:
             way = "DESC" if leaf.figure is Figure.LAST else "ASC"
             first = f"(array_agg(x.value ORDER BY x.occurred_at {way}, x.key {way}) FILTER (WHERE {having.text}))[1]"
             held, missing = of_json(Sql(first), leaf.comparison), True
+        case Figure.USUAL:
+            usual = _USUAL.format(value="x.value", order="x.occurred_at, x.key", only=_SCALARS)
+            held, missing = of_json(Sql(usual), leaf.comparison), True
         case _:
             held, missing = of_number(_days_since(leaf.figure is Figure.RECENCY_DAYS, when), one, leaf.comparison), True
     nothing = total_compares(leaf.comparison, None, 1) if missing else nothing
@@ -130,7 +138,7 @@ def of_orders(leaf: OrderTest, when: AsOf) -> LeafSql:
     one, figure = Sql("1"), leaf.figure
     missing = False
     match figure:
-        case OrderFigure.COUNT:
+        case OrderFigure.COUNT | OrderFigure.RETURNED:
             held = of_number(Sql("count(*)"), one, leaf.comparison)
         case OrderFigure.OCCASIONS:
             held = of_number(Sql("count(DISTINCT x.day)"), one, leaf.comparison)
@@ -144,6 +152,10 @@ def of_orders(leaf: OrderTest, when: AsOf) -> LeafSql:
             held, missing = of_number(Sql("sum(x.net)"), Sql(f"(count(*) * {parts})"), leaf.comparison), True
         case OrderFigure.MIN | OrderFigure.MAX:
             held, missing = of_number(Sql(f"{figure.lower()}(x.net)"), Sql(str(parts)), leaf.comparison), True
+        case OrderFigure.DAYPART:
+            part = _daypart(Sql("x.occurred_at AT TIME ZONE %s", (when.zone,)))
+            usual = _USUAL.format(value=part.text, order="x.occurred_at", only="")
+            held, missing = of_json(Sql(usual, part.values), leaf.comparison), True
         case OrderFigure.SHARE:
             meant = Sql("(100 * count(*) FILTER (WHERE x.meant))")
             held, missing = of_number(meant, Sql("count(*)"), leaf.comparison), True
@@ -202,7 +214,7 @@ def _meant(what: Happening, window: Window, when: AsOf) -> Sql:
         tests.append(Sql("b.type = %s", (what.type,)))
     if what.category:
         tests.append(Sql("b.category = %s", (what.category,)))
-    tests += [of_json(_property(it.key), it.comparison) for it in what.where]
+    tests += [of_json(_property(it.key, when), it.comparison) for it in what.where]
     if what.hours or what.weekdays:
         day = _day(what, when) if what.hours else _local_day(when)
         tests.append(Sql(f"{day.text} IS NOT NULL", day.values))
@@ -281,9 +293,17 @@ def _day(what: Happening, when: AsOf) -> Sql:
     return Sql(f"({text})", local.values * 4)
 
 
-def _property(key: str) -> Sql:
+def _daypart(local: Sql) -> Sql:
+    """The quarter of the day of a wall-clock time, as JSON."""
+    names = ", ".join(f"'{it}'" for it in DAYPARTS)
+    return Sql(f"to_jsonb((ARRAY[{names}])[1 + floor(extract(hour FROM {local.text}) / 6)::int])", local.values)
+
+
+def _property(key: str, when: AsOf) -> Sql:
     if not key:
         return Sql("NULL::jsonb")
+    if key == "$daypart":
+        return _daypart(_local(when))
     column = _COLUMNS.get(key)
     if column is not None:
         return Sql(f"to_jsonb(nullif(b.{column}, ''))")
@@ -312,7 +332,8 @@ def _bought(leaf: OrderTest, when: AsOf, parts: int) -> Sql:
     whole = [_of_order(it, parts, when) for it in leaf.where if it.key not in LINE_KEYS]
     line = both([of_text(Sql(f"nullif(l ->> {LINE_KEYS.index(it.key)}, '')"), it.comparison) for it in of_lines])
     day = Sql("(o.occurred_at AT TIME ZONE %s)::date", (when.zone,))
-    left = Sql("o.net > 0")
+    returned = leaf.figure is OrderFigure.RETURNED
+    left = Sql(f"EXISTS (SELECT FROM refunds r {_OF_ORDER.format('r')} AND r.amount > 0)" if returned else "o.net > 0")
     found = both([left, *whole, *([Sql("lines.some")] if of_lines else [])])
     meant, wanted = (found, left) if leaf.figure is OrderFigure.SHARE else (Sql("true"), found)
     net = "lines.paid" if of_lines else "o.net"
@@ -332,9 +353,9 @@ def _bought(leaf: OrderTest, when: AsOf, parts: int) -> Sql:
     return Sql(text, (*day.values, *meant.values, *both(tests).values, *line.values, *wanted.values))
 
 
-_OF_ORDER: Final = "WHERE (d.tenant, d.node, d.order_id) = (o.tenant, o.node, o.order_id)"
-_PLACED: Final = f"FROM placed_orders d {_OF_ORDER}"
-_LINES: Final = f"FROM placed_orders d, jsonb_array_elements(d.lines) l {_OF_ORDER}"
+_OF_ORDER: Final = "WHERE ({0}.tenant, {0}.node, {0}.order_id) = (o.tenant, o.node, o.order_id)"
+_PLACED: Final = f"FROM placed_orders d {_OF_ORDER.format('d')}"
+_LINES: Final = f"FROM placed_orders d, jsonb_array_elements(d.lines) l {_OF_ORDER.format('d')}"
 
 
 def _of_order(it: PropertyTest, parts: int, when: AsOf) -> Sql:
