@@ -8,8 +8,9 @@ changes in them is a subject of its own. Few customers are looked at one by one 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import partial
+from functools import partial, reduce
 from graphlib import TopologicalSorter
+from operator import or_
 from typing import Final, NamedTuple
 from uuid import UUID
 
@@ -23,7 +24,9 @@ from services.tagging.domain.claims import Cause as TagCause
 from services.tagging.domain.conditions import Leaf, LookedUp, Tie, Universe
 from services.tagging.domain.conditions.change import next_change
 from services.tagging.domain.conditions.evaluation import Customer
+from services.tagging.domain.conditions.needs import needs
 from services.tagging.domain.conditions.reads import Reads, reads
+from services.tagging.domain.history import NOTHING
 from services.tagging.domain.history import Reads as OfHistories
 from services.tagging.domain.memberships import MembershipCause, MembershipChange
 from services.tagging.domain.tag_rules import TagRules, tag_rules_id
@@ -63,11 +66,12 @@ class Touched:
 
 
 class Live(NamedTuple):
-    """A segment that is kept up to date, and the subjects it reads."""
+    """A segment that is kept up to date, the subjects it reads, and what it looks at in histories."""
 
     listing: Listing
     reads: Reads
     subjects: frozenset[str]
+    needs: OfHistories
 
 
 class LiveSegments:
@@ -91,9 +95,15 @@ class LiveSegments:
 
 
 def _in_order(listings: Iterable[Listing]) -> list[Live]:
-    found = {it.id: Live(it, read := reads(it.definition.leaves()), _subjects(it.id, read)) for it in listings}
+    found = {it.id: _live(it) for it in listings}
     order = TopologicalSorter({id: it.reads.segments & found.keys() for id, it in sorted(found.items())})
     return [found[id] for id in order.static_order()]
+
+
+def _live(listing: Listing) -> Live:
+    leaves = list(listing.definition.leaves())
+    read = reads(leaves)
+    return Live(listing, read, _subjects(listing.id, read), needs(leaves))
 
 
 def _subjects(id: UUID, read: Reads) -> frozenset[str]:
@@ -143,8 +153,7 @@ class _Following:
         self._work = work
         self._rows, self._tenant = work.rows, work.context.tenant
         self._live = live
-        ties = {tie for it in live for tie in it.reads.ties}
-        self._read = OfHistories(dealings=any(it.reads.dealings for it in live), referrer=Tie.REFERRER in ties)
+        self._needs = reduce(or_, (it.needs for it in live), NOTHING)
         self._touched = touched
         self._cause = cause
         self._when = as_of(self._rows, self._tenant, work.now)
@@ -206,7 +215,7 @@ class _Following:
         if not missing:
             return
         ordinal_of = {it.id: it.ordinal for it in directory.by_ordinal(self._rows, self._tenant, missing)}
-        found = histories(self._rows, self._tenant, ordinal_of, self._read)
+        found = histories(self._rows, self._tenant, ordinal_of, self._needs)
         for id, history in found.items():
             ordinal = ordinal_of[id]
             self._customers[ordinal] = Customer.of(history, self._when.calendar, partial(self._is_in, ordinal))

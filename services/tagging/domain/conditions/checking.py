@@ -8,7 +8,7 @@ from chassis.errors import UnknownEnum
 from services.tagging.domain.calendar import DAYPARTS
 from services.tagging.domain.conditions.comparing import kind
 from services.tagging.domain.conditions.dimensions import ValueType
-from services.tagging.domain.conditions.facts import OWN_FIELDS
+from services.tagging.domain.conditions.facts import OF_THE_BEHAVIOUR
 from services.tagging.domain.conditions.leaves import (
     LINE_KEYS,
     OF_A_PROPERTY,
@@ -112,7 +112,7 @@ class Place(NamedTuple):
             self.untyped(it.comparison)
 
     def own_field(self, key: str) -> None:
-        if key not in OWN_FIELDS:
+        if key not in OF_THE_BEHAVIOUR:
             raise UnknownDimension("a behaviour has no such field", field=self.path, key=key)
 
     def window(self, it: Window) -> None:
