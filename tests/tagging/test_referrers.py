@@ -12,7 +12,7 @@ from google.protobuf.message import Message
 from services.tagging.domain.conditions import Condition, Universe
 from services.tagging.domain.conditions.text_reading import read
 from services.tagging.domain.segments import Definition
-from services.tagging.read_models import touching
+from services.tagging.read_models import referrals
 from tests.tagging.calling import Caller, Serve
 from tests.tagging.stories import by_holding, by_statements
 from tests.tagging.test_erasure import erasing
@@ -186,5 +186,5 @@ def test_segments_statements_and_the_domain_name_whom_the_letter_names(world: Wo
 def test_segments_that_only_follow_the_customers_of_a_batch_are_found(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(touching.referrals, "referees", lambda rows, tenant, nodes: [])
+    monkeypatch.setattr(referrals, "referees", lambda rows, tenant, nodes: [])
     assert differences(world, 1)

@@ -46,7 +46,7 @@ from services.tagging.domain.profile import (
     agreed,
     guide_of,
 )
-from services.tagging.read_models import dealing_sql, directory, leaf_sql, referrals, settings, sql
+from services.tagging.read_models import dealing_sql, directory, leaf_sql, order_sql, referrals, settings, sql
 from services.tagging.read_models.histories import definitions_of
 from services.tagging.read_models.leaf_sql import AsOf
 from services.tagging.read_models.moving import moving
@@ -98,7 +98,7 @@ class LeafSets:
             case EventTest():
                 return self._ask(leaf_sql.of_events(leaf, self._when), everybody)
             case OrderTest():
-                return self._ask(leaf_sql.of_orders(leaf, self._when), everybody)
+                return self._ask(order_sql.of_orders(leaf, self._when), everybody)
             case InGroup():
                 return self._ask(leaf_sql.of_groups(leaf, self._when), everybody)
             case Reachable() | InFlow() | Delivered():
