@@ -19,7 +19,7 @@ from chassis.aggregate import new_id
 from chassis.clock import ReplayClock
 from chassis.commands import CommandBus, Effect, Unit
 from chassis.context import Context
-from chassis.due_times import Timer
+from chassis.due_times import Timer, Together
 from chassis.envelope import Incoming
 from chassis.event_store import PostgresEventStore
 from chassis.log import Recorded
@@ -333,7 +333,8 @@ class World:
         fired = 0
         while due := self._due():
             for tenant, timer in due:
-                self.do(TIMERS[timer.kind](timer), tenant)
+                make = TIMERS[timer.kind]
+                self.do(make.command([timer]) if isinstance(make, Together) else make(timer), tenant)
             fired += len(due)
         return fired
 
