@@ -54,3 +54,19 @@ def test_the_preferred_time_to_buy_forgets_what_was_given_back_whole_which_makes
     tell(world, refunded(A, 3, "r1", local(6, 3), 100), refunded(A, 1, "r2", local(6, 3), 100))
     assert (value(world, A, "purchase_hours"), value(world, A, "refunded")) == ("00–06", "")
     assert world.rebuild() == {}
+
+
+def test_days_since_the_last_activity_move_to_the_next_band_by_the_clock_and_back_with_a_fact(world: World) -> None:
+    world.do(EnableFactTag("last_active_days", FactParameters()))
+    tell(world, created(A), behaved(A, local(6, 1)))
+    world.at(local(6, 1))
+    assert value(world, A, "last_active_days") == "0–7"
+    for days, before, after in ((8, "0–7", "8–30"), (31, "8–30", "31–90"), (91, "31–90", "91+")):
+        midnight = local(6, 1, 0) + days * DAY
+        world.at(midnight - timedelta(seconds=1))
+        assert value(world, A, "last_active_days") == before
+        world.at(midnight)
+        assert value(world, A, "last_active_days") == after
+    assert world.rebuild() == {}
+    tell(world, behaved(A, local(6, 1, 0) + 91 * DAY))
+    assert value(world, A, "last_active_days") == "0–7"

@@ -153,7 +153,7 @@ def to_the_letter(told: Told) -> dict[UUID, UUID]:
     return found
 
 
-def differences(world: World, seed: int, steps: int = 60) -> list[str]:
+def differences(world: World, seed: int, steps: int = 40) -> list[str]:
     """Where live segments, statements, the domain and the letter do not name the same customers."""
     random, told, wrong = Random(seed), Told({}, {}, {}, {}, set()), []
     conditions: dict[str, Condition] = {f'referrer = "{it}"': read(f'referrer = "{it}"') for it in PEOPLE}
@@ -187,4 +187,4 @@ def test_segments_that_only_follow_the_customers_of_a_batch_are_found(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(referrals, "referees", lambda rows, tenant, nodes: [])
-    assert differences(world, 1)
+    assert differences(world, 1, 25)
