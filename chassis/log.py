@@ -160,7 +160,7 @@ class EventStore(Protocol):
         """The events of each aggregate in `ids` that has any, oldest first, in one query."""
         ...
 
-    def last(self, ids: Collection[UUID]) -> Mapping[UUID, tuple[int, bytes]]:
+    def last(self, ids: Collection[UUID]) -> dict[UUID, tuple[int, bytes]]:
         """How many events each aggregate in `ids` has that has any, and the last one as it is stored."""
         ...
 
