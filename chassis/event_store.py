@@ -39,7 +39,7 @@ from chassis.log import (
     UnreadableEventError,
     Witness,
 )
-from chassis.postgres import columns, create_engine, driver_cursor, pipeline, row_xmin
+from chassis.postgres import columns, create_engine, driver_cursor, pipeline, reading, row_xmin
 from chassis.quick_look import QuickLook
 from chassis.receipts import MemoryReceipts, PostgresReceipts, Receipt, ReceiptKey
 from chassis.recent import Recent
@@ -277,7 +277,7 @@ class PostgresEventStore:
         return self._recorded(self._LOG, {"after": after, "limit": limit, "without": list(without)})
 
     def _recorded(self, query: sa.TextClause, parameters: dict[str, Any]) -> list[Recorded]:
-        with self.engine.connect() as rows:
+        with reading(self.engine) as rows:
             found = rows.execute(query, parameters).all()
         return [self._entry(position, StoredEvent(*stored)) for *stored, position in found]
 

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from itertools import count, groupby
@@ -283,7 +282,7 @@ class World:
 
     def do(self, command: Any, tenant: str = TENANT, stores: frozenset[UUID] | None = None) -> Any:
         context = Context.system(tenant, "test")
-        return self.bus.execute_now(command, replace(context, stores=stores))
+        return self.bus.execute_now(command, context._replace(stores=stores))
 
     def tell(self, *messages: Message, tenant: str = TENANT, batch: int = 500) -> None:
         """Let other services report `messages`, in batches."""
