@@ -34,7 +34,6 @@ from services.tagging.domain.conditions import (
 from services.tagging.domain.conditions.comparing import tester
 from services.tagging.domain.conditions.dimensions import CREATED_DAYS, KNOWN, KNOWN_DAYS, OF_MEMBERSHIP, meaning
 from services.tagging.domain.conditions.evaluation import Customer
-from services.tagging.domain.conditions.limits import happenings
 from services.tagging.domain.history import Behaviour, History
 from services.tagging.domain.profile import (
     PRESET,
@@ -134,10 +133,10 @@ class LeafSets:
         return leaf_sql.of_attribute(leaf.comparison, leaf.key, definition, self._when)
 
     def _by_behaviours(self, leaf: Absence | Succession | Streak) -> BitMap:
-        text, values = leaf_sql.behaviours_of(happenings(leaf), self._when)
+        text, values = leaf_sql.behaviours_of(leaf, self._when)
         behaviours: defaultdict[int, list[Behaviour]] = defaultdict(list)
-        for ordinal, *behaviour in sql.fetch(self._rows, text, *values):
-            behaviours[ordinal].append(Behaviour(*behaviour))
+        for ordinal, *behaviour, properties in sql.fetch(self._rows, text, *values):
+            behaviours[ordinal].append(Behaviour._make((*behaviour, properties or {})))
         return BitMap(
             ordinal
             for ordinal, theirs in behaviours.items()

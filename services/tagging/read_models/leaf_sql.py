@@ -12,15 +12,20 @@ from typing import Final, NamedTuple
 from services.tagging.domain.calendar import DAYPARTS, Calendar
 from services.tagging.domain.conditions import (
     ALL_TIME,
+    Absence,
     Comparison,
     EventTest,
     Figure,
     Happening,
     InGroup,
     Period,
+    Streak,
+    Succession,
     Window,
 )
 from services.tagging.domain.conditions.comparing import tester, total_compares
+from services.tagging.domain.conditions.limits import happenings
+from services.tagging.domain.conditions.needs import needs
 from services.tagging.domain.profile import NEWEST, UNION, AttributeDefinition
 from services.tagging.read_models.comparison_sql import Sql, both, either, of_json, of_number, of_text
 
@@ -79,6 +84,12 @@ class AsOf:
             case Period.THIS_MONTH:
                 first = date.fromordinal(self.calendar.day(self.at)).replace(day=1).toordinal()
         return Sql(f"({column} >= %s AND {column} <= %s)", (self.calendar.midnight(first), self.at))
+
+    def since(self, column: str, window: Window) -> Sql:
+        """That an instant is in a window or after it, as of now."""
+        if window.period is not Period.BETWEEN or window.first is None:
+            return self.bounds(column, window)
+        return Sql(f"({column} >= %s AND {column} <= %s)", (self.calendar.midnight(window.first.toordinal()), self.at))
 
     @property
     def today(self) -> date:
@@ -185,17 +196,19 @@ def _meant(what: Happening, window: Window, when: AsOf) -> Sql:
     return both(tests)
 
 
-def behaviours_of(meant: Sequence[Happening], when: AsOf) -> Sql:
-    """The behaviours that one of `meant` means, at any time up to now, by ordinal and in the order of time."""
-    any_of = either([_meant(it, ALL_TIME, when) for it in meant])
+def behaviours_of(leaf: Absence | Succession | Streak, when: AsOf) -> Sql:
+    """The behaviours by which a leaf is decided, by ordinal and in the order of time; with properties where it asks for them."""
+    any_of = either([_meant(it, ALL_TIME, when) for it in happenings(leaf)])
+    since = when.since("b.occurred_at", leaf.window)
     who = Sql("true") if when.who is None else Sql("c.ordinal = ANY(%s)", (list(when.who),))
+    inside = "NULL" if needs((leaf,)).properties_of == frozenset() else "b.properties"
     text = (
         "SELECT c.ordinal, b.occurred_at, b.type, b.category, b.channel, b.utc_offset, b.content, b.page_view,"  # noqa: S608
-        " b.properties FROM behaviours b JOIN nodes n ON n.tenant = %s AND n.node = b.node AND NOT n.erased"
-        f" JOIN nodes c ON c.tenant = %s AND c.node = n.customer WHERE {any_of.text} AND {who.text}"
+        f" {inside} FROM behaviours b JOIN nodes n ON n.tenant = %s AND n.node = b.node AND NOT n.erased"
+        f" JOIN nodes c ON c.tenant = %s AND c.node = n.customer WHERE {any_of.text} AND {since.text} AND {who.text}"
         " ORDER BY b.occurred_at, b.key"
     )
-    return Sql(text, (when.tenant, when.tenant, *any_of.values, *who.values))
+    return Sql(text, (when.tenant, when.tenant, *any_of.values, *since.values, *who.values))
 
 
 def of_attribute(comparison: Comparison, key: str, definition: AttributeDefinition, when: AsOf) -> LeafSql:
