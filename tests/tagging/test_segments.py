@@ -44,7 +44,9 @@ from services.tagging.domain.errors import (
     SegmentNotStatic,
     TagNotManual,
 )
+from services.tagging.domain.model_schedules import NIGHTLY
 from services.tagging.domain.models import ModelRun, RfmModel, Window, model_id
+from services.tagging.domain.rfm_params import RfmParams
 from services.tagging.domain.rules import RULE_TAGS
 from services.tagging.domain.segments import Definition
 from services.tagging.domain.tags import CustomerTags
@@ -207,7 +209,7 @@ def run_model(world: World, as_of: date) -> tuple[UUID, ModelRun]:
     with world.engine.connect() as rows:
         population = purchases.bought(rows, TENANT, window, ZONE, "USD")
         position = audiences.input_position(rows, TENANT)
-    model = RfmModel(model_id(TENANT, "rfm"), TENANT, "rfm", 0, world.clock.now())
+    model = RfmModel(model_id(TENANT, "rfm"), TENANT, "rfm", RfmParams(), NIGHTLY, world.clock.now())
     result: tuple[UUID, ModelRun] = world.do(KeepModelRun.of(model, as_of, ZONE, "USD", population, position))
     return result
 
@@ -215,7 +217,7 @@ def run_model(world: World, as_of: date) -> tuple[UUID, ModelRun]:
 def test_layers_of_runs_are_sets_like_others_and_ac_97_a_run_is_repeatable(world: World) -> None:
     noon = datetime(2025, 2, 1, 4, tzinfo=UTC)
     world.clock.set(noon + timedelta(days=100))
-    world.do(DefineModel("rfm", 0))
+    world.do(DefineModel("rfm"))
     world.tell(*(created(P[n]) for n in range(10)))
     orders = [(n, k) for n in range(10) for k in range(n + 1)]
     world.tell(*(paid(P[n], f"{n}/{k}", noon + timedelta(days=n + k), 1000 + n) for n, k in orders))

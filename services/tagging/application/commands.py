@@ -12,6 +12,7 @@ from services.tagging.application import condition_commands as conditions
 from services.tagging.application import layer_commands as layers
 from services.tagging.application import lookalike_commands as lookalikes
 from services.tagging.application import model_commands as models
+from services.tagging.application import model_schedules as schedules
 from services.tagging.application import persona_commands as personas
 from services.tagging.application import segment_commands as segments
 from services.tagging.application import settings_commands as settings
@@ -72,11 +73,12 @@ def handlers(audiences: Audiences) -> Handlers:
         with_tables(audience.RecountSegments, audience.recount_segments),
         handler(models.DefineModel, models.define_model),
         with_tables(models.KeepModelRun, models.keep_model_run),
+        handler(schedules.PassOverRun, schedules.pass_over_run),
         handler(values.DefineValueModel, values.define_value_model),
         with_tables(values.KeepValueRun, values.keep_value_run),
         with_tables(layers.DefineLayerModel, layers.define_layer_model),
-        with_tables(layers.UpdateModel, layers.update_model),
-        with_tables(layers.ActivateModel, layers.activate_model),
+        with_tables(layers.UpdateModel, models.update_model),
+        with_tables(layers.ActivateModel, models.activate_model),
         with_tables(layers.ReviewModel, layers.review_model),
         with_tables(layers.ReviewLayer, layers.review_layer),
         with_tables(layers.KeepLayerRun, layers.keep_layer_run),

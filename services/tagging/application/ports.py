@@ -168,6 +168,10 @@ class Audiences(Layers, Analyses, Protocol):
         """Ordinal, node and whether it is erased, of each of these, in their order."""
         ...
 
+    def last_run(self, work: UnitOfWork, model: str) -> "KeptRun | None":
+        """Of the runs of a model as of its last date, the last."""
+        ...
+
     def keep_run(self, work: UnitOfWork, run: "RunRows") -> None: ...
 
     def keep_value_run(self, work: UnitOfWork, run: "ValueRows") -> None: ...
@@ -178,8 +182,17 @@ class RunRows(NamedTuple):
 
     run: UUID
     model: str
+    version: int
     as_of: date
     rows: Sequence[RfmRow]
+
+
+class KeptRun(NamedTuple):
+    """A run that is kept, by which version of its model, and as of when."""
+
+    run: UUID
+    version: int
+    as_of: date
 
 
 class ValueRows(NamedTuple):

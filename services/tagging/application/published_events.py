@@ -8,15 +8,15 @@ from google.protobuf.message import Message
 
 from chassis.event_store import Recorded
 from scrm.tagging.v1 import events_pb2 as pb
-from scrm.tagging.v1 import layer_pb2, segment_pb2
-from services.tagging.application import analysis_messages, layer_messages, wire
+from scrm.tagging.v1 import segment_pb2
+from services.tagging.application import analysis_messages, layer_messages, model_messages, wire
 from services.tagging.domain.asset_alerts import AssetAlert
 from services.tagging.domain.clusterings import Clustering
 from services.tagging.domain.erasure import Erasure
 from services.tagging.domain.layer_models import CustomerLayers, LayerModel, LayerRun
 from services.tagging.domain.lookalikes import Lookalike
 from services.tagging.domain.memberships import MembershipChange
-from services.tagging.domain.models import ModelRun, RfmModel
+from services.tagging.domain.models import ModelRun, RfmModel, RunMoves
 from services.tagging.domain.segments import Segment, SegmentName, Snapshot
 from services.tagging.domain.tag_batches import TagBatch
 from services.tagging.domain.tag_rules import TagRules
@@ -38,7 +38,7 @@ PRIVATE: Final = frozenset[type](
         CustomerTags.Repointed,
         CustomerTags.Withdrawn,
         Lookalike.Opened,
-        RfmModel.Defined,
+        RfmModel.Scheduled,
         Segment.MembersAdded,
         Segment.MembersRemoved,
         SegmentName.Claimed,
@@ -49,8 +49,7 @@ PRIVATE: Final = frozenset[type](
         TenantSettings.Opened,
         TenantSettings.Updated,
         TenantSettings.ConditionLimitsSet,
-        ValueModel.Defined,
-        ValueModel.Updated,
+        ValueModel.Scheduled,
     }
 )
 """Domain events that nobody else is ever told of."""
@@ -64,10 +63,17 @@ def publish(recorded: Recorded) -> Message | Sequence[Message] | None:
             return _assigned(tenant, event)
         case CustomerTags.Removed() as event:
             return _removed(tenant, event)
-        case ModelRun.Completed() as event:
-            return _completed(id, event)
-        case ValueRun.Completed() as event:
-            return _valued(id, event)
+        case (
+            RfmModel.Defined()
+            | RfmModel.Updated()
+            | RfmModel.Activated()
+            | ModelRun.Completed()
+            | RunMoves.Happened()
+            | ValueModel.Defined()
+            | ValueModel.Updated()
+            | ValueRun.Completed()
+        ):
+            return model_messages.of_model(id, recorded.event)
         case LayerModel.Defined() | LayerModel.Updated() | LayerModel.Activated() | LayerRun.Completed():
             return layer_messages.of_model(id, recorded.event)
         case (
@@ -79,7 +85,7 @@ def publish(recorded: Recorded) -> Message | Sequence[Message] | None:
             | Clustering.Built()
         ):
             return analysis_messages.of_analysis(recorded.event)
-        case CustomerLayers.LayerChanged() | CustomerLayers.LeadQualified():
+        case CustomerLayers.LayerChanged() | CustomerLayers.ScoreChanged() | CustomerLayers.LeadQualified():
             return layer_messages.of_customer(recorded.event)
         case Erasure.Completed(customer=customer, removed=removed, completed_at=at):
             return pb.CustomerDataErased(
@@ -106,12 +112,18 @@ def partition_key(recorded: Recorded) -> UUID:
             | CustomerTags.Forgotten(customer=customer)
         ):
             return customer
-        case CustomerLayers.LayerChanged(customer=customer) | CustomerLayers.LeadQualified(customer=customer):
+        case (
+            CustomerLayers.LayerChanged(customer=customer)
+            | CustomerLayers.ScoreChanged(customer=customer)
+            | CustomerLayers.LeadQualified(customer=customer)
+        ):
             return customer
         case Erasure.Completed(customer=customer):
             return customer
         case MembershipChange.Happened(segment=segment):
             return segment
+        case RunMoves.Happened(moves=(first, *_)):
+            return first.customer
         case event:
             return event.originator_id
 
@@ -229,28 +241,3 @@ def _moved(it: MembershipChange.Happened) -> list[Message]:
         return [*came, *went]
     whole = pb.SegmentRecomputed(segment_id=segment, version=version, size=it.size, recompute_time=at)
     return [*came, *went, whole]
-
-
-def _valued(id: UUID, event: ValueRun.Completed) -> pb.ModelRunCompleted:
-    return pb.ModelRunCompleted(
-        run_id=str(id),
-        model_id=event.model,
-        as_of=wire.day(event.as_of),
-        population=event.population,
-        kind=layer_pb2.MODEL_KIND_VALUE,
-        model_version=event.model_version,
-    )
-
-
-def _completed(id: UUID, event: ModelRun.Completed) -> pb.ModelRunCompleted:
-    summary = event.summary
-    counts = {layer: it.customers for layer, it in summary.segments.items()} | summary.types
-    return pb.ModelRunCompleted(
-        run_id=str(id),
-        model_id=event.model,
-        as_of=wire.day(event.as_of),
-        population=summary.population,
-        counts=[pb.LayerCount(layer=layer, customers=n) for layer, n in sorted(counts.items())],
-        kind=layer_pb2.MODEL_KIND_RFM,
-        model_version=1,
-    )

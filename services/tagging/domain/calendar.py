@@ -50,6 +50,10 @@ class Calendar:
             found = self._midnights[day] = local.astimezone(UTC)
         return found
 
+    def instant(self, local: datetime) -> datetime:
+        """A wall-clock time in the zone, in UTC."""
+        return local.astimezone(UTC)
+
     def local(self, at: datetime, offset_minutes: int | None) -> datetime:
         """Wall-clock time of `at`: by the offset the device reported, else by the zone."""
         if offset_minutes is None:

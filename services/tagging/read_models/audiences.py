@@ -10,7 +10,7 @@ from pyroaring import BitMap
 
 from chassis.commands import UnitOfWork
 from services.tagging.application.layer_ports import LayerRows
-from services.tagging.application.ports import Change, Customer, RuleState, RunRows, ValueRows
+from services.tagging.application.ports import Change, Customer, KeptRun, RuleState, RunRows, ValueRows
 from services.tagging.domain.claims import said
 from services.tagging.domain.conditions import Universe
 from services.tagging.domain.conditions.vocabulary import Vocabulary
@@ -248,6 +248,9 @@ class PostgresAudiences(PostgresLayers, PostgresAnalyses):
         packed = bitmaps.pack(members)
         sql.run(rows, _KEEP_SNAPSHOT, tenant, snapshot, packed)
         return len(members), hashlib.sha256(packed).hexdigest()
+
+    def last_run(self, work: UnitOfWork, model: str) -> KeptRun | None:
+        return model_runs.last(work.rows, work.context.tenant, model)
 
     def keep_run(self, work: UnitOfWork, run: RunRows) -> None:
         rows, tenant = work.rows, work.context.tenant
