@@ -1,5 +1,6 @@
 """The RPCs about tags that follow conditions and facts."""
 
+from datetime import UTC
 from typing import Any, TypeVar, cast
 from uuid import UUID
 
@@ -7,9 +8,10 @@ from google.protobuf.message import Message
 
 from chassis import context as contexts
 from chassis.commands import CommandBus
-from chassis.errors import AggregateNotFound, FieldRequired
+from chassis.errors import AggregateNotFound, BadFormat, FieldRequired
 from chassis.grpc_server import ServicerContext
 from chassis.read_models import ReadModels
+from scrm.tagging.v1 import tag_pb2
 from scrm.tagging.v1 import tag_service_pb2 as pb
 from scrm.tagging.v1.tag_service_pb2_grpc import TagServiceServicer
 from services.tagging.adapters.condition_wire import condition
@@ -25,7 +27,8 @@ from services.tagging.application.tag_rule_commands import (
 from services.tagging.domain.claims import Origin
 from services.tagging.domain.fact_tags import FACT_TAGS, FactParameters
 from services.tagging.domain.personas import PERSONAS
-from services.tagging.domain.tag_rules import TagRule, TagRules, tag_rules_id
+from services.tagging.domain.refresh import REALTIME, Pace, Refresh
+from services.tagging.domain.tag_rules import Effect, TagRule, TagRules, tag_rules_id
 from services.tagging.read_models.rule_preview import preview
 
 M = TypeVar("M", bound=Message)
@@ -44,7 +47,10 @@ class TagRuleMethods(TagServiceServicer):
         if not request.HasField("enter"):
             raise FieldRequired(field="enter")
         leave = condition(request.exit) if request.HasField("exit") else None
-        command = DefineRule(request.tag_key, [(request.value, condition(request.enter))], leave, request.min_hold_days)
+        cases = [(request.value, condition(request.enter))]
+        command = DefineRule(
+            request.tag_key, cases, leave, request.min_hold_days, schedule=_schedule(request), effect=_effect(request)
+        )
         return await self._rule(command, pb.CreateRuleTagResponse)
 
     async def GetRuleTag(self, request: pb.GetRuleTagRequest, context: ServicerContext) -> pb.GetRuleTagResponse:
@@ -123,6 +129,26 @@ def rule_message(it: TagRule) -> pb.RuleTag:
         cases=[pb.RuleTag.Case(value=one.value, segment_id=str(one.segment)) for one in it.cases],
         exit_segment_id=_text(it.exit_segment),
         min_hold_days=it.min_hold_days,
+        **wire.times(it),
+    )
+
+
+def _schedule(request: pb.CreateRuleTagRequest) -> Refresh:
+    """Raises FieldRequired for a schedule that wants a time, BadFormat for one that has none."""
+    if request.schedule == tag_pb2.RULE_SCHEDULE_AT:
+        if not request.schedule_time:
+            raise FieldRequired(field="schedule_time")
+        hours, minutes = request.schedule_time.split(":")
+        return Refresh(Pace.DAILY, int(hours) * 60 + int(minutes))
+    if request.schedule_time:
+        raise BadFormat("only a rule with the schedule AT has a time", field="schedule_time")
+    return Refresh(Pace.DAILY) if request.schedule == tag_pb2.RULE_SCHEDULE_DAILY else REALTIME
+
+
+def _effect(request: pb.CreateRuleTagRequest) -> Effect:
+    return Effect(
+        request.effective_from.ToDatetime(UTC) if request.HasField("effective_from") else None,
+        request.effective_to.ToDatetime(UTC) if request.HasField("effective_to") else None,
     )
 
 

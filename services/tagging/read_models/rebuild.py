@@ -249,7 +249,10 @@ def _sets(rows: sa.Connection, tenant: str, decided: _Decided) -> None:
         if it.definition.kind is SegmentKind.STATIC and not it.archived:
             bitmaps.replace(rows, tenant, bitmaps.of_segment(id), listed.get(id, BitMap()))
     for one in LiveSegments().of(rows, tenant):
-        now = segments.Sets(rows, tenant).of(one.listing.definition, one.listing.universe)
+        if one.realtime:
+            now = segments.Sets(rows, tenant).of(one.listing.definition, one.listing.universe)
+        else:  # as it was found last
+            now = memberships.members(rows, tenant, one.listing.id)
         bitmaps.replace(rows, tenant, bitmaps.of_segment(one.listing.id), now)
 
 
