@@ -32,10 +32,10 @@ _NODES: Final = (
 )
 _BEHAVIOURS: Final = (
     "SELECT node, occurred_at, type, category, channel, utc_offset, content, page_view, {properties} FROM behaviours"
-    " WHERE tenant = %s AND node = ANY(%s::uuid[]) ORDER BY occurred_at, key"
+    " WHERE tenant = %s AND node = ANY(%s::uuid[]) {those} ORDER BY occurred_at, key"
 )
-_ALL_PROPERTIES: Final = _BEHAVIOURS.format(properties="properties")
-_SOME_PROPERTIES: Final = _BEHAVIOURS.format(properties="CASE WHEN type = ANY(%s) THEN properties END")
+_SOME: Final = "CASE WHEN type = ANY(%s) THEN properties END"
+_THOSE: Final = "AND type = ANY(%s)"
 _PURCHASES: Final = (
     "SELECT p.node, p.order_id, p.paid_at, p.currency, (p.net - coalesce(sum(r.amount), 0))::bigint, o.lines, o.coupons"
     " FROM purchases p LEFT JOIN refunds r USING (tenant, node, order_id)"
@@ -87,16 +87,11 @@ class _Loading:
         self._who = f"{{{','.join(it.hex for it in self._customer_of)}}}"  # written once for all statements
 
     def all(self, reads: Reads) -> dict[UUID, History]:
-        if reads.properties_of is None:
-            behaviours = self._by_customer(_ALL_PROPERTIES, self._tenant, self._who)
-        else:
-            behaviours = self._by_customer(_SOME_PROPERTIES, list(reads.properties_of), self._tenant, self._who)
-        _, currency = settings.get(self._rows, self._tenant)
-        purchases = self._by_customer(_PURCHASES if reads.lines else _PAID, self._tenant, self._who, currency)
+        behaviours, purchases = self._behaviours(reads), self._purchases(reads)
         created, known = self._first(2), self._first(3)
         who = self._all_about() if reads.who else {}
         dealt = dealings.of_customers(self._rows, self._tenant, self._customer_of) if reads.dealings else {}
-        referred = referrals.successes(self._rows, self._tenant, self._customer_of)
+        referred = referrals.successes(self._rows, self._tenant, self._customer_of) if reads.referrals else {}
         return {
             it: History(
                 customer=it,
@@ -110,6 +105,22 @@ class _Loading:
             )
             for it in dict.fromkeys(customer for customer, *_ in self._nodes)
         }
+
+    def _behaviours(self, reads: Reads) -> Mapping[UUID, list[sql.Row]]:
+        if reads.behaviours_of is not None and not reads.behaviours_of:
+            return {}
+        properties, asked = ("properties", ()) if reads.properties_of is None else (_SOME, (list(reads.properties_of),))
+        those, meant = ("", ()) if reads.behaviours_of is None else (_THOSE, (list(reads.behaviours_of),))
+        if not reads.properties_of and reads.properties_of is not None:
+            properties, asked = "NULL", ()
+        statement = _BEHAVIOURS.format(properties=properties, those=those)
+        return self._by_customer(statement, *asked, self._tenant, self._who, *meant)
+
+    def _purchases(self, reads: Reads) -> Mapping[UUID, list[sql.Row]]:
+        if not reads.orders:
+            return {}
+        _, currency = settings.get(self._rows, self._tenant)
+        return self._by_customer(_PURCHASES if reads.lines else _PAID, self._tenant, self._who, currency)
 
     def _all_about(self) -> dict[UUID, dict[str, Any]]:
         """By customer, what is known of it beside what it did, under the names that a history has for it."""

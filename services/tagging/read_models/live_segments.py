@@ -8,8 +8,9 @@ changes in them is a subject of its own. Few customers are looked at one by one 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import partial
+from functools import partial, reduce
 from graphlib import TopologicalSorter
+from operator import or_
 from typing import Final, NamedTuple
 from uuid import UUID
 
@@ -21,7 +22,9 @@ from services.tagging.application.ports import Change
 from services.tagging.domain.conditions import Leaf, LookedUp, Universe
 from services.tagging.domain.conditions.change import next_change
 from services.tagging.domain.conditions.evaluation import Customer
+from services.tagging.domain.conditions.needs import needs
 from services.tagging.domain.conditions.reads import Reads, reads
+from services.tagging.domain.history import NOTHING
 from services.tagging.domain.history import Reads as OfHistories
 from services.tagging.domain.memberships import MembershipCause, MembershipChange
 from services.tagging.read_models import bitmaps, directory, dues, memberships, segments, sql
@@ -68,11 +71,13 @@ class Touched:
 
 
 class Live(NamedTuple):
-    """A segment that is kept up to date, and the subjects it reads; one with a pace of its own is looked at for its own sake only."""
+    """A segment that is kept up to date, the subjects it reads (with a pace of its own none but itself), and what it looks at in
+    histories."""
 
     listing: Listing
     reads: Reads
     subjects: frozenset[str]
+    needs: OfHistories
 
     @property
     def realtime(self) -> bool:
@@ -100,9 +105,15 @@ class LiveSegments:
 
 
 def _in_order(listings: Iterable[Listing]) -> list[Live]:
-    found = {it.id: Live(it, read := reads(it.definition.leaves()), _subjects(it, read)) for it in listings}
+    found = {it.id: _live(it) for it in listings}
     order = TopologicalSorter({id: it.reads.segments & found.keys() for id, it in sorted(found.items())})
     return [found[id] for id in order.static_order()]
+
+
+def _live(listing: Listing) -> Live:
+    leaves = list(listing.definition.leaves())
+    read = reads(leaves)
+    return Live(listing, read, _subjects(listing, read), needs(leaves))
 
 
 def _subjects(it: Listing, read: Reads) -> frozenset[str]:
@@ -155,7 +166,7 @@ class _Following:
         self._work = work
         self._rows, self._tenant = work.rows, work.context.tenant
         self._live = live
-        self._read = OfHistories(dealings=any(it.reads.dealings for it in live))
+        self._needs = reduce(or_, (it.needs for it in live), NOTHING)
         self._touched = touched
         self._cause = cause
         self._when = as_of(self._rows, self._tenant, work.now)
@@ -219,7 +230,7 @@ class _Following:
         if not missing:
             return
         ordinal_of = {it.id: it.ordinal for it in directory.by_ordinal(self._rows, self._tenant, missing)}
-        found = histories(self._rows, self._tenant, ordinal_of, self._read)
+        found = histories(self._rows, self._tenant, ordinal_of, self._needs)
         for id, history in found.items():
             ordinal = ordinal_of[id]
             self._customers[ordinal] = Customer.of(history, self._when.calendar, partial(self._is_in, ordinal))
@@ -268,9 +279,10 @@ def apply(
     tell_rules(work, wanted, cause)
     moves: list[memberships.Moves] = []
     for segment, change in wanted.items():
-        for why, entered, exited in _by_cause(change, ids, cause):
+        portions = list(_by_cause(change, ids, cause))
+        for place, (why, entered, exited) in enumerate(portions, 1):
             size = None
-            if why in (MembershipCause.EDIT, MembershipCause.BACKFILL):
+            if place == len(portions) and why in (MembershipCause.EDIT, MembershipCause.BACKFILL):
                 name = bitmaps.of_segment(segment)
                 size = len(bitmaps.load(rows, tenant, (name,))[name])
             numbers[segment] += 1

@@ -1,7 +1,7 @@
 """The facts of one customer as conditions look at them: found once per customer, by what a leaf means, for any instant."""
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final, Generic, NamedTuple, TypeVar
@@ -18,16 +18,17 @@ HOUR: Final = timedelta(hours=1)
 MILLI: Final = 1000
 """Amounts are added up in thousandths of a unit of currency, which no currency is finer than."""
 
-_FIELDS: Final[dict[str, Callable[[Behaviour], str]]] = {
+OF_THE_BEHAVIOUR: Final[Mapping[str, Callable[[Behaviour], str]]] = {
     "$channel": lambda it: it.channel,
     "$content": lambda it: it.content,
     "$page_view": lambda it: it.page_view,
 }
+"""What is asked for like a property and is none."""
 
 
 def property_of(it: Behaviour, key: str) -> Any:
     """A property of a behaviour, declared or not; None if it is missing."""
-    found = _FIELDS.get(key)
+    found = OF_THE_BEHAVIOUR.get(key)
     if found is not None:
         return found(it) or None
     value = it.properties.get(key)
@@ -117,9 +118,9 @@ class Facts:
                 end = min(end, bisect_left(instants, self._midnight(window.last, 1)))
                 return start, max(start, end)  # nothing, while the first day has not begun
             case Period.LAST_N_DAYS:
-                first = self.calendar.day(at) - window.n + 1
+                first = self.calendar.today(at) - window.n + 1
             case Period.THIS_MONTH:
-                first = date.fromordinal(self.calendar.day(at)).replace(day=1).toordinal()
+                first = date.fromordinal(self.calendar.today(at)).replace(day=1).toordinal()
         return bisect_left(instants, self.calendar.midnight(first), 0, end), end
 
     def leaves_at(self, window: Window, at: datetime) -> datetime | None:
