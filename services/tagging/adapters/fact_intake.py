@@ -18,9 +18,10 @@ from services.tagging.domain.layer_models import LayerCause
 from services.tagging.domain.memberships import MembershipCause
 from services.tagging.domain.tags import Cause
 from services.tagging.read_models import audiences as tables
-from services.tagging.read_models import referrals
+from services.tagging.read_models import erasure, referrals
 from services.tagging.read_models.audiences import PostgresAudiences
 from services.tagging.read_models.intake import TakenIn, take_in
+from services.tagging.read_models.leaving import tell_left
 from services.tagging.read_models.live_segments import Touched
 from services.tagging.read_models.touching import by_dealings, by_facts
 
@@ -47,6 +48,7 @@ class FactIntake:
         rows, tenant = work.rows, work.context.tenant
         tables.lock(rows, tenant, work.now, len(batch))
         losing = referrals.referrers(rows, tenant, facts.erasing) if facts.erasures else {}
+        leaving = erasure.segments_of(rows, tenant, facts.erasing) if facts.erasures else {}
         taken = take_in(rows, tenant, facts)
         self._erased.update(map(str, taken.erased))
         arrivals, ordinals = taken.arrivals, taken.arrivals.ordinals
@@ -77,6 +79,7 @@ class FactIntake:
             work, changes, touched, lambda it: MembershipCause.MERGE if it in moved else MembershipCause.EVENT
         )
         if taken.removed:
+            tell_left(work, leaving)
             self._finish(taken.removed, work)
 
     def _review_layers(self, taken: TakenIn, losing: Mapping[UUID, int], work: UnitOfWork) -> dict[str, BitMap]:

@@ -127,6 +127,7 @@ def members_result(it: MembersResult) -> pb.UpdateStaticMembersResponse:
         MemberOutcome.CHANGED: pb.MemberChangeResult.STATUS_CHANGED,
         MemberOutcome.UNCHANGED: pb.MemberChangeResult.STATUS_UNCHANGED,
         MemberOutcome.NOT_FOUND: pb.MemberChangeResult.STATUS_NOT_FOUND,
+        MemberOutcome.ERASED: pb.MemberChangeResult.STATUS_CUSTOMER_ERASED,
     }
     results = [
         pb.MemberChangeResult(status=status[outcome], customer_id=str(customer) if customer else "")

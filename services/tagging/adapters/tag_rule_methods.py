@@ -58,12 +58,16 @@ class TagRuleMethods(TagServiceServicer):
 
     async def PreviewRule(self, request: pb.PreviewRuleRequest, context: ServicerContext) -> pb.PreviewRuleResponse:
         tenant, rule = contexts.current().tenant, (await self._rules()).rule(request.tag_key)
-        it = await self._read_models.query(lambda rows: preview(rows, tenant, rule))
+        about = {UUID(it) for it in request.customer_ids}
+        it = await self._read_models.query(lambda rows: preview(rows, tenant, rule, about))
         return pb.PreviewRuleResponse(
             matching=it.meant,
             entering=it.entering,
             leaving=it.leaving,
             sample_customer_ids=[str(one) for one in it.sample],
+            verdicts=[
+                pb.RuleVerdict(customer_id=str(one.customer), tagged=one.tagged, meant=one.meant) for one in it.verdicts
+            ],
         )
 
     async def ActivateRule(self, request: pb.ActivateRuleRequest, context: ServicerContext) -> pb.ActivateRuleResponse:

@@ -81,6 +81,7 @@ class MemberOutcome(Enum):
     CHANGED = auto()
     UNCHANGED = auto()
     NOT_FOUND = auto()
+    ERASED = auto()
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,12 +114,14 @@ def update_static_members(command: UpdateStaticMembers, work: UnitOfWork, audien
     audiences.lock(work)
     customers = audiences.customers(work, {it.customer_id for it in command.changes})
     listed = audiences.listed(work, command.segment_id, {it.id for it in customers.values()})
+    erased = audiences.erased(work, {it.customer_id for it in command.changes} - customers.keys())
     wanted = dict.fromkeys(listed, True)
     outcomes: list[tuple[MemberOutcome, UUID | None]] = []
     for it in command.changes:
         customer = customers.get(it.customer_id)
         if customer is None:
-            outcomes.append((MemberOutcome.NOT_FOUND, None))
+            gone = MemberOutcome.ERASED if it.customer_id in erased else MemberOutcome.NOT_FOUND
+            outcomes.append((gone, None))
         elif wanted.get(customer.id, False) == it.add:
             outcomes.append((MemberOutcome.UNCHANGED, customer.id))
         else:

@@ -63,6 +63,9 @@ class ActivateRule:
 def activate_rule(command: ActivateRule, work: UnitOfWork, audiences: Audiences) -> TagRule:
     rules = _rules(work)
     rule = rules.rule(command.tag)
+    taxonomy = taxonomy_of(work)
+    if taxonomy is not None:
+        taxonomy.active(command.tag)  # raises TagNotActive of one that was archived meanwhile
     if rules.activate(command.tag, work.now):
         audiences.lock(work)
         for it in rule.segments():
