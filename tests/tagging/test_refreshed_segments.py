@@ -1,6 +1,7 @@
 """Segments that are found anew by the hour or day (spec TG-6): nothing in between, all of it then, and the rest of the rules hold."""
 
 from datetime import UTC, datetime, timedelta
+from random import Random
 from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -14,6 +15,9 @@ from scrm.tagging.v1 import segment_pb2
 from services.tagging.adapters.condition_wire import condition_message
 from services.tagging.application.published_events import publish
 from services.tagging.application.segment_commands import ArchiveSegment, UpdateSegment
+from services.tagging.application.tag_rule_commands import ActivateRule, DefineRule
+from services.tagging.application.taxonomy_commands import CreateTag
+from services.tagging.domain.calendar import Calendar
 from services.tagging.domain.conditions import (
     Comparison,
     Condition,
@@ -24,19 +28,25 @@ from services.tagging.domain.conditions import (
     Operator,
     SetOperation,
     SetOperator,
+    Universe,
     all_of,
     last_days,
     no,
     that,
 )
 from services.tagging.domain.errors import ListNotRefreshed
-from services.tagging.domain.evaluations import Recomputation
+from services.tagging.domain.evaluations import Recomputation, RuleEvaluation
 from services.tagging.domain.memberships import MembershipCause, MembershipChange
 from services.tagging.domain.refresh import REALTIME, Pace, Refresh
 from services.tagging.domain.segments import Definition
+from services.tagging.domain.tag_definitions import TagDefinition, TagKind, ValueMode
+from services.tagging.domain.taxonomy import preset_id
 from services.tagging.read_models import live_segments
 from services.tagging.read_models.live_segments import LiveSegments, Touched
+from tests.tagging import random_conditions
 from tests.tagging.calling import Caller, Serve
+from tests.tagging.conftest import Worlds
+from tests.tagging.stories import by_holding, conditions, kept_nowhere, story
 from tests.tagging.test_erasure import erasing
 from tests.tagging.world import TENANT, ZONE, World, behaved, created, merged, person, unmerged
 
@@ -182,6 +192,54 @@ def test_the_pace_of_a_segment_can_be_changed_and_ends_with_it(crowd: World) -> 
     crowd.at(local(6, 13))
     assert recomputed(crowd, it) == []
     assert crowd.rebuild() == {}
+
+
+@pytest.mark.parametrize(("seed", "many"), [(200, 1000), (201, 3)])
+def test_whenever_a_segment_is_found_anew_it_holds_whom_the_domain_says(
+    worlds: Worlds, monkeypatch: pytest.MonkeyPatch, seed: int, many: int
+) -> None:
+    """Facts come late and in any order, customers are merged and told apart again. Every night finds the sets of rules that follow
+    all of it right."""
+    monkeypatch.setattr(live_segments, "_MANY", many)
+    random = Random(seed)
+    zone = random.choice(random_conditions.ZONES)
+    world, calendar, it = worlds(zone), Calendar.of(zone), story(random, 8)
+    asked = conditions(random, 8, lambda one: kept_nowhere(one) and random_conditions.savable(one))
+    defined = [(one, random.choice((HOURLY, DAILY))) for one in asked]
+    found = {world.define(f"s{n}", of(one), Universe.ALL, refresh=pace): n for n, (one, pace) in enumerate(defined)}
+    for n, one in enumerate(asked[:3]):
+        custom = preset_id(TENANT, "Custom")
+        world.do(CreateTag(TagDefinition(f"t{n}", f"t{n}", custom, ValueMode.FLAG, TagKind.RULE, manual_allowed=False)))
+        world.do(DefineRule(f"t{n}", [("", one)]))
+        world.do(ActivateRule(f"t{n}"))
+
+    def check(now: datetime) -> None:
+        world.at(now)
+        for segment, (condition, pace) in ((id, defined[n]) for id, n in found.items()):
+            if pace.reached(calendar, now) == now:
+                assert world.members(segment) == by_holding(world, condition, now, zone), (condition, now)
+
+    start, end = min(it.instants) - timedelta(days=8), max(it.instants) + timedelta(days=3)
+    batches = [it.messages[n : n + 40] for n in range(0, len(it.messages), 40)]
+    for number, batch in enumerate(batches):
+        check((HOURLY, DAILY)[number % 2].reached(calendar, start + (end - start) * number / len(batches)))
+        world.tell(*batch)
+    check(DAILY.reached(calendar, end + timedelta(hours=7)))
+    nights = [it.event for it in world.events(RuleEvaluation.Completed)]
+    assert len(nights) > 3 * len(batches) / 2
+    assert not any(it.drift for it in nights if isinstance(it, RuleEvaluation.Completed))
+    assert world.rebuild() == {}
+
+
+def test_a_segment_is_told_to_be_found_anew_once_however_many_came(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live_segments, "_MOST_IN_AN_EVENT", 2)
+    world.tell(*(created(person(n)) for n in range(5)))
+    world.define("everybody", of(no(came_in(7))))
+    moves = [publish(it) for it in world.events(MembershipChange.Happened)]
+    kinds = [type(one) for some in moves if isinstance(some, list) for one in some]
+    assert kinds == [*[pb.SegmentEntered] * 5, pb.SegmentRecomputed]
 
 
 def test_a_list_is_not_found_anew(world: World) -> None:

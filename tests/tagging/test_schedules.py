@@ -15,6 +15,7 @@ from pyroaring import BitMap
 
 from scrm.tagging.v1 import events_pb2 as pb
 from scrm.tagging.v1 import segment_pb2, tag_pb2
+from scrm.tagging.v1 import tag_service_pb2 as tags_pb
 from services.tagging.adapters.refresh_watch import Drift, refresh_watch
 from services.tagging.application.ports import Change
 from services.tagging.application.published_events import publish
@@ -380,5 +381,11 @@ def test_schedules_and_times_are_said_over_grpc(serve: Serve) -> None:
         ]
         for wrong, reason in refusals:
             assert (await caller.refused("CreateRuleTag", **said, **wrong)).reason == reason
+        caller.world.tell(created(A))
+        (verdict,) = (await caller.call("PreviewRule", tag_key="regular", customer_ids=[str(A), str(B)])).verdicts
+        assert (verdict.customer_id, verdict.tagged, verdict.meant) == (str(A), False, False)
+        await caller.call("ArchiveTag", tag_key="regular")
+        assert (await caller.call("GetRuleTag", tag_key="regular")).rule.status == tags_pb.RULE_STATUS_ARCHIVED
+        assert (await caller.refused("ActivateRule", tag_key="regular")).reason == "TAG_NOT_ACTIVE"
 
     serve(check)

@@ -28,7 +28,9 @@ from services.tagging.domain.claims import Origin
 from services.tagging.domain.fact_tags import FACT_TAGS, FactParameters
 from services.tagging.domain.personas import PERSONAS
 from services.tagging.domain.refresh import REALTIME, Pace, Refresh
+from services.tagging.domain.tag_definitions import TagStatus
 from services.tagging.domain.tag_rules import Effect, TagRule, TagRules, tag_rules_id
+from services.tagging.domain.taxonomy import Taxonomy, taxonomy_id
 from services.tagging.read_models.rule_preview import preview
 
 M = TypeVar("M", bound=Message)
@@ -54,7 +56,11 @@ class TagRuleMethods(TagServiceServicer):
         return await self._rule(command, pb.CreateRuleTagResponse)
 
     async def GetRuleTag(self, request: pb.GetRuleTagRequest, context: ServicerContext) -> pb.GetRuleTagResponse:
-        return pb.GetRuleTagResponse(rule=rule_message((await self._rules()).rule(request.tag_key)))
+        rule = rule_message((await self._rules()).rule(request.tag_key))
+        taxonomy = await self._bus.load(Taxonomy, taxonomy_id(contexts.current().tenant))
+        if taxonomy.definition(request.tag_key).status is TagStatus.ARCHIVED:
+            rule.status = pb.RULE_STATUS_ARCHIVED
+        return pb.GetRuleTagResponse(rule=rule)
 
     async def PreviewRule(self, request: pb.PreviewRuleRequest, context: ServicerContext) -> pb.PreviewRuleResponse:
         tenant, rule = contexts.current().tenant, (await self._rules()).rule(request.tag_key)
