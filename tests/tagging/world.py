@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from itertools import count, groupby
@@ -19,7 +18,7 @@ from chassis.aggregate import new_id
 from chassis.clock import ReplayClock
 from chassis.commands import CommandBus, Effect, Unit
 from chassis.context import Context
-from chassis.due_times import Timer
+from chassis.due_times import Timer, Together
 from chassis.envelope import Incoming
 from chassis.event_store import PostgresEventStore
 from chassis.log import Recorded
@@ -40,7 +39,7 @@ from services.tagging.adapters.fact_intake import FactIntake
 from services.tagging.adapters.refresh_watch import command_for
 from services.tagging.application import dealing_messages
 from services.tagging.application.commands import handlers
-from services.tagging.application.refresh_commands import REFRESH, RefreshSets
+from services.tagging.application.refresh_commands import REFRESH
 from services.tagging.application.segment_commands import CreateSegment, MemberChange, UpdateStaticMembers
 from services.tagging.application.settings_commands import UpdateTenantSettings
 from services.tagging.domain.conditions import Universe
@@ -286,7 +285,7 @@ class World:
 
     def do(self, command: Any, tenant: str = TENANT, stores: frozenset[UUID] | None = None) -> Any:
         context = Context.system(tenant, "test")
-        return self.bus.execute_now(command, replace(context, stores=stores))
+        return self.bus.execute_now(command, context._replace(stores=stores))
 
     def tell(self, *messages: Message, tenant: str = TENANT, batch: int = 500) -> None:
         """Let other services report `messages`, in batches."""
@@ -336,13 +335,17 @@ class World:
         fired = 0
         while due := self._due():
             for tenant, timer in due:
-                self.do(self._refreshing(tenant, timer) if timer.kind == REFRESH else TIMERS[timer.kind](timer), tenant)
+                self.do(self._command(tenant, timer), tenant)
             fired += len(due)
         return fired
 
-    def _refreshing(self, tenant: str, timer: Timer) -> RefreshSets:
-        """What is to be done as sets are found anew, found out as by the loop "refreshes"."""
-        return self.read_models.query_now(lambda rows: command_for(rows, tenant, timer, self.clock.now()), tenant)
+    def _command(self, tenant: str, timer: Timer) -> Any:
+        """What is to be done as a timer comes due; what finding sets anew looks at is found out as by the loop "refreshes"."""
+        if timer.kind == REFRESH:
+            now = self.clock.now()
+            return self.read_models.query_now(lambda rows: command_for(rows, tenant, timer, now), tenant)
+        make = TIMERS[timer.kind]
+        return make.command([timer]) if isinstance(make, Together) else make(timer)
 
     def watch(self) -> DueWatch:
         """What judges the periods of alerts that have ended."""

@@ -6,6 +6,7 @@ there, so that equal sets are equal rows.
 """
 
 from collections.abc import Iterable, Mapping
+from typing import Final
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -14,11 +15,11 @@ from pyroaring import BitMap
 from chassis.postgres import columns
 from services.tagging.application.ports import Change
 from services.tagging.read_models import sql
+from services.tagging.read_models.kept_bitmaps import KeptBitmaps
 
 KNOWN = "known"
 ANONYMOUS = "anonymous"
 
-_ALL = "SELECT name, members FROM bitmaps WHERE tenant = %s AND name = ANY(%s)"
 _NAMES = "SELECT DISTINCT name FROM bitmaps WHERE tenant = %s AND starts_with(name, %s)"
 _THESE_CHUNKS = (
     "SELECT b.name, b.chunk, b.members FROM unnest(%s::text[], %s::int[]) AS k(name, chunk)"
@@ -34,6 +35,8 @@ _DELETE = (
     "DELETE FROM bitmaps b USING (SELECT %s::text AS tenant, * FROM unnest(%s::text[], %s::int[]) AS k(name, chunk)) k"
     " WHERE (b.tenant, b.name, b.chunk) = (k.tenant, k.name, k.chunk)"
 )
+
+_WHOLE: Final = KeptBitmaps()
 
 
 def of_tag(tag: str) -> str:
@@ -61,10 +64,7 @@ def in_any_layer(rows: sa.Connection, tenant: str, model: str) -> BitMap:
 
 def load(rows: sa.Connection, tenant: str, names: Iterable[str]) -> dict[str, BitMap]:
     """The whole sets; an unknown name is an empty set."""
-    found = {name: BitMap() for name in names}
-    for name, members in sql.fetch_binary(rows, _ALL, tenant, list(found)):
-        found[name] |= BitMap.deserialize(members)
-    return found
+    return _WHOLE.load(rows, tenant, list(names))
 
 
 def starting_with(rows: sa.Connection, tenant: str, prefix: str) -> dict[str, BitMap]:

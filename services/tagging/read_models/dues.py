@@ -1,8 +1,9 @@
 """When time alone changes a segment for a customer: one row for each pair, and one timer for each instant."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, NamedTuple
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -43,6 +44,14 @@ _DUE = (
     "SELECT d.segment, n.ordinal, d.due_at FROM (SELECT * FROM segment_dues WHERE tenant = %s AND due_at <= %s"
     " ORDER BY due_at LIMIT %s) d JOIN nodes n ON n.tenant = d.tenant AND n.node = d.customer"
 )
+
+
+class Due(NamedTuple):
+    """A customer who is due for a segment, by its ordinal."""
+
+    segment: UUID
+    ordinal: int
+    at: datetime
 
 
 def keep(work: UnitOfWork, found: Mapping[UUID, tuple[BitMap, Mapping[int, datetime]]]) -> None:
@@ -88,9 +97,34 @@ def forget(rows: sa.Connection, tenant: str, segment: UUID) -> None:
     sql.run(rows, _FORGET, tenant, segment)
 
 
-def due(rows: sa.Connection, tenant: str, now: datetime, limit: int) -> dict[datetime, dict[UUID, BitMap]]:
-    """Up to `limit` pairs that are due, the oldest first: by instant, the ordinals for each segment."""
-    found: dict[datetime, dict[UUID, BitMap]] = {}
-    for segment, ordinal, at in sql.fetch(rows, _DUE, tenant, now, limit):
-        found.setdefault(at, {}).setdefault(segment, BitMap()).add(ordinal)
-    return dict(sorted(found.items()))
+def due(rows: sa.Connection, tenant: str, now: datetime, limit: int) -> list[Due]:
+    """Up to `limit` pairs that are due, the oldest first."""
+    return sorted((Due(*it) for it in sql.fetch(rows, _DUE, tenant, now, limit)), key=lambda it: it.at)
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """Pairs that are looked at together: by segment the ordinals, each of which has one instant in all of them."""
+
+    segments: dict[UUID, BitMap] = field(default_factory=dict)
+    instants: dict[int, datetime] = field(default_factory=dict)
+
+    def at(self, ordinal: int) -> datetime:
+        """When a customer is due."""
+        return self.instants[ordinal]
+
+
+def rounds(pairs: Iterable[Due]) -> list[Round]:
+    """As few as have no customer at two instants, given the pairs in order of time; nobody is due in a round before an earlier one."""
+    found: list[Round] = []
+    places: dict[int, int] = {}
+    for it in pairs:
+        place = places.get(it.ordinal, 0)
+        if place < len(found) and found[place].instants.get(it.ordinal, it.at) != it.at:
+            place += 1
+        places[it.ordinal] = place
+        if place == len(found):
+            found.append(Round())
+        found[place].segments.setdefault(it.segment, BitMap()).add(it.ordinal)
+        found[place].instants[it.ordinal] = it.at
+    return found

@@ -71,13 +71,14 @@ class Touched:
 
 
 class Live(NamedTuple):
-    """A segment that is kept up to date, the subjects it reads (with a pace of its own none but itself), and what it looks at in
-    histories."""
+    """A segment that is kept up to date, the subjects it reads (with a pace of its own none but itself), and what it `needs` of
+    histories, where it looks at them at all."""
 
     listing: Listing
     reads: Reads
     subjects: frozenset[str]
     needs: OfHistories
+    of_facts: bool
 
     @property
     def realtime(self) -> bool:
@@ -113,7 +114,7 @@ def _in_order(listings: Iterable[Listing]) -> list[Live]:
 def _live(listing: Listing) -> Live:
     leaves = list(listing.definition.leaves())
     read = reads(leaves)
-    return Live(listing, read, _subjects(listing, read), needs(leaves))
+    return Live(listing, read, _subjects(listing, read), needs(leaves), read.history)
 
 
 def _subjects(it: Listing, read: Reads) -> frozenset[str]:
@@ -148,15 +149,18 @@ def _subjects(it: Listing, read: Reads) -> frozenset[str]:
 Cause = Callable[[int], MembershipCause]
 """Why the segments of a customer change, by its ordinal."""
 
+When = Callable[[int], datetime]
+"""When they do, by its ordinal."""
+
 
 def follow(
-    work: UnitOfWork, live: Iterable[Live], touched: Touched, cause: Cause, at: datetime | None = None
+    work: UnitOfWork, live: Iterable[Live], touched: Touched, cause: Cause, at: When | None = None
 ) -> Mapping[UUID, Change]:
     """Bring live segments in line with what is `touched`; tells who came and went, at `at` or now, and returns it by segment."""
     several = list(live)
     if not any(map(touched.concerns, several)):
         return {}
-    return _Following(work, several, touched, cause).follow(at or work.now)
+    return _Following(work, several, touched, cause).follow(at or (lambda ordinal: work.now))
 
 
 class _Following:
@@ -171,12 +175,13 @@ class _Following:
         self._cause = cause
         self._when = as_of(self._rows, self._tenant, work.now)
         self._sets = Sets(self._rows, self._tenant, touched.all, work.now)
+        self._looked_up: dict[UUID, BitMap] = {}
         self._customers: dict[int, Customer] = {}
         self._one_by_one: dict[Leaf, tuple[BitMap, BitMap]] = {}
         self._changes: dict[UUID, Change] = {}
         self._dues: dict[UUID, tuple[BitMap, dict[int, datetime]]] = {}
 
-    def follow(self, at: datetime) -> Mapping[UUID, Change]:
+    def follow(self, at: When) -> Mapping[UUID, Change]:
         self._look_up()
         for it in self._live:
             who = self._touched.of(it)
@@ -189,15 +194,17 @@ class _Following:
     def _look_up(self) -> None:
         """Read what will be needed of the definitions that are touched to begin with, at once: their sets, the histories of their few."""
         concerned = [(it, who) for it in self._live if (who := self._touched.of(it))]
+        self._looked_up = {it.listing.id: who for it, who in concerned}
         self._sets.look_up((it.listing.definition, it.listing.id, who) for it, who in concerned)
-        few = BitMap.union(BitMap(), *(who for it, who in concerned if it.reads.history and len(who) <= _MANY))
+        few = BitMap.union(BitMap(), *(who for it, who in concerned if it.of_facts and len(who) <= _MANY))
         self._load(few & self._sets.universe(Universe.ALL))
 
     def _follow_one(self, it: Live, who: BitMap) -> None:
         id, listing, many = it.listing.id, it.listing, len(who) > _MANY
-        self._sets.look_up([(listing.definition, id, who)])
+        if who != self._looked_up.get(id):
+            self._sets.look_up([(listing.definition, id, who)])
         theirs = who & self._sets.universe(listing.universe)
-        if it.reads.history and not many:
+        if it.of_facts and not many:
             self._load(theirs)
         found = theirs & self._sets.of(listing.definition, listing.universe, None if many else self._leaf_of(theirs))
         before = self._sets.replace(id, found, who)
@@ -205,7 +212,7 @@ class _Following:
         if change.add or change.remove:
             self._changes[id] = change
             self._touched.add(f"segment:{id}", change.add | change.remove)
-        timed = it.reads.history and it.realtime
+        timed = it.of_facts and it.realtime
         if timed and many:
             self._look_later(listing, theirs)
         elif timed and (it.reads.clock or self._is_due(id) or self._ahead(theirs)):
@@ -265,7 +272,7 @@ class _Following:
 
 
 def apply(
-    work: UnitOfWork, changes: Mapping[UUID, Change], revisions: Mapping[UUID, int], cause: Cause, at: datetime
+    work: UnitOfWork, changes: Mapping[UUID, Change], revisions: Mapping[UUID, int], cause: Cause, when: When
 ) -> None:
     """Let customers come into segments and go out of them, and tell it."""
     rows, tenant = work.rows, work.context.tenant
@@ -279,8 +286,8 @@ def apply(
     tell_rules(work, wanted, cause)
     moves: list[memberships.Moves] = []
     for segment, change in wanted.items():
-        portions = list(_by_cause(change, ids, cause))
-        for place, (why, entered, exited) in enumerate(portions, 1):
+        portions = list(_together(change, ids, cause, when))
+        for place, (at, why, entered, exited) in enumerate(portions, 1):
             size = None
             if place == len(portions) and why in (MembershipCause.EDIT, MembershipCause.BACKFILL):
                 name = bitmaps.of_segment(segment)
@@ -292,16 +299,17 @@ def apply(
     memberships.keep(rows, tenant, moves)
 
 
-def _by_cause(
-    change: Change, ids: Mapping[int, UUID], cause: Cause
-) -> Iterable[tuple[MembershipCause, tuple[UUID, ...], tuple[UUID, ...]]]:
-    """Who came and who went, for each reason, in portions of the size of an event."""
-    moves: dict[MembershipCause, list[tuple[UUID, bool]]] = {}
+def _together(
+    change: Change, ids: Mapping[int, UUID], cause: Cause, when: When
+) -> Iterable[tuple[datetime, MembershipCause, tuple[UUID, ...], tuple[UUID, ...]]]:
+    """Who came and who went at each instant and for each reason, the earliest first, in portions of the size of an event."""
+    moves: dict[tuple[datetime, MembershipCause], list[tuple[UUID, bool]]] = {}
     for ordinals, entered in ((change.add, True), (change.remove, False)):
         for it in ordinals:
             if it in ids:
-                moves.setdefault(cause(it), []).append((ids[it], entered))
-    for why, all_moves in moves.items():
+                moves.setdefault((when(it), cause(it)), []).append((ids[it], entered))
+    for (at, why), all_moves in sorted(moves.items()):
         for start in range(0, len(all_moves), _MOST_IN_AN_EVENT):
             some = all_moves[start : start + _MOST_IN_AN_EVENT]
-            yield why, tuple(id for id, entered in some if entered), tuple(id for id, entered in some if not entered)
+            came, went = ([id for id, entered in some if entered is way] for way in (True, False))
+            yield at, why, tuple(came), tuple(went)

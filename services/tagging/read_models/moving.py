@@ -18,6 +18,7 @@ from services.tagging.domain.conditions import (
     AttributeTest,
     Comparison,
     EventTest,
+    Figure,
     Happening,
     HasConsent,
     HasTag,
@@ -25,6 +26,7 @@ from services.tagging.domain.conditions import (
     InLayer,
     InSegment,
     Leaf,
+    OrderFigure,
     OrderTest,
     Period,
     RelatedTo,
@@ -100,7 +102,8 @@ class _Facts(NamedTuple):
 def _of_figure(leaf: EventTest | OrderTest, when: AsOf) -> Iterator[Moving]:
     orders = _Facts("purchases", "paid_at", Sql("t.currency = %s", (when.currency,)))
     facts = _behaviours(happenings(leaf)) if isinstance(leaf, EventTest) else orders
-    yield _leaving(facts, leaf.window, when)
+    counted = leaf.figure in (Figure.COUNT, OrderFigure.COUNT)
+    yield _leaving(facts, leaf.window, when, (counted and leaf.comparison.bound) or 1)
     if leaf.figure.of_now:
         yield from _turning(facts, leaf.comparison, when)
 
@@ -116,10 +119,13 @@ def _kind(what: Happening) -> Sql:
     return Sql("t.category = %s", (what.category,)) if what.category else Sql("true")
 
 
-def _leaving(facts: _Facts, window: Window, when: AsOf) -> Moving:
-    """By what leaves a window, or is to come; of one that nothing leaves, only by that."""
+def _leaving(facts: _Facts, window: Window, when: AsOf, least: int = 1) -> Moving:
+    """By what leaves a window, or is to come; of one that nothing leaves, only by that.
+
+    `least`: whoever has fewer facts in the window is moved by none that leaves it; a count that is below its bound stays there.
+    """
     calendar = Facts(_NOBODY, when.calendar)
-    return _moving(facts, _start(window, when), when, lambda it: calendar.leaves_at(window, it))
+    return _moving(facts, _start(window, when), when, lambda it: calendar.leaves_at(window, it), least)
 
 
 def _turning(facts: _Facts, comparison: Comparison, when: AsOf) -> Iterator[Moving]:
@@ -140,16 +146,19 @@ def _turned(calendar: Calendar, turn: int, since: datetime) -> datetime:
     return calendar.midnight(calendar.day(since) + turn)
 
 
-def _moving(facts: _Facts, since: datetime, when: AsOf, moves: When) -> Moving:
+def _moving(facts: _Facts, since: datetime, when: AsOf, moves: When, least: int = 1) -> Moving:
     column = f"t.{facts.column}"
     who = Sql("true") if when.who is None else Sql("c.ordinal = ANY(%s)", (list(when.who),))
+    past, coming = f"FILTER (WHERE {column} <= %s)", f"FILTER (WHERE {column} > %s)"
+    enough = f" HAVING count(*) {past} >= %s OR count(*) {coming} > 0" if least > 1 else ""
     text = (
-        f"SELECT c.ordinal, min({column}) FILTER (WHERE {column} <= %s), min({column}) FILTER (WHERE {column} > %s)"  # noqa: S608
+        f"SELECT c.ordinal, min({column}) {past}, min({column}) {coming}"  # noqa: S608
         f" FROM {facts.table} t JOIN nodes n ON n.tenant = t.tenant AND n.node = t.node AND NOT n.erased"
         " JOIN nodes c ON c.tenant = n.tenant AND c.node = n.customer"
-        f" WHERE t.tenant = %s AND {column} >= %s AND {facts.test.text} AND {who.text} GROUP BY c.ordinal"
+        f" WHERE t.tenant = %s AND {column} >= %s AND {facts.test.text} AND {who.text} GROUP BY c.ordinal{enough}"
     )
-    return Moving(Sql(text, (when.at, when.at, when.tenant, since, *facts.test.values, *who.values)), moves)
+    values = (when.at, when.at, when.tenant, since, *facts.test.values, *who.values)
+    return Moving(Sql(text, (*values, when.at, least, when.at) if enough else values), moves)
 
 
 def _start(window: Window, when: AsOf) -> datetime:

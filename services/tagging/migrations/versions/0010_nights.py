@@ -3,7 +3,7 @@
 from alembic import op
 
 revision = "0010"
-down_revision = "0009"
+down_revision = "0016"
 
 RULES = """
     INSERT INTO timers (tenant, kind, key, due_at, payload)
