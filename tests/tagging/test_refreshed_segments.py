@@ -41,7 +41,7 @@ from services.tagging.domain.refresh import REALTIME, Pace, Refresh
 from services.tagging.domain.segments import Definition
 from services.tagging.domain.tag_definitions import TagDefinition, TagKind, ValueMode
 from services.tagging.domain.taxonomy import preset_id
-from services.tagging.read_models import live_segments
+from services.tagging.read_models import audiences, live_segments
 from services.tagging.read_models.live_segments import LiveSegments, Touched
 from tests.tagging import random_conditions
 from tests.tagging.calling import Caller, Serve
@@ -201,6 +201,7 @@ def test_whenever_a_segment_is_found_anew_it_holds_whom_the_domain_says(
     """Facts come late and in any order, customers are merged and told apart again. Every night finds the sets of rules that follow
     all of it right."""
     monkeypatch.setattr(live_segments, "_MANY", many)
+    monkeypatch.setattr(audiences, "_PAGE", min(many, 500))
     random = Random(seed)
     zone = random.choice(random_conditions.ZONES)
     world, calendar, it = worlds(zone), Calendar.of(zone), story(random, 8)
