@@ -302,7 +302,7 @@ def test_rules_of_before_get_their_nights_with_the_migration(crowd: World) -> No
     rule(crowd, "regular")
     with crowd.engine.begin() as rows:
         (kept,) = rows.execute(sa.text("DELETE FROM timers WHERE kind = 'refresh_sets' RETURNING key, payload"))
-        rows.execute(sa.text(import_module("services.tagging.migrations.versions.0010_nights").RULES))
+        rows.execute(sa.text(import_module("services.tagging.migrations.versions.0012_nights").RULES))
         (found,) = rows.execute(sa.text("SELECT key, payload FROM timers WHERE kind = 'refresh_sets'"))
     assert (found.key, found.payload) == (kept.key, kept.payload)
 

@@ -5,20 +5,16 @@ from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
-import structlog
 from prometheus_client import CollectorRegistry, Counter
 
 from chassis import context as contexts
 from chassis.clock import Clock
 from chassis.commands import CommandBus
 from chassis.due_times import Timer
-from chassis.errors import TRANSIENT, DomainError
 from chassis.read_models import ReadModels
 from services.tagging.adapters.due_watch import DueWatch
 from services.tagging.application.refresh_commands import REFRESH, RefreshSets, SkipRefresh
 from services.tagging.read_models.refreshing import suspects
-
-_log = structlog.get_logger(__name__)
 
 
 class Drift:
@@ -45,16 +41,12 @@ def refresh_watch(
     """The loop "refreshes"; `pace` is that of a DueWatch."""
 
     async def refresh(timer: Timer) -> None:
-        """What is refused for good is left as it is until the next time."""
-        tenant = contexts.current().tenant
-        try:
-            now = clock.now()
-            command = await read_models.query(lambda rows: command_for(rows, tenant, timer, now))
-            drift.add(await bus.execute(command))
-        except TRANSIENT:
-            raise
-        except DomainError as refusal:
-            _log.warning("refresh.refused", subject=timer.key, reason=refusal.reason)
-            await bus.execute(SkipRefresh(timer.key))
+        tenant, now = contexts.current().tenant, clock.now()
+        command = await read_models.query(lambda rows: command_for(rows, tenant, timer, now))
+        drift.add(await bus.execute(command))
 
-    return DueWatch("refreshes", REFRESH, refresh, engine, clock, **pace)
+    async def pass_over(timer: Timer) -> None:
+        """What cannot be found is left as it is until the next time."""
+        await bus.execute(SkipRefresh(timer.key))
+
+    return DueWatch("refreshes", REFRESH, refresh, pass_over, engine, clock, **pace)
