@@ -51,6 +51,7 @@ from services.tagging.domain.rules import RULE_TAGS
 from services.tagging.domain.segments import Definition
 from services.tagging.domain.tags import CustomerTags
 from services.tagging.read_models import audiences, directory, purchases
+from tests.tagging.test_erasure import erasing
 from tests.tagging.world import TENANT, ZONE, World, became_known, created, merged, paid, person
 
 VIP = that(HasTag("vip"))
@@ -80,11 +81,12 @@ def test_ac_41_intersection_union_and_difference_of_lists(world: World) -> None:
 
 
 def test_a_list_answers_for_each_customer_and_follows_merges(world: World) -> None:
-    world.tell(created(P[1]), created(P[2]), created(P[3]), merged(P[1], P[3]))
+    world.tell(created(P[1]), created(P[2]), created(P[3]), merged(P[1], P[3]), created(P[5]), erasing(P[5]))
     segment = world.define("list")
     changes = [
         MemberChange(True, P[2]),
         MemberChange(True, uuid4()),
+        MemberChange(True, P[5]),
         MemberChange(True, P[3]),
         MemberChange(True, P[1]),
         MemberChange(False, P[2]),
@@ -95,6 +97,7 @@ def test_a_list_answers_for_each_customer_and_follows_merges(world: World) -> No
     assert result.outcomes == [
         (MemberOutcome.CHANGED, P[2]),
         (MemberOutcome.NOT_FOUND, None),
+        (MemberOutcome.ERASED, None),
         (MemberOutcome.CHANGED, P[1]),  # the survivor
         (MemberOutcome.UNCHANGED, P[1]),
         (MemberOutcome.CHANGED, P[2]),

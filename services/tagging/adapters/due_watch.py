@@ -76,6 +76,11 @@ class DueWatch:
         self.done += 1
         return True
 
+    async def _waiting(self) -> int:
+        """How many timers are due, asked together with what else this process asks at the moment."""
+        values = {"kind": self._kind, "now": self._clock.now()}
+        return await QuickLook.of(self._engine).ask_scalar(_COUNT, values) or 0
+
     async def _do(self, timer: Timer) -> None:
         try:
             await self._work(timer)
@@ -85,11 +90,6 @@ class DueWatch:
             reason = failure.reason if isinstance(failure, DomainError) else type(failure).__name__
             _log.warning("timer.passed_over", loop=self.name, key=timer.key, reason=reason)
             await self._pass_over(timer)
-
-    async def _waiting(self) -> int:
-        """How many timers are due, asked together with what else this process asks at the moment."""
-        values = {"kind": self._kind, "now": self._clock.now()}
-        return await QuickLook.of(self._engine).ask_scalar(_COUNT, values) or 0
 
     async def _lead(self) -> None:
         async with leading(self._engine, f"tagging/{self.name}") as leadership:

@@ -15,6 +15,8 @@ from services.tagging.application.analysis_ports import Analyses
 from services.tagging.application.layer_ports import Layers
 from services.tagging.domain.conditions import Universe
 from services.tagging.domain.conditions.vocabulary import Vocabulary
+from services.tagging.domain.memberships import MembershipCause
+from services.tagging.domain.refresh import Refresh
 from services.tagging.domain.rfm import RfmRow
 from services.tagging.domain.segments import Definition, Segment
 from services.tagging.domain.sessions import Visit
@@ -108,6 +110,21 @@ class Audiences(Layers, Analyses, Protocol):
 
     def keep_settings(self, work: UnitOfWork, time_zone: str, currency: str) -> None:
         """Keep what days and amounts are counted by."""
+        ...
+
+    def look_at(self, work: UnitOfWork, suspects: Mapping[UUID, BitMap], cause: MembershipCause) -> int:
+        """Decide anew whether some customers are in each of these segments; how many came or went of their own, summed up.
+
+        Whoever is due to be looked at anyway is not one of these.
+        """
+        ...
+
+    def paced(self, work: UnitOfWork) -> dict[UUID, Refresh]:
+        """The segments that are found anew by the clock."""
+        ...
+
+    def depth(self, work: UnitOfWork, segment: UUID) -> int:
+        """How many segments lie below one, each made of the next."""
         ...
 
     def used_by(self, work: UnitOfWork, segment: UUID) -> list[UUID]:

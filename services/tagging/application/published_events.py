@@ -13,6 +13,7 @@ from services.tagging.application import analysis_messages, layer_messages, mode
 from services.tagging.domain.asset_alerts import AssetAlert
 from services.tagging.domain.clusterings import Clustering
 from services.tagging.domain.erasure import Erasure
+from services.tagging.domain.evaluations import Recomputation, RuleEvaluation
 from services.tagging.domain.layer_models import CustomerLayers, LayerModel, LayerRun
 from services.tagging.domain.lookalikes import Lookalike
 from services.tagging.domain.memberships import MembershipChange
@@ -120,7 +121,7 @@ def partition_key(recorded: Recorded) -> UUID:
             return customer
         case Erasure.Completed(customer=customer):
             return customer
-        case MembershipChange.Happened(segment=segment):
+        case MembershipChange.Happened(segment=segment) | Recomputation.Completed(segment=segment):
             return segment
         case RunMoves.Happened(moves=(first, *_)):
             return first.customer
@@ -166,6 +167,18 @@ def _taxonomy_changed(tenant: str, event: object) -> Message | None:
                 tag_id=str(tag_id(tenant, it.tag)),
                 version=it.version,
                 segment_ids=[str(id) for id, _, _ in it.segments()],
+                **wire.times(it),
+            )
+        case RuleEvaluation.Completed(tag=tag):
+            return pb.RuleEvaluated(
+                tag_key=tag,
+                tag_id=str(tag_id(tenant, tag)),
+                version=event.version,
+                entered=event.entered,
+                exited=event.exited,
+                drift=event.drift,
+                took_ms=event.took_ms,
+                evaluate_time=wire.timestamp(event.at),
             )
         case TagRules.Activated(tag=tag, version=version):
             return pb.RuleActivated(tag_key=tag, tag_id=str(tag_id(tenant, tag)), version=version)
@@ -211,14 +224,24 @@ def _removed(tenant: str, event: CustomerTags.Removed) -> pb.TagRemoved:
 
 def _of_segment(id: UUID, event: object) -> Message | Sequence[Message] | None:
     match event:
-        case Segment.Defined(definition=definition):
-            return pb.SegmentDefined(segment_id=str(id), version=1, kind=definition.kind)
-        case Segment.Updated(definition=definition, revision=revision):
-            return pb.SegmentUpdated(segment_id=str(id), version=revision, kind=definition.kind)
+        case Segment.Defined(definition=definition, refresh=refresh):
+            pace = wire.refresh(refresh)
+            return pb.SegmentDefined(segment_id=str(id), version=1, kind=definition.kind, refresh=pace)
+        case Segment.Updated(definition=definition, revision=revision, refresh=refresh):
+            pace = wire.refresh(refresh)
+            return pb.SegmentUpdated(segment_id=str(id), version=revision, kind=definition.kind, refresh=pace)
         case Segment.Archived(revision=revision):
             return pb.SegmentArchived(segment_id=str(id), version=revision)
         case MembershipChange.Happened() as happened:
             return _moved(happened)
+        case Recomputation.Completed() as it:
+            return pb.SegmentRecomputed(
+                segment_id=str(it.segment),
+                version=it.revision,
+                size=it.size,
+                recompute_time=wire.timestamp(it.at),
+                took_ms=it.took_ms,
+            )
         case Snapshot.Taken(segment=segment, size=size, at=at):
             taken = wire.timestamp(at)
             return pb.SegmentSnapshotTaken(snapshot_id=str(id), segment_id=str(segment), size=size, take_time=taken)

@@ -2,10 +2,18 @@
 
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
-from typing import Any
+from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 from services.tagging.domain.errors import UnknownTimeZone
+
+DAYPARTS: Final = ("00–06", "06–12", "12–18", "18–24")
+"""The quarters of a day by the clock on the wall."""
+
+
+def daypart(local: datetime) -> str:
+    """The quarter of the day in which wall-clock `local` is."""
+    return DAYPARTS[local.hour // 6]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +53,20 @@ class Calendar:
     def instant(self, local: datetime) -> datetime:
         """A wall-clock time in the zone, in UTC."""
         return local.astimezone(UTC)
+
+    def moment(self, day: int, minute: int) -> datetime:
+        """When the clock shows a minute of local day number `day`, in UTC: where it does so twice, the first time; where it never does,
+        as much later as the clock was put forward."""
+        local = datetime.combine(date.fromordinal(day), time(minute // 60, minute % 60), self.zone)
+        return local.astimezone(UTC)
+
+    def hour_after(self, at: datetime) -> datetime:
+        """When the next local hour begins after `at`, in UTC."""
+        local = at.astimezone(self.zone)
+        gone = timedelta(minutes=local.minute, seconds=local.second, microseconds=local.microsecond)
+        found = (at - gone + timedelta(hours=1)).astimezone(UTC)
+        beyond = found.astimezone(self.zone).minute  # where the clock is put forward or back by half an hour
+        return found + timedelta(minutes=60 - beyond) if beyond else found
 
     def local(self, at: datetime, offset_minutes: int | None) -> datetime:
         """Wall-clock time of `at`: by the offset the device reported, else by the zone."""

@@ -15,6 +15,7 @@ from services.tagging.domain.claims import said
 from services.tagging.domain.conditions import Universe
 from services.tagging.domain.conditions.vocabulary import Vocabulary
 from services.tagging.domain.memberships import MembershipCause
+from services.tagging.domain.refresh import Refresh
 from services.tagging.domain.segments import Definition, Segment
 from services.tagging.domain.sessions import Visit
 from services.tagging.read_models import (
@@ -24,6 +25,7 @@ from services.tagging.read_models import (
     erasure,
     model_runs,
     permissions,
+    refreshing,
     rule_states,
     segments,
     settings,
@@ -140,6 +142,21 @@ class PostgresAudiences(PostgresLayers, PostgresAnalyses):
         live, who = self.live(work), everybody(work.rows, work.context.tenant)
         touched = Touched({f"this:{it.listing.id}": BitMap(who) for it in live})
         follow(work, live, touched, lambda ordinal: MembershipCause.BACKFILL)
+
+    def look_at(self, work: UnitOfWork, suspects: Mapping[UUID, BitMap], cause: MembershipCause) -> int:
+        found = refreshing.not_due(work.rows, work.context.tenant, suspects, work.now)
+        touched = Touched({f"this:{segment}": who for segment, who in found.items()})
+        changes = follow(work, self.live(work), touched, lambda ordinal: cause)
+        return sum(len(it.add) + len(it.remove) for segment, it in changes.items() if segment in suspects)
+
+    def paced(self, work: UnitOfWork) -> dict[UUID, Refresh]:
+        return {it.listing.id: it.listing.refresh for it in self.live(work) if not it.listing.refresh.realtime}
+
+    def depth(self, work: UnitOfWork, segment: UUID) -> int:
+        found: dict[UUID, int] = {}
+        for it in self.live(work):
+            found[it.listing.id] = max((found[part] + 1 for part in it.reads.segments & found.keys()), default=0)
+        return found.get(segment, 0)
 
     def keep_settings(self, work: UnitOfWork, time_zone: str, currency: str) -> None:
         settings.keep(work.rows, work.context.tenant, time_zone, currency)
