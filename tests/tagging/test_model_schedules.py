@@ -136,7 +136,7 @@ def test_models_refuse_parameters_and_schedules_by_their_path(serve: Serve) -> N
             refused = await caller.refused(name, **fields)
             return refused.reason, refused.metadata["path"]
 
-        pyramid = {"model_id": "pyramid", "kind": layer_pb2.MODEL_KIND_PYRAMID}
+        pyramid: dict[str, Any] = {"model_id": "pyramid", "kind": layer_pb2.MODEL_KIND_PYRAMID}
         sunday = model_pb2.ModelSchedule(cadence=model_pb2.RUN_CADENCE_MONTHLY, weekday=7)
         assert await path("DefineModel", model_id="rfm", params={"monetary": "X"}) == ("MODEL_PARAMS", "monetary")
         assert await path("DefineModel", model_id="rfm", schedule=sunday) == ("MODEL_PARAMS", "schedule.weekday")
@@ -195,7 +195,11 @@ def test_ac_97_a_run_tells_of_those_whom_it_moves_and_the_same_run_again_of_nobo
         assert (run.model_version, list(run.cuts.recency_days)) == (2, [1, 2, 3, 4])
         assert told(world)[str(person(11))] == ("NEW", "PROMISING", "PARAMS")
         assert (await caller.call("GetLayer", **asked)).model_version == 2
-        case = {"case_id": str(person("case")), "customer_id": str(person(11)), "node_ids": [str(person(11))]}
+        case: dict[str, Any] = {
+            "case_id": str(person("case")),
+            "customer_id": str(person(11)),
+            "node_ids": [str(person(11))],
+        }
         world.tell(identity.CustomerErasing(**case))
         assert (await caller.refused("GetLayer", **asked)).reason == "CUSTOMER_ERASED"
         refused = await caller.refused("GetRfmCustomer", run_id=run.run_id, customer_id=str(person(11)))
@@ -284,7 +288,11 @@ def test_a_refusal_is_the_answer_of_the_request_whatever_happens_later(serve: Se
         assert (await caller.refused("RunModel", **asked)).reason == "MODEL_NOT_FOUND"
         await caller.call("DefineModel", model_id="rfm")
         assert (await caller.refused("RunModel", **asked)).reason == "MODEL_NOT_FOUND"
-        ahead = {"model_id": "rfm", "as_of": Date(year=2025, month=6, day=1), "request_id": str(uuid4())}
+        ahead: dict[str, Any] = {
+            "model_id": "rfm",
+            "as_of": Date(year=2025, month=6, day=1),
+            "request_id": str(uuid4()),
+        }
         assert (await caller.refused("RunModel", **ahead)).reason == "AS_OF_IN_FUTURE"
         caller.world.clock.set(datetime(2025, 7, 1, tzinfo=UTC))
         assert (await caller.refused("RunModel", **ahead)).reason == "AS_OF_IN_FUTURE"
