@@ -17,6 +17,10 @@ HERE: Final = Path(__file__).resolve().parent / "typescript"
 ROOT: Final = HERE.parents[1]
 TARGET: Final = ROOT / "build" / "clients" / "typescript"
 _SOURCES: Final = ("package.json", "package-lock.json", ".npmrc", "tsconfig.json", "buf.gen.yaml", "src", "examples")
+_NOT_OF_THE_LIBRARY: Final = (
+    "--exclude-path",
+    "google/protobuf",
+)  # types that it brings itself, and the others import from it
 PAGE: Final = "examples/audience.html"
 _DESCRIPTORS: Final = ROOT / "gen" / "scrm.binpb"
 _INSTALLED: Final = "node_modules/.package-lock.json"
@@ -54,7 +58,8 @@ def _build(npm: str, target: Path) -> None:
     if not is_installed and subprocess.run([npm, "ci", "--silent"], cwd=target, check=False).returncode:
         raise NoNode("npm cannot install the packages")
     programs = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    generate = [str(Path(sys.executable).with_name("buf")), "generate", "--template", "buf.gen.yaml", str(_DESCRIPTORS)]
+    buf = str(Path(sys.executable).with_name("buf"))
+    generate = [buf, "generate", "--template", "buf.gen.yaml", *_NOT_OF_THE_LIBRARY, str(_DESCRIPTORS)]
     for command in (generate, [npm, "run", "--silent", "build"]):
         subprocess.run(command, cwd=target, env={**os.environ, "PATH": programs}, check=True)
     page = (target / PAGE).read_text()

@@ -10,7 +10,7 @@ import psycopg
 from chassis.status import refusal
 from deploy.local.stack import LocalStack
 from faults.caller import Caller
-from faults.journal import Finding, Journal
+from faults.journal import Entry, Finding, Journal
 from faults.traffic import Brand
 from scrm.identity.v1 import customer_pb2
 from scrm.identity.v1 import identity_service_pb2 as identity
@@ -53,6 +53,11 @@ def visitors(caller: Caller, journal: Journal) -> Finding:
         finding.doubled += [f"a {kind} created once more"] * max(0, surplus)
     finding.require_equal("the number of merges", counted.merges, 0)
     return finding
+
+
+def is_known(caller: Caller, visitor: Entry) -> bool:
+    """Whether identity knows somebody whom it has acknowledged."""
+    return _lookup(caller, visitor.request.identifiers[0]) is not None
 
 
 def behaviours(brand: Brand) -> Finding:

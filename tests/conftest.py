@@ -1,6 +1,7 @@
 """What all tests share: a real PostgreSQL and NATS per test session, fresh databases, tokens, and the one event loop."""
 
 import asyncio
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -18,6 +19,9 @@ Migrated = Callable[[str, Path | None], Database]
 
 _WITHOUT_WAITING = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off", "max_wal_size": "256MB"}
 """What only a machine that loses power would miss; what is about durability starts a server of its own."""
+
+# httpx looks for it with every request, and to look in vain through all folders takes longer than the request.
+sys.modules.setdefault("sniffio", None)  # type: ignore[arg-type]  # None is how Python is told that there is none
 
 
 @pytest.fixture(scope="session")

@@ -2,10 +2,18 @@
 
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
-from typing import Any
+from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 from services.tagging.domain.errors import UnknownTimeZone
+
+DAYPARTS: Final = ("00–06", "06–12", "12–18", "18–24")
+"""The quarters of a day by the clock on the wall."""
+
+
+def daypart(local: datetime) -> str:
+    """The quarter of the day in which wall-clock `local` is."""
+    return DAYPARTS[local.hour // 6]
 
 
 @dataclass(frozen=True, slots=True)

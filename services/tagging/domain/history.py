@@ -38,7 +38,8 @@ class Line(NamedTuple):
 
 
 class Purchase(NamedTuple):
-    """One paid order; `net` in minor units, without shipping and after all refunds. `lines` may not be known."""
+    """One paid order; `net` in minor units, without shipping and after all refunds, which are `returned` together. `lines` may not
+    be known."""
 
     order: UUID
     at: datetime
@@ -46,13 +47,14 @@ class Purchase(NamedTuple):
     net: int
     lines: Sequence[Line] = ()
     coupons: int = 0
+    returned: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Reads:
     """What somebody looks at in histories beside when the customer was created and known: behaviours of these types (None: of all), the
     properties of behaviours of these types, what was paid when (`orders`) and the `lines` of it, `who` the customer is (attributes,
-    relations, groups, consents), `dealings` with it, and whom it referred."""
+    relations, groups, consents), `dealings` with it, whom it referred, and by whom it was (`referrer`)."""
 
     properties_of: frozenset[str] | None = None
     lines: bool = True
@@ -61,6 +63,7 @@ class Reads:
     behaviours_of: frozenset[str] | None = None
     orders: bool = True
     referrals: bool = True
+    referrer: bool = False
 
     def but(self, **others: Any) -> "Reads":
         """The same with `others`."""
@@ -76,6 +79,7 @@ class Reads:
             behaviours_of=_either(self.behaviours_of, other.behaviours_of),
             orders=self.orders or other.orders,
             referrals=self.referrals or other.referrals,
+            referrer=self.referrer or other.referrer,
         )
 
 
@@ -83,7 +87,7 @@ def _either(some: frozenset[str] | None, others: frozenset[str] | None) -> froze
     return None if some is None or others is None else some | others
 
 
-EVERYTHING: Final = Reads(dealings=True)
+EVERYTHING: Final = Reads(dealings=True, referrer=True)
 NOTHING: Final = Reads(frozenset(), lines=False, who=False, behaviours_of=frozenset(), orders=False, referrals=False)
 
 

@@ -37,14 +37,16 @@ _BEHAVIOURS: Final = (
 _SOME: Final = "CASE WHEN type = ANY(%s) THEN properties END"
 _THOSE: Final = "AND type = ANY(%s)"
 _PURCHASES: Final = (
-    "SELECT p.node, p.order_id, p.paid_at, p.currency, (p.net - coalesce(sum(r.amount), 0))::bigint, o.lines, o.coupons"
+    "SELECT p.node, p.order_id, p.paid_at, p.currency, (p.net - coalesce(sum(r.amount), 0))::bigint, o.lines, o.coupons,"
+    " coalesce(sum(r.amount), 0)::bigint"
     " FROM purchases p LEFT JOIN refunds r USING (tenant, node, order_id)"
     " LEFT JOIN placed_orders o USING (tenant, node, order_id)"
     " WHERE p.tenant = %s AND p.node = ANY(%s::uuid[]) AND p.currency = %s"
     " GROUP BY p.tenant, p.node, p.order_id, o.tenant, o.node, o.order_id ORDER BY p.paid_at, p.order_id"
 )
 _PAID: Final = (
-    "SELECT p.node, p.order_id, p.paid_at, p.currency, (p.net - coalesce(sum(r.amount), 0))::bigint, NULL, NULL"
+    "SELECT p.node, p.order_id, p.paid_at, p.currency, (p.net - coalesce(sum(r.amount), 0))::bigint, NULL, NULL,"
+    " coalesce(sum(r.amount), 0)::bigint"
     " FROM purchases p LEFT JOIN refunds r USING (tenant, node, order_id)"
     " WHERE p.tenant = %s AND p.node = ANY(%s::uuid[]) AND p.currency = %s"
     " GROUP BY p.tenant, p.node, p.order_id ORDER BY p.paid_at, p.order_id"
@@ -104,6 +106,8 @@ class _Loading:
         behaviours, purchases = found.get("behaviours", {}), found.get("purchases", {})
         created, known = self._first(2), self._first(3)
         who = self._all_about(found) if reads.who else {}
+        if reads.referrer:
+            self._add_referrers(who)
         dealt = dealings.of_customers(self._rows, self._tenant, self._customer_of) if reads.dealings else {}
         referred = referrals.successes(self._rows, self._tenant, self._customer_of) if reads.referrals else {}
         return {
@@ -159,6 +163,12 @@ class _Loading:
             for it in {*values, *consents, *guides, *follow_ups, *groups}
         }
 
+    def _add_referrers(self, who: dict[UUID, dict[str, Any]]) -> None:
+        found = referrals.referrer_of(self._rows, self._tenant, {it[0] for it in self._nodes})
+        for customer, referrer in found.items():
+            about = who.setdefault(customer, {})
+            about["relations"] = about.get("relations", {}) | {"referrer": str(referrer)}
+
     def _by_customer(self, listed: Iterable[sql.Row]) -> _ByCustomer:
         found: defaultdict[UUID, list[sql.Row]] = defaultdict(list)
         customer_of = self._customer_of
@@ -182,8 +192,8 @@ def definitions_of(rows: sa.Connection, tenant: str) -> dict[str, AttributeDefin
 
 
 def _purchase(row: sql.Row) -> Purchase:
-    _, order, at, currency, net, lines, coupons = row
-    return Purchase(order, at, currency, net, tuple(Line(*it) for it in lines or ()), coupons or 0)
+    _, order, at, currency, net, lines, coupons, returned = row
+    return Purchase(order, at, currency, net, tuple(Line(*it) for it in lines or ()), coupons or 0, returned)
 
 
 def _relations(words: Iterable[sql.Row], follow_ups: Iterable[sql.Row]) -> dict[str, str]:

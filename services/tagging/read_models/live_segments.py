@@ -21,7 +21,7 @@ from chassis.commands import UnitOfWork
 from services.tagging.application.ports import Change
 from services.tagging.application.standing import follow_later
 from services.tagging.domain.claims import Cause as TagCause
-from services.tagging.domain.conditions import Leaf, LookedUp, Universe
+from services.tagging.domain.conditions import Leaf, LookedUp, Tie, Universe
 from services.tagging.domain.conditions.change import next_change
 from services.tagging.domain.conditions.evaluation import Customer
 from services.tagging.domain.conditions.needs import needs
@@ -121,7 +121,8 @@ def _subjects(id: UUID, read: Reads) -> frozenset[str]:
     single = {
         "events": read.any_event,
         "orders": read.orders,
-        "ties": bool(read.ties),
+        "ties": bool(read.ties - {Tie.REFERRER}),
+        Tie.REFERRER: Tie.REFERRER in read.ties,
         "groups": bool(read.groups),
         "consents": bool(read.consents),
         "identity": read.identity,

@@ -115,8 +115,8 @@ def _instants(leaf: Leaf, facts: Facts, at: datetime) -> Iterator[datetime]:
         case EventTest():
             yield from _of_figure(leaf, facts, facts.meant(leaf.what).instants, at)
         case OrderTest():
-            compared = () if leaf.figure is OrderFigure.SHARE else leaf.where  # a share changes with every order
-            yield from _of_figure(leaf, facts, facts.bought(compared).instants, at)
+            share = leaf.figure is OrderFigure.SHARE  # which changes with every order
+            yield from _of_figure(leaf, facts, (facts.bought(()) if share else facts.ordered(leaf)).instants, at)
         case Absence():
             instants, within = facts.meant(leaf.what).instants, leaf.within * SECOND
             yield from _moves(facts, leaf.window, instants, at)

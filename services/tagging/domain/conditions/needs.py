@@ -20,6 +20,7 @@ from services.tagging.domain.conditions.leaves import (
     OrderTest,
     Reachable,
     RelatedTo,
+    Tie,
 )
 from services.tagging.domain.conditions.limits import happenings
 from services.tagging.domain.history import NOTHING, Reads
@@ -43,6 +44,8 @@ def _of(leaf: Leaf) -> Reads:
         case AttributeTest(key):
             dealings = key in OF_MEMBERSHIP
             return NOTHING.but(dealings=dealings, who=not dealings and key not in (KNOWN, KNOWN_DAYS, CREATED_DAYS))
+        case RelatedTo(Tie.REFERRER):
+            return NOTHING.but(referrer=True)
         case RelatedTo() | InGroup() | HasConsent():
             return NOTHING.but(who=True)
         case Reachable() | InFlow() | Delivered():
