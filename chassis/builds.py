@@ -132,30 +132,32 @@ def advance_all(
     rows: sa.Connection, together: Sequence[tuple[Build, Projection]], items: Sequence[Any], position: int
 ) -> list[Build]:
     """`advance` for builds that are at the same place, in one transaction; BuildMoved if one is not as we knew it."""
-    for build, projection in together:
-        projection.apply(items, cast(sa.Connection, _InSchema(rows, build.schema)))
+    theirs = [_InSchema(rows, build.schema) for build, _ in together]
+    for (_, projection), there in zip(together, theirs, strict=True):
+        projection.apply(items, cast(sa.Connection, there))
     first = together[0][0]
     numbers = [build.build for build, _ in together]
     moved = rows.execute(_MOVE, {"now": position, "was": first.position, "builds": numbers, "live": first.live})
     if moved.rowcount != len(together):
         raise BuildMoved(f"not all of {', '.join(it.schema for it, _ in together)} are still at {first.position}")
-    rows.execute(sa.text("SET LOCAL search_path TO public"))
+    if any(it.is_used for it in theirs):
+        rows.execute(sa.text("SET LOCAL search_path TO public"))
     return [build.at(position) for build, _ in together]
 
 
 class _InSchema:
     """A connection that goes to the schema of a read model when that first uses it: most batches have nothing for most of them."""
 
-    __slots__ = ("_is_there", "_rows", "_schema")
+    __slots__ = ("_rows", "_schema", "is_used")
 
     def __init__(self, rows: sa.Connection, schema: str) -> None:
         self._rows = rows
         self._schema = schema
-        self._is_there = False
+        self.is_used = False
 
     def __getattr__(self, name: str) -> Any:
-        if not self._is_there:
-            self._is_there = True
+        if not self.is_used:
+            self.is_used = True
             self._rows.execute(sa.text(f"SET LOCAL search_path TO {_quoted(self._rows, self._schema)}"))
         return getattr(self._rows, name)
 

@@ -16,8 +16,6 @@ from weakref import WeakKeyDictionary
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_MOST_THREADS: Final = 32
-
 
 async def in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """What `function` returns or raises, in a thread of the pool of this loop and in the context of the caller.
@@ -59,6 +57,6 @@ _pools: Final[WeakKeyDictionary[asyncio.AbstractEventLoop, ThreadPoolExecutor]] 
 def _pool_of(loop: asyncio.AbstractEventLoop) -> ThreadPoolExecutor:
     """The pool of `loop`, which everybody else uses too who asks for none in particular, and which is waited for at its end."""
     if loop not in _pools:
-        _pools[loop] = ThreadPoolExecutor(_MOST_THREADS, thread_name_prefix="work")
+        _pools[loop] = ThreadPoolExecutor(thread_name_prefix="work")
         loop.set_default_executor(_pools[loop])
     return _pools[loop]

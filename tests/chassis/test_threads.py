@@ -30,10 +30,10 @@ def test_an_error_is_raised_where_it_is_waited_for() -> None:
 
 
 def test_more_pieces_of_work_than_one_thread_go_on_side_by_side() -> None:
-    meeting = threading.Barrier(8)
+    meeting = threading.Barrier(4)
 
     async def ask() -> None:
-        await asyncio.gather(*(in_thread(meeting.wait, 10) for _ in range(8)))
+        await asyncio.gather(*(in_thread(meeting.wait, 10) for _ in range(4)))
 
     asyncio.run(ask())
 
