@@ -15,7 +15,8 @@ def create_engine(dsn: str, *, pool_size: int, ping: bool = True) -> sa.Engine:
     without, the first statement fails and whoever sent it must try again.
     """
     url = dsn.replace("postgresql://", "postgresql+psycopg://", 1)
-    return sa.create_engine(url, pool_size=pool_size, max_overflow=8, pool_pre_ping=ping)
+    # We have no column of the type hstore: to ask whether the database has it takes longer than to connect.
+    return sa.create_engine(url, pool_size=pool_size, max_overflow=8, pool_pre_ping=ping, use_native_hstore=False)
 
 
 def driver_cursor(rows: sa.Connection) -> psycopg.Cursor[tuple[Any, ...]]:
