@@ -35,15 +35,14 @@ from chassis.jetstream import (
     StreamInfo,
     StreamSpec,
     UnsyncedBroker,
-    parse_header_lines,
     parse_headers,
     stream_info,
 )
 from chassis.loops import CHECK_SECONDS
+from chassis.wire import DirectClient
 
 __all__ = [
     "BATCH_LIMIT",
-    "HEARTBEAT",
     "Broker",
     "BrokerRefusal",
     "BrokerUnavailable",
@@ -65,38 +64,8 @@ _STREAM_NOT_FOUND: Final = 10059
 _MESSAGE_NOT_FOUND: Final = 10037
 _CLOCK_STREAM: Final = "CLOCK"
 _CLOCK_SUBJECT: Final = "scrm.clock"
-_NO_STATUS: Final = b"NATS/1.0\r\n"
-_IDLE: Final = b"NATS/1.0 100"
-HEARTBEAT: Final[Mapping[str, str]] = {"Status": "100"}
-"""The headers of what a server says while it has nothing to deliver."""
-
 _MONITOR_PAUSE_SECONDS: Final = 0.2
 _RETRY_SECONDS: Final = 1.0
-
-
-class _Client(Client):
-    """The client with a parser of headers that takes a twentieth of the time, and without a queue and a task between the socket
-    and those who subscribed to a stream: with ten headers per message, and some thousand messages a second, the rest hardly counts.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.direct: dict[int, Callable[[Delivery], None]] = {}
-
-    @staticmethod
-    def _parse_header_lines(raw: bytes) -> dict[str, str]:
-        return parse_header_lines(raw)
-
-    async def _process_msg(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes | None) -> None:
-        """Hand messages of a stream over at once; what the server says about the stream goes the long way."""
-        receive = self.direct.get(sid)
-        if receive is not None and headers and headers.startswith(_IDLE):
-            receive(Delivery("", "", HEARTBEAT, b""))
-        elif receive is not None and headers and headers.startswith(_NO_STATUS):
-            found = parse_header_lines(headers[len(_NO_STATUS) :])
-            receive(Delivery(subject.decode("utf-8", "replace"), reply.decode("utf-8", "replace"), found, data))
-        else:
-            await super()._process_msg(sid, subject, reply, data, headers)  # type: ignore[arg-type]
 
 
 class Broker:
@@ -115,7 +84,7 @@ class Broker:
         self._monitor_url = None if allow_unsynced else monitor_url
         self._replicas = replicas
         self._name = name
-        self._client = _Client()
+        self._client = DirectClient()
         self._closing = False
         self._was_opened = False
         self._batches = 0
@@ -328,7 +297,7 @@ class Broker:
     async def _note_close(self) -> None:
         """The client gives up on some errors; we never do."""
         if not self._closing:
-            self._client = _Client()
+            self._client = DirectClient()
             self._revival = asyncio.create_task(self._open())
 
 

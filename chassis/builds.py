@@ -6,7 +6,7 @@ The table `projections` has a row per build: what it is a build of, how far it i
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal, Protocol
+from typing import Any, Final, Literal, Protocol, cast
 
 import sqlalchemy as sa
 
@@ -133,8 +133,7 @@ def advance_all(
 ) -> list[Build]:
     """`advance` for builds that are at the same place, in one transaction; BuildMoved if one is not as we knew it."""
     for build, projection in together:
-        rows.execute(sa.text(f"SET LOCAL search_path TO {_quoted(rows, build.schema)}"))
-        projection.apply(items, rows)
+        projection.apply(items, cast(sa.Connection, _InSchema(rows, build.schema)))
     first = together[0][0]
     numbers = [build.build for build, _ in together]
     moved = rows.execute(_MOVE, {"now": position, "was": first.position, "builds": numbers, "live": first.live})
@@ -142,6 +141,23 @@ def advance_all(
         raise BuildMoved(f"not all of {', '.join(it.schema for it, _ in together)} are still at {first.position}")
     rows.execute(sa.text("SET LOCAL search_path TO public"))
     return [build.at(position) for build, _ in together]
+
+
+class _InSchema:
+    """A connection that goes to the schema of a read model when that first uses it: most batches have nothing for most of them."""
+
+    __slots__ = ("_is_there", "_rows", "_schema")
+
+    def __init__(self, rows: sa.Connection, schema: str) -> None:
+        self._rows = rows
+        self._schema = schema
+        self._is_there = False
+
+    def __getattr__(self, name: str) -> Any:
+        if not self._is_there:
+            self._is_there = True
+            self._rows.execute(sa.text(f"SET LOCAL search_path TO {_quoted(self._rows, self._schema)}"))
+        return getattr(self._rows, name)
 
 
 def promote(rows: sa.Connection, build: Build) -> None:

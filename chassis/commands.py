@@ -38,7 +38,8 @@ from chassis.group_commit import (
     answer,
 )
 from chassis.log import LostRaceError
-from chassis.unit_of_work import AggregateCache, UnitOfWork, replay
+from chassis.strong_reads import StrongReads
+from chassis.unit_of_work import AggregateCache, UnitOfWork
 from chassis.writer import Writer
 
 __all__ = ["BusObserver", "CommandBus", "Effect", "Handler", "Handlers", "Outcome", "Unit", "UnitOfWork", "handler"]
@@ -95,6 +96,7 @@ class CommandBus:
     ) -> None:
         self.store = store
         self.clock = clock
+        self._reads = StrongReads(store)
         known = {it.command: it for it in handlers}
         self._desk = Desk(store, clock, known, observer, AggregateCache(cache_capacity))
         self._turn = Lock()
@@ -125,16 +127,14 @@ class CommandBus:
 
     async def load(self, kind: type[A], id: UUID) -> A:
         """The aggregate as stored now, for a strong read in the current context; not to be changed."""
-        streams = await asyncio.to_thread(self.store.load, [id])
-        aggregate = replay(streams[id]) if id in streams else None
+        aggregate = (await asyncio.to_thread(self._reads.load, [id])).get(id)
         if not isinstance(aggregate, kind) or aggregate.tenant != contexts.current().tenant:
             raise AggregateNotFound(f"{kind.__name__} not found", kind=kind.__name__)
         return aggregate
 
     async def load_all(self, ids: Collection[UUID]) -> dict[UUID, Aggregate]:
         """Those of `ids` that there are, as stored now, in one query for a strong read in the current context; not to be changed."""
-        streams, tenant = await asyncio.to_thread(self.store.load, ids), contexts.current().tenant
-        found = {id: replay(events) for id, events in streams.items()}
+        found, tenant = await asyncio.to_thread(self._reads.load, ids), contexts.current().tenant
         return {id: it for id, it in found.items() if it.tenant == tenant}
 
     async def answered(self) -> Message | None:

@@ -26,6 +26,7 @@ from chassis.loops import CHECK_SECONDS, Progress
 from chassis.ordered_pull import OrderedPull
 from chassis.parked import Garage
 from chassis.positions import EVERYTHING, Positions, Reader, Shard
+from chassis.threads import in_thread
 
 __all__ = ["Consumer", "Incoming", "Shard", "Subscription"]
 
@@ -140,8 +141,8 @@ class _Reading:
                 return
             bases = bases_of(info)
             reader = Reader(self._subscription.consumer, self._stream, self._shard, len(bases), info.created)
-            positions = await asyncio.to_thread(Positions.load, self._engine, reader, bases)
-            await asyncio.to_thread(self._garage.load, self._engine)
+            positions = await in_thread(Positions.load, self._engine, reader, bases)
+            await in_thread(self._garage.load, self._engine)
             if positions.sequence > info.last_sequence:  # the stream was restored from a copy
                 positions.sequence = 0
             self._sequence = positions.sequence

@@ -1,14 +1,13 @@
 """Who acts, for which tenant, in which call and trace: carried along and stored with every event."""
 
 from contextvars import ContextVar
-from dataclasses import dataclass
+from typing import NamedTuple
 from uuid import UUID
 
 from chassis.errors import StoreScope
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(NamedTuple):
     """One request as the caller numbered it: the same `request_id` means the same request.
 
     `fingerprint` is a keyed digest of the request's content; it tells a retry from a reused id.
@@ -19,8 +18,7 @@ class Call:
     fingerprint: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Context:
+class Context(NamedTuple):
     """The circumstances of one call, command or consumed message.
 
     `stores` are those whose affairs the caller may see; None for callers that are bound to no store.

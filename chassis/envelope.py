@@ -8,7 +8,6 @@ import builtins
 import re
 import zlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
 from hashlib import sha256
@@ -19,12 +18,20 @@ from uuid import UUID
 from google.protobuf.message import DecodeError, Message
 
 from chassis.context import Call, Context
-from chassis.jetstream import Parcel
+from chassis.jetstream import HeaderLines, Parcel
 
 PARTITIONS: Final = 64
 """Into how many ordered lanes a stream is divided; part of every subject, so never to be changed."""
 
+_NO_SCOPES: Final[frozenset[str]] = frozenset()
+
 M = TypeVar("M", bound=Message)
+
+_SEALED: Final = re.compile(
+    r"\r\nce-type: ([^\r]*)\r\nce-datacontenttype: [^\r]*\r\nce-id: (([^/\r]+)/(\d+)/(\d+)(?:\.(\d+))?)\r\nce-subject: ([^\r]*)"
+    r"\r\nce-time: ([^\r]*)\r\nce-tenant: ([^\r]*)\r\n(?:traceparent: ([^\r]*)\r\n)?(?:ce-correlationid: ([^\r]*)\r\n)?"
+)
+"""The headers of a message as `seal` puts them in order, of which a reader needs these."""
 
 _WORD: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 
@@ -78,8 +85,7 @@ class Outgoing(NamedTuple):
     causation: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Incoming:
+class Incoming(NamedTuple):
     """One message as a consumer gets it; `id` is its address, `context` acts for its tenant in the name of the consumer."""
 
     stream: str
@@ -154,26 +160,49 @@ def seal(outgoing: Outgoing, address: Address | str) -> Parcel:
 def unseal(consumer: str, sequence: int, subject: str, headers: Mapping[str, str], payload: bytes) -> Incoming:
     """A message of a stream as `consumer` gets it; UnreadableMessage if its headers are not ours."""
     try:
-        id = headers["ce-id"]
-        address = Address.of(id)
-        tenant, key, kind = headers["ce-tenant"], headers["ce-subject"], headers["ce-type"]
-        time = datetime.fromisoformat(headers["ce-time"])
+        address, sealed = _in_order(headers) if isinstance(headers, HeaderLines) else _by_name(headers)
+        time = datetime.fromisoformat(sealed.time)
         partition = int(subject.rpartition(".")[2])
     except (KeyError, ValueError) as error:
         raise UnreadableMessage(f"sequence {sequence} of {subject[:80]} has no readable envelope: {error}") from error
+    id, tenant = sealed.id, sealed.tenant
+    call = Call(f"consume/{consumer}", id, sha256(payload).digest())
     context = Context(
-        tenant=tenant,
-        actor=f"system/consume/{consumer}",
-        call=Call(f"consume/{consumer}", id, sha256(payload).digest()),
-        traceparent=headers.get("traceparent"),
-        correlation=headers.get("ce-correlationid") or id,
-        causation=id,
+        tenant, f"system/consume/{consumer}", _NO_SCOPES, call, sealed.traceparent, sealed.correlation or id, id
     )
     stream, epoch, (position, part) = address
     time = time if time.tzinfo else time.replace(tzinfo=UTC)
     return Incoming(
-        stream, sequence, position, part, epoch, tenant, kind, key, partition, id, time, context, payload
+        stream, sequence, position, part, epoch, tenant, sealed.kind, sealed.key, partition, id, time, context, payload
     )  # fmt: skip
+
+
+class _Sealed(NamedTuple):
+    """What of the headers of a message concerns its reader."""
+
+    id: str
+    kind: str
+    key: str
+    time: str
+    tenant: str
+    traceparent: str | None
+    correlation: str | None
+
+
+def _in_order(headers: HeaderLines) -> tuple[Address, _Sealed]:
+    """All at once, where they lie as `seal` has put them."""
+    found = _SEALED.search(headers.raw.decode("utf-8", "replace"))
+    if found is None:
+        return _by_name(headers)
+    kind, id, stream, epoch, position, part, key, time, tenant, traceparent, correlation = found.groups()
+    address = Address(stream, int(epoch), Offset(int(position), int(part or 0)))
+    return address, _Sealed(id, kind, key, time, tenant, traceparent, correlation)
+
+
+def _by_name(headers: Mapping[str, str]) -> tuple[Address, _Sealed]:
+    id, tenant, key, kind = headers["ce-id"], headers["ce-tenant"], headers["ce-subject"], headers["ce-type"]
+    traceparent, correlation = headers.get("traceparent"), headers.get("ce-correlationid")
+    return Address.of(id), _Sealed(id, kind, key, headers["ce-time"], tenant, traceparent, correlation)
 
 
 @lru_cache(maxsize=1024)

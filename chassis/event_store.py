@@ -39,7 +39,7 @@ from chassis.log import (
     UnreadableEventError,
     Witness,
 )
-from chassis.postgres import columns, create_engine, driver_cursor, pipeline, row_xmin
+from chassis.postgres import columns, create_engine, driver_cursor, pipeline, reading, row_xmin
 from chassis.quick_look import QuickLook
 from chassis.receipts import MemoryReceipts, PostgresReceipts, Receipt, ReceiptKey
 from chassis.recent import Recent
@@ -240,6 +240,10 @@ class PostgresEventStore:
         "SELECT originator_id, originator_version, topic, state, notification_id"
         " FROM stored_events WHERE originator_id = ANY(:ids) ORDER BY notification_id"
     )
+    _LAST = (
+        "SELECT last.* FROM unnest(%(ids)s::uuid[]) AS id, LATERAL (SELECT originator_id, originator_version, state"
+        " FROM stored_events WHERE originator_id = id ORDER BY originator_version DESC LIMIT 1) AS last"
+    )
     _HEAD = "SELECT coalesce(max(notification_id), 0) FROM stored_events"
 
     def __init__(self, dsn: str, *, pool_size: int = 8) -> None:
@@ -262,6 +266,10 @@ class PostgresEventStore:
         with self.transaction() as transaction:
             return transaction.load(ids)
 
+    def last(self, ids: Collection[UUID]) -> dict[UUID, tuple[int, bytes]]:
+        found = self._look.rows(self._LAST, {"ids": list(ids)})
+        return {id: (version, bytes(state)) for id, version, state in found}
+
     def read_streams(self, ids: Collection[UUID]) -> list[Recorded]:
         return self._recorded(self._STREAMS, {"ids": list(ids)})
 
@@ -269,7 +277,7 @@ class PostgresEventStore:
         return self._recorded(self._LOG, {"after": after, "limit": limit, "without": list(without)})
 
     def _recorded(self, query: sa.TextClause, parameters: dict[str, Any]) -> list[Recorded]:
-        with self.engine.connect() as rows:
+        with reading(self.engine) as rows:
             found = rows.execute(query, parameters).all()
         return [self._entry(position, StoredEvent(*stored)) for *stored, position in found]
 
@@ -348,6 +356,10 @@ class MemoryEventStore:
     def load(self, ids: Collection[UUID]) -> dict[UUID, list[Event]]:
         streams = {id: self._recorder.select_events(id) for id in ids}
         return {id: [self.mapper.read(it)[0] for it in s] for id, s in streams.items() if s}
+
+    def last(self, ids: Collection[UUID]) -> dict[UUID, tuple[int, bytes]]:
+        streams = {id: self._recorder.select_events(id) for id in ids}
+        return {id: (it[-1].originator_version, it[-1].state) for id, it in streams.items() if it}
 
     def read_streams(self, ids: Collection[UUID]) -> list[Recorded]:
         return [it for it in self.read_log(0, 1_000_000) if it.event.originator_id in ids]

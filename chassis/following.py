@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from chassis import builds
 from chassis.builds import Build, Projection
 from chassis.tail import Entry, Tail
+from chassis.threads import in_thread
 
 
 @dataclass(slots=True, eq=False)
@@ -46,7 +47,7 @@ class Followers:
         """Follow the log with `build` for as long as the body runs; first alone, until it is where the others are."""
         follower = Follower(build, projection)
         while entries := await self.tail.read(follower.position, self._batch_limit):
-            await asyncio.to_thread(self._advance, [follower], entries, entries[-1][0])
+            await in_thread(self._advance, [follower], entries, entries[-1][0])
             if len(entries) < self._batch_limit:
                 break
         self._together.append(follower)
@@ -86,7 +87,7 @@ class Followers:
     async def _advance_or_part(self, chosen: Sequence[Follower], entries: Sequence[Entry], position: int) -> None:
         """A batch for all; where that fails, for each alone, and those for whom it fails then stop following."""
         try:
-            await asyncio.to_thread(self._advance, chosen, entries, position)
+            await in_thread(self._advance, chosen, entries, position)
         except Exception as error:  # noqa: BLE001 (whatever it is, it concerns one of them or all)
             if len(chosen) == 1:
                 self._leave(chosen[0], error)

@@ -7,7 +7,7 @@ fails for a passing reason is tried again as it is. A failure nobody owns up to 
 import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from traceback import extract_tb
 from typing import Any, Final, Protocol
@@ -25,6 +25,7 @@ from chassis.jetstream import Delivery
 from chassis.ordered_pull import ReadingInterrupted, stream_sequence
 from chassis.parked import HELD, Garage, Key, Parking, key_of, park
 from chassis.positions import PositionMoved, Positions
+from chassis.threads import in_thread
 
 log = structlog.get_logger()
 
@@ -32,6 +33,7 @@ _LONGEST_PAUSE: Final = 2.0
 _CONFLICT_ROUNDS: Final = 3
 _REDRIVE_LIMIT: Final = 200
 _NO_EPOCH: Final = 0
+_FEW: Final = 30
 
 
 class Handler(Protocol):
@@ -100,7 +102,8 @@ class Handling:
     async def handle(self, messages: Sequence[Delivery]) -> int:
         """Handle messages in the order of the stream; the sequence of the last. PositionMoved if somebody else is at it."""
         sequence = stream_sequence(messages[-1].reply)
-        fresh = await asyncio.to_thread(self._open, messages)
+        few = len(messages) <= _FEW  # what takes less than to go to another thread and back
+        fresh = self._open(messages) if few else await in_thread(self._open, messages)
         if fresh:
             await self._take(_Work(fresh, sequence), {})
         return sequence
@@ -109,13 +112,13 @@ class Handling:
         """Try again what somebody asked to be tried again; nobody can have asked where nothing is parked."""
         if not self._garage.count:
             return
-        found = await asyncio.to_thread(self._garage.asked_for, self._engine, _REDRIVE_LIMIT)
+        found = await in_thread(self._garage.asked_for, self._engine, _REDRIVE_LIMIT)
         if not found:
             return
         messages = [_another_try(it.message, it.attempts) for it in found]
         work = _Work(messages, self._positions.sequence, {it.message.id: it.id for it in found})
         await self._take(work, {})
-        await asyncio.to_thread(self._garage.load, self._engine)
+        await in_thread(self._garage.load, self._engine)
         log.info("consumer.redriven", consumer=self._handler.consumer, messages=len(found), parked=self._garage.count)
 
     def _open(self, messages: Sequence[Delivery]) -> list[Incoming]:
@@ -179,13 +182,13 @@ class Handling:
                     condemned = {message.id: _parking(message, error)}
 
     async def _commit(self, work: _Work, condemned: Mapping[str, Parking]) -> None:
-        plan = await asyncio.to_thread(self._plan, work, condemned)
+        plan = await in_thread(self._plan, work, condemned)
         targets = self._targets(work)
         if plan.items or plan.parkings or work.redriven or (self._handler.keep and plan.handled):
             settle = partial(self._settle, work, plan, targets)
             await self._bus.run(Unit(plan.items, settle))
         else:
-            await asyncio.to_thread(self._move, targets, work.sequence)
+            await in_thread(self._move, targets, work.sequence)
         self._positions.moved(targets, work.sequence)
         if not work.redriven:
             self._garage.held |= plan.held
@@ -206,7 +209,7 @@ class Handling:
             else:
                 self._react(message, plan)
         for batch in by_tenant.values():
-            context = replace(batch[0].context, call=None, causation=batch[-1].id)
+            context = batch[0].context._replace(call=None, causation=batch[-1].id)
             plan.spans.append((batch, len(plan.items), 1))
             plan.items.append((context, Effect(partial(self._handler.handle, tuple(batch)))))
         return plan
@@ -305,7 +308,7 @@ def _numbered(context: Context, number: int) -> Context:
     """The context of the `number`th command for a message: a request of its own."""
     if number == 0 or context.call is None:
         return context
-    return replace(context, call=replace(context.call, request_id=f"{context.call.request_id}#{number}"))
+    return context._replace(call=context.call._replace(request_id=f"{context.call.request_id}#{number}"))
 
 
 def _another_try(message: Incoming, attempts: int) -> Incoming:
@@ -313,5 +316,5 @@ def _another_try(message: Incoming, attempts: int) -> Incoming:
     call = message.context.call
     if call is None:
         return message
-    call = replace(call, request_id=f"{call.request_id}~{attempts}")
-    return replace(message, context=replace(message.context, call=call))
+    call = call._replace(request_id=f"{call.request_id}~{attempts}")
+    return message._replace(context=message.context._replace(call=call))

@@ -1,7 +1,8 @@
 """The vocabulary of JetStream: what we ask of a stream, what it answers, and how headers lie on the wire."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Final, NamedTuple
 
 BATCH_LIMIT: Final = 1000
@@ -74,6 +75,26 @@ class Stored:
     payload: bytes
 
 
+class HeaderLines(Mapping[str, str]):
+    """The headers of a message as they came, taken apart when one is asked for by its name."""
+
+    def __init__(self, raw: bytes) -> None:
+        self.raw = raw
+
+    @cached_property
+    def _found(self) -> dict[str, str]:
+        return parse_header_lines(self.raw)
+
+    def __getitem__(self, name: str) -> str:
+        return self._found[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._found)
+
+    def __len__(self) -> int:
+        return len(self._found)
+
+
 class Delivery(NamedTuple):
     """A message as a subscription gets it; `reply` names its place in stream and consumer."""
 
@@ -111,8 +132,8 @@ def parse_headers(raw: bytes) -> dict[str, str]:
 
 
 def parse_header_lines(raw: bytes) -> dict[str, str]:
-    lines = raw.decode("utf-8", "replace").split("\r\n")
-    found = {name: value for name, _, value in [line.partition(": ") for line in lines] if name}
-    if "" in found.values():  # the space is customary, not required
-        return {name: value.strip() for name, _, value in [line.partition(":") for line in lines] if name}
-    return found
+    lines = [it for it in raw.decode("utf-8", "replace").split("\r\n") if it]
+    try:
+        return dict([it.split(": ", 1) for it in lines])
+    except ValueError:  # the space is customary, not required
+        return {name: value.strip() for name, _, value in [it.partition(":") for it in lines] if name}

@@ -14,6 +14,7 @@ import structlog
 
 from chassis.errors import described
 from chassis.loops import CHECK_SECONDS
+from chassis.threads import in_thread
 
 log = structlog.get_logger()
 
@@ -40,7 +41,7 @@ class Leadership:
     async def check(self) -> None:
         """LeadershipLost if the session is gone; somebody looks at it at least every other second."""
         if not self._session.was_seen(self._generation):
-            await asyncio.to_thread(self._session.look, self._generation)
+            await in_thread(self._session.look, self._generation)
 
     async def work(self, step: Callable[[], Awaitable[Any]], rest: Callable[[], Awaitable[None]]) -> None:
         """Do `step` again and again, and `rest` whenever it found nothing to do; LeadershipLost when that is over."""
@@ -162,14 +163,14 @@ async def leading(engine: sa.Engine, name: str, *, pause: float = 0.5) -> AsyncI
     try:
         taken = False
         while not taken:
-            taking = asyncio.ensure_future(asyncio.to_thread(candidate.take))
+            taking = asyncio.ensure_future(in_thread(candidate.take))
             taken = await asyncio.shield(taking)
             await asyncio.sleep(0 if taken else pause)
         yield candidate
     finally:
         if taking is not None:  # we may be cancelled while the answer is under way
             await asyncio.gather(taking, return_exceptions=True)
-        await asyncio.shield(asyncio.to_thread(candidate.release))
+        await asyncio.shield(in_thread(candidate.release))
 
 
 def lock_key(name: str) -> int:

@@ -160,6 +160,10 @@ class EventStore(Protocol):
         """The events of each aggregate in `ids` that has any, oldest first, in one query."""
         ...
 
+    def last(self, ids: Collection[UUID]) -> dict[UUID, tuple[int, bytes]]:
+        """How many events each aggregate in `ids` has that has any, and the last one as it is stored."""
+        ...
+
     def read_streams(self, ids: Collection[UUID]) -> list[Recorded]:
         """All events of these aggregates, in the order of commits."""
         ...

@@ -15,8 +15,9 @@ from typing import Final
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
-from chassis.broker import HEARTBEAT, Broker, BrokerRefusal
+from chassis.broker import Broker, BrokerRefusal
 from chassis.jetstream import Delivery
+from chassis.wire import HEARTBEAT
 
 _SECOND: Final = 1_000_000_000
 _EXPIRES: Final = 30

@@ -2,10 +2,13 @@
 
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import psycopg
 import sqlalchemy as sa
+
+_PREPARED: Final = 500
+"""How many statements a connection keeps prepared: more than a service has, so that none is prepared again and again."""
 
 
 def create_engine(dsn: str, *, pool_size: int, ping: bool = True) -> sa.Engine:
@@ -15,8 +18,28 @@ def create_engine(dsn: str, *, pool_size: int, ping: bool = True) -> sa.Engine:
     without, the first statement fails and whoever sent it must try again.
     """
     url = dsn.replace("postgresql://", "postgresql+psycopg://", 1)
-    # We have no column of the type hstore: to ask whether the database has it takes longer than to connect.
-    return sa.create_engine(url, pool_size=pool_size, max_overflow=8, pool_pre_ping=ping, use_native_hstore=False)
+    engine = sa.create_engine(
+        url,
+        pool_size=pool_size,
+        max_overflow=8,
+        pool_pre_ping=ping,
+        pool_use_lifo=True,
+        use_native_hstore=False,  # we have no such column: to ask whether the database has the type takes longer than to connect
+    )
+    sa.event.listen(engine, "connect", _keep_prepared)
+    return engine
+
+
+def reading(engine: sa.Engine) -> sa.Connection:
+    """A connection to ask in the body of a with statement, each statement for itself.
+
+    Reading in a transaction ends with a ROLLBACK, after which psycopg gives up all that the connection had prepared.
+    """
+    return engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+
+
+def _keep_prepared(connection: psycopg.Connection[Any], _: object) -> None:
+    connection.prepared_max = _PREPARED
 
 
 def driver_cursor(rows: sa.Connection) -> psycopg.Cursor[tuple[Any, ...]]:

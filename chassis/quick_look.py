@@ -3,12 +3,15 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from threading import Lock
 from typing import Any, Final, Generic, Self, TypeAlias, TypeVar
 from weakref import WeakKeyDictionary
 
 import psycopg
 import sqlalchemy as sa
+
+from chassis.threads import set_off
 
 T = TypeVar("T")
 Rows: TypeAlias = Sequence[tuple[Any, ...]]
@@ -71,8 +74,8 @@ class QuickLook:
         asked, answers = self._asked, self._answers
         self._asked, self._answers = [], None
         if answers is not None:
-            putting = asyncio.ensure_future(asyncio.to_thread(self._patiently, asked))
-            putting.add_done_callback(lambda done: _pass_on(done, answers))
+            answers.add_done_callback(_note)
+            set_off(partial(self._patiently, asked), answers)
 
     def _patiently(self, questions: Sequence[_Question]) -> Sequence[Rows]:
         """The answers; a connection that turns out to be broken is replaced once, as the server may be there again."""
@@ -126,14 +129,7 @@ def _first(rows: Rows) -> Any:
     return rows[0][0] if rows else None
 
 
-def _pass_on(done: asyncio.Future[Sequence[Rows]], answers: asyncio.Future[Sequence[Rows]]) -> None:
-    """Give everybody who asked the answers, or why there are none."""
-    if answers.done():
-        return
-    if done.cancelled():
-        answers.cancel()
-    elif error := done.exception():
-        answers.set_exception(error)
-        answers.exception()  # whoever asked may have gone
-    else:
-        answers.set_result(done.result())
+def _note(answers: asyncio.Future[Sequence[Rows]]) -> None:
+    """That there are no answers is no surprise to anybody: whoever asked may have gone."""
+    if not answers.cancelled():
+        answers.exception()

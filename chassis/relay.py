@@ -24,6 +24,7 @@ from chassis.leadership import Leadership, leading, persevere
 from chassis.loops import CHECK_SECONDS, Progress
 from chassis.published_log import PublicLog
 from chassis.pulse import Pulse
+from chassis.threads import in_thread
 
 log = structlog.get_logger()
 
@@ -148,7 +149,7 @@ class Relay:
         if pause:
             await self._news.wait(pause)
         head = await self._log.head_now()
-        return await asyncio.to_thread(self._read_now, after, epoch, head) if head > after else ([], after)
+        return await in_thread(self._read_now, after, epoch, head) if head > after else ([], after)
 
     def _read_now(self, after: int, epoch: int, head: int) -> tuple[list[_Batch], int]:
         outgoing = self._log.read(after, _READ)
@@ -199,6 +200,6 @@ class Relay:
             last = await self._broker.message(self._stream, seq=info.last_sequence)
             last = last or await self._broker.message(self._stream, last_by_subj=">")
         position = Address.of(last.headers["ce-id"]).offset.position if last else 0
-        if position < head and not await asyncio.to_thread(self._log.read, position, 1):
+        if position < head and not await in_thread(self._log.read, position, 1):
             self._idle_up_to = position = head
         return position

@@ -20,6 +20,7 @@ from chassis.broker import Broker, current_clock, follow_clock
 from chassis.clock import ReplayClock
 from chassis.commands import Handlers
 from chassis.credentials import KeySet, Verifier
+from chassis.due_times import Together
 from chassis.grpc_server import Gate, GrpcServer, Registration
 from chassis.kit import Kit, opened
 from chassis.loops import Loop, supervised, watched
@@ -71,7 +72,7 @@ class Service:
     projections: Sequence[Any] = ()
     sources: Callable[[sa.Engine], Mapping[str, Log]] = lambda engine: {}
     subscriptions: Callable[[Kit], Sequence[Any]] = lambda kit: ()
-    timers: Mapping[str, Callable[[Any], Any]] = field(default_factory=dict)
+    timers: Mapping[str, Callable[[Any], Any] | Together] = field(default_factory=dict)
     public_logs: Callable[[Kit], Sequence[PublicLog]] = lambda kit: ()
     loops: Mapping[str, Callable[[Kit], Loop]] = field(default_factory=dict)
     edge: Callable[[Kit], "HttpEdge"] | None = None

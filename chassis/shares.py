@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from chassis.leadership import leading, lock_key, persevere
 from chassis.loops import CHECK_SECONDS, Loop, Progress
 from chassis.positions import Shard
+from chassis.threads import in_thread
 
 _STANDING: Final = (
     "SELECT n FROM unnest(CAST(:numbers AS int[]), CAST(:keys AS bigint[])) AS asked(n, key) JOIN pg_locks ON locktype = 'advisory'"
@@ -73,7 +74,7 @@ class Shares:
         async with leading(self._engine, self._presence(self._me.index)) as leadership:
             try:
                 while True:
-                    present = await asyncio.to_thread(self._present)
+                    present = await in_thread(self._present)
                     wanted = {it for it in self._loops if reader_of(it, present) == self._me.index}
                     for number in wanted - self._reading.keys():
                         self._reading[number] = asyncio.create_task(self._loops[number].run())

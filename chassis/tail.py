@@ -10,8 +10,10 @@ import sqlalchemy as sa
 
 from chassis import inbox
 from chassis.log import EventStore
+from chassis.postgres import reading
 from chassis.pulse import Pulse
 from chassis.quick_look import QuickLook
+from chassis.threads import in_thread
 
 Entry = tuple[int, Any]
 """A position and what is there."""
@@ -47,7 +49,7 @@ class InboxSource:
         self._engine = engine
 
     def read(self, after: int, limit: int) -> Sequence[Entry]:
-        with self._engine.connect() as rows:
+        with reading(self._engine) as rows:
             return inbox.read(rows, after, limit)
 
     def head_now(self) -> Awaitable[int]:
@@ -83,11 +85,11 @@ class Tail:
             if known:
                 return known
             if known is None and self._floor is not None and after < self._floor:
-                return await asyncio.to_thread(self._source.read, after, limit)
+                return await in_thread(self._source.read, after, limit)
             await self._news.wait(self._poll if self._clock() < self._looked + self._poll else 0)
             found: Sequence[Entry] = ()
             if await self._source.head_now() > after:  # asked together with what others who were woken ask
-                found = await asyncio.to_thread(self._source.read, after, limit)
+                found = await in_thread(self._source.read, after, limit)
             self._looked = self._clock() if len(found) < limit else float("-inf")
             self._keep(after, found)
             return found

@@ -27,6 +27,7 @@ from chassis.loops import CHECK_SECONDS, Progress
 from chassis.postgres import columns, driver_cursor
 from chassis.pulse import Pulse
 from chassis.quick_look import QuickLook
+from chassis.threads import in_thread
 
 log = structlog.get_logger()
 
@@ -110,13 +111,13 @@ class TimerLoop:
         loop = asyncio.get_running_loop()
         revive = loop.time()
         while True:
-            due = await asyncio.to_thread(self._look) if await self._count() else []
+            due = await in_thread(self._look) if await self._count() else []
             if due:
                 await self._fire(due)
             else:
                 await self._news.wait(self._poll)
             if loop.time() > revive:
-                await asyncio.to_thread(self._revive)
+                await in_thread(self._revive)
                 revive = loop.time() + CHECK_SECONDS
 
     def _look(self) -> list[_Due]:

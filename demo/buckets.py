@@ -4,10 +4,14 @@ The product has this function too. The generator does not share it on purpose: w
 able to agree with the product by sharing its mistakes.
 """
 
+from functools import cache
+from typing import Final
 
-def fnv1a32(text: str) -> int:
-    """The 32-bit FNV-1a hash of the UTF-8 bytes of `text`."""
-    state = 0x811C9DC5
+_EMPTY: Final = 0x811C9DC5
+
+
+def fnv1a32(text: str, state: int = _EMPTY) -> int:
+    """The 32-bit FNV-1a hash of the UTF-8 bytes of `text`, behind what `state` is the hash of."""
     for byte in text.encode():
         state = ((state ^ byte) * 0x01000193) & 0xFFFFFFFF
     return state
@@ -15,4 +19,7 @@ def fnv1a32(text: str) -> int:
 
 def bucket(purpose: str, key: str) -> int:
     """A number in [0, 10,000) that `key` gets for `purpose`."""
-    return fnv1a32(str(fnv1a32(purpose + key))) % 10_000
+    return fnv1a32(str(fnv1a32(key, _hash_of(purpose)))) % 10_000
+
+
+_hash_of: Final = cache(fnv1a32)

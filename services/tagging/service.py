@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
-from chassis.due_times import Timer
+from chassis.due_times import Timer, Together
 from chassis.event_store import PostgresEventStore
 from chassis.kit import Kit
 from chassis.projection import Projection
@@ -44,7 +44,7 @@ from services.tagging.read_models.rebuild import rebuild
 from services.tagging.read_models.tag_history import TagHistoryProjection
 from services.tagging.settings import Settings
 
-TIMERS: Mapping[str, Callable[[Timer], Any]] = {
+TIMERS: Mapping[str, Callable[[Timer], Any] | Together] = {
     REVIEW_CUSTOMER: lambda timer: ReviewCustomer(UUID(timer.payload["customer"])),
     REVIEW_LAYER: lambda timer: ReviewLayer(timer.payload["model"], UUID(timer.payload["customer"])),
     REVIEW_MODEL: lambda timer: ReviewModel(timer.payload["model"], timer.payload["after"]),
@@ -53,7 +53,7 @@ TIMERS: Mapping[str, Callable[[Timer], Any]] = {
     REPOINT_TAGS: lambda timer: RepointTags(timer.payload["key"], timer.payload["into"], UUID(timer.payload["after"])),
     FOLLOW_RULE: lambda timer: FollowRule(timer.payload["tag"], Cause(timer.payload["cause"]), timer.payload["after"]),
     ADVANCE_BATCH: lambda timer: AdvanceTagBatch(UUID(timer.payload["batch"]), timer.payload["reason"]),
-    FOLLOW_DUE: lambda timer: FollowDue(),
+    FOLLOW_DUE: Together(lambda timers: FollowDue()),
     "follow_page": lambda timer: RecountSegments(),  # no longer set: whoever was left to be looked at is found anew
     RECOUNT: lambda timer: RecountSegments(),
     TAG_CLUSTERS: lambda timer: TagClusters(

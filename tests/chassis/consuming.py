@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
+import psycopg
 import sqlalchemy as sa
 
 from chassis.aggregate import natural_id
@@ -94,8 +95,10 @@ class Desk:
         return sum(sum(it) for it in self.all_credited().values())
 
     def count(self, table: str = "stored_events") -> int:
-        with self.engine.connect() as rows:
-            return rows.scalar(sa.text(f"SELECT count(*) FROM {table}")) or 0
+        """By a connection of its own: those of the engine may have been cut."""
+        with psycopg.connect(self.database.writer_dsn) as rows:
+            [count] = rows.execute(f"SELECT count(*) FROM {table}".encode()).fetchone() or (0,)
+            return int(count)
 
     def notes(self) -> list[tuple[str, str, int]]:
         with self.engine.connect() as rows:

@@ -127,7 +127,8 @@ class Naive:
     def means(self, what: Happening, it: Behaviour) -> bool:
         if (what.type and it.type != what.type) or (what.category and it.category != what.category):
             return False
-        if not all(compares(test.comparison, prop(it, test.key)) for test in what.where):
+        found = {"$daypart": daypart(self.clock(it))}
+        if not all(compares(test.comparison, found.get(test.key) or prop(it, test.key)) for test in what.where):
             return False
         day = self.clock(it).date()
         if what.hours:
@@ -165,7 +166,8 @@ class Naive:
             return (self.on(at) - self.on(counted[-1].at)).days if counted else None
         if leaf.figure is Figure.FIRST_DAYS:
             return (self.on(at) - self.on(counted[0].at)).days if counted else None
-        return of_property(leaf, [v for v in (prop(it, leaf.property) for it in counted) if v is not None])
+        found = [daypart(self.clock(it)) if leaf.property == "$daypart" else prop(it, leaf.property) for it in counted]
+        return of_property(leaf, [it for it in found if it is not None])
 
     def absent(self, leaf: Absence, at: datetime) -> bool:
         within = timedelta(seconds=leaf.within)
@@ -193,7 +195,8 @@ class Naive:
         return any(all(day + k * step * DAY in days for k in range(leaf.length)) for day in days)
 
     def order_figure(self, leaf: OrderTest, at: datetime) -> Any:
-        counted = [it for it in self.history.purchases if self.inside(leaf.window, it.at, at) and it.net > 0]
+        counted = [it for it in self.history.purchases if self.inside(leaf.window, it.at, at)]
+        counted = [it for it in counted if (it.returned if leaf.figure is OrderFigure.RETURNED else it.net) > 0]
         found = [(it, lines) for it in counted if (lines := bought(it, leaf, self.on(it.at))) is not None]
         nets = [amount(it, lines, leaf) for it, lines in found]
         days = [self.on(it.at) for it, _ in found]
@@ -207,6 +210,8 @@ class Naive:
             return Fraction(100 * len(found), len(counted)) if counted else None
         figures: dict[OrderFigure, Callable[[], Any]] = {
             OrderFigure.COUNT: lambda: len(found),
+            OrderFigure.RETURNED: lambda: len(found),
+            OrderFigure.DAYPART: lambda: usual([daypart(it.at.astimezone(self.zone)) for it, _ in found]),
             OrderFigure.OCCASIONS: lambda: len(set(days)),
             OrderFigure.NET: lambda: sum(nets, Fraction()),
             OrderFigure.AVG: lambda: sum(nets, Fraction()) / len(nets),
@@ -246,6 +251,8 @@ def of_property(leaf: EventTest, values: Sequence[Any]) -> Any:
         return values[-1] if values else None
     if leaf.figure is Figure.DISTINCT:
         return len({(sort(v), v) for v in values if sort(v)})
+    if leaf.figure is Figure.USUAL:
+        return usual([v for v in values if sort(v)])
     numbers = [Fraction(repr(v)) for v in values if sort(v) is float]
     if leaf.figure is Figure.SUM:
         return sum(numbers, Fraction())
@@ -254,6 +261,20 @@ def of_property(leaf: EventTest, values: Sequence[Any]) -> Any:
     if leaf.figure is Figure.AVG:
         return sum(numbers) / len(numbers)
     return min(numbers) if leaf.figure is Figure.MIN else max(numbers)
+
+
+def usual(values: Sequence[Any]) -> Any:
+    """Whatever no other outnumbers, looked for from the end."""
+
+    def often(value: Any) -> int:
+        return sum(same(value, it) for it in values)
+
+    return next((it for it in reversed(values) if all(often(it) >= often(one) for one in values)), None)
+
+
+def daypart(clock: datetime) -> str:
+    start = 6 * (clock.hour // 6)
+    return f"{start:02}–{start + 6:02}"
 
 
 def prop(it: Behaviour, key: str) -> Any:

@@ -8,7 +8,7 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from chassis.errors import DomainError
-from services.tagging.domain.calendar import Calendar
+from services.tagging.domain.calendar import DAYPARTS, Calendar
 from services.tagging.domain.conditions import (
     Absence,
     AttributeTest,
@@ -177,6 +177,7 @@ def _purchase(random: Random, at: datetime) -> Purchase:
         net,
         lines,
         random.randint(0, 1),
+        random.choice((0, 0, 700)),
     )
 
 
@@ -207,10 +208,13 @@ def leaf(random: Random) -> Leaf:
 
 def _event(random: Random) -> Leaf:
     figure = random.choice(list(Figure))
-    key = random.choice(("amount", "amount", "flavour", "sku", "$channel"))
+    key = random.choice(("amount", "amount", "flavour", "sku", "$channel", "$daypart"))
     days = random.randint(1, 3) if figure is Figure.WEEKS else 0
     key = key if figure in OF_A_PROPERTY else ""
-    return EventTest(happening(random), figure, _figure_comparison(random), window(random), key, days)
+    compared = _figure_comparison(random)
+    if figure is Figure.USUAL and random.random() < 0.7:
+        compared = comparison(random, {"$channel": ("h5", "web"), "$daypart": DAYPARTS}.get(key, ("A", "B", 1, True)))
+    return EventTest(happening(random), figure, compared, window(random), key, days)
 
 
 def _absence(random: Random) -> Leaf:
@@ -242,7 +246,8 @@ def _order(random: Random) -> Leaf:
     bounds = (0, 1, 2, 3) if figure not in _AMOUNTS else (999.99, 1000, 0.01, 50, 1999.99)
     if figure is OrderFigure.SHARE:
         bounds = (0, 25, 50, 100)
-    return OrderTest(figure, _figure_comparison(random, bounds), window(random), where)
+    compared = comparison(random, DAYPARTS) if figure is OrderFigure.DAYPART else _figure_comparison(random, bounds)
+    return OrderTest(figure, compared, window(random), where)
 
 
 _AMOUNTS = (OrderFigure.NET, OrderFigure.AVG, OrderFigure.MIN, OrderFigure.MAX)
@@ -283,8 +288,9 @@ def _dealt(random: Random) -> Leaf:
 def happening(random: Random) -> Happening:
     where: tuple[PropertyTest, ...] = ()
     if random.random() < 0.3:
-        key = random.choice(("sku", "amount", "flavour", "$channel", "$content"))
-        where = (PropertyTest(key, comparison(random)),)
+        key = random.choice(("sku", "amount", "flavour", "$channel", "$content", "$daypart"))
+        compared = comparison(random, DAYPARTS) if key == "$daypart" else comparison(random)
+        where = (PropertyTest(key, compared),)
     hours = random.choice(((), (), (), (23, 5), (9, 18), (0, 24), (5, 5)))
     weekdays = random.choice(((), (), (), (6, 7), (1, 5)))
     return Happening(random.choice(("", *TYPES)), random.choice(("", "", "", "I")), where, hours, weekdays)

@@ -39,6 +39,7 @@ from tests.tagging.world import (
     person,
     placed,
     reached,
+    refunded,
     sent,
     unmerged,
 )
@@ -105,7 +106,9 @@ def behaviour(who: UUID, it: Behaviour, id: str) -> Message:
 
 def purchase(who: UUID, it: Purchase) -> Iterator[Message]:
     yield placed(who, str(it.order), it.at, *it.lines, coupons=it.coupons)
-    yield paid(who, str(it.order), it.at, it.net, it.currency)
+    yield paid(who, str(it.order), it.at, it.net + it.returned, it.currency)
+    if it.returned:
+        yield refunded(who, str(it.order), "r", it.at, it.returned)
 
 
 def story(random: Random, people: int) -> Story:

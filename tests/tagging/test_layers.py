@@ -1,7 +1,7 @@
 """Models of layers on single histories (AC-46 … AC-56, AC-111 … AC-117), and that they know when time changes them."""
 
 from collections import Counter
-from dataclasses import fields, replace
+from dataclasses import fields
 from datetime import date, timedelta
 from fractions import Fraction
 from random import Random
@@ -25,6 +25,7 @@ from services.tagging.domain.layers.pyramid import PyramidParams
 from services.tagging.domain.layers.report import between
 from services.tagging.domain.layers.sicas import SicasParams
 from services.tagging.domain.layers.view import NONE, View
+from tests.tagging.agreement import only
 from tests.tagging.histories import (
     CALENDAR,
     NOW,
@@ -332,17 +333,6 @@ def test_nothing_changes_before_the_instant_foretold(kind: Kind) -> None:
         if alone is not None and (who.known_since is None or who.known_since <= at):
             was = state(kind, past, chosen, CALENDAR, at)
             assert state(kind, past, chosen, CALENDAR, alone) != was
-
-
-def only(reads: Reads, who: History) -> History:
-    """What is left of a customer where nothing else is read."""
-    types = reads.properties_of
-    return replace(
-        who,
-        behaviours=[it if types is None or it.type in types else it._replace(properties={}) for it in who.behaviours],
-        purchases=who.purchases if reads.lines else [it._replace(lines=()) for it in who.purchases],
-        attributes=who.attributes if reads.who else {},
-    )
 
 
 @pytest.mark.parametrize("kind", list(Kind))

@@ -11,18 +11,22 @@ from pyroaring import BitMap
 
 from scrm.tagging.v1 import analysis_pb2
 from scrm.tagging.v1 import events_pb2 as tagging
+from services.tagging.application import clustering_commands
+from services.tagging.application.clustering_commands import KeepClustering
 from services.tagging.application.layer_commands import ActivateModel, DefineLayerModel
 from services.tagging.application.published_events import publish
 from services.tagging.application.tag_commands import AssignTags
-from services.tagging.domain.clusterings import Clustering
+from services.tagging.domain.clusterings import Cluster, Clustering, cluster_name
 from services.tagging.domain.conditions import HasTag, InLayer, Universe, that
+from services.tagging.domain.features import FeatureChoice
 from services.tagging.domain.layers.kinds import Kind
 from services.tagging.domain.lookalikes import Lookalike
 from services.tagging.domain.segments import Definition
+from services.tagging.domain.tags import CustomerTags
 from services.tagging.read_models import bitmaps, directory
 from tests.tagging.calling import Caller, Serve
 from tests.tagging.test_erasure import erasing
-from tests.tagging.world import START, TENANT, World, behaved, consented, created, paid, person
+from tests.tagging.world import START, TENANT, World, behaved, consented, created, merged, paid, person
 
 PEOPLE = [person(n) for n in range(900)]
 BUYERS, READERS = PEOPLE[:250], PEOPLE[250:500]
@@ -185,6 +189,35 @@ def test_another_version_moves_the_tags_and_whoever_is_in_no_cluster_loses_them(
 
     serve(check)
     assert town.rebuild() == {}
+
+
+def test_a_version_tags_page_by_page_those_whose_cluster_is_another_one_and_nobody_else(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(clustering_commands, "_PAGE", 7)
+    world.tell(*(created(it) for it in PEOPLE[:30]))
+    with world.engine.connect() as rows:
+        ordinals = sorted(it.ordinal for it in directory.canonical(rows, TENANT, PEOPLE[:30]).values())
+
+    def keep(*parts: list[int]) -> int:
+        """How many pages a version with these clusters takes."""
+        found = [Cluster(len(it), ()) for it in parts]
+        world.do(KeepClustering("who", FeatureChoice(), 1, found, [BitMap(it) for it in parts], 0.5, 1))
+        pages = world.fire()
+        for number, it in enumerate(parts):
+            assert world.tagged(f"cluster_who={cluster_name(number)}") == named(world, it)
+        return pages
+
+    assert keep(ordinals[:20], ordinals[20:]) == 5
+    before = len(world.events(CustomerTags.Assigned))
+    assert keep(ordinals[:20], ordinals[20:]) == 1
+    assert len(world.events(CustomerTags.Assigned)) == before == 30
+    assert keep(ordinals[:15], ordinals[15:]) == 1
+    assert len(world.events(CustomerTags.Assigned)) == before + 5
+    assert keep(ordinals[:10]) == 3
+    assert world.tagged("cluster_who") == named(world, ordinals[:10])
+    world.tell(merged(PEOPLE[0], PEOPLE[1]))
+    assert world.rebuild() == {}
 
 
 def test_what_people_said_when_asked_is_linked_to_their_cluster(town: World, serve: Serve) -> None:

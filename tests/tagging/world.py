@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from itertools import count, groupby
@@ -19,7 +18,7 @@ from chassis.aggregate import new_id
 from chassis.clock import ReplayClock
 from chassis.commands import CommandBus, Effect, Unit
 from chassis.context import Context
-from chassis.due_times import Timer
+from chassis.due_times import Timer, Together
 from chassis.envelope import Incoming
 from chassis.event_store import PostgresEventStore
 from chassis.log import Recorded
@@ -283,7 +282,7 @@ class World:
 
     def do(self, command: Any, tenant: str = TENANT, stores: frozenset[UUID] | None = None) -> Any:
         context = Context.system(tenant, "test")
-        return self.bus.execute_now(command, replace(context, stores=stores))
+        return self.bus.execute_now(command, context._replace(stores=stores))
 
     def tell(self, *messages: Message, tenant: str = TENANT, batch: int = 500) -> None:
         """Let other services report `messages`, in batches."""
@@ -333,7 +332,8 @@ class World:
         fired = 0
         while due := self._due():
             for tenant, timer in due:
-                self.do(TIMERS[timer.kind](timer), tenant)
+                make = TIMERS[timer.kind]
+                self.do(make.command([timer]) if isinstance(make, Together) else make(timer), tenant)
             fired += len(due)
         return fired
 

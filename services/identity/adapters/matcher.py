@@ -6,7 +6,6 @@ with its new position. A run over everybody, which somebody asks for, is carried
 twice is one candidate, so that whatever was interrupted is simply done again.
 """
 
-import asyncio
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -22,9 +21,11 @@ from chassis.context import Context
 from chassis.leadership import leading, persevere
 from chassis.log import Recorded
 from chassis.loops import Progress
+from chassis.postgres import reading
 from chassis.pulse import Pulse
 from chassis.quick_look import QuickLook
 from chassis.read_models import ReadModels
+from chassis.threads import in_thread
 from chassis.unit_of_work import replay
 from services.identity.application.match_policy import FOLLOWED, MatchWork, match_work
 from services.identity.application.matching import Compared, Matching, Pair
@@ -96,7 +97,7 @@ class Matcher:
         """Take account of the next stretch of the log; whether there was any."""
         if self._position is not None and await self._bus.store.head_now() <= self._position:
             return False
-        was, now, recorded = await asyncio.to_thread(self._read)
+        was, now, recorded = await in_thread(self._read)
         if now == was:
             self._position = was
             return False
@@ -127,12 +128,12 @@ class Matcher:
         return was, now, recorded
 
     def _cursor(self) -> int:
-        with self._engine.connect() as rows:
+        with reading(self._engine) as rows:
             return int(rows.scalar(_CURSOR) or 0)
 
     async def _carry_out(self, tenant: str, work: MatchWork) -> list[tuple[Context, Any]]:
         """What is to be commanded for one tenant; runs over everybody have commanded most of theirs by then."""
-        model = await asyncio.to_thread(self._model, tenant)
+        model = await in_thread(self._model, tenant)
         context = Context.system(tenant, self.name)
         found = await self._compare(tenant, list(work.changed), model)
         orders: list[tuple[Context, Any]] = [(context, it) for it in _proposals(found)]
@@ -149,9 +150,7 @@ class Matcher:
         """The open candidates of these customers."""
         if not customers:
             return {}
-        return await asyncio.to_thread(
-            self._read_models.query_now, lambda rows: open_candidates_of(rows, customers), tenant
-        )
+        return await in_thread(self._read_models.query_now, lambda rows: open_candidates_of(rows, customers), tenant)
 
     async def _unlike(
         self, tenant: str, changed: Collection[UUID], found: Compared, model: MatchModel

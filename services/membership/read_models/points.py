@@ -19,6 +19,7 @@ from chassis.log import Recorded
 from chassis.projection import Source
 from services.membership.domain.lots import Allocation, Lot
 from services.membership.domain.points_account import PointsAccount
+from services.membership.read_models import points_writing as writing
 
 tables: Final = sa.MetaData()
 
@@ -186,7 +187,7 @@ class _Gathered:
     """What a batch changes, each row once."""
 
     opened: list[Row] = field(default_factory=list)
-    entries: list[Row] = field(default_factory=list)
+    entries: list[tuple[Any, ...]] = field(default_factory=list)
     new_lots: dict[tuple[str, UUID], Row] = field(default_factory=dict)
     lot_changes: dict[tuple[str, UUID], int] = field(default_factory=lambda: defaultdict(int))
     remaining: dict[Account, int] = field(default_factory=lambda: defaultdict(int))
@@ -221,21 +222,17 @@ class _Gathered:
 
     def entry(self, recorded: Recorded, line: int, entry: Entry) -> None:
         tenant, account = recorded.tenant, recorded.event.originator_id
-        self.entries.append(
-            {
-                "tenant": tenant,
-                "account": account,
-                "position": recorded.position,
-                "line": line,
-                "debit": entry.debit,
-                "credit": entry.credit,
-                "points": entry.points,
-                "lot": entry.lot,
-                "source": str(entry.source),
-                "ref": entry.ref,
-                "effect_at": entry.effect_at,
-            }
+        named = (
+            recorded.position,
+            line,
+            entry.debit,
+            entry.credit,
+            entry.points,
+            entry.lot,
+            str(entry.source),
+            entry.ref,
         )
+        self.entries.append((tenant, account, *named, entry.effect_at))
         in_lots = entry.points * ((entry.credit == "LOTS") - (entry.debit == "LOTS"))
         self.remaining[tenant, account] += in_lots
         self.debt[tenant, account] += entry.points * ((entry.debit == "DEBT") - (entry.credit == "DEBT"))
@@ -247,33 +244,25 @@ class _Gathered:
 
     def write(self, rows: sa.Connection) -> None:
         if self.opened:
-            rows.execute(sa.insert(balances), self.opened)
+            writing.put(rows, writing.OPEN_BALANCES, [tuple(it.values()) for it in self.opened])
         if self.new_lots:
-            rows.execute(sa.insert(lots), list(self.new_lots.values()))
+            writing.put(rows, writing.NEW_LOTS, [tuple(it.values()) for it in self.new_lots.values()])
         if self.lot_changes:
-            changed = [{"t": t, "l": lot, "n": points} for (t, lot), points in self.lot_changes.items()]
-            rows.execute(_CHANGE_LOT, changed)
+            writing.put(rows, writing.CHANGE_LOTS, [(*key, points) for key, points in self.lot_changes.items()])
         if self.holders:
             rows.execute(_MOVE_LOT, [{"t": t, "l": lot, "a": account} for (t, lot), account in self.holders.items()])
         if self.handed_over:
             rows.execute(_HAND_OVER, [{"t": t, "a": account, "h": it} for (t, account), it in self.handed_over.items()])
         if self.entries:
-            rows.execute(sa.insert(ledger), self.entries)
-            moved = [
-                {"t": key[0], "a": key[1], "n": points, "d": self.debt[key]} for key, points in self.remaining.items()
-            ]
-            rows.execute(_CHANGE_BALANCE, moved)
+            writing.put(rows, writing.ENTRIES, self.entries)
+            moved = [(*key, points, self.debt[key]) for key, points in self.remaining.items()]
+            writing.put(rows, writing.CHANGE_BALANCES, moved)
         if self.closed:
             closed = [{"t": tenant, "a": account} for tenant, account in self.closed]
             rows.execute(_CLOSE_BALANCE, closed)
             rows.execute(_CLOSE_LOTS, closed)
 
 
-_CHANGE_LOT: Final = (
-    sa.update(lots)
-    .where((lots.c.tenant == sa.bindparam("t")) & (lots.c.lot == sa.bindparam("l")))
-    .values(remaining=lots.c.remaining + sa.bindparam("n"))
-)
 _MOVE_LOT: Final = (
     sa.update(lots)
     .where((lots.c.tenant == sa.bindparam("t")) & (lots.c.lot == sa.bindparam("l")))
@@ -293,11 +282,6 @@ _CLOSE_LOTS: Final = (
     sa.update(lots)
     .where((lots.c.tenant == sa.bindparam("t")) & (lots.c.account == sa.bindparam("a")))
     .values(node=lots.c.account)
-)
-_CHANGE_BALANCE: Final = (
-    sa.update(balances)
-    .where((balances.c.tenant == sa.bindparam("t")) & (balances.c.account == sa.bindparam("a")))
-    .values(remaining=balances.c.remaining + sa.bindparam("n"), debt=balances.c.debt + sa.bindparam("d"))
 )
 
 

@@ -1,6 +1,5 @@
 """A loop that works off timers whose command takes longer to prepare than a commit may: one after the other, beside the writer."""
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Final
 
@@ -12,8 +11,10 @@ from chassis.context import Context
 from chassis.due_times import Timer
 from chassis.leadership import leading, persevere
 from chassis.loops import Progress
+from chassis.postgres import reading
 from chassis.pulse import Pulse
 from chassis.quick_look import QuickLook
+from chassis.threads import in_thread
 
 _DUE: Final = sa.text(
     "SELECT tenant, kind, key, due_at, payload FROM timers WHERE kind = :kind AND due_at <= :now ORDER BY due_at LIMIT 1"
@@ -52,13 +53,13 @@ class DueWatch:
         await persevere(self.name, self._lead)
 
     async def progress(self) -> list[Progress]:
-        values = {"kind": self._kind, "now": self._clock.now()}
-        waiting = await QuickLook.of(self._engine).ask_scalar(_COUNT, values)
-        return [Progress("loop", self.name, self.done, waiting or 0)]
+        return [Progress("loop", self.name, self.done, await self._waiting())]
 
     async def step(self) -> bool:
         """Do what has waited longest; whether there was anything."""
-        due = await asyncio.to_thread(self._due)
+        if not await self._waiting():
+            return False
+        due = await in_thread(self._due)
         if due is None:
             return False
         tenant, timer = due
@@ -67,11 +68,16 @@ class DueWatch:
         self.done += 1
         return True
 
+    async def _waiting(self) -> int:
+        """How many timers are due, asked together with what else this process asks at the moment."""
+        values = {"kind": self._kind, "now": self._clock.now()}
+        return await QuickLook.of(self._engine).ask_scalar(_COUNT, values) or 0
+
     async def _lead(self) -> None:
         async with leading(self._engine, f"tagging/{self.name}") as leadership:
             await leadership.work(self.step, lambda: self._news.wait(self._poll))
 
     def _due(self) -> tuple[str, Timer] | None:
-        with self._engine.connect() as rows:
+        with reading(self._engine) as rows:
             found = rows.execute(_DUE, {"kind": self._kind, "now": self._clock.now()}).one_or_none()
         return None if found is None else (found.tenant, Timer(found.kind, found.key, found.due_at, found.payload))

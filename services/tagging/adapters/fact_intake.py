@@ -9,10 +9,11 @@ from chassis import inbox, parked
 from chassis.commands import UnitOfWork
 from chassis.consumer import Incoming, Subscription
 from services.tagging.application.fact_messages import EVENTS, STREAMS, TOLD_OF_PEOPLE, blank, essence, facts_of
-from services.tagging.application.facts import Erasing
+from services.tagging.application.facts import Erasing, Facts
 from services.tagging.application.layer_review import forget, review_layers
 from services.tagging.application.rule_review import erase, regroup, review
 from services.tagging.application.standing import Changes, both, consents_changed
+from services.tagging.domain.conditions import Tie
 from services.tagging.domain.erasure import Erasure
 from services.tagging.domain.layer_models import LayerCause
 from services.tagging.domain.memberships import MembershipCause
@@ -22,7 +23,7 @@ from services.tagging.read_models import referrals
 from services.tagging.read_models.audiences import PostgresAudiences
 from services.tagging.read_models.intake import TakenIn, take_in
 from services.tagging.read_models.live_segments import Touched
-from services.tagging.read_models.touching import by_dealings, by_facts
+from services.tagging.read_models.touching import by_dealings, by_facts, by_referrals, with_codes
 
 
 class FactIntake:
@@ -47,6 +48,7 @@ class FactIntake:
         rows, tenant = work.rows, work.context.tenant
         tables.lock(rows, tenant, work.now, len(batch))
         losing = referrals.referrers(rows, tenant, facts.erasing) if facts.erasures else {}
+        referred = referrals.referees(rows, tenant, with_codes(facts))
         taken = take_in(rows, tenant, facts)
         self._erased.update(map(str, taken.erased))
         arrivals, ordinals = taken.arrivals, taken.arrivals.ordinals
@@ -65,11 +67,7 @@ class FactIntake:
             changes = both(changes, consents_changed(work, self._audiences, concerned))
         if arrivals.regrouped:
             self._audiences.move_listed(work, arrivals)
-        live = self._audiences.live(work)
-        touched = by_facts(facts, arrivals) if live else Touched()
-        if taken.dealt and live:
-            for subject, found in by_dealings(rows, tenant, taken.dealt).items():
-                touched.add(subject, found)
+        touched = self._touched(facts, taken, referred, work)
         for model, who in self._review_layers(taken, losing, work).items():
             touched.add(f"model:{model}", who)
         moved = BitMap(ordinals[it] for it in (*arrivals.regrouped, *arrivals.gone))
@@ -78,6 +76,18 @@ class FactIntake:
         )
         if taken.removed:
             self._finish(taken.removed, work)
+
+    def _touched(self, facts: Facts, taken: TakenIn, referred: Sequence[int], work: UnitOfWork) -> Touched:
+        """What the batch touches of what segments read; `referred` are those who had named codes that are other ones now."""
+        rows, tenant, live = work.rows, work.context.tenant, self._audiences.live(work)
+        if not live:
+            return Touched()
+        touched = by_facts(facts, taken.arrivals)
+        if any(Tie.REFERRER in it.subjects for it in live):
+            touched.add(Tie.REFERRER, by_referrals(rows, tenant, facts, taken.arrivals, referred))
+        for subject, found in by_dealings(rows, tenant, taken.dealt).items():
+            touched.add(subject, found)
+        return touched
 
     def _review_layers(self, taken: TakenIn, losing: Mapping[UUID, int], work: UnitOfWork) -> dict[str, BitMap]:
         """Everybody named in the batch or regrouped by it, by the active models; the ordinals of those who moved by model.

@@ -41,6 +41,6 @@ class Analyses(Protocol):
         """All customers of a universe now."""
         ...
 
-    def tagged(self, work: UnitOfWork, tag: str) -> BitMap:
-        """Everybody who has a tag."""
+    def tagged(self, work: UnitOfWork, tag: str) -> dict[str, BitMap]:
+        """Who has a tag, by its value."""
         ...

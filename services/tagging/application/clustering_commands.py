@@ -1,4 +1,4 @@
-"""Commands on clusterings: keep one, tag customers with their cluster page by page, link what people said when asked."""
+"""Commands on clusterings: keep one, tag those whose cluster is another one page by page, link what people said when asked."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -37,7 +37,7 @@ from services.tagging.domain.taxonomy import Taxonomy, preset_id
 TAG_CLUSTERS: Final = "tag_clusters"
 """Kind of the timer that tags the next customers with the cluster they are in."""
 
-_PAGE: Final = 500
+_PAGE: Final = 2000
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +94,8 @@ def keep_clustering(command: KeepClustering, work: UnitOfWork, audiences: Audien
 
 @dataclass(frozen=True, slots=True)
 class TagClusters:
-    """Tag the next customers, from the one after ordinal `after` on, with their clusters of a version, unless there is a later one."""
+    """Tag the next customers, from the one after ordinal `after` on, who are not tagged with their clusters of a version, unless there
+    is a later one."""
 
     key: str
     version: int
@@ -108,14 +109,15 @@ def tag_clusters(command: TagClusters, work: UnitOfWork, audiences: Audiences) -
     audiences.lock(work)
     run = clustering.run(command.version)
     members = audiences.run_members(work, run.run)
-    everybody = BitMap.union(audiences.tagged(work, run.tag), *members.values())
-    start = everybody.rank(command.after) if command.after >= 0 else 0
-    page = everybody[start : start + _PAGE]
-    if not page:
-        return
+    tagged, wrong = audiences.tagged(work, run.tag), BitMap()
+    for name in members.keys() | tagged.keys():
+        wrong |= members.get(name, BitMap()) ^ tagged.get(name, BitMap())
+    rest = wrong[wrong.rank(command.after) if command.after >= 0 else 0 :]
+    page = rest[:_PAGE]
     cluster_of = {ordinal: name for name, it in members.items() for ordinal in it & page}
     _tag(run, cluster_of, page, work, audiences)
-    _tag_later(command.key, command.version, page.max(), work)
+    if len(rest) > len(page):
+        _tag_later(command.key, command.version, page.max(), work)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
 from typing import Any, Final
@@ -174,7 +173,7 @@ def essence(message: Incoming) -> Incoming:
     kept: Any = message.parse(kind)
     for field in fields:
         kept.ClearField(field)
-    return replace(message, payload=kept.SerializeToString())
+    return message._replace(payload=kept.SerializeToString())
 
 
 _OF_PEOPLE: Final[Mapping[str, tuple[type[Message], tuple[str, ...]]]] = {
@@ -203,7 +202,7 @@ def blank(message: Incoming) -> Incoming:
             setattr(kept, field, getattr(told, field))
         else:
             getattr(kept, field).CopyFrom(getattr(told, field))
-    return replace(message, payload=kept.SerializeToString())
+    return message._replace(payload=kept.SerializeToString())
 
 
 def _told(message: Any, field: str) -> datetime | None:

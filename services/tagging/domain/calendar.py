@@ -2,9 +2,18 @@
 
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
+from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 from services.tagging.domain.errors import UnknownTimeZone
+
+DAYPARTS: Final = ("00–06", "06–12", "12–18", "18–24")
+"""The quarters of a day by the clock on the wall."""
+
+
+def daypart(local: datetime) -> str:
+    """The quarter of the day in which wall-clock `local` is."""
+    return DAYPARTS[local.hour // 6]
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,6 +22,7 @@ class Calendar:
 
     zone: ZoneInfo
     _midnights: dict[int, datetime] = field(default_factory=dict, compare=False, repr=False)
+    _last: list[Any] = field(default_factory=lambda: [None, 0], compare=False, repr=False)
 
     @classmethod
     def of(cls, name: str) -> "Calendar":
@@ -25,6 +35,12 @@ class Calendar:
     def day(self, at: datetime) -> int:
         """The local date of `at`, as a day number (date.toordinal)."""
         return at.astimezone(self.zone).toordinal()
+
+    def today(self, now: datetime) -> int:
+        """The same of an instant that is asked for again and again: the last one is remembered."""
+        if self._last[0] != now:
+            self._last[:] = now, self.day(now)
+        return int(self._last[1])
 
     def midnight(self, day: int) -> datetime:
         """When local day number `day` begins, in UTC; where 00:00 is skipped, the first instant after the gap."""

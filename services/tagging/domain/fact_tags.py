@@ -7,6 +7,7 @@ from itertools import pairwise
 from typing import Final
 
 from chassis.errors import FieldRequired
+from services.tagging.domain.calendar import DAYPARTS
 from services.tagging.domain.conditions import (
     ALL_TIME,
     AttributeTest,
@@ -131,6 +132,15 @@ def _bought(key: str) -> Callable[..., Cases]:
     return _chosen(test)
 
 
+def _dayparts(key: str) -> Callable[[FactParameters], Cases]:
+    """The quarters of the day by a dimension that tells one of them."""
+    return lambda _: [(it, that(AttributeTest(key, Comparison.with_plain(Operator.EQ, it)))) for it in DAYPARTS]
+
+
+def _returned(_: FactParameters) -> Cases:
+    return [("", that(OrderTest(OrderFigure.RETURNED, _AT_LEAST_ONE)))]
+
+
 def _with_coupon(_: FactParameters) -> Cases:
     where = (PropertyTest("coupons", Comparison.with_plain(Operator.GE, 1.0)),)
     return [("", that(OrderTest(OrderFigure.COUNT, _AT_LEAST_ONE, ALL_TIME, where)))]
@@ -176,6 +186,8 @@ FACT_TAGS: Final[Mapping[str, FactTag]] = {
     "visit_freq_30d": FactTag(
         "Days with visits in 30", ("Brand tier", "Usage frequency"), _ONE, _banded(_days(last_days(30)), (1, 3, 6), "1")
     ),
+    "active_hours": FactTag("Active hours", ("Lifestyle", "Active hours"), _ONE, _dayparts("active_hours")),
+    "favourite_channel": FactTag("Favourite channel", ("Channel and path",), _ONE, _attribute("favourite_channel")),
     "viewed_content": FactTag("Viewed", ("Content",), _MANY, _property("content_viewed", "$content")),
     "clicked_button": FactTag("Clicked", ("Behaviour",), _MANY, _property("button_clicked", "button_id")),
     "menu_interest": FactTag("Interest by menu", ("Interests",), _MANY, _property("menu_clicked", "menu_key")),
@@ -195,7 +207,9 @@ FACT_TAGS: Final[Mapping[str, FactTag]] = {
         _ONE,
         _banded(_orders(OrderFigure.AVG), (0.01, 100, 300), "0.01"),
     ),
+    "purchase_hours": FactTag("Preferred time to buy", _HABIT, _ONE, _dayparts("purchase_hours")),
     "used_coupon": FactTag("Used a coupon", ("Consumption preference",), ValueMode.FLAG, _with_coupon),
+    "refunded": FactTag("Got money back", ("Service",), ValueMode.FLAG, _returned),
     "complained": FactTag("Complained", ("Service", "Complaints"), ValueMode.FLAG, _ever("complaint_submitted")),
     "nps_band": FactTag("Would recommend", ("Service",), _ONE, _banded(_last_nps, (0, 7, 9), "1")),
     "receipt_uploaded": FactTag("Sent a receipt", ("Behaviour",), ValueMode.FLAG, _ever("receipt_uploaded")),

@@ -5,7 +5,7 @@ is decided for an instant (`up_to`), never for the order in which facts arrived.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 from uuid import UUID
@@ -38,7 +38,8 @@ class Line(NamedTuple):
 
 
 class Purchase(NamedTuple):
-    """One paid order; `net` in minor units, without shipping and after all refunds. `lines` may not be known."""
+    """One paid order; `net` in minor units, without shipping and after all refunds, which are `returned` together. `lines` may not
+    be known."""
 
     order: UUID
     at: datetime
@@ -46,21 +47,48 @@ class Purchase(NamedTuple):
     net: int
     lines: Sequence[Line] = ()
     coupons: int = 0
+    returned: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Reads:
-    """What somebody looks at in histories beside when there was which behaviour, and when how much was paid: the properties of
-    behaviours of these types (None: of all), the `lines` of purchases, `who` the customer is (attributes, relations, groups,
-    consents), and `dealings` with it."""
+    """What somebody looks at in histories beside when the customer was created and known: behaviours of these types (None: of all), the
+    properties of behaviours of these types, what was paid when (`orders`) and the `lines` of it, `who` the customer is (attributes,
+    relations, groups, consents), `dealings` with it, whom it referred, and by whom it was (`referrer`)."""
 
     properties_of: frozenset[str] | None = None
     lines: bool = True
     who: bool = True
     dealings: bool = False
+    behaviours_of: frozenset[str] | None = None
+    orders: bool = True
+    referrals: bool = True
+    referrer: bool = False
+
+    def but(self, **others: Any) -> "Reads":
+        """The same with `others`."""
+        return replace(self, **others)
+
+    def __or__(self, other: "Reads") -> "Reads":
+        """What one of both looks at."""
+        return Reads(
+            properties_of=_either(self.properties_of, other.properties_of),
+            lines=self.lines or other.lines,
+            who=self.who or other.who,
+            dealings=self.dealings or other.dealings,
+            behaviours_of=_either(self.behaviours_of, other.behaviours_of),
+            orders=self.orders or other.orders,
+            referrals=self.referrals or other.referrals,
+            referrer=self.referrer or other.referrer,
+        )
 
 
-EVERYTHING: Final = Reads(dealings=True)
+def _either(some: frozenset[str] | None, others: frozenset[str] | None) -> frozenset[str] | None:
+    return None if some is None or others is None else some | others
+
+
+EVERYTHING: Final = Reads(dealings=True, referrer=True)
+NOTHING: Final = Reads(frozenset(), lines=False, who=False, behaviours_of=frozenset(), orders=False, referrals=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,9 +32,10 @@ class PostgresAnalyses:
     def universe(self, work: UnitOfWork, universe: Universe) -> BitMap:
         return segments.Sets(work.rows, work.context.tenant).universe(universe)
 
-    def tagged(self, work: UnitOfWork, tag: str) -> BitMap:
-        name = bitmaps.of_tag(tag)
-        return bitmaps.load(work.rows, work.context.tenant, (name,))[name]
+    def tagged(self, work: UnitOfWork, tag: str) -> dict[str, BitMap]:
+        prefix = bitmaps.of_tag(f"{tag}=")
+        found = bitmaps.starting_with(work.rows, work.context.tenant, prefix)
+        return {name.removeprefix(prefix): members for name, members in found.items()}
 
 
 Kept = AssetAlert.Defined | AssetAlert.Read | AssetAlert.Raised | Lookalike.Built | Clustering.Built

@@ -129,11 +129,11 @@ class PostgresAudiences(PostgresLayers, PostgresAnalyses):
     def follow_due(self, work: UnitOfWork) -> None:
         rows, tenant = work.rows, work.context.tenant
         live = self.live(work)
-        found = dues.due(rows, tenant, work.now, _PAGE)
-        for at, by_segment in found.items():
-            touched = Touched({f"this:{segment}": ordinals for segment, ordinals in by_segment.items()})
-            follow(work, live, touched, lambda ordinal: MembershipCause.TIME, at)
-        if sum(len(ordinals) for it in found.values() for ordinals in it.values()) == _PAGE:
+        pairs = dues.due(rows, tenant, work.now, _PAGE)
+        for it in dues.rounds(pairs):
+            touched = Touched({f"this:{segment}": ordinals for segment, ordinals in it.segments.items()})
+            follow(work, live, touched, lambda ordinal: MembershipCause.TIME, it.at)
+        if len(pairs) == _PAGE:
             dues.look_again_now(work)
 
     def recount(self, work: UnitOfWork) -> None:
@@ -215,7 +215,13 @@ class PostgresAudiences(PostgresLayers, PostgresAnalyses):
             real[id] = Change(it.add - before, it.remove & before)
             if real[id].add or real[id].remove:
                 touched.add(f"segment:{id}", real[id].add | real[id].remove)
-        apply(work, real, {id: it.revision for id, it in listings.items()}, lambda ordinal: cause, work.now)
+        apply(
+            work,
+            real,
+            {id: it.revision for id, it in listings.items()},
+            lambda ordinal: cause,
+            lambda ordinal: work.now,
+        )
         follow(work, self.live(work), touched, lambda ordinal: cause)
 
     def listed(self, work: UnitOfWork, segment: UUID, customers: Iterable[UUID]) -> dict[UUID, list[UUID]]:

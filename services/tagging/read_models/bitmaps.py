@@ -6,24 +6,20 @@ there, so that equal sets are equal rows.
 """
 
 from collections.abc import Iterable, Mapping
+from typing import Final
 from uuid import UUID
 
 import sqlalchemy as sa
 from pyroaring import BitMap
 
-from chassis.postgres import columns
 from services.tagging.application.ports import Change
 from services.tagging.read_models import sql
+from services.tagging.read_models.kept_chunks import KeptChunks
 
 KNOWN = "known"
 ANONYMOUS = "anonymous"
 
-_ALL = "SELECT name, members FROM bitmaps WHERE tenant = %s AND name = ANY(%s)"
 _NAMES = "SELECT DISTINCT name FROM bitmaps WHERE tenant = %s AND starts_with(name, %s)"
-_THESE_CHUNKS = (
-    "SELECT b.name, b.chunk, b.members FROM unnest(%s::text[], %s::int[]) AS k(name, chunk)"
-    " JOIN bitmaps b ON b.tenant = %s AND b.name = k.name AND b.chunk = k.chunk"
-)
 _BEGINNING = "SELECT members FROM bitmaps WHERE tenant = %s AND starts_with(name, %s)"
 _WRITE = (
     "INSERT INTO bitmaps (tenant, name, chunk, members)"
@@ -34,6 +30,9 @@ _DELETE = (
     "DELETE FROM bitmaps b USING (SELECT %s::text AS tenant, * FROM unnest(%s::text[], %s::int[]) AS k(name, chunk)) k"
     " WHERE (b.tenant, b.name, b.chunk) = (k.tenant, k.name, k.chunk)"
 )
+
+_CHUNKS: Final = KeptChunks()
+_NOBODY: Final = BitMap()
 
 
 def of_tag(tag: str) -> str:
@@ -56,10 +55,10 @@ def in_any_layer(rows: sa.Connection, tenant: str, model: str) -> BitMap:
 
 def load(rows: sa.Connection, tenant: str, names: Iterable[str]) -> dict[str, BitMap]:
     """The whole sets; an unknown name is an empty set."""
-    found = {name: BitMap() for name in names}
-    for name, members in sql.fetch_binary(rows, _ALL, tenant, list(found)):
-        found[name] |= BitMap.deserialize(members)
-    return found
+    found: dict[str, list[BitMap]] = {name: [BitMap()] for name in names}
+    for (name, _), members in _CHUNKS.of_sets(rows, tenant, found).items():
+        found[name].append(members)
+    return {name: BitMap.union(*chunks) for name, chunks in found.items()}
 
 
 def starting_with(rows: sa.Connection, tenant: str, prefix: str) -> dict[str, BitMap]:
@@ -76,9 +75,8 @@ def parts(rows: sa.Connection, tenant: str, wanted: Mapping[str, BitMap]) -> dic
     """Each set as far as its ordinals are concerned; reads only the chunks that these are in."""
     found = {name: BitMap() for name in wanted}
     chunks = [(name, chunk) for name, who in wanted.items() for chunk in _chunks_of(who)]
-    if chunks:
-        for name, _, members in sql.fetch_binary(rows, _THESE_CHUNKS, *columns(chunks), tenant):
-            found[name] |= BitMap.deserialize(members) & wanted[name]
+    for (name, _), members in _CHUNKS.these(rows, tenant, chunks).items():
+        found[name] |= members & wanted[name]
     return found
 
 
@@ -87,12 +85,11 @@ def change(rows: sa.Connection, tenant: str, changes: Mapping[str, Change]) -> N
     concerned = [(name, chunk) for name, it in changes.items() for chunk in _chunks_of(it.add | it.remove)]
     if not concerned:
         return
-    before = {key: BitMap() for key in concerned}
-    stored = sql.fetch_binary(rows, _THESE_CHUNKS, *columns(concerned), tenant)
-    before.update(((name, chunk), BitMap.deserialize(members)) for name, chunk, members in stored)
+    stored = _CHUNKS.these(rows, tenant, concerned)
     written: list[sql.Row] = []
     emptied: list[sql.Row] = []
-    for (name, chunk), old in before.items():
+    for name, chunk in concerned:
+        old = stored.get((name, chunk), _NOBODY)
         window = BitMap(range(chunk << 16, (chunk + 1) << 16))
         new = (old - changes[name].remove) | (changes[name].add & window)
         if new == old:

@@ -156,7 +156,8 @@ class _Sum:
 def of_customers(rows: sa.Connection, tenant: str, customer_of: Mapping[UUID, UUID]) -> dict[UUID, Dealings]:
     """The dealings of the customers of some nodes; of who is not there, there are none."""
     nodes, found = list(customer_of), defaultdict[UUID, _Sum](_Sum)
-    for name, statement in _TABLES.items():
-        for node, *row in sql.fetch(rows, statement, tenant, nodes):
+    lists = sql.fetch_together(rows, [(statement, tenant, nodes) for statement in _TABLES.values()])
+    for name, listed in zip(_TABLES, lists, strict=True):
+        for node, *row in listed:
             getattr(found[customer_of[node]], name).append(tuple(row))
     return {customer: it.dealings() for customer, it in found.items()}

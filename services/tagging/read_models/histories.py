@@ -32,19 +32,21 @@ _NODES: Final = (
 )
 _BEHAVIOURS: Final = (
     "SELECT node, occurred_at, type, category, channel, utc_offset, content, page_view, {properties} FROM behaviours"
-    " WHERE tenant = %s AND node = ANY(%s::uuid[]) ORDER BY occurred_at, key"
+    " WHERE tenant = %s AND node = ANY(%s::uuid[]) {those} ORDER BY occurred_at, key"
 )
-_ALL_PROPERTIES: Final = _BEHAVIOURS.format(properties="properties")
-_SOME_PROPERTIES: Final = _BEHAVIOURS.format(properties="CASE WHEN type = ANY(%s) THEN properties END")
+_SOME: Final = "CASE WHEN type = ANY(%s) THEN properties END"
+_THOSE: Final = "AND type = ANY(%s)"
 _PURCHASES: Final = (
-    "SELECT p.node, p.order_id, p.paid_at, p.currency, (p.net - coalesce(sum(r.amount), 0))::bigint, o.lines, o.coupons"
+    "SELECT p.node, p.order_id, p.paid_at, p.currency, (p.net - coalesce(sum(r.amount), 0))::bigint, o.lines, o.coupons,"
+    " coalesce(sum(r.amount), 0)::bigint"
     " FROM purchases p LEFT JOIN refunds r USING (tenant, node, order_id)"
     " LEFT JOIN placed_orders o USING (tenant, node, order_id)"
     " WHERE p.tenant = %s AND p.node = ANY(%s::uuid[]) AND p.currency = %s"
     " GROUP BY p.tenant, p.node, p.order_id, o.tenant, o.node, o.order_id ORDER BY p.paid_at, p.order_id"
 )
 _PAID: Final = (
-    "SELECT p.node, p.order_id, p.paid_at, p.currency, (p.net - coalesce(sum(r.amount), 0))::bigint, NULL, NULL"
+    "SELECT p.node, p.order_id, p.paid_at, p.currency, (p.net - coalesce(sum(r.amount), 0))::bigint, NULL, NULL,"
+    " coalesce(sum(r.amount), 0)::bigint"
     " FROM purchases p LEFT JOIN refunds r USING (tenant, node, order_id)"
     " WHERE p.tenant = %s AND p.node = ANY(%s::uuid[]) AND p.currency = %s"
     " GROUP BY p.tenant, p.node, p.order_id ORDER BY p.paid_at, p.order_id"
@@ -65,6 +67,17 @@ _GROUPS: Final = (
     "SELECT node, group_id, joined, changed_at FROM group_members WHERE tenant = %s AND node = ANY(%s::uuid[])"
 )
 
+_ABOUT: Final[Mapping[str, str]] = {
+    "values": _VALUES,
+    "consents": _CONSENTS,
+    "guides": _GUIDES,
+    "follow_ups": _FOLLOW_UPS,
+    "groups": _GROUPS,
+}
+"""What is read of who somebody is, in this order."""
+
+_ByCustomer = Mapping[UUID, list[sql.Row]]
+
 
 def histories(
     rows: sa.Connection, tenant: str, customers: Collection[UUID], reads: Reads = EVERYTHING
@@ -77,26 +90,26 @@ def histories(
 
 
 class _Loading:
-    """The rows of some customers by customer, each table read once."""
+    """The rows of some customers by customer, each table read once, all of them together."""
 
     def __init__(self, rows: sa.Connection, tenant: str, customers: Collection[UUID]) -> None:
         self._rows = rows
         self._tenant = tenant
-        self._nodes = sql.fetch(rows, _NODES, tenant, list(customers))
+        first = ((_NODES, tenant, list(customers)), (settings.GET, tenant))
+        self._nodes, said = sql.fetch_together(rows, first)
+        _, self._currency = settings.said(said)
         self._customer_of: dict[UUID, UUID] = {node: customer for customer, node, *_ in self._nodes}
         self._who = f"{{{','.join(it.hex for it in self._customer_of)}}}"  # written once for all statements
 
     def all(self, reads: Reads) -> dict[UUID, History]:
-        if reads.properties_of is None:
-            behaviours = self._by_customer(_ALL_PROPERTIES, self._tenant, self._who)
-        else:
-            behaviours = self._by_customer(_SOME_PROPERTIES, list(reads.properties_of), self._tenant, self._who)
-        _, currency = settings.get(self._rows, self._tenant)
-        purchases = self._by_customer(_PURCHASES if reads.lines else _PAID, self._tenant, self._who, currency)
+        found = self._read(reads)
+        behaviours, purchases = found.get("behaviours", {}), found.get("purchases", {})
         created, known = self._first(2), self._first(3)
-        who = self._all_about() if reads.who else {}
+        who = self._all_about(found) if reads.who else {}
+        if reads.referrer:
+            self._add_referrers(who)
         dealt = dealings.of_customers(self._rows, self._tenant, self._customer_of) if reads.dealings else {}
-        referred = referrals.successes(self._rows, self._tenant, self._customer_of)
+        referred = referrals.successes(self._rows, self._tenant, self._customer_of) if reads.referrals else {}
         return {
             it: History(
                 customer=it,
@@ -111,12 +124,34 @@ class _Loading:
             for it in dict.fromkeys(customer for customer, *_ in self._nodes)
         }
 
-    def _all_about(self) -> dict[UUID, dict[str, Any]]:
-        """By customer, what is known of it beside what it did, under the names that a history has for it."""
+    def _read(self, reads: Reads) -> dict[str, _ByCustomer]:
+        """The rows of each table that is looked at."""
         mine = self._tenant, self._who
-        values, consents = self._by_customer(_VALUES, *mine), self._by_customer(_CONSENTS, *mine)
-        guides, follow_ups = self._by_customer(_GUIDES, *mine), self._by_customer(_FOLLOW_UPS, *mine)
-        groups = self._by_customer(_GROUPS, *mine)
+        questions: dict[str, sql.Question] = {}
+        if reads.behaviours_of is None or reads.behaviours_of:
+            questions["behaviours"] = self._of_behaviours(reads)
+        if reads.orders:
+            questions["purchases"] = (_PURCHASES if reads.lines else _PAID, *mine, self._currency)
+        if reads.who:
+            questions |= {name: (statement, *mine) for name, statement in _ABOUT.items()}
+        lists = sql.fetch_together(self._rows, questions.values())
+        return {name: self._by_customer(it) for name, it in zip(questions, lists, strict=True)}
+
+    def _of_behaviours(self, reads: Reads) -> sql.Question:
+        those, meant = ("", ()) if reads.behaviours_of is None else (_THOSE, (list(reads.behaviours_of),))
+        asked: tuple[list[str], ...]
+        match reads.properties_of:
+            case None:
+                inside, asked = "properties", ()
+            case types if types:
+                inside, asked = _SOME, (list(types),)
+            case _:
+                inside, asked = "NULL", ()
+        return (_BEHAVIOURS.format(properties=inside, those=those), *asked, self._tenant, self._who, *meant)
+
+    def _all_about(self, found: Mapping[str, _ByCustomer]) -> dict[UUID, dict[str, Any]]:
+        """By customer, what is known of it beside what it did, under the names that a history has for it."""
+        values, consents, guides, follow_ups, groups = (found[it] for it in _ABOUT)
         definitions = definitions_of(self._rows, self._tenant) if values else {}
         return {
             it: {
@@ -128,10 +163,16 @@ class _Loading:
             for it in {*values, *consents, *guides, *follow_ups, *groups}
         }
 
-    def _by_customer(self, statement: str, *parameters: object) -> Mapping[UUID, list[sql.Row]]:
+    def _add_referrers(self, who: dict[UUID, dict[str, Any]]) -> None:
+        found = referrals.referrer_of(self._rows, self._tenant, {it[0] for it in self._nodes})
+        for customer, referrer in found.items():
+            about = who.setdefault(customer, {})
+            about["relations"] = about.get("relations", {}) | {"referrer": str(referrer)}
+
+    def _by_customer(self, listed: Iterable[sql.Row]) -> _ByCustomer:
         found: defaultdict[UUID, list[sql.Row]] = defaultdict(list)
         customer_of = self._customer_of
-        for row in sql.fetch(self._rows, statement, *parameters):
+        for row in listed:
             found[customer_of[row[0]]].append(row)
         return found
 
@@ -151,8 +192,8 @@ def definitions_of(rows: sa.Connection, tenant: str) -> dict[str, AttributeDefin
 
 
 def _purchase(row: sql.Row) -> Purchase:
-    _, order, at, currency, net, lines, coupons = row
-    return Purchase(order, at, currency, net, tuple(Line(*it) for it in lines or ()), coupons or 0)
+    _, order, at, currency, net, lines, coupons, returned = row
+    return Purchase(order, at, currency, net, tuple(Line(*it) for it in lines or ()), coupons or 0, returned)
 
 
 def _relations(words: Iterable[sql.Row], follow_ups: Iterable[sql.Row]) -> dict[str, str]:

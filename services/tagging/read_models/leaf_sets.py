@@ -29,11 +29,11 @@ from services.tagging.domain.conditions import (
     RelatedTo,
     Streak,
     Succession,
+    Tie,
 )
 from services.tagging.domain.conditions.comparing import tester
 from services.tagging.domain.conditions.dimensions import CREATED_DAYS, KNOWN, KNOWN_DAYS, OF_MEMBERSHIP, meaning
 from services.tagging.domain.conditions.evaluation import Customer
-from services.tagging.domain.conditions.limits import happenings
 from services.tagging.domain.history import Behaviour, History
 from services.tagging.domain.profile import (
     PRESET,
@@ -45,7 +45,7 @@ from services.tagging.domain.profile import (
     agreed,
     guide_of,
 )
-from services.tagging.read_models import dealing_sql, leaf_sql, settings, sql
+from services.tagging.read_models import dealing_sql, directory, leaf_sql, order_sql, referrals, settings, sql
 from services.tagging.read_models.histories import definitions_of
 from services.tagging.read_models.leaf_sql import AsOf
 from services.tagging.read_models.moving import moving
@@ -97,7 +97,7 @@ class LeafSets:
             case EventTest():
                 return self._ask(leaf_sql.of_events(leaf, self._when), everybody)
             case OrderTest():
-                return self._ask(leaf_sql.of_orders(leaf, self._when), everybody)
+                return self._ask(order_sql.of_orders(leaf, self._when), everybody)
             case InGroup():
                 return self._ask(leaf_sql.of_groups(leaf, self._when), everybody)
             case Reachable() | InFlow() | Delivered():
@@ -106,6 +106,8 @@ class LeafSets:
                 return self._ask(self._of_attribute(leaf), everybody)
             case Absence() | Succession() | Streak():
                 return self._by_behaviours(leaf)
+            case RelatedTo(Tie.REFERRER):
+                return self._referred(leaf, everybody)
             case RelatedTo():
                 return self._related(leaf, everybody)
             case HasConsent(purpose):
@@ -131,10 +133,10 @@ class LeafSets:
         return leaf_sql.of_attribute(leaf.comparison, leaf.key, definition, self._when)
 
     def _by_behaviours(self, leaf: Absence | Succession | Streak) -> BitMap:
-        text, values = leaf_sql.behaviours_of(happenings(leaf), self._when)
+        text, values = leaf_sql.behaviours_of(leaf, self._when)
         behaviours: defaultdict[int, list[Behaviour]] = defaultdict(list)
-        for ordinal, *behaviour in sql.fetch(self._rows, text, *values):
-            behaviours[ordinal].append(Behaviour(*behaviour))
+        for ordinal, *behaviour, properties in sql.fetch(self._rows, text, *values):
+            behaviours[ordinal].append(Behaviour._make((*behaviour, properties or {})))
         return BitMap(
             ordinal
             for ordinal, theirs in behaviours.items()
@@ -151,6 +153,18 @@ class LeafSets:
             staff, store = guide or (None, None)
             related = {"guide": staff, "store": store}.get(leaf.tie)
             (found if test(str(related) if related else None) else others).add(ordinal)
+        return everybody - others if test(None) else found
+
+    def _referred(self, leaf: RelatedTo, everybody: BitMap) -> BitMap:
+        test, tenant = tester(leaf.comparison), self._when.tenant
+        if self._when.who is None:
+            who = referrals.registered(self._rows, tenant)
+        else:
+            who = [it.id for it in directory.by_ordinal(self._rows, tenant, self._when.who)]
+        referrers = referrals.referrer_of(self._rows, tenant, who)
+        found, others = BitMap(), BitMap()
+        for it in directory.canonical(self._rows, tenant, referrers).values():
+            (found if test(str(referrers[it.id])) else others).add(it.ordinal)
         return everybody - others if test(None) else found
 
     def _consenting(self, purpose: str) -> BitMap:

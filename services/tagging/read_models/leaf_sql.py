@@ -9,27 +9,34 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Final, NamedTuple
 
-from services.tagging.domain.calendar import Calendar
+from services.tagging.domain.calendar import DAYPARTS, Calendar
 from services.tagging.domain.conditions import (
     ALL_TIME,
-    LINE_KEYS,
+    Absence,
     Comparison,
     EventTest,
     Figure,
     Happening,
     InGroup,
-    OrderFigure,
-    OrderTest,
     Period,
-    PropertyTest,
+    Streak,
+    Succession,
     Window,
 )
 from services.tagging.domain.conditions.comparing import tester, total_compares
-from services.tagging.domain.money import scale
+from services.tagging.domain.conditions.limits import happenings
+from services.tagging.domain.conditions.needs import needs
 from services.tagging.domain.profile import NEWEST, UNION, AttributeDefinition
 from services.tagging.read_models.comparison_sql import Sql, both, either, of_json, of_number, of_text
 
 _COLUMNS: Final = {"$channel": "channel", "$content": "content", "$page_view": "page_view"}
+
+USUAL: Final = (
+    "(SELECT u.value FROM unnest(array_agg({value} ORDER BY {order}) {only}) WITH ORDINALITY AS u(value, place)"
+    " GROUP BY u.value ORDER BY count(*) DESC, max(u.place) DESC LIMIT 1)"
+)
+"""Of the values of a group in an order, the most frequent; of several as frequent, the last."""
+_SCALARS: Final = "FILTER (WHERE jsonb_typeof(x.value) IN ('string', 'number', 'boolean'))"
 
 _FULL_WEEKS: Final = (
     "(SELECT count(*) FROM (SELECT FROM unnest(array_agg(DISTINCT x.day)) AS d(day) WHERE d.day IS NOT NULL"
@@ -78,6 +85,12 @@ class AsOf:
                 first = date.fromordinal(self.calendar.day(self.at)).replace(day=1).toordinal()
         return Sql(f"({column} >= %s AND {column} <= %s)", (self.calendar.midnight(first), self.at))
 
+    def since(self, column: str, window: Window) -> Sql:
+        """That an instant is in a window or after it, as of now."""
+        if window.period is not Period.BETWEEN or window.first is None:
+            return self.bounds(column, window)
+        return Sql(f"({column} >= %s AND {column} <= %s)", (self.calendar.midnight(window.first.toordinal()), self.at))
+
     @property
     def today(self) -> date:
         return date.fromordinal(self.calendar.day(self.at))
@@ -85,7 +98,7 @@ class AsOf:
 
 def of_events(leaf: EventTest, when: AsOf) -> LeafSql:
     """The customers whose figure of behaviours compares so."""
-    meant, value = _meant(leaf.what, leaf.window, when), _property(leaf.property)
+    meant, value = _meant(leaf.what, leaf.window, when), _property(leaf.property, when)
     day = _day(leaf.what, when)
     count, one = Sql("count(*)"), Sql("1")
     having = Sql("(x.value IS NOT NULL AND jsonb_typeof(x.value) <> 'null')")
@@ -102,8 +115,7 @@ def of_events(leaf: EventTest, when: AsOf) -> LeafSql:
         case Figure.SUM:
             held = of_number(Sql(f"coalesce(sum({number}) {numbers}, 0)"), one, leaf.comparison)
         case Figure.DISTINCT:
-            scalar = "FILTER (WHERE jsonb_typeof(x.value) IN ('string', 'number', 'boolean'))"
-            held = of_number(Sql(f"count(DISTINCT x.value) {scalar}"), one, leaf.comparison)
+            held = of_number(Sql(f"count(DISTINCT x.value) {_SCALARS}"), one, leaf.comparison)
         case Figure.AVG:
             total, parts = Sql(f"sum({number}) {numbers}"), Sql(f"count(*) {numbers}")
             held, missing = of_number(total, parts, leaf.comparison), True
@@ -113,8 +125,11 @@ def of_events(leaf: EventTest, when: AsOf) -> LeafSql:
             way = "DESC" if leaf.figure is Figure.LAST else "ASC"
             first = f"(array_agg(x.value ORDER BY x.occurred_at {way}, x.key {way}) FILTER (WHERE {having.text}))[1]"
             held, missing = of_json(Sql(first), leaf.comparison), True
+        case Figure.USUAL:
+            usual = USUAL.format(value="x.value", order="x.occurred_at, x.key", only=_SCALARS)
+            held, missing = of_json(Sql(usual), leaf.comparison), True
         case _:
-            held, missing = of_number(_days_since(leaf.figure is Figure.RECENCY_DAYS, when), one, leaf.comparison), True
+            held, missing = of_number(days_since(leaf.figure is Figure.RECENCY_DAYS, when), one, leaf.comparison), True
     nothing = total_compares(leaf.comparison, None, 1) if missing else nothing
     inner = Sql(
         f"SELECT b.node, b.occurred_at, b.key, {day.text} AS day, {value.text} AS value FROM behaviours b"  # noqa: S608
@@ -122,36 +137,6 @@ def of_events(leaf: EventTest, when: AsOf) -> LeafSql:
         (*day.values, *value.values, *meant.values),
     )
     return LeafSql(grouped(inner, held, when, nothing), nothing)
-
-
-def of_orders(leaf: OrderTest, when: AsOf) -> LeafSql:
-    """The customers whose figure of orders compares so."""
-    parts = scale(when.currency)
-    one, figure = Sql("1"), leaf.figure
-    missing = False
-    match figure:
-        case OrderFigure.COUNT:
-            held = of_number(Sql("count(*)"), one, leaf.comparison)
-        case OrderFigure.OCCASIONS:
-            held = of_number(Sql("count(DISTINCT x.day)"), one, leaf.comparison)
-        case OrderFigure.NET:
-            held = of_number(Sql("sum(x.net)"), Sql(str(parts)), leaf.comparison)
-        case OrderFigure.QUANTITY:
-            held = of_number(Sql("sum(x.quantity)"), one, leaf.comparison)
-        case OrderFigure.SKUS | OrderFigure.CATEGORIES:
-            held = of_number(Sql(_different(f"x.{figure.lower()}")), one, leaf.comparison)
-        case OrderFigure.AVG:
-            held, missing = of_number(Sql("sum(x.net)"), Sql(f"(count(*) * {parts})"), leaf.comparison), True
-        case OrderFigure.MIN | OrderFigure.MAX:
-            held, missing = of_number(Sql(f"{figure.lower()}(x.net)"), Sql(str(parts)), leaf.comparison), True
-        case OrderFigure.SHARE:
-            meant = Sql("(100 * count(*) FILTER (WHERE x.meant))")
-            held, missing = of_number(meant, Sql("count(*)"), leaf.comparison), True
-        case _:
-            recent = figure is OrderFigure.RECENCY_DAYS
-            held, missing = of_number(_days_since(recent, when), one, leaf.comparison), True
-    nothing = total_compares(leaf.comparison, None if missing else 0, 1)
-    return LeafSql(grouped(_bought(leaf, when, parts), held, when, nothing), nothing)
 
 
 def of_groups(leaf: InGroup, when: AsOf) -> LeafSql:
@@ -168,8 +153,8 @@ def since(column: str, comparison: Comparison, when: AsOf) -> LeafSql:
     text = f"SELECT node, {column} AS occurred_at FROM nodes WHERE tenant = %s AND {column} IS NOT NULL"  # noqa: S608
     first = Sql("min(x.occurred_at)")
     passed = Sql(
-        f"CASE WHEN {first.text} <= %s THEN {_days_since(False, when).text} END",
-        (when.at, *_days_since(False, when).values),
+        f"CASE WHEN {first.text} <= %s THEN {days_since(False, when).text} END",
+        (when.at, *days_since(False, when).values),
     )
     held = of_number(passed, Sql("1"), comparison)
     return LeafSql(grouped(Sql(text, (when.tenant,)), held, when, nothing), nothing)
@@ -202,7 +187,7 @@ def _meant(what: Happening, window: Window, when: AsOf) -> Sql:
         tests.append(Sql("b.type = %s", (what.type,)))
     if what.category:
         tests.append(Sql("b.category = %s", (what.category,)))
-    tests += [of_json(_property(it.key), it.comparison) for it in what.where]
+    tests += [of_json(_property(it.key, when), it.comparison) for it in what.where]
     if what.hours or what.weekdays:
         day = _day(what, when) if what.hours else _local_day(when)
         tests.append(Sql(f"{day.text} IS NOT NULL", day.values))
@@ -211,17 +196,19 @@ def _meant(what: Happening, window: Window, when: AsOf) -> Sql:
     return both(tests)
 
 
-def behaviours_of(meant: Sequence[Happening], when: AsOf) -> Sql:
-    """The behaviours that one of `meant` means, at any time up to now, by ordinal and in the order of time."""
-    any_of = either([_meant(it, ALL_TIME, when) for it in meant])
+def behaviours_of(leaf: Absence | Succession | Streak, when: AsOf) -> Sql:
+    """The behaviours by which a leaf is decided, by ordinal and in the order of time; with properties where it asks for them."""
+    any_of = either([_meant(it, ALL_TIME, when) for it in happenings(leaf)])
+    since = when.since("b.occurred_at", leaf.window)
     who = Sql("true") if when.who is None else Sql("c.ordinal = ANY(%s)", (list(when.who),))
+    inside = "NULL" if needs((leaf,)).properties_of == frozenset() else "b.properties"
     text = (
         "SELECT c.ordinal, b.occurred_at, b.type, b.category, b.channel, b.utc_offset, b.content, b.page_view,"  # noqa: S608
-        " b.properties FROM behaviours b JOIN nodes n ON n.tenant = %s AND n.node = b.node AND NOT n.erased"
-        f" JOIN nodes c ON c.tenant = %s AND c.node = n.customer WHERE {any_of.text} AND {who.text}"
+        f" {inside} FROM behaviours b JOIN nodes n ON n.tenant = %s AND n.node = b.node AND NOT n.erased"
+        f" JOIN nodes c ON c.tenant = %s AND c.node = n.customer WHERE {any_of.text} AND {since.text} AND {who.text}"
         " ORDER BY b.occurred_at, b.key"
     )
-    return Sql(text, (when.tenant, when.tenant, *any_of.values, *who.values))
+    return Sql(text, (when.tenant, when.tenant, *any_of.values, *since.values, *who.values))
 
 
 def of_attribute(comparison: Comparison, key: str, definition: AttributeDefinition, when: AsOf) -> LeafSql:
@@ -281,9 +268,17 @@ def _day(what: Happening, when: AsOf) -> Sql:
     return Sql(f"({text})", local.values * 4)
 
 
-def _property(key: str) -> Sql:
+def daypart(local: Sql) -> Sql:
+    """The quarter of the day of a wall-clock time, as JSON."""
+    names = ", ".join(f"'{it}'" for it in DAYPARTS)
+    return Sql(f"to_jsonb((ARRAY[{names}])[1 + floor(extract(hour FROM {local.text}) / 6)::int])", local.values)
+
+
+def _property(key: str, when: AsOf) -> Sql:
     if not key:
         return Sql("NULL::jsonb")
+    if key == "$daypart":
+        return daypart(_local(when))
     column = _COLUMNS.get(key)
     if column is not None:
         return Sql(f"to_jsonb(nullif(b.{column}, ''))")
@@ -292,66 +287,7 @@ def _property(key: str) -> Sql:
     )
 
 
-def _days_since(last: bool, when: AsOf) -> Sql:
+def days_since(last: bool, when: AsOf) -> Sql:
+    """The local days from the last or the first fact of a group to today."""
     one = f"{'max' if last else 'min'}(x.occurred_at)"
     return Sql(f"(%s::date - ({one} AT TIME ZONE %s)::date)", (when.today, when.zone))
-
-
-def _different(arrays: str) -> str:
-    every = f"jsonb_array_elements(jsonb_agg({arrays}))"
-    return f"(SELECT count(DISTINCT e) FROM {every} a, jsonb_array_elements(a) e)"  # noqa: S608
-
-
-def _bought(leaf: OrderTest, when: AsOf, parts: int) -> Sql:
-    of_lines = [it for it in leaf.where if it.key in LINE_KEYS]
-    tests = [
-        Sql("p.tenant = %s", (when.tenant,)),
-        Sql("p.currency = %s", (when.currency,)),
-        when.bounds("p.paid_at", leaf.window),
-    ]
-    whole = [_of_order(it, parts, when) for it in leaf.where if it.key not in LINE_KEYS]
-    line = both([of_text(Sql(f"nullif(l ->> {LINE_KEYS.index(it.key)}, '')"), it.comparison) for it in of_lines])
-    day = Sql("(o.occurred_at AT TIME ZONE %s)::date", (when.zone,))
-    left = Sql("o.net > 0")
-    found = both([left, *whole, *([Sql("lines.some")] if of_lines else [])])
-    meant, wanted = (found, left) if leaf.figure is OrderFigure.SHARE else (Sql("true"), found)
-    net = "lines.paid" if of_lines else "o.net"
-    text = (
-        f"SELECT o.node, o.occurred_at, {day.text} AS day, {meant.text} AS meant, {net} AS net, coalesce(lines.quantity, 0) AS quantity,"  # noqa: S608
-        " coalesce(lines.skus, '[]') AS skus, coalesce(lines.categories, '[]') AS categories"
-        " FROM (SELECT p.tenant, p.node, p.order_id, p.paid_at AS occurred_at, p.net - coalesce((SELECT sum(r.amount)"
-        " FROM refunds r WHERE (r.tenant, r.node, r.order_id) = (p.tenant, p.node, p.order_id)), 0) AS net"
-        f" FROM purchases p WHERE {both(tests).text}) o"
-        " LEFT JOIN LATERAL (SELECT count(*) > 0 AS some, sum((l ->> 5)::bigint) AS paid,"
-        " sum((l ->> 3)::bigint) AS quantity, jsonb_agg(l -> 0) FILTER (WHERE l ->> 0 <> '') AS skus,"
-        " jsonb_agg(l -> 1) FILTER (WHERE l ->> 1 <> '') AS categories"
-        " FROM placed_orders d, jsonb_array_elements(d.lines) l"
-        " WHERE (d.tenant, d.node, d.order_id) = (o.tenant, o.node, o.order_id)"
-        f" AND {line.text}) lines ON true WHERE {wanted.text}"
-    )
-    return Sql(text, (*day.values, *meant.values, *both(tests).values, *line.values, *wanted.values))
-
-
-_OF_ORDER: Final = "WHERE (d.tenant, d.node, d.order_id) = (o.tenant, o.node, o.order_id)"
-_PLACED: Final = f"FROM placed_orders d {_OF_ORDER}"
-_LINES: Final = f"FROM placed_orders d, jsonb_array_elements(d.lines) l {_OF_ORDER}"
-
-
-def _of_order(it: PropertyTest, parts: int, when: AsOf) -> Sql:
-    match it.key:
-        case "net":
-            return of_json(Sql(f"to_jsonb(o.net::float8 / {parts})"), it.comparison)
-        case "coupons":
-            return of_json(Sql(f"(SELECT to_jsonb(coalesce(max(d.coupons), 0)) {_PLACED})"), it.comparison)
-        case "currency":
-            return of_text(Sql("%s", (when.currency,)), it.comparison)
-        case "quantity":
-            return of_json(Sql(f"(SELECT to_jsonb(sum((l ->> 3)::bigint)) {_LINES})"), it.comparison)
-        case "discount":
-            listed, paid = "sum((l ->> 4)::bigint)", "sum((l ->> 5)::bigint)"
-            percent = f"(100 * ({listed} - {paid}))::float8 / nullif({listed}, 0)::float8"
-            return of_json(Sql(f"(SELECT to_jsonb({percent}) {_LINES})"), it.comparison)
-        case "weekday":
-            weekday = "to_jsonb(extract(isodow FROM o.occurred_at AT TIME ZONE %s)::int)"
-            return of_json(Sql(weekday, (when.zone,)), it.comparison)
-    return of_json(Sql("NULL::jsonb"), it.comparison)

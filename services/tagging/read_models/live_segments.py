@@ -8,8 +8,9 @@ changes in them is a subject of its own. Few customers are looked at one by one 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import partial
+from functools import partial, reduce
 from graphlib import TopologicalSorter
+from operator import or_
 from typing import Final, NamedTuple
 from uuid import UUID
 
@@ -20,10 +21,12 @@ from chassis.commands import UnitOfWork
 from services.tagging.application.ports import Change
 from services.tagging.application.standing import follow_later
 from services.tagging.domain.claims import Cause as TagCause
-from services.tagging.domain.conditions import Leaf, LookedUp, Universe
+from services.tagging.domain.conditions import Leaf, LookedUp, Tie, Universe
 from services.tagging.domain.conditions.change import next_change
 from services.tagging.domain.conditions.evaluation import Customer
+from services.tagging.domain.conditions.needs import needs
 from services.tagging.domain.conditions.reads import Reads, reads
+from services.tagging.domain.history import NOTHING
 from services.tagging.domain.history import Reads as OfHistories
 from services.tagging.domain.memberships import MembershipCause, MembershipChange
 from services.tagging.domain.tag_rules import TagRules, tag_rules_id
@@ -63,11 +66,13 @@ class Touched:
 
 
 class Live(NamedTuple):
-    """A segment that is kept up to date, and the subjects it reads."""
+    """A segment that is kept up to date, the subjects it reads, and what it `needs` of histories, where it looks at them at all."""
 
     listing: Listing
     reads: Reads
     subjects: frozenset[str]
+    needs: OfHistories
+    of_facts: bool
 
 
 class LiveSegments:
@@ -91,9 +96,15 @@ class LiveSegments:
 
 
 def _in_order(listings: Iterable[Listing]) -> list[Live]:
-    found = {it.id: Live(it, read := reads(it.definition.leaves()), _subjects(it.id, read)) for it in listings}
+    found = {it.id: _live(it) for it in listings}
     order = TopologicalSorter({id: it.reads.segments & found.keys() for id, it in sorted(found.items())})
     return [found[id] for id in order.static_order()]
+
+
+def _live(listing: Listing) -> Live:
+    leaves = list(listing.definition.leaves())
+    read = reads(leaves)
+    return Live(listing, read, _subjects(listing.id, read), needs(leaves), read.history)
 
 
 def _subjects(id: UUID, read: Reads) -> frozenset[str]:
@@ -110,7 +121,8 @@ def _subjects(id: UUID, read: Reads) -> frozenset[str]:
     single = {
         "events": read.any_event,
         "orders": read.orders,
-        "ties": bool(read.ties),
+        "ties": bool(read.ties - {Tie.REFERRER}),
+        Tie.REFERRER: Tie.REFERRER in read.ties,
         "groups": bool(read.groups),
         "consents": bool(read.consents),
         "identity": read.identity,
@@ -126,13 +138,16 @@ def _subjects(id: UUID, read: Reads) -> frozenset[str]:
 Cause = Callable[[int], MembershipCause]
 """Why the segments of a customer change, by its ordinal."""
 
+When = Callable[[int], datetime]
+"""When they do, by its ordinal."""
 
-def follow(work: UnitOfWork, live: Iterable[Live], touched: Touched, cause: Cause, at: datetime | None = None) -> None:
+
+def follow(work: UnitOfWork, live: Iterable[Live], touched: Touched, cause: Cause, at: When | None = None) -> None:
     """Bring live segments in line with what is `touched`; tells who came and went, at `at` or now."""
     several = list(live)
     if not touched.everything and all(it.subjects.isdisjoint(touched.subjects) for it in several):
         return
-    _Following(work, several, touched, cause).follow(at or work.now)
+    _Following(work, several, touched, cause).follow(at or (lambda ordinal: work.now))
 
 
 class _Following:
@@ -142,17 +157,18 @@ class _Following:
         self._work = work
         self._rows, self._tenant = work.rows, work.context.tenant
         self._live = live
-        self._read = OfHistories(dealings=any(it.reads.dealings for it in live))
+        self._needs = reduce(or_, (it.needs for it in live), NOTHING)
         self._touched = touched
         self._cause = cause
         self._when = as_of(self._rows, self._tenant, work.now)
         self._sets = Sets(self._rows, self._tenant, touched.all, work.now)
+        self._looked_up: dict[UUID, BitMap] = {}
         self._customers: dict[int, Customer] = {}
         self._one_by_one: dict[Leaf, tuple[BitMap, BitMap]] = {}
         self._changes: dict[UUID, Change] = {}
         self._dues: dict[UUID, tuple[BitMap, dict[int, datetime]]] = {}
 
-    def follow(self, at: datetime) -> None:
+    def follow(self, at: When) -> None:
         self._look_up()
         for it in self._live:
             who = self._touched.of(it.subjects)
@@ -164,15 +180,17 @@ class _Following:
     def _look_up(self) -> None:
         """Read what will be needed of the definitions that are touched to begin with, at once: their sets, the histories of their few."""
         concerned = [(it, who) for it in self._live if (who := self._touched.of(it.subjects))]
+        self._looked_up = {it.listing.id: who for it, who in concerned}
         self._sets.look_up((it.listing.definition, it.listing.id, who) for it, who in concerned)
-        few = BitMap.union(BitMap(), *(who for it, who in concerned if it.reads.history and len(who) <= _MANY))
+        few = BitMap.union(BitMap(), *(who for it, who in concerned if it.of_facts and len(who) <= _MANY))
         self._load(few & self._sets.universe(Universe.ALL))
 
     def _follow_one(self, it: Live, who: BitMap) -> None:
         id, listing, many = it.listing.id, it.listing, len(who) > _MANY
-        self._sets.look_up([(listing.definition, id, who)])
+        if who != self._looked_up.get(id):
+            self._sets.look_up([(listing.definition, id, who)])
         theirs = who & self._sets.universe(listing.universe)
-        if it.reads.history and not many:
+        if it.of_facts and not many:
             self._load(theirs)
         found = theirs & self._sets.of(listing.definition, listing.universe, None if many else self._leaf_of(theirs))
         before = self._sets.replace(id, found, who)
@@ -180,9 +198,9 @@ class _Following:
         if change.add or change.remove:
             self._changes[id] = change
             self._touched.add(f"segment:{id}", change.add | change.remove)
-        if it.reads.history and many:
+        if it.of_facts and many:
             self._look_later(listing, theirs)
-        elif it.reads.history and (it.reads.clock or self._is_due(id) or self._ahead(theirs)):
+        elif it.of_facts and (it.reads.clock or self._is_due(id) or self._ahead(theirs)):
             self._set_dues(it, who, theirs)
 
     def _leaf_of(self, theirs: BitMap) -> Callable[[Leaf], BitMap]:
@@ -204,7 +222,7 @@ class _Following:
         if not missing:
             return
         ordinal_of = {it.id: it.ordinal for it in directory.by_ordinal(self._rows, self._tenant, missing)}
-        found = histories(self._rows, self._tenant, ordinal_of, self._read)
+        found = histories(self._rows, self._tenant, ordinal_of, self._needs)
         for id, history in found.items():
             ordinal = ordinal_of[id]
             self._customers[ordinal] = Customer.of(history, self._when.calendar, partial(self._is_in, ordinal))
@@ -239,7 +257,7 @@ class _Following:
 
 
 def apply(
-    work: UnitOfWork, changes: Mapping[UUID, Change], revisions: Mapping[UUID, int], cause: Cause, at: datetime
+    work: UnitOfWork, changes: Mapping[UUID, Change], revisions: Mapping[UUID, int], cause: Cause, when: When
 ) -> None:
     """Let customers come into segments and go out of them, and tell it."""
     rows, tenant = work.rows, work.context.tenant
@@ -253,7 +271,7 @@ def apply(
     _tell_rules(work, wanted, cause)
     moves: list[memberships.Moves] = []
     for segment, change in wanted.items():
-        for why, entered, exited in _by_cause(change, ids, cause):
+        for at, why, entered, exited in _together(change, ids, cause, when):
             size = None
             if why in (MembershipCause.EDIT, MembershipCause.BACKFILL):
                 name = bitmaps.of_segment(segment)
@@ -283,16 +301,17 @@ _TAG_CAUSES: Final[Mapping[MembershipCause, TagCause]] = {
 }
 
 
-def _by_cause(
-    change: Change, ids: Mapping[int, UUID], cause: Cause
-) -> Iterable[tuple[MembershipCause, tuple[UUID, ...], tuple[UUID, ...]]]:
-    """Who came and who went, for each reason, in portions of the size of an event."""
-    moves: dict[MembershipCause, list[tuple[UUID, bool]]] = {}
+def _together(
+    change: Change, ids: Mapping[int, UUID], cause: Cause, when: When
+) -> Iterable[tuple[datetime, MembershipCause, tuple[UUID, ...], tuple[UUID, ...]]]:
+    """Who came and who went at each instant and for each reason, the earliest first, in portions of the size of an event."""
+    moves: dict[tuple[datetime, MembershipCause], list[tuple[UUID, bool]]] = {}
     for ordinals, entered in ((change.add, True), (change.remove, False)):
         for it in ordinals:
             if it in ids:
-                moves.setdefault(cause(it), []).append((ids[it], entered))
-    for why, all_moves in moves.items():
+                moves.setdefault((when(it), cause(it)), []).append((ids[it], entered))
+    for (at, why), all_moves in sorted(moves.items()):
         for start in range(0, len(all_moves), _MOST_IN_AN_EVENT):
             some = all_moves[start : start + _MOST_IN_AN_EVENT]
-            yield why, tuple(id for id, entered in some if entered), tuple(id for id, entered in some if not entered)
+            came, went = ([id for id, entered in some if entered is way] for way in (True, False))
+            yield at, why, tuple(came), tuple(went)

@@ -1,15 +1,14 @@
 """When time can first move whom: for each leaf (spec TG-5) the customers with facts by which its passing can change it, in one statement.
 
 What is found is never later than the first instant of `domain/conditions/change.py`, and mostly earlier: when the oldest fact leaves its
-window, whether that makes a difference or not. To look too early does no harm, so a definition for everybody needs no more than this. By
-a leaf that is not told of here everybody is moved at once.
+window, whether that makes a difference or not. To look too early does no harm, so a definition for everybody needs no more than this.
 """
 
 from collections.abc import Callable, Iterator, Sequence
 from datetime import date, datetime, timedelta
 from functools import partial
 from math import ceil, floor
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, assert_never
 from uuid import UUID
 
 from services.tagging.domain.calendar import Calendar
@@ -17,16 +16,22 @@ from services.tagging.domain.conditions import (
     Absence,
     AttributeTest,
     Comparison,
+    Delivered,
+    DeliveryStatus,
     EventTest,
+    Figure,
     Happening,
     HasConsent,
     HasTag,
+    InFlow,
     InGroup,
     InLayer,
     InSegment,
     Leaf,
+    OrderFigure,
     OrderTest,
     Period,
+    Reachable,
     RelatedTo,
     RfmScores,
     Streak,
@@ -34,7 +39,16 @@ from services.tagging.domain.conditions import (
     Window,
 )
 from services.tagging.domain.conditions.behaviours import SECOND
-from services.tagging.domain.conditions.dimensions import BUILT_IN, CREATED_DAYS, KNOWN, KNOWN_DAYS, Source, meaning
+from services.tagging.domain.conditions.dimensions import (
+    CREATED_DAYS,
+    KNOWN,
+    KNOWN_DAYS,
+    MEMBER,
+    MEMBER_DAYS,
+    PENDING,
+    POINTS,
+    meaning,
+)
 from services.tagging.domain.conditions.facts import Facts
 from services.tagging.domain.conditions.limits import happenings
 from services.tagging.domain.history import History
@@ -75,18 +89,18 @@ def moving(leaf: Leaf, when: AsOf) -> Iterator[Moving]:
             yield _moving(_behaviours((leaf.what,)), when.at - within, when, lambda it: it + within)
         case Succession() | Streak():
             yield _leaving(_behaviours(happenings(leaf)), leaf.window, when)
-        case AttributeTest(key) if key in (KNOWN, KNOWN_DAYS, CREATED_DAYS):
-            facts = _Facts("nodes", "created_at" if key == CREATED_DAYS else "known_at")
-            yield _moving(facts, when.at, when, _never)
-            if key != KNOWN:
-                yield from _turning(facts, leaf.comparison, when)
-        case AttributeTest(key) if key not in BUILT_IN or BUILT_IN[key].source is Source.ATTRIBUTE:
-            return
-        case RelatedTo() | InGroup() | HasConsent() | HasTag() | InLayer() | RfmScores() | InSegment():
+        case AttributeTest():
+            yield from _of_attribute(leaf, when)
+        case Delivered():
+            yield _leaving(_messages(leaf), leaf.window, when)
+        case InFlow(flow):
+            test = Sql("true") if flow is None else Sql("t.flow = %s", (flow,))
+            for column in ("entered_at", "ended_at"):
+                yield _coming(_Facts("flow_instances", column, test), when)
+        case RelatedTo() | InGroup() | HasConsent() | Reachable() | HasTag() | InLayer() | RfmScores() | InSegment():
             return
         case _:
-            text = "SELECT ordinal, %s, NULL FROM nodes WHERE tenant = %s"
-            yield Moving(Sql(text, (when.at, when.tenant)), lambda it: it)
+            assert_never(leaf)
 
 
 class _Facts(NamedTuple):
@@ -97,16 +111,49 @@ class _Facts(NamedTuple):
     test: Sql = Sql("true")
 
 
+def _of_attribute(leaf: AttributeTest, when: AsOf) -> Iterator[Moving]:
+    """By what is only worked out here; whatever else is told of a customer is so at any time."""
+    match leaf.key:
+        case key if key in _SINCE:
+            yield _coming(_SINCE[key], when)
+            if key not in (KNOWN, MEMBER):
+                yield from _turning(_SINCE[key], leaf.comparison, when)
+        case key if key in (POINTS, PENDING):
+            for column in ("active_at", "expires_at"):
+                yield _coming(_Facts("points_lots", column, Sql("t.points > 0")), when)
+
+
+_SINCE: Final = {
+    KNOWN: _Facts("nodes", "known_at"),
+    KNOWN_DAYS: _Facts("nodes", "known_at"),
+    CREATED_DAYS: _Facts("nodes", "created_at"),
+    MEMBER: _Facts("member_words", "member_since"),
+    MEMBER_DAYS: _Facts("member_words", "member_since"),
+}
+
+
 def _of_figure(leaf: EventTest | OrderTest, when: AsOf) -> Iterator[Moving]:
     orders = _Facts("purchases", "paid_at", Sql("t.currency = %s", (when.currency,)))
     facts = _behaviours(happenings(leaf)) if isinstance(leaf, EventTest) else orders
-    yield _leaving(facts, leaf.window, when)
+    counted = leaf.figure in (Figure.COUNT, OrderFigure.COUNT)
+    yield _leaving(facts, leaf.window, when, (counted and leaf.comparison.bound) or 1)
     if leaf.figure.of_now:
         yield from _turning(facts, leaf.comparison, when)
 
 
 def _behaviours(meant: Sequence[Happening]) -> _Facts:
     return _Facts("behaviours", "occurred_at", either([_kind(it) for it in meant]))
+
+
+def _messages(leaf: Delivered) -> _Facts:
+    test = Sql("true") if leaf.campaign is None else Sql("t.campaign = %s", (leaf.campaign,))
+    if leaf.status is DeliveryStatus.SENT:
+        return _Facts("deliveries", "sent_at", test)
+    return _Facts(
+        "(SELECT tenant, d.node, campaign, clicked_at FROM deliveries d JOIN clicks k USING (tenant, delivery))",
+        "clicked_at",
+        test,
+    )
 
 
 def _kind(what: Happening) -> Sql:
@@ -116,10 +163,13 @@ def _kind(what: Happening) -> Sql:
     return Sql("t.category = %s", (what.category,)) if what.category else Sql("true")
 
 
-def _leaving(facts: _Facts, window: Window, when: AsOf) -> Moving:
-    """By what leaves a window, or is to come; of one that nothing leaves, only by that."""
+def _leaving(facts: _Facts, window: Window, when: AsOf, least: int = 1) -> Moving:
+    """By what leaves a window, or is to come; of one that nothing leaves, only by that.
+
+    `least`: whoever has fewer facts in the window is moved by none that leaves it; a count that is below its bound stays there.
+    """
     calendar = Facts(_NOBODY, when.calendar)
-    return _moving(facts, _start(window, when), when, lambda it: calendar.leaves_at(window, it))
+    return _moving(facts, _start(window, when), when, lambda it: calendar.leaves_at(window, it), least)
 
 
 def _turning(facts: _Facts, comparison: Comparison, when: AsOf) -> Iterator[Moving]:
@@ -140,16 +190,24 @@ def _turned(calendar: Calendar, turn: int, since: datetime) -> datetime:
     return calendar.midnight(calendar.day(since) + turn)
 
 
-def _moving(facts: _Facts, since: datetime, when: AsOf, moves: When) -> Moving:
+def _coming(facts: _Facts, when: AsOf) -> Moving:
+    """By nothing but what is to come."""
+    return _moving(facts, when.at, when, _never)
+
+
+def _moving(facts: _Facts, since: datetime, when: AsOf, moves: When, least: int = 1) -> Moving:
     column = f"t.{facts.column}"
     who = Sql("true") if when.who is None else Sql("c.ordinal = ANY(%s)", (list(when.who),))
+    past, coming = f"FILTER (WHERE {column} <= %s)", f"FILTER (WHERE {column} > %s)"
+    enough = f" HAVING count(*) {past} >= %s OR count(*) {coming} > 0" if least > 1 else ""
     text = (
-        f"SELECT c.ordinal, min({column}) FILTER (WHERE {column} <= %s), min({column}) FILTER (WHERE {column} > %s)"  # noqa: S608
+        f"SELECT c.ordinal, min({column}) {past}, min({column}) {coming}"  # noqa: S608
         f" FROM {facts.table} t JOIN nodes n ON n.tenant = t.tenant AND n.node = t.node AND NOT n.erased"
         " JOIN nodes c ON c.tenant = n.tenant AND c.node = n.customer"
-        f" WHERE t.tenant = %s AND {column} >= %s AND {facts.test.text} AND {who.text} GROUP BY c.ordinal"
+        f" WHERE t.tenant = %s AND {column} >= %s AND {facts.test.text} AND {who.text} GROUP BY c.ordinal{enough}"
     )
-    return Moving(Sql(text, (when.at, when.at, when.tenant, since, *facts.test.values, *who.values)), moves)
+    values = (when.at, when.at, when.tenant, since, *facts.test.values, *who.values)
+    return Moving(Sql(text, (*values, when.at, least, when.at) if enough else values), moves)
 
 
 def _start(window: Window, when: AsOf) -> datetime:

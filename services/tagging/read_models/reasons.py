@@ -26,6 +26,7 @@ from services.tagging.domain.conditions import (
     Reachable,
     RelatedTo,
     RfmScores,
+    Tie,
     Universe,
 )
 from services.tagging.domain.conditions.dimensions import CREATED_DAYS, KNOWN, KNOWN_DAYS, OF_MEMBERSHIP
@@ -56,6 +57,10 @@ _CHANNELS: Final = (
 _MEMBER: Final = (
     "SELECT member_since, 'member joined', '' FROM member_words"
     " WHERE tenant = %s AND node = ANY(%s) AND member_since IS NOT NULL ORDER BY member_since"
+)
+_REGISTRATIONS: Final = (
+    "SELECT occurred_at, type, '' FROM behaviours"
+    " WHERE tenant = %s AND node = ANY(%s) AND type = 'referral_registered' ORDER BY occurred_at"
 )
 _RELATIONS: Final = (
     "SELECT said_at, kind, coalesce(staff::text, '') FROM guide_words WHERE tenant = %(tenant)s AND node = ANY(%(nodes)s)"
@@ -98,6 +103,8 @@ class Telling:
         match leaf:
             case AttributeTest(key):
                 return self._of_identity(key)
+            case RelatedTo(Tie.REFERRER):
+                return self._words(sql.fetch(self.rows, _REGISTRATIONS, self.tenant, self._nodes))
             case RelatedTo():
                 named = {"tenant": self.tenant, "nodes": self._nodes}
                 return self._words(sql.fetch_named(self.rows, _RELATIONS, named))

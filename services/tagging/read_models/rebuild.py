@@ -288,13 +288,14 @@ def _layers(rows: sa.Connection, tenant: str, calendar: Calendar, models: Iterab
 def _bring_in_line(rows: sa.Connection, table: str) -> Drift:
     """Make a live table equal to the new one."""
     key = ", ".join(it.name for it in DERIVED.tables[table].primary_key)
+    columns = ", ".join(it.name for it in DERIVED.tables[table].columns if it.computed is None)
     removed = sql.run(
         rows,
         f"DELETE FROM public.{table} WHERE ({key}) IN (SELECT {key} FROM"  # noqa: S608
-        f" (SELECT * FROM public.{table} EXCEPT SELECT * FROM pg_temp.{table}) AS wrong)",
+        f" (SELECT {columns} FROM public.{table} EXCEPT SELECT {columns} FROM pg_temp.{table}) AS wrong)",
     )
     added = sql.run(
         rows,
-        f"INSERT INTO public.{table} SELECT * FROM pg_temp.{table} EXCEPT SELECT * FROM public.{table}",  # noqa: S608
+        f"INSERT INTO public.{table} ({columns}) SELECT {columns} FROM pg_temp.{table} EXCEPT SELECT {columns} FROM public.{table}",  # noqa: S608
     )
     return Drift(removed, added)

@@ -54,6 +54,14 @@ _REFERRERS: Final = (
     " JOIN nodes c ON (c.tenant, c.node) = (h.tenant, h.customer)"
     " WHERE n.tenant = %s AND n.customer = ANY(%s)"
 )
+_REFEREES: Final = (
+    "SELECT DISTINCT c.ordinal FROM nodes g JOIN nodes h ON (h.tenant, h.customer) = (g.tenant, g.customer) AND NOT h.erased"
+    " JOIN attribute_values a ON (a.tenant, a.node) = (h.tenant, h.node) AND a.key = 'referral_code'"
+    " JOIN behaviours b ON b.tenant = a.tenant AND b.type = 'referral_registered' AND b.properties ->> 'referrer_code' = a.value"
+    " JOIN nodes n ON (n.tenant, n.node) = (b.tenant, b.node) AND NOT n.erased"
+    " JOIN nodes c ON (c.tenant, c.node) = (n.tenant, n.customer)"
+    " WHERE g.tenant = %s AND g.node = ANY(%s)"
+)
 _SHARED: Final = (
     "SELECT DISTINCT n.customer FROM behaviours b JOIN nodes n ON (n.tenant, n.node) = (b.tenant, b.node)"
     " WHERE b.tenant = %s AND b.type IN ('content_shared', 'content_forwarded') AND NOT n.erased"
@@ -80,13 +88,38 @@ def referrers(rows: sa.Connection, tenant: str, customers: Collection[UUID]) -> 
     return dict(sql.fetch(rows, _REFERRERS, tenant, list(customers)))
 
 
+def referees(rows: sa.Connection, tenant: str, nodes: Collection[UUID]) -> list[int]:
+    """The ordinals of the customers who named a code of the customers with these nodes."""
+    return [ordinal for (ordinal,) in sql.fetch(rows, _REFEREES, tenant, list(nodes))] if nodes else []
+
+
+def referrer_of(rows: sa.Connection, tenant: str, customers: Collection[UUID]) -> dict[UUID, UUID]:
+    """Who referred whom of `customers`; if several have the code that was named, the one with the least id."""
+    found = _referees(rows, tenant, customers)
+    codes = sorted({it.first.code for it in found if it.is_new})
+    holders: defaultdict[str, set[UUID]] = defaultdict(set)
+    for code, customer in sql.fetch(rows, _HOLDERS, tenant, codes) if codes else ():
+        holders[code].add(customer)
+    result: dict[UUID, UUID] = {}
+    for it in _referrals(found, holders):
+        result[it.referee] = min(it.referrer, result.get(it.referee, it.referrer))
+    return result
+
+
+def registered(rows: sa.Connection, tenant: str, customers: Collection[UUID] | None = None) -> list[UUID]:
+    """The customers who registered because of somebody: of all, or of these."""
+    if customers is None:
+        return [it for (it,) in sql.fetch(rows, _REGISTERED, tenant)]
+    return list({it for it, *_ in sql.fetch(rows, _REGISTRATIONS, tenant, list(customers))} if customers else ())
+
+
 def counted(rows: sa.Connection, tenant: str) -> ReferralCount:
     """How far customers tell others, by all that is known now."""
-    referees = _referees(rows, tenant, [it for (it,) in sql.fetch(rows, _REGISTERED, tenant)])
+    found = _referees(rows, tenant, registered(rows, tenant))
     codes: defaultdict[str, set[UUID]] = defaultdict(set)
-    for code, customer in sql.fetch(rows, _HOLDERS, tenant, sorted({it.first.code for it in referees})):
+    for code, customer in sql.fetch(rows, _HOLDERS, tenant, sorted({it.first.code for it in found})):
         codes[code].add(customer)
-    referrals = list(_referrals(referees, codes))
+    referrals = list(_referrals(found, codes))
     named = {it.referrer for it in referrals}
     won = [it for it in referrals if it.succeeded_at is not None]
     ((holders,),) = sql.fetch(rows, _HOLDING, tenant)
@@ -104,10 +137,12 @@ def _referees(rows: sa.Connection, tenant: str, customers: Collection[UUID]) -> 
     """Those of `customers` who registered because of somebody."""
     if not customers:
         return []
-    who = list(customers)
     registrations: defaultdict[UUID, list[Registration]] = defaultdict(list)
-    for customer, at, code in sql.fetch(rows, _REGISTRATIONS, tenant, who):
+    for customer, at, code in sql.fetch(rows, _REGISTRATIONS, tenant, list(customers)):
         registrations[customer].append(Registration(at, code))
+    if not registrations:
+        return []
+    who = list(registrations)
     _, currency = settings.get(rows, tenant)
     paid: defaultdict[UUID, list[datetime]] = defaultdict(list)
     for customer, at in sql.fetch(rows, _PAID, tenant, who, currency):
@@ -116,9 +151,9 @@ def _referees(rows: sa.Connection, tenant: str, customers: Collection[UUID]) -> 
     return [Referee(it, known.get(it), theirs, paid.get(it, ())) for it, theirs in registrations.items()]
 
 
-def _referrals(referees: Iterable[Referee], holders: Mapping[str, Collection[UUID]]) -> Iterable[Referral]:
+def _referrals(found: Iterable[Referee], holders: Mapping[str, Collection[UUID]]) -> Iterable[Referral]:
     """What new customers owe to the `holders` of codes; nobody brings in oneself."""
-    for it in referees:
+    for it in found:
         if it.is_new:
             for referrer in holders.get(it.first.code, ()):
                 if referrer != it.customer:

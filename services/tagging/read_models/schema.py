@@ -28,6 +28,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    Computed,
     Date,
     DateTime,
     Double,
@@ -436,6 +437,7 @@ Table(
     _key("name", Text),
     _key("chunk", Integer),
     _value("members", LargeBinary),
+    Column("digest", LargeBinary, Computed("sha256(members)", persisted=True), nullable=False),
 )
 
 Table(

@@ -9,7 +9,7 @@ _KEEP = (
     "INSERT INTO tenant_settings (tenant, time_zone, currency) VALUES (%s, %s, %s)"
     " ON CONFLICT (tenant) DO UPDATE SET time_zone = excluded.time_zone, currency = excluded.currency"
 )
-_GET = "SELECT time_zone, currency FROM tenant_settings WHERE tenant = %s"
+GET = "SELECT time_zone, currency FROM tenant_settings WHERE tenant = %s"
 
 
 def keep(rows: sa.Connection, tenant: str, time_zone: str, currency: str) -> None:
@@ -18,5 +18,9 @@ def keep(rows: sa.Connection, tenant: str, time_zone: str, currency: str) -> Non
 
 def get(rows: sa.Connection, tenant: str) -> tuple[str, str]:
     """Zone and currency."""
-    found = sql.fetch(rows, _GET, tenant)
+    return said(sql.fetch(rows, GET, tenant))
+
+
+def said(found: list[sql.Row]) -> tuple[str, str]:
+    """The same by what `GET` found."""
     return (found[0][0], found[0][1]) if found else (DEFAULT_ZONE, DEFAULT_CURRENCY)

@@ -5,9 +5,10 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from chassis.postgres import columns, driver_cursor
+from chassis.postgres import columns, driver_cursor, pipeline
 
 Row = tuple[Any, ...]
+Question = Sequence[Any]
 
 
 def fetch(rows: sa.Connection, statement: str, *parameters: Any) -> list[Row]:
@@ -15,6 +16,15 @@ def fetch(rows: sa.Connection, statement: str, *parameters: Any) -> list[Row]:
     with driver_cursor(rows) as cursor:
         cursor.execute(statement.encode(), parameters)
         return cursor.fetchall()
+
+
+def fetch_together(rows: sa.Connection, questions: Iterable[Question]) -> list[list[Row]]:
+    """What several queries find, which travel together; each is a statement with its parameters."""
+    with pipeline(rows):
+        asked = [(driver_cursor(rows), statement, parameters) for statement, *parameters in questions]
+        for cursor, statement, parameters in asked:
+            cursor.execute(statement.encode(), parameters)
+    return [cursor.fetchall() for cursor, *_ in asked]
 
 
 def fetch_binary(rows: sa.Connection, statement: str, *parameters: Any) -> list[Row]:

@@ -1,10 +1,13 @@
 """Which subjects a batch of facts touches, for whom (see `live_segments.py`)."""
 
+from collections.abc import Iterable
+from uuid import UUID
+
 import sqlalchemy as sa
 from pyroaring import BitMap
 
 from services.tagging.application.facts import Facts
-from services.tagging.read_models import directory
+from services.tagging.read_models import directory, referrals
 from services.tagging.read_models.dealings import Concerned
 from services.tagging.read_models.directory import Arrivals
 from services.tagging.read_models.live_segments import Touched
@@ -31,6 +34,22 @@ def by_facts(facts: Facts, arrivals: Arrivals) -> Touched:
     touched.add("reach", {who[it.node] for it in facts.said.channels.values()})
     touched.add("identity", {who[it.node] for it in facts.recognitions})
     return touched
+
+
+def with_codes(facts: Facts) -> set[UUID]:
+    """The nodes that have other codes after a batch than before, or are to be forgotten."""
+    return facts.erasing | {it.node for it in facts.said.attributes.values() if it.key == "referral_code"}
+
+
+def by_referrals(rows: sa.Connection, tenant: str, facts: Facts, arrivals: Arrivals, before: Iterable[int]) -> BitMap:
+    """Those who may have been referred by somebody else than before, or by nobody: with facts by which they are new customers or
+    not, or who named a code of somebody of whom a batch tells; `before` it, it was theirs."""
+    done = {it.node for it in facts.done if it.type == "referral_registered"}
+    orders = {it.node for some in (facts.paid, facts.refunded) for it in some.values()}
+    own = {arrivals.customer_of[it] for it in (*done, *orders, *(it.node for it in facts.recognitions))}
+    coded = referrals.referees(rows, tenant, {*with_codes(facts), *arrivals.regrouped})
+    named = referrals.registered(rows, tenant, own)
+    return BitMap(before) | BitMap(coded) | BitMap(arrivals.ordinals[it] for it in named)
 
 
 def by_dealings(rows: sa.Connection, tenant: str, concerned: Concerned) -> dict[str, set[int]]:

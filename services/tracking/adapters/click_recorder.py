@@ -20,6 +20,7 @@ from chassis.leadership import leading, persevere
 from chassis.loops import CHECK_SECONDS, Progress
 from chassis.postgres import columns, driver_cursor
 from chassis.quick_look import QuickLook
+from chassis.threads import in_thread
 from scrm.tracking.v1 import tracking_service_pb2
 from scrm.tracking.v1.behaviour_pb2 import CampaignContext, EventContext, Identifier, TrackedEvent
 from services.tracking.adapters.ingest_rows import microseconds
@@ -112,11 +113,11 @@ class ClickRecorder:
             check = loop.time() + CHECK_SECONDS
             while True:
                 waiting = await QuickLook.of(self._engine).ask_scalar(_ANY)
-                if not (waiting and await asyncio.to_thread(self.step_now)):
+                if not (waiting and await in_thread(self.step_now)):
                     await asyncio.sleep(PACE_SECONDS)
                 if loop.time() > check:
                     await leadership.check()
-                    await asyncio.to_thread(self._forget)
+                    await in_thread(self._forget)
                     check = loop.time() + CHECK_SECONDS
 
     def _read(self) -> list[WaitingHit]:

@@ -13,7 +13,7 @@ from uuid import UUID
 import orjson
 import sqlalchemy as sa
 
-from chassis.postgres import driver_cursor
+from chassis.postgres import driver_cursor, reading
 from scrm.tracking.v1 import behaviour_pb2
 
 _OPEN: Final = (
@@ -88,7 +88,7 @@ class SqlErasures:
 
 def due(engine: sa.Engine) -> list[OpenErasure]:
     """The erasures of all tenants that can be carried out now."""
-    with engine.connect() as rows, driver_cursor(rows) as cursor:
+    with reading(engine) as rows, driver_cursor(rows) as cursor:
         return [OpenErasure(*it) for it in cursor.execute(_DUE).fetchall()]
 
 

@@ -22,18 +22,19 @@ _OF_NODES: Final = (
     f"SELECT {_FIELDS} FROM behaviours b WHERE b.tenant = %s AND b.node = ANY(%s) AND b.event_type = ANY(%s)"  # noqa: S608
 )
 _PATH: Final = _OF_NODES + " AND (b.event_type <> ALL(%s) OR b.properties LIKE '%%\"category\"%%')"
-# Node by node, whatever the planner believes of the table: these are a handful of people out of everybody.
+# Node by node, by the key of the table, whatever the planner believes: these are a handful of people out of everybody. What else is
+# asked of their behaviours is asked outside, or it would find an index of all behaviours of that kind the shorter way.
 _READERS: Final = f"""
 WITH people AS (SELECT * FROM unnest(%s::uuid[], %s::uuid[]) AS p(node, customer)),
 readers AS (
   SELECT DISTINCT p.customer FROM people p CROSS JOIN LATERAL (
-    SELECT b.content_id, b.page_view_id FROM behaviours b WHERE b.tenant = %s AND b.node = p.node
-      AND b.event_type = 'content_viewed' AND b.content_id <> '' OFFSET 0
-  ) v GROUP BY p.customer, v.content_id HAVING count(DISTINCT v.page_view_id) >= %s
+    SELECT b.event_type, b.content_id, b.page_view_id FROM behaviours b WHERE b.tenant = %s AND b.node = p.node OFFSET 0
+  ) v WHERE v.event_type = 'content_viewed' AND v.content_id <> ''
+  GROUP BY p.customer, v.content_id HAVING count(DISTINCT v.page_view_id) >= %s
 )
 SELECT b.* FROM readers JOIN people p USING (customer) CROSS JOIN LATERAL (
-  SELECT {_FIELDS} FROM behaviours b WHERE b.tenant = %s AND b.node = p.node AND b.event_type = ANY(%s) OFFSET 0
-) b
+  SELECT {_FIELDS} FROM behaviours b WHERE b.tenant = %s AND b.node = p.node OFFSET 0
+) b WHERE b.event_type = ANY(%s)
 """  # noqa: S608
 _LIVE_NODES: Final = "SELECT quote_ident(schema) FROM projections WHERE name = 'customer_nodes' AND live"
 _PEOPLE: Final = (
@@ -49,12 +50,11 @@ class SqlFactBook:
     def __init__(self, rows: sa.Connection, tenant: str) -> None:
         self._rows = rows
         self._tenant = tenant
+        self._schema: str | None = None
 
     def people(self, nodes: Collection[UUID]) -> People:
-        schema = self._ask(_LIVE_NODES, [])
-        found = (
-            self._ask(_PEOPLE.format(schema=schema[0][0]), [self._tenant, self._tenant, list(nodes)]) if schema else []
-        )
+        schema = self._schema_of_nodes()
+        found = self._ask(_PEOPLE.format(schema=schema), [self._tenant, self._tenant, list(nodes)]) if schema else []
         customers = {node: node for node in nodes} | dict(found)
         members: dict[UUID, list[UUID]] = {}
         for node, customer in customers.items():
@@ -74,6 +74,12 @@ class SqlFactBook:
 
     def orders(self, nodes: Collection[UUID]) -> set[UUID]:
         return {it[0] for it in self._ask(_ORDERS, [self._tenant, list(nodes)])}
+
+    def _schema_of_nodes(self) -> str:
+        """Where the live read model of nodes is; asked once, empty while there is none."""
+        if self._schema is None:
+            self._schema = next((it[0] for it in self._ask(_LIVE_NODES, [])), "")
+        return self._schema
 
     def _behaviours(self, query: str, parameters: Sequence[Any]) -> list[Behaviour]:
         return [Behaviour(*it) for it in self._ask(query, parameters)]

@@ -3,7 +3,6 @@
 `FactRecorder(bus, engine)` is a `Loop`. The facts and its cursor commit in one transaction, so that each behaviour counts once.
 """
 
-import asyncio
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -15,9 +14,10 @@ from chassis.context import Context
 from chassis.group_commit import Outcome
 from chassis.leadership import leading, persevere
 from chassis.loops import Progress
-from chassis.postgres import driver_cursor
+from chassis.postgres import driver_cursor, reading
 from chassis.pulse import Pulse
 from chassis.quick_look import QuickLook
+from chassis.threads import in_thread
 from services.tracking.application.facts import BehaviourFact, commands_of
 
 MOST_BEHAVIOURS: Final = 1000
@@ -67,7 +67,7 @@ class FactRecorder:
         """Record the next behaviours; how many there were. Raises DomainError for what passes, such as a lost race."""
         if not await QuickLook.of(self._engine).ask_scalar(_WAITING):
             return 0
-        was, facts = await asyncio.to_thread(self.read)
+        was, facts = await in_thread(self.read)
         if facts:
             outcomes = await self._bus.run(self._unit(was, facts))
             self._concluded(facts, outcomes)
@@ -82,7 +82,7 @@ class FactRecorder:
 
     def read(self) -> tuple[int, list[BehaviourFact]]:
         """The cursor, and the behaviours behind it."""
-        with self._engine.connect() as rows:
+        with reading(self._engine) as rows:
             after = rows.exec_driver_sql(_CURSOR).scalar_one()
             found = rows.execute(_READ, {"after": after, "limit": MOST_BEHAVIOURS}).all()
         return after, [BehaviourFact(*(*known, orjson.loads(properties))) for *known, properties in found]

@@ -4,7 +4,6 @@
 that each report takes effect once. A refused one is put aside with the reason; the behaviour stays in the trail.
 """
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 from uuid import UUID
@@ -18,9 +17,10 @@ from chassis.errors import TRANSIENT, DomainError
 from chassis.group_commit import Outcome
 from chassis.leadership import leading, persevere
 from chassis.loops import Progress
-from chassis.postgres import driver_cursor
+from chassis.postgres import driver_cursor, reading
 from chassis.pulse import Pulse
 from chassis.quick_look import QuickLook
+from chassis.threads import in_thread
 from chassis.unit_of_work import replay
 from services.tracking.application.order_reports import OrderReport, commands_of, refused
 from services.tracking.domain.source import IngestSource, source_id
@@ -77,9 +77,9 @@ class OrderReporter:
         """Record the next reports; how many there were. Raises DomainError for what passes, such as a lost race."""
         if not await QuickLook.of(self._engine).ask_scalar(_WAITING):
             return 0
-        was, reports = await asyncio.to_thread(self._read)
+        was, reports = await in_thread(self._read)
         if reports:
-            trusted = await asyncio.to_thread(self._trusted, reports)
+            trusted = await in_thread(self._trusted, reports)
             await self._record(was, reports, trusted)
             self.reported += len(reports)
         return len(reports)
@@ -116,7 +116,7 @@ class OrderReporter:
         await self._bus.run(Unit(items, settle))
 
     def _read(self) -> tuple[int, list[OrderReport]]:
-        with self._engine.connect() as rows:
+        with reading(self._engine) as rows:
             after = rows.exec_driver_sql(_CURSOR).scalar_one()
             found = rows.execute(_READ, {"after": after, "limit": MOST_REPORTS}).mappings().all()
         return after, [OrderReport(**{**it, "properties": orjson.loads(it["properties"])}) for it in found]

@@ -4,7 +4,6 @@
 appends behaviours and moves the cursor in one transaction. While identity does not answer it waits; nothing is lost.
 """
 
-import asyncio
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,9 +16,10 @@ import sqlalchemy as sa
 from chassis.context import Context
 from chassis.leadership import leading, persevere
 from chassis.loops import Progress
-from chassis.postgres import driver_cursor
+from chassis.postgres import driver_cursor, reading
 from chassis.pulse import Pulse
 from chassis.quick_look import QuickLook
+from chassis.threads import in_thread
 from scrm.tracking.v1 import behaviour_pb2
 from services.tracking.adapters import binary_copy as pg
 from services.tracking.adapters.identity_client import Asked
@@ -129,7 +129,7 @@ class Resolver:
         """Resolve the next events; how many there were. Raises Unavailable while identity does not answer."""
         if not await QuickLook.of(self._engine).ask_scalar(_WAITING):
             return 0
-        accepted = await asyncio.to_thread(self._read)
+        accepted = await in_thread(self._read)
         if accepted:
             nodes: dict[int, UUID | str] = {}
             plans: dict[str, Plan] = {}
@@ -137,7 +137,7 @@ class Resolver:
                 mine = [it for it in accepted if it.tenant == tenant]
                 nodes |= await self._nodes(tenant, mine)
                 plans[tenant] = await self._plan(tenant, mine)
-            await asyncio.to_thread(self._write, accepted, nodes, plans)
+            await in_thread(self._write, accepted, nodes, plans)
             self.resolved += len(accepted)
             self.batches += 1
             self._pulse.beat()
@@ -169,7 +169,7 @@ class Resolver:
         return await self._plans.covering(tenant, {it.event_type for it in accepted})
 
     def _read(self) -> list[Accepted]:
-        with self._engine.connect() as rows:
+        with reading(self._engine) as rows:
             after = rows.scalar(_CURSOR)
             found = rows.execute(_READ, {"after": after, "limit": self._batch_limit}).mappings().all()
         parse = behaviour_pb2.TrackedEvent.FromString

@@ -1,7 +1,6 @@
 """What is kept of the messages that profiles are built from: no more than is read, and nothing somebody could have written."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any, Final
 
 import orjson
@@ -27,11 +26,11 @@ def essence(message: Incoming) -> Incoming:
                 behaviour.ClearField(name)
             found = measures(behaviour.event_type, behaviour.properties_json)
             behaviour.properties_json = orjson.dumps(found) if found else b""
-            return replace(message, payload=behaviour.SerializeToString())
+            return message._replace(payload=behaviour.SerializeToString())
         case "scrm.tracking.v1.OrderPlaced":
             order = message.parse(pb.OrderPlaced)
             order.ClearField("lines")
-            return replace(message, payload=order.SerializeToString())
+            return message._replace(payload=order.SerializeToString())
     return message
 
 

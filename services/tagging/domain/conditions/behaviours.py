@@ -7,9 +7,8 @@ from typing import Any, NamedTuple
 
 from services.tagging.domain.conditions.comparing import exact, kind
 from services.tagging.domain.conditions.facts import Facts, property_of
-from services.tagging.domain.conditions.figures import Worked, days_since
+from services.tagging.domain.conditions.figures import Worked, days_since, usual
 from services.tagging.domain.conditions.leaves import Absence, EventTest, Figure, Streak, StreakUnit, Succession
-from services.tagging.domain.history import Behaviour
 
 SECOND = timedelta(seconds=1)
 
@@ -29,11 +28,11 @@ def figure(facts: Facts, leaf: EventTest, at: datetime) -> Worked:
             return Worked(sum(it >= leaf.days for it in days.values()), 1, because)
         case Figure.RECENCY_DAYS | Figure.FIRST_DAYS:
             return days_since(facts, because, at, last=leaf.figure is Figure.RECENCY_DAYS)
-    return _of_property(leaf.figure, leaf.property, found.facts[start:end])
+    values = [(it.at, property_of(it, leaf.property, facts.calendar)) for it in found.facts[start:end]]
+    return _of_property(leaf.figure, [(at, value) for at, value in values if value is not None])
 
 
-def _of_property(figure: Figure, key: str, facts: Sequence[Behaviour]) -> Worked:
-    having = [(it.at, value) for it in facts if (value := property_of(it, key)) is not None]
+def _of_property(figure: Figure, having: Sequence[tuple[datetime, Any]]) -> Worked:
     match figure:
         case Figure.LAST | Figure.FIRST:
             if not having:
@@ -43,6 +42,8 @@ def _of_property(figure: Figure, key: str, facts: Sequence[Behaviour]) -> Worked
         case Figure.DISTINCT:
             scalars = [(at, value) for at, value in having if kind(value)]
             return Worked(len({(kind(value), value) for _, value in scalars}), 1, [at for at, _ in scalars])
+        case Figure.USUAL:
+            return usual([(at, value) for at, value in having if kind(value)])
     numbers = [(at, exact(value)) for at, value in having if kind(value) == "number"]
     return _of_numbers(figure, numbers)
 

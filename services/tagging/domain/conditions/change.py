@@ -1,7 +1,8 @@
 """When the passing of time alone can change whether a condition holds (spec TG-5): the due times of timers.
 
 A leaf can only change at certain instants: when a fact leaves its window, when a time to wait is over, when a day begins. Those are
-tried one after the other until the answer is another. After so many it is left at that: to look too early does no harm.
+tried one after the other until the answer is another. After so many it is left at that: to look too early does no harm. When a count
+that only falls reaches its bound needs no trying.
 """
 
 from bisect import bisect_right
@@ -30,10 +31,15 @@ from services.tagging.domain.conditions.leaves import (
     AttributeTest,
     Delivered,
     EventTest,
+    Figure,
+    HasTag,
     InFlow,
+    InLayer,
+    InSegment,
     Leaf,
     OrderFigure,
     OrderTest,
+    RfmScores,
     Streak,
     Succession,
 )
@@ -46,21 +52,49 @@ MOST_TRIED: Final = 64
 
 def next_change(condition: Condition, customer: Customer, at: datetime) -> datetime | None:
     """An instant after `at` before which nothing but a new fact changes whether `condition` holds; None if nothing ever does."""
-    flips = {leaf: leaf_change(leaf, customer, at) for leaf in set(map(meaning, condition.leaves()))}
-    if all(it is None for it in flips.values()):
+    flips = [(leaf, leaf_change(leaf, customer, at)) for leaf in condition.leaves()]
+    if len(flips) == 1:
+        return flips[0][1]
+    if all(it is None for _, it in flips):
         return None
     now, due = customer.holds(condition, at), None
     for _ in range(MOST_TRIED):
-        due = min((it for it in flips.values() if it is not None), default=None)
+        due = min((it for _, it in flips if it is not None), default=None)
         if due is None or customer.holds(condition, due) != now:
             return due
-        flips |= {leaf: leaf_change(leaf, customer, due) for leaf, it in flips.items() if it == due}
+        flips = [(leaf, leaf_change(leaf, customer, due) if it == due else it) for leaf, it in flips]
     return due
 
 
 def leaf_change(leaf: Leaf, customer: Customer, at: datetime) -> datetime | None:
     """The same of one leaf."""
     leaf = meaning(leaf)
+    match leaf:
+        case HasTag() | InLayer() | RfmScores() | InSegment():
+            return None
+        case EventTest(figure=Figure.COUNT):
+            instants = customer.facts.meant(leaf.what).instants
+        case OrderTest(figure=OrderFigure.COUNT):
+            instants = customer.facts.bought(leaf.where).instants
+        case _:
+            return _tried(leaf, customer, at)
+    bound = leaf.comparison.bound
+    if bound is None or (instants and instants[-1] > at):
+        return _tried(leaf, customer, at)
+    return _falls_short(bound, customer.facts, leaf.window, instants, at)
+
+
+def _falls_short(
+    bound: int, facts: Facts, window: Window, instants: Sequence[datetime], at: datetime
+) -> datetime | None:
+    """When a window holds fewer facts than `bound` that holds as many now, none being to come; None if it never does."""
+    if bound < 1 or len(instants) < bound:
+        return None
+    start, end = facts.span(window, instants, at)
+    return facts.leaves_at(window, instants[end - bound]) if end - start >= bound else None
+
+
+def _tried(leaf: Leaf, customer: Customer, at: datetime) -> datetime | None:
     due = min(_instants(leaf, customer.facts, at), default=None)
     if due is None:
         return None
@@ -81,8 +115,8 @@ def _instants(leaf: Leaf, facts: Facts, at: datetime) -> Iterator[datetime]:
         case EventTest():
             yield from _of_figure(leaf, facts, facts.meant(leaf.what).instants, at)
         case OrderTest():
-            compared = () if leaf.figure is OrderFigure.SHARE else leaf.where  # a share changes with every order
-            yield from _of_figure(leaf, facts, facts.bought(compared).instants, at)
+            share = leaf.figure is OrderFigure.SHARE  # which changes with every order
+            yield from _of_figure(leaf, facts, (facts.bought(()) if share else facts.ordered(leaf)).instants, at)
         case Absence():
             instants, within = facts.meant(leaf.what).instants, leaf.within * SECOND
             yield from _moves(facts, leaf.window, instants, at)

@@ -5,8 +5,10 @@ from math import isfinite
 from typing import Final, NamedTuple
 
 from chassis.errors import UnknownEnum
+from services.tagging.domain.calendar import DAYPARTS
 from services.tagging.domain.conditions.comparing import kind
 from services.tagging.domain.conditions.dimensions import ValueType
+from services.tagging.domain.conditions.facts import OF_THE_BEHAVIOUR
 from services.tagging.domain.conditions.leaves import (
     LINE_KEYS,
     OF_A_PROPERTY,
@@ -18,6 +20,7 @@ from services.tagging.domain.conditions.leaves import (
     HasTag,
     InLayer,
     Leaf,
+    OrderFigure,
     OrderTest,
     PropertyTest,
     RelatedTo,
@@ -109,7 +112,7 @@ class Place(NamedTuple):
             self.untyped(it.comparison)
 
     def own_field(self, key: str) -> None:
-        if key not in ("$channel", "$content", "$page_view"):
+        if key not in OF_THE_BEHAVIOUR:
             raise UnknownDimension("a behaviour has no such field", field=self.path, key=key)
 
     def window(self, it: Window) -> None:
@@ -200,7 +203,7 @@ def _event(leaf: EventTest, at: Place) -> None:
     )
     if leaf.property.startswith("$"):
         at.own_field(leaf.property)
-    if leaf.figure in (Figure.LAST, Figure.FIRST):
+    if leaf.figure in (Figure.LAST, Figure.FIRST, Figure.USUAL):
         at.untyped(leaf.comparison)
     else:
         at.of_type(leaf.comparison, ValueType.NUMBER)
@@ -211,4 +214,7 @@ def _order(leaf: OrderTest, at: Place) -> None:
         if test.key not in _OF_ORDERS:
             raise UnknownDimension("an order has no such property", field=at.path, key=test.key)
         at.of_type(test.comparison, _OF_ORDERS[test.key])
-    at.of_type(leaf.comparison, ValueType.NUMBER)
+    if leaf.figure is OrderFigure.DAYPART:
+        at.of_type(leaf.comparison, ValueType.CHOICE, DAYPARTS)
+    else:
+        at.of_type(leaf.comparison, ValueType.NUMBER)

@@ -16,6 +16,8 @@ _ORDERED: Final[dict[Operator, Callable[[Any, Any], bool]]] = {
     Operator.GT: lambda value, bound: value > bound,
     Operator.GE: lambda value, bound: value >= bound,
 }
+_RANKING: Final = ((int, float), (str,))
+"""Types of values of which one can be before the other; truths cannot."""
 
 
 @lru_cache(maxsize=4096)
@@ -39,8 +41,9 @@ def tester(comparison: Comparison) -> Test:
             return lambda value: isinstance(value, str) and value.startswith(str(values[0]))
         case Operator.CONTAINS:
             return lambda value: _contains(value, values[0])
-    compare = _ORDERED[comparison.operator]
-    return lambda value: _ranks(value, values[0]) and compare(value, values[0])
+    compare, bound = _ORDERED[comparison.operator], values[0]
+    kinds = next((it for it in _RANKING if type(bound) in it), ())
+    return lambda value: type(value) in kinds and compare(value, bound)
 
 
 def total_compares(comparison: Comparison, total: Any, parts: int) -> bool:

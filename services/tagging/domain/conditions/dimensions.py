@@ -9,6 +9,7 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Final
 
+from services.tagging.domain.calendar import DAYPARTS
 from services.tagging.domain.conditions.leaves import (
     AttributeTest,
     EventTest,
@@ -93,14 +94,22 @@ def _behaviour(key: str, figure: Figure, what: Happening, window: Window = ALL_T
     )
 
 
-def _channel(key: str, figure: Figure) -> Dimension:
+def _channel(key: str, figure: Figure, window: Window = ALL_TIME) -> Dimension:
     return Dimension(
         key,
         ValueType.TEXT,
         Source.BEHAVIOUR,
         (),
-        lambda comparison: EventTest(_ANY, figure, comparison, ALL_TIME, "$channel"),
+        lambda comparison: EventTest(_ANY, figure, comparison, window, "$channel"),
     )
+
+
+def _active_hours(comparison: Comparison) -> EventTest:
+    return EventTest(_ANY, Figure.USUAL, comparison, last_days(90), "$daypart")
+
+
+def _purchase_hours(comparison: Comparison) -> OrderTest:
+    return OrderTest(OrderFigure.DAYPART, comparison)
 
 
 def _order(key: str, figure: OrderFigure, window: Window = ALL_TIME, where: tuple[PropertyTest, ...] = ()) -> Dimension:
@@ -156,6 +165,8 @@ BUILT_IN: Final[Mapping[str, Dimension]] = MappingProxyType(
             _behaviour("active_days_90", Figure.DAYS, _ANY, last_days(90)),
             _channel("first_channel", Figure.FIRST),
             _channel("last_channel", Figure.LAST),
+            _channel("favourite_channel", Figure.USUAL, last_days(90)),
+            Dimension("active_hours", ValueType.CHOICE, Source.BEHAVIOUR, DAYPARTS, _active_hours),
             _behaviour("shares_90", Figure.COUNT, Happening(category="S"), last_days(90)),
             _behaviour("intents_90", Figure.COUNT, Happening(category="N"), last_days(90)),
             _behaviour("complaints_90", Figure.COUNT, Happening("complaint_submitted"), last_days(90)),
@@ -175,6 +186,8 @@ BUILT_IN: Final[Mapping[str, Dimension]] = MappingProxyType(
             _order("last_purchase_days", OrderFigure.RECENCY_DAYS),
             _order("first_purchase_days", OrderFigure.FIRST_DAYS),
             _order("coupon_orders_180", OrderFigure.COUNT, last_days(180), _COUPON),
+            _order("returned_orders", OrderFigure.RETURNED),
+            Dimension("purchase_hours", ValueType.CHOICE, Source.ORDER, DAYPARTS, _purchase_hours),
         )
     }
 )

@@ -126,8 +126,8 @@ def _cited(leaf: Leaf, customer: Customer, because: Sequence[datetime]) -> Itera
     facts = customer.facts
     found: dict[datetime, Iterator[Cited]] = {}
     match leaf:
-        case OrderTest(where=where):
-            found = _by_instant(Cited(it.at, "order", f"{it.net / MILLI:g}") for it in facts.bought(where).facts)
+        case OrderTest():
+            found = _by_instant(Cited(it.at, "order", f"{it.net / MILLI:g}") for it in facts.ordered(leaf).facts)
         case EventTest(what) | Absence(what) | Streak(what):
             found = _by_instant(map(_behaviour, facts.meant(what).facts))
         case Succession(steps):

@@ -1,14 +1,22 @@
 """The facts of one customer as conditions look at them: found once per customer, by what a leaf means, for any instant."""
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final, Generic, NamedTuple, TypeVar
 
-from services.tagging.domain.calendar import Calendar
+from services.tagging.domain.calendar import Calendar, daypart
 from services.tagging.domain.conditions.comparing import tester
-from services.tagging.domain.conditions.leaves import LINE_KEYS, Delivered, DeliveryStatus, Happening, PropertyTest
+from services.tagging.domain.conditions.leaves import (
+    LINE_KEYS,
+    Delivered,
+    DeliveryStatus,
+    Happening,
+    OrderFigure,
+    OrderTest,
+    PropertyTest,
+)
 from services.tagging.domain.conditions.values import Period, Window
 from services.tagging.domain.history import Behaviour, History, Line, Purchase
 from services.tagging.domain.money import scale
@@ -18,18 +26,20 @@ HOUR: Final = timedelta(hours=1)
 MILLI: Final = 1000
 """Amounts are added up in thousandths of a unit of currency, which no currency is finer than."""
 
-_FIELDS: Final[dict[str, Callable[[Behaviour], str]]] = {
-    "$channel": lambda it: it.channel,
-    "$content": lambda it: it.content,
-    "$page_view": lambda it: it.page_view,
+OF_THE_BEHAVIOUR: Final[Mapping[str, Callable[[Behaviour, Calendar], str]]] = {
+    "$channel": lambda it, _: it.channel,
+    "$content": lambda it, _: it.content,
+    "$page_view": lambda it, _: it.page_view,
+    "$daypart": lambda it, calendar: daypart(calendar.local(it.at, it.offset)),
 }
+"""What is asked for like a property and is none."""
 
 
-def property_of(it: Behaviour, key: str) -> Any:
+def property_of(it: Behaviour, key: str, calendar: Calendar) -> Any:
     """A property of a behaviour, declared or not; None if it is missing."""
-    found = _FIELDS.get(key)
+    found = OF_THE_BEHAVIOUR.get(key)
     if found is not None:
-        return found(it) or None
+        return found(it, calendar) or None
     value = it.properties.get(key)
     if value is None:
         extra = it.properties.get("extra")
@@ -62,7 +72,7 @@ class Facts:
     calendar: Calendar
     _by_type: dict[str, list[Behaviour]] = field(default_factory=dict)
     _meant: dict[Happening, Found[Behaviour]] = field(default_factory=dict)
-    _bought: dict[tuple[PropertyTest, ...], Found[Bought]] = field(default_factory=dict)
+    _bought: dict[tuple[tuple[PropertyTest, ...], bool], Found[Bought]] = field(default_factory=dict)
 
     def meant(self, what: Happening) -> Found[Behaviour]:
         """All behaviours that `what` means, at any time."""
@@ -72,20 +82,23 @@ class Facts:
             facts = [
                 it
                 for it in self._candidates(what)
-                if all(test(property_of(it, key)) for key, test in tests) and self._at_its_time(what, it)
+                if all(test(property_of(it, key, self.calendar)) for key, test in tests) and self._at_its_time(what, it)
             ]
             found = self._meant[what] = Found(facts, [it.at for it in facts])
         return found
 
-    def bought(self, where: tuple[PropertyTest, ...]) -> Found[Bought]:
-        """All orders with something left of them that `where` means."""
-        found = self._bought.get(where)
+    def bought(self, where: tuple[PropertyTest, ...], *, returned: bool = False) -> Found[Bought]:
+        """All orders with something left of them that `where` means, or (`returned`) those of which money was given back."""
+        found = self._bought.get((where, returned))
         if found is None:
-            facts = [
-                it for it in (_bought(one, where, self.calendar) for one in self.history.purchases) if it is not None
-            ]
-            found = self._bought[where] = Found(facts, [it.at for it in facts])
+            orders = [it for it in self.history.purchases if (it.returned if returned else it.net) > 0]
+            facts = [it for it in (_bought(one, where, self.calendar) for one in orders) if it is not None]
+            found = self._bought[where, returned] = Found(facts, [it.at for it in facts])
         return found
+
+    def ordered(self, leaf: OrderTest) -> Found[Bought]:
+        """All orders that the leaf means, at any time."""
+        return self.bought(leaf.where, returned=leaf.figure is OrderFigure.RETURNED)
 
     def delivered(self, leaf: Delivered) -> Sequence[datetime]:
         """When messages were sent or clicked that `leaf` means, at any time."""
@@ -117,9 +130,9 @@ class Facts:
                 end = min(end, bisect_left(instants, self._midnight(window.last, 1)))
                 return start, max(start, end)  # nothing, while the first day has not begun
             case Period.LAST_N_DAYS:
-                first = self.calendar.day(at) - window.n + 1
+                first = self.calendar.today(at) - window.n + 1
             case Period.THIS_MONTH:
-                first = date.fromordinal(self.calendar.day(at)).replace(day=1).toordinal()
+                first = date.fromordinal(self.calendar.today(at)).replace(day=1).toordinal()
         return bisect_left(instants, self.calendar.midnight(first), 0, end), end
 
     def leaves_at(self, window: Window, at: datetime) -> datetime | None:
@@ -168,8 +181,6 @@ def night_of(hours: tuple[int, ...], local: datetime) -> int | None:
 
 
 def _bought(it: Purchase, where: tuple[PropertyTest, ...], calendar: Calendar) -> Bought | None:
-    if it.net <= 0:
-        return None
     milli = MILLI // scale(it.currency)
     if not all(tester(one.comparison)(_of_order(it, one.key, calendar)) for one in where if one.key not in LINE_KEYS):
         return None

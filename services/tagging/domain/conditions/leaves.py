@@ -57,7 +57,7 @@ class PropertyTest:
     """A property of an event or an order compares so.
 
     Of an event: what its type declares, else what is under "extra"; `$channel`, `$content` and `$page_view` are the touchpoint,
-    the content and the loading of the page. Of an order: see `OrderTest`.
+    the content and the loading of the page, `$daypart` the quarter of the local day, such as "00–06". Of an order: see `OrderTest`.
     """
 
     key: str
@@ -80,11 +80,12 @@ class Happening:
 
 
 class Figure(StrEnum):
-    """What is worked out from the behaviours meant; SUM, AVG, MIN, MAX, LAST, FIRST and DISTINCT of a property.
+    """What is worked out from the behaviours meant; SUM, AVG, MIN, MAX, LAST, FIRST, DISTINCT and USUAL of a property.
 
     COUNT, DAYS (distinct local dates, or nights if `hours` are given), SUM and DISTINCT of nothing are 0; all others of nothing are
     missing. WEEKS are the weeks from Monday on with at least so many of DAYS, 0 if there are none. SUM, AVG, MIN and MAX pass over
-    what is no number, LAST and FIRST over events without the property, DISTINCT over lists and objects.
+    what is no number, LAST and FIRST over events without the property, DISTINCT and USUAL over lists and objects.
+    USUAL is the value that most of them have; of several as frequent, the one that came last.
     RECENCY_DAYS and FIRST_DAYS are local days from the last and the first to now.
     """
 
@@ -98,6 +99,7 @@ class Figure(StrEnum):
     LAST = "LAST"
     FIRST = "FIRST"
     DISTINCT = "DISTINCT"
+    USUAL = "USUAL"
     RECENCY_DAYS = "RECENCY_DAYS"
     FIRST_DAYS = "FIRST_DAYS"
 
@@ -108,7 +110,7 @@ class Figure(StrEnum):
 
 
 OF_A_PROPERTY: Final = frozenset(
-    {Figure.SUM, Figure.AVG, Figure.MIN, Figure.MAX, Figure.LAST, Figure.FIRST, Figure.DISTINCT}
+    {Figure.SUM, Figure.AVG, Figure.MIN, Figure.MAX, Figure.LAST, Figure.FIRST, Figure.DISTINCT, Figure.USUAL}
 )
 
 
@@ -170,9 +172,10 @@ class OrderFigure(StrEnum):
 
     COUNT of orders; OCCASIONS, distinct local dates of payment (spec 0.1); NET, its sum; AVG, MIN and MAX of net; QUANTITY, the
     pieces; SKUS and CATEGORIES, the different ones; RECENCY_DAYS and FIRST_DAYS, local days from the last and the first payment to
-    now; SHARE, the percentage of the orders meant in all of the window. Where articles are asked for, net is what was paid for
-    these and quantity and the different ones are of these alone.
-    Of nothing, AVG, MIN, MAX, SHARE and days are missing, the others 0. Amounts are in whole units of currency, such as 999.99.
+    now; SHARE, the percentage of the orders meant in all of the window; DAYPART, the quarter of the local day, such as "18–24", in which
+    most were paid, of several as frequent the last one's; RETURNED, the orders of which money was given back, though nothing may be
+    left of them. Where articles are asked for, net is what was paid for these and quantity and the different ones are of these alone.
+    Of nothing, AVG, MIN, MAX, SHARE, DAYPART and days are missing, the others 0. Amounts are in whole units of currency, such as 999.99.
     """
 
     COUNT = "COUNT"
@@ -187,6 +190,8 @@ class OrderFigure(StrEnum):
     RECENCY_DAYS = "RECENCY_DAYS"
     FIRST_DAYS = "FIRST_DAYS"
     SHARE = "SHARE"
+    DAYPART = "DAYPART"
+    RETURNED = "RETURNED"
 
     @property
     def of_now(self) -> bool:

@@ -3,18 +3,19 @@
 from collections.abc import Sequence
 from datetime import datetime
 
+from services.tagging.domain.calendar import daypart
 from services.tagging.domain.conditions.facts import MILLI, Facts
-from services.tagging.domain.conditions.figures import Worked, days_since
+from services.tagging.domain.conditions.figures import Worked, days_since, usual
 from services.tagging.domain.conditions.leaves import OrderFigure, OrderTest
 
 
 def figure(facts: Facts, leaf: OrderTest, at: datetime) -> Worked:
     """The figure of `leaf` as of `at`."""
-    found = facts.bought(leaf.where)
+    found = facts.ordered(leaf)
     start, end = facts.span(leaf.window, found.instants, at)
     meant, because = found.facts[start:end], found.instants[start:end]
     match leaf.figure:
-        case OrderFigure.COUNT:
+        case OrderFigure.COUNT | OrderFigure.RETURNED:
             return Worked(len(meant), 1, because)
         case OrderFigure.OCCASIONS:
             return Worked(len(set(map(facts.calendar.day, because))), 1, because)
@@ -26,6 +27,8 @@ def figure(facts: Facts, leaf: OrderTest, at: datetime) -> Worked:
             return Worked(len(frozenset[str]().union(*(it.categories for it in meant))), 1, because)
         case OrderFigure.RECENCY_DAYS | OrderFigure.FIRST_DAYS:
             return days_since(facts, because, at, last=leaf.figure is OrderFigure.RECENCY_DAYS)
+        case OrderFigure.DAYPART:
+            return usual([(it, daypart(facts.calendar.local(it, None))) for it in because])
         case OrderFigure.SHARE:
             first, last = facts.span(leaf.window, facts.bought(()).instants, at)
             return Worked(100 * len(meant), last - first, because) if first < last else Worked(None, 1, ())

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
+from math import ceil, floor, isfinite
+from typing import Final
 
 Plain = str | float | bool
 
@@ -52,6 +54,9 @@ class Value:
         return bool(self.truth) if self.number is None else self.number
 
 
+_BOUNDING: Final = frozenset({Operator.LT, Operator.LE, Operator.GT, Operator.GE})
+
+
 @dataclass(frozen=True, slots=True)
 class Comparison:
     """An operator with what it compares with: nothing for EXISTS and NOT_EXISTS, two for BETWEEN, some for IN, else one."""
@@ -66,6 +71,14 @@ class Comparison:
     @property
     def plain(self) -> Sequence[Plain]:
         return [it.plain for it in self.values]
+
+    @property
+    def bound(self) -> int | None:
+        """The whole number such that one not below it compares otherwise than one below it; None where there is not one such."""
+        number = self.values[0].number if self.operator in _BOUNDING else None
+        if number is None or not isfinite(number):
+            return None
+        return ceil(number) if self.operator in (Operator.GE, Operator.LT) else floor(number) + 1
 
 
 class Period(StrEnum):
