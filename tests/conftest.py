@@ -1,8 +1,9 @@
 """What all tests share: a real PostgreSQL and NATS per test session, fresh databases, tokens, and the one event loop."""
 
 import asyncio
+import gc
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,17 @@ _WITHOUT_WAITING = {"fsync": "off", "full_page_writes": "off", "synchronous_comm
 
 # httpx looks for it with every request, and to look in vain through all folders takes longer than the request.
 sys.modules.setdefault("sniffio", None)  # type: ignore[arg-type]  # None is how Python is told that there is none
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """What is imported and collected stays: to look through it for garbage again and again takes longer than some of the tests."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
