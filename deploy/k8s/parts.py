@@ -135,7 +135,16 @@ PARTS: Final = (
     ),
     Part(
         "tagging",
-        (LEARNING, RELAY, PROJECT, Role(CONSUME, LARGE), TIMERS, Role("alerts"), Role("valuations", LARGE)),
+        (
+            LEARNING,
+            RELAY,
+            PROJECT,
+            Role(CONSUME, LARGE),
+            TIMERS,
+            Role("alerts"),
+            Role("refreshes"),
+            Role("valuations", LARGE),
+        ),
         settings={"SCRM_SHARD_COUNT": "1"},
     ),
     Part("membership", (SERVING, RELAY, PROJECT, CONSUMING, TIMERS), settings={"SCRM_SHARD_COUNT": "1"}),

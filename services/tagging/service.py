@@ -21,6 +21,7 @@ from services.tagging.adapters.dealings_intake import DealingsIntake
 from services.tagging.adapters.due_watch import DueWatch
 from services.tagging.adapters.fact_intake import FactIntake
 from services.tagging.adapters.grpc_servicer import TaggingServicer
+from services.tagging.adapters.refresh_watch import Drift, refresh_watch
 from services.tagging.adapters.tag_servicer import TagServicer
 from services.tagging.adapters.trainer import Trainer
 from services.tagging.adapters.value_watch import value_watch
@@ -30,12 +31,12 @@ from services.tagging.application.clustering_commands import TAG_CLUSTERS, TagCl
 from services.tagging.application.commands import handlers
 from services.tagging.application.layer_commands import REVIEW_MODEL, ReviewLayer, ReviewModel
 from services.tagging.application.layer_review import REVIEW_LAYER
+from services.tagging.application.rule_following import FollowRule
 from services.tagging.application.rule_review import REVIEW_CUSTOMER
 from services.tagging.application.settings_commands import REVIEW_ALL, ReviewAll
-from services.tagging.application.standing import FOLLOW_RULE, SETTLE_TAGS
+from services.tagging.application.standing import FOLLOW_RULE, SETTLE_TAGS, Tally
 from services.tagging.application.tag_batch_commands import ADVANCE_BATCH, AdvanceTagBatch
 from services.tagging.application.tag_commands import ReviewCustomer, SettleTags
-from services.tagging.application.tag_rule_commands import FollowRule
 from services.tagging.application.taxonomy_commands import REPOINT_TAGS, RepointTags
 from services.tagging.domain.claims import Cause
 from services.tagging.read_models.audiences import PostgresAudiences
@@ -51,7 +52,9 @@ TIMERS: Mapping[str, Callable[[Timer], Any] | Together] = {
     REVIEW_ALL: lambda timer: ReviewAll(timer.payload["after"]),
     SETTLE_TAGS: lambda timer: SettleTags(UUID(timer.payload["customer"])),
     REPOINT_TAGS: lambda timer: RepointTags(timer.payload["key"], timer.payload["into"], UUID(timer.payload["after"])),
-    FOLLOW_RULE: lambda timer: FollowRule(timer.payload["tag"], Cause(timer.payload["cause"]), timer.payload["after"]),
+    FOLLOW_RULE: lambda timer: FollowRule(
+        timer.payload["tag"], Cause(timer.payload["cause"]), timer.payload["after"], Tally.read(timer.payload)
+    ),
     ADVANCE_BATCH: lambda timer: AdvanceTagBatch(UUID(timer.payload["batch"]), timer.payload["reason"]),
     FOLLOW_DUE: Together(lambda timers: FollowDue()),
     "follow_page": lambda timer: RecountSegments(),  # no longer set: whoever was left to be looked at is found anew
@@ -85,7 +88,7 @@ def service(settings: Settings) -> Service:
             DealingsIntake(audiences).subscription(),
         ],
         timers=TIMERS,
-        loops={"alerts": alerts, "valuations": valuations},
+        loops={"alerts": alerts, "valuations": valuations, "refreshes": refreshes},
     )
 
 
@@ -97,6 +100,12 @@ def alerts(kit: Kit) -> DueWatch:
 def valuations(kit: Kit) -> DueWatch:
     poll = kit.settings.poll_seconds
     return value_watch(kit.bus, kit.read_models, kit.engine, kit.clock, poll=poll, pulse=kit.pulse)
+
+
+def refreshes(kit: Kit) -> DueWatch:
+    drift = Drift(kit.metrics.registry)
+    poll = kit.settings.poll_seconds
+    return refresh_watch(kit.bus, kit.read_models, kit.engine, kit.clock, drift, poll=poll, pulse=kit.pulse)
 
 
 def rebuild_now(settings: Settings) -> None:

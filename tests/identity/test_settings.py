@@ -11,7 +11,7 @@ from uuid import uuid4
 import pytest
 
 from chassis.consumer import Subscription
-from chassis.due_times import Timer
+from chassis.due_times import Timer, Together
 from chassis.kit import Kit
 from chassis.settings import InvalidSettingsError
 from services.identity.application.attribute_commands import EndMinority
@@ -95,7 +95,9 @@ def test_birthdays_come_due_in_the_service(environment: dict[str, str]) -> None:
 
     node = uuid4()
     timer = Timer(COMING_OF_AGE, str(node), datetime(2026, 5, 1, tzinfo=UTC))
-    assert made.timers[timer.kind](timer) == EndMinority(node)
+    make = made.timers[timer.kind]
+    assert not isinstance(make, Together)
+    assert make(timer) == EndMinority(node)
 
 
 def kept_twice(subscriptions: Sequence[Subscription]) -> set[tuple[str, str]]:

@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from prometheus_client import CollectorRegistry
 
 from chassis.telemetry import Metrics
 from deploy.local.contracts import ROOT
+from services.tagging.adapters.refresh_watch import Drift
 from tests.operations.monitoring import EXPRESSIONS, PANELS, RULES, Asked, Told, asked, untold
 
 PAGES = ROOT / "docs" / "operations"
@@ -18,7 +20,8 @@ OF_PROMETHEUS = {"service", "role", "pod", "job", "le"}  # deploy/monitoring/scr
 def told() -> dict[str, set[str]]:
     """Every series of ours by its name, with its labels."""
     found: dict[str, set[str]] = {}
-    for metric in (value for value in vars(Metrics()).values() if hasattr(value, "describe")):
+    parts = (*vars(Metrics()).values(), *vars(Drift(CollectorRegistry())).values())
+    for metric in (value for value in parts if hasattr(value, "describe")):
         (described,) = metric.describe()
         suffixes = {"counter": ("_total",), "histogram": ("_bucket", "_sum", "_count")}.get(described.type, ("",))
         found |= {f"{described.name}{suffix}": set(metric._labelnames) for suffix in suffixes}

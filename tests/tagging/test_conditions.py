@@ -28,7 +28,8 @@ from services.tagging.domain.conditions import (
     that,
 )
 from services.tagging.domain.errors import ConditionTooComplex, SegmentCycle
-from services.tagging.domain.segments import Definition, Segment, require_no_cycle
+from services.tagging.domain.segment_cycles import require_no_cycle
+from services.tagging.domain.segments import Definition, Segment
 from tests.tagging import random_conditions
 
 TAGS = [HasTag(f"tag{n}") for n in range(9)]

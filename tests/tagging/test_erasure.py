@@ -17,6 +17,7 @@ from services.tagging.domain.conditions import HasTag, that
 from services.tagging.domain.erasure import Erasure
 from services.tagging.domain.errors import CustomerErased
 from services.tagging.domain.history import Line
+from services.tagging.domain.memberships import MembershipCause, MembershipChange
 from services.tagging.domain.segments import Definition
 from services.tagging.domain.tags import Cause, CustomerTags
 from tests.tagging.conftest import Worlds
@@ -121,6 +122,10 @@ def test_tags_facts_and_sets_let_go_of_the_customer(world: World) -> None:
     (removed,) = [it.event for it in world.events(CustomerTags.Removed)]
     assert isinstance(removed, CustomerTags.Removed)
     assert removed.cause is Cause.ERASURE
+    left = [it.event for it in world.events(MembershipChange.Happened)][-2:]
+    assert {(it.segment, it.cause, it.exited) for it in left if isinstance(it, MembershipChange.Happened)} == {
+        (segment, MembershipCause.ERASURE, (ANN,)) for segment in (live, listed)
+    }
     (done,) = world.events(Erasure.Completed)
     message = publish(done)
     assert isinstance(message, tagging.CustomerDataErased)

@@ -1,16 +1,18 @@
 """Models of layers over facts: kept up to date by facts, merges and the clock, run for any date, made into audiences."""
 
 import asyncio
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from random import Random
 from typing import Any
 from uuid import UUID, uuid5
 
 import pytest
+import sqlalchemy as sa
 
 from chassis.context import Context, entered
 from scrm.identity.v1 import events_pb2 as identity
 from scrm.tagging.v1 import events_pb2 as tagging
+from scrm.tracking.v1 import events_pb2 as tracking
 from services.tagging.adapters import layer_snapshots as snapshots
 from services.tagging.application.layer_commands import (
     ActivateModel,
@@ -18,7 +20,7 @@ from services.tagging.application.layer_commands import (
     SelectLayerCell,
     UpdateModel,
 )
-from services.tagging.application.published_events import publish
+from services.tagging.application.published_events import partition_key, publish
 from services.tagging.domain.calendar import Calendar
 from services.tagging.domain.conditions import InLayer, Universe, that
 from services.tagging.domain.errors import LayerNotFound, ModelExists, ModelNotFound, ModelParams, UnknownTimeZone
@@ -186,6 +188,83 @@ def test_intent_that_becomes_high_is_one_lead(world: World) -> None:
     assert (message.score, list(message.evidence)) == (50, ["checkout_started", "cart_added"])
     assert current(world, "intent") == {ANN: "HIGH"}
     assert world.rebuild() == {}
+
+
+def acts(who: UUID, at: datetime, *kinds: str, **properties: Any) -> list[tracking.BehaviourTracked]:
+    """One behaviour a second."""
+    return [behaved(who, at + timedelta(seconds=n), kind=it, **properties) for n, it in enumerate(kinds)]
+
+
+def bands(world: World) -> list[tuple[str, str, str, float, str]]:
+    """What was told of scores that changed: category, the two bands, the score and the cause."""
+    found = [it.event for it in world.events(CustomerLayers.ScoreChanged)]
+    return [
+        (it.category, it.before, it.after, round(it.score, 2), it.cause.value)
+        for it in found
+        if isinstance(it, CustomerLayers.ScoreChanged)
+    ]
+
+
+def test_the_score_of_each_category_is_told_when_its_band_changes_by_facts_and_by_the_clock(world: World) -> None:
+    world.tell(created(ANN), behaved(ANN, START, kind="cart_added", category="serum"))
+    active(world, Kind.INTENT)
+    assert bands(world) == []  # nobody is told of the bands that everybody is put into first
+    world.at(START + timedelta(hours=1))
+    at = START + timedelta(minutes=9)
+    world.tell(*acts(ANN, at, "checkout_started", "cart_added", category="cream"))
+    assert bands(world) == [("cream", NONE, "HIGH", 50, "EVENT")]
+    world.tell(*acts(ANN, at + timedelta(minutes=5), "favourite_added", category="cream"))
+    assert len(bands(world)) == 1  # higher, but in the same band
+    (told,) = world.events(CustomerLayers.ScoreChanged)
+    message = publish(told)
+    assert isinstance(message, tagging.ScoreChanged)
+    assert (message.customer_id, message.model_id, message.from_band, message.to_band) == (
+        str(ANN),
+        "intent",
+        NONE,
+        "HIGH",
+    )
+    assert partition_key(told) == ANN
+    for day in (1, 2, 3):
+        world.at(START + day * DAY)
+    faded = [it[:3] for it in bands(world)[1:]]
+    assert faded == [("serum", "MEDIUM", "LOW"), ("cream", "HIGH", "MEDIUM")]
+    assert {it[4] for it in bands(world)[1:]} == {"TIME"}
+    assert world.rebuild() == {}
+    world.at(START + 100 * DAY)
+    ended = [it[:3] for it in bands(world)[3:]]
+    assert ended == [("cream", "MEDIUM", NONE), ("serum", "LOW", NONE)]
+    assert world.rebuild() == {}
+
+
+def test_bands_follow_merges_other_parameters_and_erasure(world: World) -> None:
+    active(world, Kind.INTENT)
+    world.at(START + timedelta(hours=1))
+    for who in (ANN, BOB):
+        world.tell(created(who), *acts(who, START, "consult_started", "favourite_added"))
+    assert bands(world) == [("", NONE, "MEDIUM", 25, "EVENT")] * 2
+    world.tell(merged(ANN, BOB))
+    assert sorted(bands(world)[2:]) == [("", "MEDIUM", "HIGH", 50, "MERGE"), ("", "MEDIUM", NONE, 0, "MERGE")]
+    world.do(UpdateModel("intent", {"high": 60}))
+    world.fire()
+    assert bands(world)[4:] == [("", "HIGH", "MEDIUM", 50, "PARAMS")]
+    world.tell(
+        identity.CustomerErasing(case_id=str(person("case")), customer_id=str(ANN), node_ids=[str(ANN), str(BOB)])
+    )
+    assert bands(world)[5:] == [("", "MEDIUM", NONE, 0, "ERASURE")]
+
+
+def test_bands_that_nobody_had_kept_are_no_change(world: World) -> None:
+    """As after an upgrade: the state of a customer is older than the bands."""
+    active(world, Kind.INTENT)
+    world.at(START + timedelta(hours=1))
+    world.tell(created(ANN), behaved(ANN, START, kind="cart_added"))
+    with world.engine.begin() as rows:
+        rows.execute(sa.text("UPDATE current_layers SET bands = NULL"))
+    world.tell(behaved(ANN, START + timedelta(minutes=1), kind="consult_started"))
+    assert len(bands(world)) == 1
+    world.tell(behaved(ANN, START + timedelta(minutes=2), kind="consult_started"))
+    assert bands(world)[1:] == [("", "MEDIUM", "HIGH", 50, "EVENT")]
 
 
 def test_nothing_is_done_while_no_model_is_active(world: World) -> None:

@@ -17,7 +17,7 @@ from services.tagging.domain.layers.aipl import AiplParams
 from services.tagging.domain.layers.consideration import ConsiderationParams
 from services.tagging.domain.layers.decision import DecisionParams
 from services.tagging.domain.layers.intent import IntentParams
-from services.tagging.domain.layers.kinds import KINDS, Kind, follow, next_change, state
+from services.tagging.domain.layers.kinds import KINDS, Kind, follow, next_band_change, next_change, state
 from services.tagging.domain.layers.lifecycle import LifecycleParams
 from services.tagging.domain.layers.path import PathParams
 from services.tagging.domain.layers.preference import PreferenceParams
@@ -333,6 +333,24 @@ def test_nothing_changes_before_the_instant_foretold(kind: Kind) -> None:
         if alone is not None and (who.known_since is None or who.known_since <= at):
             was = state(kind, past, chosen, CALENDAR, at)
             assert state(kind, past, chosen, CALENDAR, alone) != was
+
+
+def test_no_band_changes_before_the_instant_foretold() -> None:
+    random, chosen = Random("bands"), KINDS[Kind.INTENT].params()
+    by = KINDS[Kind.INTENT].banding
+    assert by is not None
+    changed = 0
+    for _ in range(100):
+        who, at = at_random(random), ago(random.uniform(-5, 30))
+        seen = View.of(who, CALENDAR, at)
+        due = next_band_change(Kind.INTENT, seen, chosen)
+        last = CALENDAR.day(due) if due is not None else seen.day + 200
+        days = [by.bands(seen.on(day), chosen) for day in range(seen.day, last)]
+        assert all(it == by.bands(seen, chosen) for it in days)
+        if due is not None:
+            assert by.bands(seen.on(last), chosen) != by.bands(seen, chosen)
+            changed += 1
+    assert changed > 20
 
 
 @pytest.mark.parametrize("kind", list(Kind))

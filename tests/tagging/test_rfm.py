@@ -1,19 +1,23 @@
 """RFM on real data (AC-43, AC-44 and checkpoint A), beside a recomputation that shares nothing with the product."""
 
+import hashlib
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import UTC, date, datetime
 from fractions import Fraction
 from random import Random
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
 from services.tagging.domain.calendar import Calendar
-from services.tagging.domain.errors import AsOfInFuture
-from services.tagging.domain.models import RunSummary, Window
+from services.tagging.domain.errors import AsOfInFuture, ModelParams
+from services.tagging.domain.layers.params import read
+from services.tagging.domain.model_schedules import NIGHTLY
+from services.tagging.domain.models import ALGORITHM, RfmModel, RunSummary, Window, model_id
 from services.tagging.domain.rfm import GRID, Cuts, Purchases, RfmRow, RfmSegment, quintiles, score
+from services.tagging.domain.rfm_params import RfmParams
 from tests.tagging import cdnow
 
 END = date(1998, 7, 1)
@@ -146,6 +150,59 @@ def test_random_populations_with_many_ties_are_scored_as_recomputed(n: int) -> N
             Purchases(c, random.randint(1, 4), random.randint(1, 3), random.choice((100, 200, 205))) for c in range(n)
         ]
         assert as_expected(score(population)[1]) == recomputed(population)
+
+
+def test_fixed_cuts_and_thresholds_take_the_place_of_quintiles_and_means() -> None:
+    population = [Purchases(n, 10 * n + 1, n + 1, 100 * n) for n in range(6)]
+    fixed = read(
+        RfmParams,
+        {
+            "recency_cuts": [10, 20, 30, 40],
+            "frequency_cuts": [1, 2, 3, 4],
+            "monetary_cuts": [50, 150, 250, 350],
+            "type_thresholds": [2, 3, 4],
+        },
+    )
+    cuts, rows = score(population, fixed)
+    assert (cuts.recency, cuts.frequency, cuts.monetary) == fixed.cuts
+    assert [(it.recency_score, it.frequency_score, it.monetary_score) for it in rows] == [
+        (5, 1, 1),
+        (4, 2, 2),
+        (3, 3, 3),
+        (2, 4, 4),
+        (1, 5, 5),
+        (1, 5, 5),
+    ]
+    assert [it.type for it in rows] == ["HLL", "HLL", "HLL", "LHL", "LHH", "LHH"]
+    assert score(population) == score(population, read(RfmParams, {}))
+
+
+@pytest.mark.parametrize(
+    ("given", "path"),
+    [
+        ({"window_days": 3651}, "window_days"),
+        ({"window_days": -1}, "window_days"),
+        ({"monetary": "TAX"}, "monetary"),
+        ({"recency_cuts": [1, 2, 3, 4]}, "frequency_cuts"),
+        ({"recency_cuts": [1, 2, 2, 4], "frequency_cuts": [1, 2, 3, 4], "monetary_cuts": [1, 2, 3, 4]}, "recency_cuts"),
+        ({"type_thresholds": [3, 3]}, "type_thresholds"),
+        ({"type_thresholds": [3, 3, 6]}, "type_thresholds[2]"),
+        ({"windows": 3}, "windows"),
+    ],
+)
+def test_bad_parameters_are_refused_by_their_path(given: dict[str, Any], path: str) -> None:
+    with pytest.raises(ModelParams) as caught:
+        read(RfmParams, given)
+    assert caught.value.metadata["path"] == path
+
+
+def test_the_fingerprint_of_a_model_without_choices_is_what_it_was() -> None:
+    at = datetime(2025, 1, 1, tzinfo=UTC)
+    plain = RfmModel(model_id("acme", "rfm"), "acme", "rfm", RfmParams(365), NIGHTLY, at)
+    before = hashlib.sha256("\x1f".join((ALGORITHM, "365", "UTC", "USD")).encode()).hexdigest()
+    assert plain.params_hash("UTC", "USD") == before
+    plain.restate(RfmParams(365, monetary="GROSS"), at)
+    assert plain.params_hash("UTC", "USD") != before
 
 
 def test_fewer_than_five_customers_have_no_scores() -> None:

@@ -44,11 +44,14 @@ from services.tagging.domain.errors import (
     SegmentNotStatic,
     TagNotManual,
 )
+from services.tagging.domain.model_schedules import NIGHTLY
 from services.tagging.domain.models import ModelRun, RfmModel, Window, model_id
+from services.tagging.domain.rfm_params import RfmParams
 from services.tagging.domain.rules import RULE_TAGS
 from services.tagging.domain.segments import Definition
 from services.tagging.domain.tags import CustomerTags
 from services.tagging.read_models import audiences, directory, purchases
+from tests.tagging.test_erasure import erasing
 from tests.tagging.world import TENANT, ZONE, World, became_known, created, merged, paid, person
 
 VIP = that(HasTag("vip"))
@@ -78,11 +81,12 @@ def test_ac_41_intersection_union_and_difference_of_lists(world: World) -> None:
 
 
 def test_a_list_answers_for_each_customer_and_follows_merges(world: World) -> None:
-    world.tell(created(P[1]), created(P[2]), created(P[3]), merged(P[1], P[3]))
+    world.tell(created(P[1]), created(P[2]), created(P[3]), merged(P[1], P[3]), created(P[5]), erasing(P[5]))
     segment = world.define("list")
     changes = [
         MemberChange(True, P[2]),
         MemberChange(True, uuid4()),
+        MemberChange(True, P[5]),
         MemberChange(True, P[3]),
         MemberChange(True, P[1]),
         MemberChange(False, P[2]),
@@ -93,6 +97,7 @@ def test_a_list_answers_for_each_customer_and_follows_merges(world: World) -> No
     assert result.outcomes == [
         (MemberOutcome.CHANGED, P[2]),
         (MemberOutcome.NOT_FOUND, None),
+        (MemberOutcome.ERASED, None),
         (MemberOutcome.CHANGED, P[1]),  # the survivor
         (MemberOutcome.UNCHANGED, P[1]),
         (MemberOutcome.CHANGED, P[2]),
@@ -207,7 +212,7 @@ def run_model(world: World, as_of: date) -> tuple[UUID, ModelRun]:
     with world.engine.connect() as rows:
         population = purchases.bought(rows, TENANT, window, ZONE, "USD")
         position = audiences.input_position(rows, TENANT)
-    model = RfmModel(model_id(TENANT, "rfm"), TENANT, "rfm", 0, world.clock.now())
+    model = RfmModel(model_id(TENANT, "rfm"), TENANT, "rfm", RfmParams(), NIGHTLY, world.clock.now())
     result: tuple[UUID, ModelRun] = world.do(KeepModelRun.of(model, as_of, ZONE, "USD", population, position))
     return result
 
@@ -215,7 +220,7 @@ def run_model(world: World, as_of: date) -> tuple[UUID, ModelRun]:
 def test_layers_of_runs_are_sets_like_others_and_ac_97_a_run_is_repeatable(world: World) -> None:
     noon = datetime(2025, 2, 1, 4, tzinfo=UTC)
     world.clock.set(noon + timedelta(days=100))
-    world.do(DefineModel("rfm", 0))
+    world.do(DefineModel("rfm"))
     world.tell(*(created(P[n]) for n in range(10)))
     orders = [(n, k) for n in range(10) for k in range(n + 1)]
     world.tell(*(paid(P[n], f"{n}/{k}", noon + timedelta(days=n + k), 1000 + n) for n, k in orders))

@@ -17,7 +17,7 @@ from services.tagging.application.tag_rule_commands import (
     EnableFactTag,
     PauseRule,
 )
-from services.tagging.application.taxonomy_commands import CreateTag
+from services.tagging.application.taxonomy_commands import ArchiveTag, CreateTag
 from services.tagging.domain.calendar import Calendar
 from services.tagging.domain.claims import Cause
 from services.tagging.domain.conditions import (
@@ -39,6 +39,8 @@ from services.tagging.domain.errors import (
     RuleCycle,
     RuleNotFound,
     TagExists,
+    TagInUse,
+    TagNotActive,
     TagNotManual,
     TagsNotAlike,
     UnknownDimension,
@@ -182,7 +184,9 @@ def test_a_rule_enters_and_leaves_by_different_conditions_and_says_nothing_befor
     assert world.tags(A) == set()
     draft = world.do(DefineRule("regular", [("", that(visits(3)))], no(that(visits(2)))))
     found = world.read_models.query_now(lambda rows: preview(rows, TENANT, draft), TENANT)
-    assert found == (1, 1, 0, [A])
+    assert found == (1, 1, 0, [A], [])
+    asked = world.read_models.query_now(lambda rows: preview(rows, TENANT, draft, {A, B, C}), TENANT)
+    assert asked.verdicts == [(A, False, True), (B, False, False)]  # nobody knows of C
     assert world.do(ActivateRule("regular")).status is RuleStatus.ACTIVE
     world.fire()
     assert world.tagged("regular") == {A}
@@ -296,6 +300,17 @@ def test_rules_do_not_depend_on_themselves_and_are_for_tags_of_rules(world: Worl
         world.do(EnableFactTag("city", FactParameters(values=("a",))))
     with pytest.raises(RuleNotFound):
         world.do(ActivateRule("hand"))
+
+
+def test_the_rule_of_an_archived_tag_stays_out_of_force(world: World) -> None:
+    rule(world, "regular")
+    world.do(ActivateRule("regular"))
+    with pytest.raises(TagInUse):
+        world.do(ArchiveTag("regular"))
+    world.do(PauseRule("regular"))
+    world.do(ArchiveTag("regular"))
+    with pytest.raises(TagNotActive):
+        world.do(ActivateRule("regular"))
 
 
 def test_the_conditions_of_a_rule_are_held_to_the_words_and_limits_of_the_brand(world: World) -> None:

@@ -19,7 +19,9 @@ from services.tagging.application.settings_commands import UpdateTenantSettings
 from services.tagging.application.tag_commands import AssignTags, RemoveTags
 from services.tagging.domain.calendar import Calendar
 from services.tagging.domain.conditions import Condition, HasTag, RfmScores, Universe, any_of, no, that
+from services.tagging.domain.model_schedules import NIGHTLY
 from services.tagging.domain.models import RfmModel, Window, model_id
+from services.tagging.domain.rfm_params import RfmParams
 from services.tagging.domain.rules import RULE_TAGS, Evidence
 from services.tagging.domain.segments import Definition
 from services.tagging.domain.tags import CustomerTags
@@ -377,7 +379,7 @@ def test_a_run_of_a_model_after_an_unmerge_has_a_row_for_each_side(world: World)
     prepared(world)
     world.clock.set(night(20))
     world.tell(*FACTS)
-    world.do(DefineModel("rfm", 0))
+    world.do(DefineModel("rfm"))
     run(world)
     segment = world.define("bought", Definition(condition=that(RfmScores("rfm"))), Universe.ALL)
     assert world.members(segment) == {A, B, C}
@@ -394,7 +396,7 @@ def run(world: World) -> None:
     window = Window.before(date(2025, 6, 10), 0, Calendar.of(ZONE), world.clock.now())
     with world.engine.connect() as rows:
         population = purchases.bought(rows, TENANT, window, ZONE, "USD")
-    model = RfmModel(model_id(TENANT, "rfm"), TENANT, "rfm", 0, world.clock.now())
+    model = RfmModel(model_id(TENANT, "rfm"), TENANT, "rfm", RfmParams(), NIGHTLY, world.clock.now())
     world.do(KeepModelRun.of(model, window.as_of, ZONE, "USD", population, 0))
 
 

@@ -36,12 +36,15 @@ from services.tagging.adapters.alert_watch import alert_watch
 from services.tagging.adapters.dealings_intake import DealingsIntake
 from services.tagging.adapters.due_watch import DueWatch
 from services.tagging.adapters.fact_intake import FactIntake
+from services.tagging.adapters.refresh_watch import command_for
 from services.tagging.application import dealing_messages
 from services.tagging.application.commands import handlers
+from services.tagging.application.refresh_commands import REFRESH
 from services.tagging.application.segment_commands import CreateSegment, MemberChange, UpdateStaticMembers
 from services.tagging.application.settings_commands import UpdateTenantSettings
 from services.tagging.domain.conditions import Universe
 from services.tagging.domain.history import History, Line
+from services.tagging.domain.refresh import REALTIME, Refresh
 from services.tagging.domain.segments import Definition
 from services.tagging.domain.tags import Assignment, CustomerTags, tags_id
 from services.tagging.read_models import bitmaps, directory, segments
@@ -332,10 +335,17 @@ class World:
         fired = 0
         while due := self._due():
             for tenant, timer in due:
-                make = TIMERS[timer.kind]
-                self.do(make.command([timer]) if isinstance(make, Together) else make(timer), tenant)
+                self.do(self._command(tenant, timer), tenant)
             fired += len(due)
         return fired
+
+    def _command(self, tenant: str, timer: Timer) -> Any:
+        """What is to be done as a timer comes due; what finding sets anew looks at is found out as by the loop "refreshes"."""
+        if timer.kind == REFRESH:
+            now = self.clock.now()
+            return self.read_models.query_now(lambda rows: command_for(rows, tenant, timer, now), tenant)
+        make = TIMERS[timer.kind]
+        return make.command([timer]) if isinstance(make, Together) else make(timer)
 
     def watch(self) -> DueWatch:
         """What judges the periods of alerts that have ended."""
@@ -348,8 +358,9 @@ class World:
                     "DELETE FROM timers WHERE due_at <= :now AND kind = ANY(:kinds)"
                     " RETURNING tenant, kind, key, due_at, payload"
                 ),
-                {"now": self.clock.now(), "kinds": list(TIMERS)},
+                {"now": self.clock.now(), "kinds": [*TIMERS, REFRESH]},
             ).all()
+        found = sorted(found, key=lambda it: it.due_at)
         return [(it.tenant, Timer(it.kind, it.key, it.due_at, it.payload)) for it in found]
 
     def tagged(self, tag: str) -> set[UUID]:
@@ -387,8 +398,9 @@ class World:
         definition: Definition | None = None,
         universe: Universe = Universe.KNOWN,
         tenant: str = TENANT,
+        refresh: Refresh = REALTIME,
     ) -> UUID:
-        result: UUID = self.do(CreateSegment(name, definition or Definition(), universe), tenant).id
+        result: UUID = self.do(CreateSegment(name, definition or Definition(), universe, refresh), tenant).id
         return result
 
     def listed(self, name: str, *customers: UUID, tenant: str = TENANT) -> UUID:

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import replace
 from uuid import UUID, uuid4
 
 import pytest
@@ -195,4 +194,4 @@ def _tables(work: object) -> SqlErasures:
 
 
 def _like(template: Incoming, message: CustomerCreated | CustomerErasing) -> Incoming:
-    return replace(template, type=message.DESCRIPTOR.full_name, payload=message.SerializeToString())
+    return template._replace(type=message.DESCRIPTOR.full_name, payload=message.SerializeToString())

@@ -4,17 +4,22 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 import sqlalchemy as sa
+import structlog
 
 from chassis import context as contexts
 from chassis.clock import Clock
 from chassis.context import Context
 from chassis.due_times import Timer
+from chassis.errors import TRANSIENT, DomainError
+from chassis.group_commit import OUTAGES
 from chassis.leadership import leading, persevere
 from chassis.loops import Progress
 from chassis.postgres import reading
 from chassis.pulse import Pulse
 from chassis.quick_look import QuickLook
 from chassis.threads import in_thread
+
+_log = structlog.get_logger(__name__)
 
 _DUE: Final = sa.text(
     "SELECT tenant, kind, key, due_at, payload FROM timers WHERE kind = :kind AND due_at <= :now ORDER BY due_at LIMIT 1"
@@ -23,7 +28,8 @@ _COUNT: Final = "SELECT count(*) FROM timers WHERE kind = %(kind)s AND due_at <=
 
 
 class DueWatch:
-    """Gives `work` each timer of `kind` that is due, in the context of its tenant; the command of `work` takes the timer away.
+    """Gives `work` each timer of `kind` that is due, in the context of its tenant; the command of `work` takes the timer away. What
+    cannot be done is given to `pass_over`, which takes it away too, so that nothing waits behind it for ever.
 
     `done` counts timers.
     """
@@ -33,6 +39,7 @@ class DueWatch:
         name: str,
         kind: str,
         work: Callable[[Timer], Awaitable[None]],
+        pass_over: Callable[[Timer], Awaitable[None]],
         engine: sa.Engine,
         clock: Clock,
         *,
@@ -43,6 +50,7 @@ class DueWatch:
         self.done = 0
         self._kind = kind
         self._work = work
+        self._pass_over = pass_over
         self._engine = engine
         self._clock = clock
         self._poll = poll
@@ -64,7 +72,7 @@ class DueWatch:
             return False
         tenant, timer = due
         with contexts.entered(Context.system(tenant, self.name)):
-            await self._work(timer)
+            await self._do(timer)
         self.done += 1
         return True
 
@@ -72,6 +80,16 @@ class DueWatch:
         """How many timers are due, asked together with what else this process asks at the moment."""
         values = {"kind": self._kind, "now": self._clock.now()}
         return await QuickLook.of(self._engine).ask_scalar(_COUNT, values) or 0
+
+    async def _do(self, timer: Timer) -> None:
+        try:
+            await self._work(timer)
+        except (*TRANSIENT, *OUTAGES):
+            raise
+        except Exception as failure:  # noqa: BLE001 (whatever is wrong with one timer, those behind it are done)
+            reason = failure.reason if isinstance(failure, DomainError) else type(failure).__name__
+            _log.warning("timer.passed_over", loop=self.name, key=timer.key, reason=reason)
+            await self._pass_over(timer)
 
     async def _lead(self) -> None:
         async with leading(self._engine, f"tagging/{self.name}") as leadership:

@@ -19,9 +19,10 @@ from services.tagging.domain.layer_models import LayerCause
 from services.tagging.domain.memberships import MembershipCause
 from services.tagging.domain.tags import Cause
 from services.tagging.read_models import audiences as tables
-from services.tagging.read_models import referrals
+from services.tagging.read_models import erasure, referrals
 from services.tagging.read_models.audiences import PostgresAudiences
 from services.tagging.read_models.intake import TakenIn, take_in
+from services.tagging.read_models.leaving import tell_left
 from services.tagging.read_models.live_segments import Touched
 from services.tagging.read_models.touching import by_dealings, by_facts, by_referrals, with_codes
 
@@ -49,6 +50,7 @@ class FactIntake:
         tables.lock(rows, tenant, work.now, len(batch))
         losing = referrals.referrers(rows, tenant, facts.erasing) if facts.erasures else {}
         referred = referrals.referees(rows, tenant, with_codes(facts))
+        leaving = erasure.segments_of(rows, tenant, facts.erasing) if facts.erasures else {}
         taken = take_in(rows, tenant, facts)
         self._erased.update(map(str, taken.erased))
         arrivals, ordinals = taken.arrivals, taken.arrivals.ordinals
@@ -75,6 +77,7 @@ class FactIntake:
             work, changes, touched, lambda it: MembershipCause.MERGE if it in moved else MembershipCause.EVENT
         )
         if taken.removed:
+            tell_left(work, leaving)
             self._finish(taken.removed, work)
 
     def _touched(self, facts: Facts, taken: TakenIn, referred: Sequence[int], work: UnitOfWork) -> Touched:

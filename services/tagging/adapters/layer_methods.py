@@ -19,21 +19,24 @@ from scrm.tagging.v1 import tagging_service_pb2 as pb
 from scrm.tagging.v1.tagging_service_pb2_grpc import TaggingServiceServicer
 from services.tagging.adapters import layer_snapshots as snapshots
 from services.tagging.adapters import layer_wire as wire
+from services.tagging.adapters.customer_reading import customer_of
 from services.tagging.adapters.layer_scores import active_cycle, scores
+from services.tagging.adapters.running import model_of
 from services.tagging.adapters.segment_wire import calendar_date, segment_result
 from services.tagging.adapters.tag_methods import settings_of_tenant
-from services.tagging.application.layer_commands import ActivateModel, KeepLayerRun, SelectLayerCell, UpdateModel
+from services.tagging.application.layer_commands import KeepLayerRun, SelectLayerCell
 from services.tagging.application.ports import Customer
 from services.tagging.application.wire import timestamp
 from services.tagging.domain.calendar import Calendar
 from services.tagging.domain.conditions import Universe
-from services.tagging.domain.errors import CustomerErased, CustomerNotFound, ModelNotFound
+from services.tagging.domain.errors import ModelNotFound
 from services.tagging.domain.history import History, Reads
 from services.tagging.domain.layer_models import LayerModel, layer_model_id
 from services.tagging.domain.layers.kinds import follow
 from services.tagging.domain.layers.view import NONE, View
+from services.tagging.domain.models import RfmModel
 from services.tagging.domain.tenant_settings import DEFAULT_ZONE
-from services.tagging.read_models import bitmaps, directory, erasure, histories, layers, segments
+from services.tagging.read_models import bitmaps, histories, layers, model_runs, segments
 
 BY_KEY: Final = Keyset(str)
 
@@ -45,9 +48,6 @@ class LayerMethods(TaggingServiceServicer):
     _read_models: ReadModels
     _clock: Clock
 
-    async def GetModel(self, request: pb.GetModelRequest, context: ServicerContext) -> pb.GetModelResponse:
-        return pb.GetModelResponse(model=wire.model(await self._layer_model(request.model_id)))
-
     async def ListModels(self, request: pb.ListModelsRequest, context: ServicerContext) -> pb.ListModelsResponse:
         tenant, page = contexts.current().tenant, BY_KEY.page(request)
         last = page.after[0] if page.after else ""
@@ -55,30 +55,19 @@ class LayerMethods(TaggingServiceServicer):
         shown, token = BY_KEY.cut(request, found, lambda it: (it.key,))
         return pb.ListModelsResponse(models=map(wire.listed_model, shown), next_page_token=token)
 
-    async def UpdateModel(self, request: pb.UpdateModelRequest, context: ServicerContext) -> pb.UpdateModelResponse:
-        found: pb.UpdateModelResponse = await self._bus.execute(
-            UpdateModel(request.model_id, wire.params(request.params)),
-            reply=lambda it: pb.UpdateModelResponse(model=wire.model(it)),
-        )
-        return found
-
-    async def ActivateModel(
-        self, request: pb.ActivateModelRequest, context: ServicerContext
-    ) -> pb.ActivateModelResponse:
-        found: pb.ActivateModelResponse = await self._bus.execute(
-            ActivateModel(request.model_id), reply=lambda it: pb.ActivateModelResponse(model=wire.model(it))
-        )
-        return found
-
     async def GetLayer(self, request: pb.GetLayerRequest, context: ServicerContext) -> pb.GetLayerResponse:
-        """Decided on the facts of the one customer, so that it is right at any instant."""
+        """Decided on the facts of the one customer, so that it is right at any instant; by an RFM model, what the last run said."""
         tenant, node = contexts.current().tenant, UUID(request.customer_id)
-        model = await self._layer_model(request.model_id)
+        model = await model_of(self._bus, request.model_id)
         now = self._clock.now()
         at = request.at.ToDatetime(UTC) if request.HasField("at") else now
         if at > now:
             raise ValueOutOfRange("must not be in the future", field="at")
         calendar = Calendar.of(await self._zone())
+        if isinstance(model, RfmModel):
+            return await self._by_run(model, node, date.fromordinal(calendar.day(at)))
+        if not isinstance(model, LayerModel):
+            raise ModelNotFound(field="model_id")
         customer, history, known = await self._read_models.query(lambda rows: _customer(rows, tenant, node))
         message = pb.GetLayerResponse(
             customer_id=str(customer.id), model_id=model.key, model_version=model.model_version, layer=NONE
@@ -94,6 +83,21 @@ class LayerMethods(TaggingServiceServicer):
             if found.next_change is not None:
                 message.next_change_time.CopyFrom(timestamp(found.next_change))
         return message
+
+    async def _by_run(self, model: RfmModel, node: UUID, day: date) -> pb.GetLayerResponse:
+        """The segment of a customer by the last run as of `day` or before. Raises CustomerErased, CustomerNotFound."""
+
+        def read(rows: sa.Connection) -> pb.GetLayerResponse:
+            customer, run = customer_of(rows, model.tenant, node), model_runs.last(rows, model.tenant, model.key, day)
+            row = model_runs.rfm_row(rows, model.tenant, run.run, customer.ordinal) if run else None
+            return pb.GetLayerResponse(
+                customer_id=str(customer.id),
+                model_id=model.key,
+                model_version=run.version if run else model.model_version,
+                layer=str(row.segment) if row and row.segment else NONE,
+            )
+
+        return await self._read_models.query(read)
 
     async def GetLayerReport(
         self, request: pb.GetLayerReportRequest, context: ServicerContext
@@ -154,10 +158,7 @@ class LayerMethods(TaggingServiceServicer):
 
 def _customer(rows: sa.Connection, tenant: str, node: UUID) -> tuple[Customer, History, bool]:
     """The customer that a node belongs to, and whether it is known. Raises CustomerErased, CustomerNotFound."""
-    customer = directory.canonical(rows, tenant, (node,)).get(node)
-    if customer is None:
-        erased = erasure.erased_among(rows, tenant, (node,))
-        raise CustomerErased(field="customer_id") if erased else CustomerNotFound(field="customer_id")
+    customer = customer_of(rows, tenant, node)
     history = histories.histories(rows, tenant, (customer.id,), Reads())[customer.id]
     known = bitmaps.among(rows, tenant, (bitmaps.KNOWN,), BitMap((customer.ordinal,)))[bitmaps.KNOWN]
     return customer, history, bool(known)

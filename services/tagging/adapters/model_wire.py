@@ -5,8 +5,10 @@ from uuid import UUID
 
 from scrm.tagging.v1 import layer_pb2, model_pb2
 from scrm.tagging.v1 import tagging_service_pb2 as pb
+from services.tagging.adapters import schedule_wire
 from services.tagging.application.ports import Customer
 from services.tagging.application.wire import day, money, timestamp
+from services.tagging.domain.layers.params import stated
 from services.tagging.domain.models import ModelRun, RfmModel, SegmentTotals
 from services.tagging.domain.money import scale
 from services.tagging.domain.rfm import RfmRow, RfmSegment, RfmType
@@ -21,7 +23,16 @@ _SEGMENTS: Final = {None: model_pb2.RFM_SEGMENT_UNSPECIFIED} | {
 
 
 def model(it: RfmModel) -> model_pb2.RfmModel:
-    return model_pb2.RfmModel(model_id=it.key, window_days=it.window_days, create_time=timestamp(it.defined_at))
+    message = model_pb2.RfmModel(
+        model_id=it.key,
+        window_days=it.params.window_days,
+        create_time=timestamp(it.defined_at),
+        model_version=it.model_version,
+        active=it.active,
+        schedule=schedule_wire.message(it.schedule),
+    )
+    message.params.update(stated(it.params))
+    return message
 
 
 def run(id: UUID, it: ModelRun) -> model_pb2.ModelRun:
@@ -41,7 +52,7 @@ def run(id: UUID, it: ModelRun) -> model_pb2.ModelRun:
         input_position=it.input_position,
         create_time=timestamp(it.completed_at),
         kind=layer_pb2.MODEL_KIND_RFM,
-        model_version=1,
+        model_version=it.model_version,
     )
 
 

@@ -28,6 +28,7 @@ from services.tagging.application.segment_commands import (
 )
 from services.tagging.domain.conditions.text_writing import leaf_text
 from services.tagging.domain.errors import CustomerNotFound, SnapshotNotFound
+from services.tagging.domain.refresh import REALTIME
 from services.tagging.domain.segments import Snapshot
 from services.tagging.read_models import audiences, directory, segments
 
@@ -49,7 +50,10 @@ class SegmentMethods(TaggingServiceServicer):
         self, request: pb.CreateSegmentRequest, context: ServicerContext
     ) -> pb.CreateSegmentResponse:
         command = CreateSegment(
-            request.display_name, wire.definition(request.definition), wire.universe(request.universe)
+            request.display_name,
+            wire.definition(request.definition),
+            wire.universe(request.universe),
+            wire.refresh(request.refresh) or REALTIME,
         )
         found: pb.CreateSegmentResponse = await self._bus.execute(
             command, reply=lambda it: pb.CreateSegmentResponse(segment=wire.segment_result(it))
@@ -60,7 +64,10 @@ class SegmentMethods(TaggingServiceServicer):
         self, request: pb.UpdateSegmentRequest, context: ServicerContext
     ) -> pb.UpdateSegmentResponse:
         command = UpdateSegment(
-            UUID(request.segment_id), wire.definition(request.definition), wire.revision(request.etag)
+            UUID(request.segment_id),
+            wire.definition(request.definition),
+            wire.revision(request.etag),
+            wire.refresh(request.refresh),
         )
         found: pb.UpdateSegmentResponse = await self._bus.execute(
             command, reply=lambda it: pb.UpdateSegmentResponse(segment=wire.segment_result(it))

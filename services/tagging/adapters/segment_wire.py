@@ -21,6 +21,7 @@ from services.tagging.application.segment_commands import (
     MembersResult,
     SegmentResult,
 )
+from services.tagging.application.wire import refresh as refresh_message
 from services.tagging.application.wire import timestamp
 from services.tagging.domain.conditions import (
     Condition,
@@ -32,6 +33,7 @@ from services.tagging.domain.conditions import (
     Universe,
     that,
 )
+from services.tagging.domain.refresh import Pace, Refresh
 from services.tagging.domain.segments import Definition, Segment, Snapshot
 from services.tagging.read_models.memberships import Entry
 from services.tagging.read_models.segments import Listing
@@ -53,6 +55,11 @@ def operation(message: segment_pb2.SetOperation) -> SetOperation:
 
 def universe(number: int) -> Universe:
     return Universe.ALL if number == segment_pb2.UNIVERSE_ALL else Universe.KNOWN
+
+
+def refresh(number: segment_pb2.Refresh.ValueType) -> Refresh | None:
+    """None where it is not said."""
+    return Refresh(Pace(segment_pb2.Refresh.Name(number).removeprefix("REFRESH_"))) if number else None
 
 
 def _operand(message: segment_pb2.Operand) -> Condition:
@@ -96,6 +103,7 @@ def segment(id: UUID, it: Segment | Listing, size: int) -> segment_pb2.Segment:
         update_time=timestamp(it.updated_at),
         etag=str(it.revision),
         archived=it.archived,
+        refresh=refresh_message(it.refresh),
     )
 
 
@@ -119,6 +127,7 @@ def members_result(it: MembersResult) -> pb.UpdateStaticMembersResponse:
         MemberOutcome.CHANGED: pb.MemberChangeResult.STATUS_CHANGED,
         MemberOutcome.UNCHANGED: pb.MemberChangeResult.STATUS_UNCHANGED,
         MemberOutcome.NOT_FOUND: pb.MemberChangeResult.STATUS_NOT_FOUND,
+        MemberOutcome.ERASED: pb.MemberChangeResult.STATUS_CUSTOMER_ERASED,
     }
     results = [
         pb.MemberChangeResult(status=status[outcome], customer_id=str(customer) if customer else "")

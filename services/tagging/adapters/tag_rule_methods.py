@@ -1,5 +1,6 @@
 """The RPCs about tags that follow conditions and facts."""
 
+from datetime import UTC
 from typing import Any, TypeVar, cast
 from uuid import UUID
 
@@ -7,9 +8,10 @@ from google.protobuf.message import Message
 
 from chassis import context as contexts
 from chassis.commands import CommandBus
-from chassis.errors import AggregateNotFound, FieldRequired
+from chassis.errors import AggregateNotFound, BadFormat, FieldRequired
 from chassis.grpc_server import ServicerContext
 from chassis.read_models import ReadModels
+from scrm.tagging.v1 import tag_pb2
 from scrm.tagging.v1 import tag_service_pb2 as pb
 from scrm.tagging.v1.tag_service_pb2_grpc import TagServiceServicer
 from services.tagging.adapters.condition_wire import condition
@@ -25,7 +27,10 @@ from services.tagging.application.tag_rule_commands import (
 from services.tagging.domain.claims import Origin
 from services.tagging.domain.fact_tags import FACT_TAGS, FactParameters
 from services.tagging.domain.personas import PERSONAS
-from services.tagging.domain.tag_rules import TagRule, TagRules, tag_rules_id
+from services.tagging.domain.refresh import REALTIME, Pace, Refresh
+from services.tagging.domain.tag_definitions import TagStatus
+from services.tagging.domain.tag_rules import Effect, TagRule, TagRules, tag_rules_id
+from services.tagging.domain.taxonomy import Taxonomy, taxonomy_id
 from services.tagging.read_models.rule_preview import preview
 
 M = TypeVar("M", bound=Message)
@@ -44,20 +49,31 @@ class TagRuleMethods(TagServiceServicer):
         if not request.HasField("enter"):
             raise FieldRequired(field="enter")
         leave = condition(request.exit) if request.HasField("exit") else None
-        command = DefineRule(request.tag_key, [(request.value, condition(request.enter))], leave, request.min_hold_days)
+        cases = [(request.value, condition(request.enter))]
+        command = DefineRule(
+            request.tag_key, cases, leave, request.min_hold_days, schedule=_schedule(request), effect=_effect(request)
+        )
         return await self._rule(command, pb.CreateRuleTagResponse)
 
     async def GetRuleTag(self, request: pb.GetRuleTagRequest, context: ServicerContext) -> pb.GetRuleTagResponse:
-        return pb.GetRuleTagResponse(rule=rule_message((await self._rules()).rule(request.tag_key)))
+        rule = rule_message((await self._rules()).rule(request.tag_key))
+        taxonomy = await self._bus.load(Taxonomy, taxonomy_id(contexts.current().tenant))
+        if taxonomy.definition(request.tag_key).status is TagStatus.ARCHIVED:
+            rule.status = pb.RULE_STATUS_ARCHIVED
+        return pb.GetRuleTagResponse(rule=rule)
 
     async def PreviewRule(self, request: pb.PreviewRuleRequest, context: ServicerContext) -> pb.PreviewRuleResponse:
         tenant, rule = contexts.current().tenant, (await self._rules()).rule(request.tag_key)
-        it = await self._read_models.query(lambda rows: preview(rows, tenant, rule))
+        about = {UUID(it) for it in request.customer_ids}
+        it = await self._read_models.query(lambda rows: preview(rows, tenant, rule, about))
         return pb.PreviewRuleResponse(
             matching=it.meant,
             entering=it.entering,
             leaving=it.leaving,
             sample_customer_ids=[str(one) for one in it.sample],
+            verdicts=[
+                pb.RuleVerdict(customer_id=str(one.customer), tagged=one.tagged, meant=one.meant) for one in it.verdicts
+            ],
         )
 
     async def ActivateRule(self, request: pb.ActivateRuleRequest, context: ServicerContext) -> pb.ActivateRuleResponse:
@@ -123,6 +139,26 @@ def rule_message(it: TagRule) -> pb.RuleTag:
         cases=[pb.RuleTag.Case(value=one.value, segment_id=str(one.segment)) for one in it.cases],
         exit_segment_id=_text(it.exit_segment),
         min_hold_days=it.min_hold_days,
+        **wire.times(it),
+    )
+
+
+def _schedule(request: pb.CreateRuleTagRequest) -> Refresh:
+    """Raises FieldRequired for a schedule that wants a time, BadFormat for one that has none."""
+    if request.schedule == tag_pb2.RULE_SCHEDULE_AT:
+        if not request.schedule_time:
+            raise FieldRequired(field="schedule_time")
+        hours, minutes = request.schedule_time.split(":")
+        return Refresh(Pace.DAILY, int(hours) * 60 + int(minutes))
+    if request.schedule_time:
+        raise BadFormat("only a rule with the schedule AT has a time", field="schedule_time")
+    return Refresh(Pace.DAILY) if request.schedule == tag_pb2.RULE_SCHEDULE_DAILY else REALTIME
+
+
+def _effect(request: pb.CreateRuleTagRequest) -> Effect:
+    return Effect(
+        request.effective_from.ToDatetime(UTC) if request.HasField("effective_from") else None,
+        request.effective_to.ToDatetime(UTC) if request.HasField("effective_to") else None,
     )
 
 

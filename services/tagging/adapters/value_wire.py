@@ -4,6 +4,7 @@ from typing import Final
 from uuid import UUID
 
 from scrm.tagging.v1 import layer_pb2, model_pb2
+from services.tagging.adapters import schedule_wire
 from services.tagging.application.ports import Customer
 from services.tagging.application.wire import day, money, timestamp
 from services.tagging.domain.money import scale
@@ -22,6 +23,7 @@ def model(it: ValueModel) -> model_pb2.ValueModel:
         margin=params.margin,
         yearly_discount=params.yearly_discount,
         create_time=timestamp(it.defined_at),
+        schedule=schedule_wire.message(it.schedule),
     )
 
 

@@ -12,7 +12,10 @@ from services.tagging.application import condition_commands as conditions
 from services.tagging.application import layer_commands as layers
 from services.tagging.application import lookalike_commands as lookalikes
 from services.tagging.application import model_commands as models
+from services.tagging.application import model_schedules as schedules
 from services.tagging.application import persona_commands as personas
+from services.tagging.application import refresh_commands as refreshing
+from services.tagging.application import rule_following as following
 from services.tagging.application import segment_commands as segments
 from services.tagging.application import settings_commands as settings
 from services.tagging.application import tag_batch_commands as batches
@@ -52,7 +55,7 @@ def handlers(audiences: Audiences) -> Handlers:
         with_tables(rules.BackfillRule, rules.backfill_rule),
         with_tables(rules.EnableFactTag, rules.enable_fact_tag),
         with_tables(personas.AdoptPersona, personas.adopt_persona),
-        with_tables(rules.FollowRule, rules.follow_rule),
+        with_tables(following.FollowRule, following.follow_rule),
         handler(taxonomy.CreateCategory, taxonomy.create_category),
         handler(taxonomy.MoveCategory, taxonomy.move_category),
         handler(taxonomy.RenameCategory, taxonomy.rename_category),
@@ -70,13 +73,16 @@ def handlers(audiences: Audiences) -> Handlers:
         with_tables(segments.SnapshotSegment, segments.snapshot_segment, lambda it: (it.segment_id,)),
         with_tables(audience.FollowDue, audience.follow_due),
         with_tables(audience.RecountSegments, audience.recount_segments),
+        with_tables(refreshing.RefreshSets, refreshing.refresh_sets),
+        with_tables(refreshing.SkipRefresh, refreshing.skip_refresh),
         handler(models.DefineModel, models.define_model),
         with_tables(models.KeepModelRun, models.keep_model_run),
+        handler(schedules.PassOverRun, schedules.pass_over_run),
         handler(values.DefineValueModel, values.define_value_model),
         with_tables(values.KeepValueRun, values.keep_value_run),
         with_tables(layers.DefineLayerModel, layers.define_layer_model),
-        with_tables(layers.UpdateModel, layers.update_model),
-        with_tables(layers.ActivateModel, layers.activate_model),
+        with_tables(layers.UpdateModel, models.update_model),
+        with_tables(layers.ActivateModel, models.activate_model),
         with_tables(layers.ReviewModel, layers.review_model),
         with_tables(layers.ReviewLayer, layers.review_layer),
         with_tables(layers.KeepLayerRun, layers.keep_layer_run),

@@ -26,6 +26,7 @@ from services.tagging.domain.layer_models import (
 from services.tagging.domain.layers.kinds import Kind
 from services.tagging.domain.layers.view import MARK, NONE
 from services.tagging.domain.memberships import MembershipCause
+from services.tagging.domain.model_schedules import Schedule
 from services.tagging.domain.models import RfmModel, model_id
 from services.tagging.domain.segments import Definition
 from services.tagging.domain.value_models import ValueModel, value_model_id
@@ -67,10 +68,11 @@ def define_layer_model(command: DefineLayerModel, work: UnitOfWork, audiences: A
 
 @dataclass(frozen=True, slots=True)
 class UpdateModel:
-    """Give a model other parameters, which is another version of it."""
+    """Give a model other parameters, which is another version of it, and perhaps another schedule."""
 
     key: str
     params: Mapping[str, Any]
+    schedule: Schedule | None = None
 
 
 def update_model(command: UpdateModel, work: UnitOfWork, audiences: Audiences) -> LayerModel:

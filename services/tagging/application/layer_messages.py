@@ -11,7 +11,7 @@ from services.tagging.domain.layer_models import CustomerLayers, LayerModel, Lay
 from services.tagging.domain.layers.kinds import Kind
 
 ModelEvent = LayerModel.Defined | LayerModel.Updated | LayerModel.Activated | LayerRun.Completed
-CustomerEvent = CustomerLayers.LayerChanged | CustomerLayers.LeadQualified
+CustomerEvent = CustomerLayers.LayerChanged | CustomerLayers.ScoreChanged | CustomerLayers.LeadQualified
 
 
 def kind(of: Kind) -> layer_pb2.ModelKind.ValueType:
@@ -49,6 +49,18 @@ def of_customer(event: CustomerEvent) -> Message:
                 model_version=it.version,
                 from_layer=it.before,
                 to_layer=it.after,
+                cause=layer_pb2.LayerCause.Value(f"LAYER_CAUSE_{it.cause}"),
+                time=wire.timestamp(it.at),
+            )
+        case CustomerLayers.ScoreChanged() as it:
+            return pb.ScoreChanged(
+                customer_id=str(it.customer),
+                model_id=it.model,
+                model_version=it.version,
+                category=it.category,
+                from_band=it.before,
+                to_band=it.after,
+                score=it.score,
                 cause=layer_pb2.LayerCause.Value(f"LAYER_CAUSE_{it.cause}"),
                 time=wire.timestamp(it.at),
             )

@@ -29,12 +29,17 @@ class ListedModel(NamedTuple):
     updated_at: datetime
 
 
+Bands = tuple[tuple[str, str], ...]
+
+
 class LayerState(NamedTuple):
-    """Where a customer stands with an active model: `lead_at` is the instant of the last lead of an INTENT model."""
+    """Where a customer stands with an active model: `lead_at` is the instant of the last lead of an INTENT model, `bands` are the
+    bands of its scores by category, in order (None: of none, or nobody has kept them yet)."""
 
     layer: str
     next_change: datetime | None = None
     lead_at: datetime | None = None
+    bands: Bands | None = None
 
 
 NO_LAYER = LayerState(NONE)

@@ -13,9 +13,9 @@ from chassis.due_times import Timer
 from services.tagging.application.layer_ports import NO_LAYER, Layers, LayerState, ListedModel
 from services.tagging.application.rule_review import calendar_of
 from services.tagging.domain.conditions import Universe
-from services.tagging.domain.layer_models import CustomerLayers, LayerCause, customer_layers_id
+from services.tagging.domain.layer_models import BandChange, CustomerLayers, LayerCause, customer_layers_id
 from services.tagging.domain.layers.intent import Lead, leads
-from services.tagging.domain.layers.kinds import Kind, follow
+from services.tagging.domain.layers.kinds import KINDS, Kind, follow, next_band_change
 from services.tagging.domain.layers.view import NONE, View
 
 REVIEW_LAYER = "review_layer"
@@ -30,6 +30,7 @@ class Reviewed(NamedTuple):
     before: LayerState
     now: LayerState
     leads: Sequence[Lead] = ()
+    bands: Sequence[BandChange] = ()
 
 
 def review_layers(
@@ -65,8 +66,13 @@ def review_layers(
 
 def decide(model: ListedModel, view: View) -> LayerState:
     """Where a customer stands."""
-    found = follow(model.kind, view, model.params)
-    return LayerState(found.layer, found.next_change, _lead_at(model, view))
+    found, by = follow(model.kind, view, model.params), KINDS[model.kind].banding
+    if by is None:
+        return LayerState(found.layer, found.next_change)
+    changes = (found.next_change, next_band_change(model.kind, view, model.params))
+    next_change = min((it for it in changes if it is not None), default=None)
+    bands = tuple(sorted(by.bands(view, model.params).items()))
+    return LayerState(found.layer, next_change, _lead_at(model, view), bands or None)
 
 
 def forget(work: UnitOfWork, layers: Layers, nodes: Collection[UUID]) -> Counter[UUID]:
@@ -74,7 +80,7 @@ def forget(work: UnitOfWork, layers: Layers, nodes: Collection[UUID]) -> Counter
     count: Counter[UUID] = Counter()
     for it in layers.active_models(work):
         states = layers.layer_states(work, it.key, nodes)
-        found = {who: Reviewed(state, NO_LAYER) for who, state in states.items()}
+        found = {who: Reviewed(old, NO_LAYER, bands=_banded(it, None, old, NO_LAYER)) for who, old in states.items()}
         _keep(work, layers, it, found)
         _record(work, it, found, lambda who: LayerCause.ERASURE)
         count.update(found.keys())
@@ -91,8 +97,23 @@ def _decide(
         old = before.get(it, NO_LAYER)
         now = decide(model, meant[it]) if it in meant else NO_LAYER
         if now != old:
-            found[it] = Reviewed(old, now, _new_leads(model, meant[it], old.lead_at) if it in meant else ())
+            leads = _new_leads(model, meant[it], old.lead_at) if it in meant else ()
+            found[it] = Reviewed(old, now, leads, _banded(model, meant.get(it), old, now))
     return found
+
+
+def _banded(model: ListedModel, view: View | None, old: LayerState, now: LayerState) -> list[BandChange]:
+    """The scores that are in other bands; none where nobody had kept the bands before."""
+    by = KINDS[model.kind].banding
+    if by is None or old.bands == now.bands or (old.bands is None and old.layer != NONE):
+        return []
+    before, after = dict(old.bands or ()), dict(now.bands or ())
+    scores = by.scores(view, model.params) if view is not None else {}
+    return [
+        BandChange(it, before.get(it, NONE), after.get(it, NONE), scores.get(it, 0.0))
+        for it in sorted(before.keys() | after.keys())
+        if before.get(it) != after.get(it)
+    ]
 
 
 def _keep(work: UnitOfWork, layers: Layers, model: ListedModel, found: Mapping[UUID, Reviewed]) -> None:
@@ -122,7 +143,7 @@ def _record(work: UnitOfWork, model: ListedModel, found: Mapping[UUID, Reviewed]
     told: dict[UUID, Reviewed] = {}
     for who, it in found.items():
         first = it.before == NO_LAYER and cause(who) is LayerCause.PARAMS
-        if not first and (it.leads or it.now.layer != it.before.layer):
+        if not first and (it.leads or it.bands or it.now.layer != it.before.layer):
             told[who] = it
     tenant, version = work.context.tenant, (model.key, model.version)
     ids = {who: customer_layers_id(tenant, who) for who in told}
@@ -134,6 +155,8 @@ def _record(work: UnitOfWork, model: ListedModel, found: Mapping[UUID, Reviewed]
             work.add(customer)
         if it.now.layer != it.before.layer:
             customer.move(version, (it.before.layer, it.now.layer), cause(who), work.now)
+        for one in it.bands:
+            customer.score(version, one, cause(who), work.now)
         for lead in it.leads if cause(who) is LayerCause.EVENT else ():
             customer.qualify(version, lead)
 

@@ -15,6 +15,8 @@ from services.tagging.application.analysis_ports import Analyses
 from services.tagging.application.layer_ports import Layers
 from services.tagging.domain.conditions import Universe
 from services.tagging.domain.conditions.vocabulary import Vocabulary
+from services.tagging.domain.memberships import MembershipCause
+from services.tagging.domain.refresh import Refresh
 from services.tagging.domain.rfm import RfmRow
 from services.tagging.domain.segments import Definition, Segment
 from services.tagging.domain.sessions import Visit
@@ -110,6 +112,21 @@ class Audiences(Layers, Analyses, Protocol):
         """Keep what days and amounts are counted by."""
         ...
 
+    def look_at(self, work: UnitOfWork, suspects: Mapping[UUID, BitMap], cause: MembershipCause) -> int:
+        """Decide anew whether some customers are in each of these segments; how many came or went of their own, summed up.
+
+        Whoever is due to be looked at anyway is not one of these.
+        """
+        ...
+
+    def paced(self, work: UnitOfWork) -> dict[UUID, Refresh]:
+        """The segments that are found anew by the clock."""
+        ...
+
+    def depth(self, work: UnitOfWork, segment: UUID) -> int:
+        """How many segments lie below one, each made of the next."""
+        ...
+
     def used_by(self, work: UnitOfWork, segment: UUID) -> list[UUID]:
         """The live segments that are made of a segment."""
         ...
@@ -168,6 +185,10 @@ class Audiences(Layers, Analyses, Protocol):
         """Ordinal, node and whether it is erased, of each of these, in their order."""
         ...
 
+    def last_run(self, work: UnitOfWork, model: str) -> "KeptRun | None":
+        """Of the runs of a model as of its last date, the last."""
+        ...
+
     def keep_run(self, work: UnitOfWork, run: "RunRows") -> None: ...
 
     def keep_value_run(self, work: UnitOfWork, run: "ValueRows") -> None: ...
@@ -178,8 +199,17 @@ class RunRows(NamedTuple):
 
     run: UUID
     model: str
+    version: int
     as_of: date
     rows: Sequence[RfmRow]
+
+
+class KeptRun(NamedTuple):
+    """A run that is kept, by which version of its model, and as of when."""
+
+    run: UUID
+    version: int
+    as_of: date
 
 
 class ValueRows(NamedTuple):

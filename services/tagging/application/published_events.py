@@ -8,15 +8,16 @@ from google.protobuf.message import Message
 
 from chassis.event_store import Recorded
 from scrm.tagging.v1 import events_pb2 as pb
-from scrm.tagging.v1 import layer_pb2, segment_pb2
-from services.tagging.application import analysis_messages, layer_messages, wire
+from scrm.tagging.v1 import segment_pb2
+from services.tagging.application import analysis_messages, layer_messages, model_messages, wire
 from services.tagging.domain.asset_alerts import AssetAlert
 from services.tagging.domain.clusterings import Clustering
 from services.tagging.domain.erasure import Erasure
+from services.tagging.domain.evaluations import Recomputation, RuleEvaluation
 from services.tagging.domain.layer_models import CustomerLayers, LayerModel, LayerRun
 from services.tagging.domain.lookalikes import Lookalike
 from services.tagging.domain.memberships import MembershipChange
-from services.tagging.domain.models import ModelRun, RfmModel
+from services.tagging.domain.models import ModelRun, RfmModel, RunMoves
 from services.tagging.domain.segments import Segment, SegmentName, Snapshot
 from services.tagging.domain.tag_batches import TagBatch
 from services.tagging.domain.tag_rules import TagRules
@@ -38,7 +39,7 @@ PRIVATE: Final = frozenset[type](
         CustomerTags.Repointed,
         CustomerTags.Withdrawn,
         Lookalike.Opened,
-        RfmModel.Defined,
+        RfmModel.Scheduled,
         Segment.MembersAdded,
         Segment.MembersRemoved,
         SegmentName.Claimed,
@@ -49,8 +50,7 @@ PRIVATE: Final = frozenset[type](
         TenantSettings.Opened,
         TenantSettings.Updated,
         TenantSettings.ConditionLimitsSet,
-        ValueModel.Defined,
-        ValueModel.Updated,
+        ValueModel.Scheduled,
     }
 )
 """Domain events that nobody else is ever told of."""
@@ -64,10 +64,17 @@ def publish(recorded: Recorded) -> Message | Sequence[Message] | None:
             return _assigned(tenant, event)
         case CustomerTags.Removed() as event:
             return _removed(tenant, event)
-        case ModelRun.Completed() as event:
-            return _completed(id, event)
-        case ValueRun.Completed() as event:
-            return _valued(id, event)
+        case (
+            RfmModel.Defined()
+            | RfmModel.Updated()
+            | RfmModel.Activated()
+            | ModelRun.Completed()
+            | RunMoves.Happened()
+            | ValueModel.Defined()
+            | ValueModel.Updated()
+            | ValueRun.Completed()
+        ):
+            return model_messages.of_model(id, recorded.event)
         case LayerModel.Defined() | LayerModel.Updated() | LayerModel.Activated() | LayerRun.Completed():
             return layer_messages.of_model(id, recorded.event)
         case (
@@ -79,7 +86,7 @@ def publish(recorded: Recorded) -> Message | Sequence[Message] | None:
             | Clustering.Built()
         ):
             return analysis_messages.of_analysis(recorded.event)
-        case CustomerLayers.LayerChanged() | CustomerLayers.LeadQualified():
+        case CustomerLayers.LayerChanged() | CustomerLayers.ScoreChanged() | CustomerLayers.LeadQualified():
             return layer_messages.of_customer(recorded.event)
         case Erasure.Completed(customer=customer, removed=removed, completed_at=at):
             return pb.CustomerDataErased(
@@ -106,12 +113,18 @@ def partition_key(recorded: Recorded) -> UUID:
             | CustomerTags.Forgotten(customer=customer)
         ):
             return customer
-        case CustomerLayers.LayerChanged(customer=customer) | CustomerLayers.LeadQualified(customer=customer):
+        case (
+            CustomerLayers.LayerChanged(customer=customer)
+            | CustomerLayers.ScoreChanged(customer=customer)
+            | CustomerLayers.LeadQualified(customer=customer)
+        ):
             return customer
         case Erasure.Completed(customer=customer):
             return customer
-        case MembershipChange.Happened(segment=segment):
+        case MembershipChange.Happened(segment=segment) | Recomputation.Completed(segment=segment):
             return segment
+        case RunMoves.Happened(moves=(first, *_)):
+            return first.customer
         case event:
             return event.originator_id
 
@@ -154,6 +167,18 @@ def _taxonomy_changed(tenant: str, event: object) -> Message | None:
                 tag_id=str(tag_id(tenant, it.tag)),
                 version=it.version,
                 segment_ids=[str(id) for id, _, _ in it.segments()],
+                **wire.times(it),
+            )
+        case RuleEvaluation.Completed(tag=tag):
+            return pb.RuleEvaluated(
+                tag_key=tag,
+                tag_id=str(tag_id(tenant, tag)),
+                version=event.version,
+                entered=event.entered,
+                exited=event.exited,
+                drift=event.drift,
+                took_ms=event.took_ms,
+                evaluate_time=wire.timestamp(event.at),
             )
         case TagRules.Activated(tag=tag, version=version):
             return pb.RuleActivated(tag_key=tag, tag_id=str(tag_id(tenant, tag)), version=version)
@@ -199,14 +224,24 @@ def _removed(tenant: str, event: CustomerTags.Removed) -> pb.TagRemoved:
 
 def _of_segment(id: UUID, event: object) -> Message | Sequence[Message] | None:
     match event:
-        case Segment.Defined(definition=definition):
-            return pb.SegmentDefined(segment_id=str(id), version=1, kind=definition.kind)
-        case Segment.Updated(definition=definition, revision=revision):
-            return pb.SegmentUpdated(segment_id=str(id), version=revision, kind=definition.kind)
+        case Segment.Defined(definition=definition, refresh=refresh):
+            pace = wire.refresh(refresh)
+            return pb.SegmentDefined(segment_id=str(id), version=1, kind=definition.kind, refresh=pace)
+        case Segment.Updated(definition=definition, revision=revision, refresh=refresh):
+            pace = wire.refresh(refresh)
+            return pb.SegmentUpdated(segment_id=str(id), version=revision, kind=definition.kind, refresh=pace)
         case Segment.Archived(revision=revision):
             return pb.SegmentArchived(segment_id=str(id), version=revision)
         case MembershipChange.Happened() as happened:
             return _moved(happened)
+        case Recomputation.Completed() as it:
+            return pb.SegmentRecomputed(
+                segment_id=str(it.segment),
+                version=it.revision,
+                size=it.size,
+                recompute_time=wire.timestamp(it.at),
+                took_ms=it.took_ms,
+            )
         case Snapshot.Taken(segment=segment, size=size, at=at):
             taken = wire.timestamp(at)
             return pb.SegmentSnapshotTaken(snapshot_id=str(id), segment_id=str(segment), size=size, take_time=taken)
@@ -229,28 +264,3 @@ def _moved(it: MembershipChange.Happened) -> list[Message]:
         return [*came, *went]
     whole = pb.SegmentRecomputed(segment_id=segment, version=version, size=it.size, recompute_time=at)
     return [*came, *went, whole]
-
-
-def _valued(id: UUID, event: ValueRun.Completed) -> pb.ModelRunCompleted:
-    return pb.ModelRunCompleted(
-        run_id=str(id),
-        model_id=event.model,
-        as_of=wire.day(event.as_of),
-        population=event.population,
-        kind=layer_pb2.MODEL_KIND_VALUE,
-        model_version=event.model_version,
-    )
-
-
-def _completed(id: UUID, event: ModelRun.Completed) -> pb.ModelRunCompleted:
-    summary = event.summary
-    counts = {layer: it.customers for layer, it in summary.segments.items()} | summary.types
-    return pb.ModelRunCompleted(
-        run_id=str(id),
-        model_id=event.model,
-        as_of=wire.day(event.as_of),
-        population=summary.population,
-        counts=[pb.LayerCount(layer=layer, customers=n) for layer, n in sorted(counts.items())],
-        kind=layer_pb2.MODEL_KIND_RFM,
-        model_version=1,
-    )

@@ -9,15 +9,12 @@ from chassis.commands import UnitOfWork
 from chassis.errors import VersionConflict
 from services.tagging.application.condition_commands import check_definition
 from services.tagging.application.ports import Audiences, Customer
+from services.tagging.application.refresh_commands import refresh_segment_later
 from services.tagging.domain.conditions import SetOperation, Universe
 from services.tagging.domain.errors import NameTaken, SegmentInUse, SegmentIsArchived, SegmentNotFound
-from services.tagging.domain.segments import (
-    Definition,
-    Segment,
-    SegmentName,
-    Snapshot,
-    require_no_cycle,
-)
+from services.tagging.domain.refresh import REALTIME, Refresh
+from services.tagging.domain.segment_cycles import require_no_cycle
+from services.tagging.domain.segments import Definition, Segment, SegmentName, Snapshot, require_refreshed
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +33,7 @@ class CreateSegment:
     name: str
     definition: Definition
     universe: Universe
+    refresh: Refresh = REALTIME
 
 
 def create_segment(command: CreateSegment, work: UnitOfWork, audiences: Audiences) -> SegmentResult:
@@ -43,22 +41,26 @@ def create_segment(command: CreateSegment, work: UnitOfWork, audiences: Audience
     id, name = work.new_id(), SegmentName.id_of(tenant, command.name)
     if work.find(SegmentName, name) is not None:
         raise NameTaken(field="display_name")
+    require_refreshed(command.definition, command.refresh)
     _check(id, command.definition, work, audiences)
     audiences.lock(work)
-    segment = Segment(id, tenant, command.name, command.definition, command.universe, work.now)
+    segment = Segment(id, tenant, command.name, command.definition, command.universe, work.now, command.refresh)
     work.add(segment)
     work.add(SegmentName(name, tenant, id))
     audiences.keep_segment(work, id, segment)  # raises what the definition speaks of and is not found
+    refresh_segment_later(work, id, segment, audiences)
     return SegmentResult(id, segment, audiences.size(work, id))
 
 
 @dataclass(frozen=True, slots=True)
 class UpdateSegment:
-    """Change what a segment is made of; with a `revision`, only if that is the one it has."""
+    """Change what a segment is made of, and how often it is found anew unless `refresh` is None; with a `revision`, only if that is
+    the one it has."""
 
     segment_id: UUID
     definition: Definition
     revision: int | None
+    refresh: Refresh | None = None
 
 
 def update_segment(command: UpdateSegment, work: UnitOfWork, audiences: Audiences) -> SegmentResult:
@@ -67,8 +69,9 @@ def update_segment(command: UpdateSegment, work: UnitOfWork, audiences: Audience
         raise VersionConflict("the segment has changed", field="etag")
     _check(command.segment_id, command.definition, work, audiences)
     audiences.lock(work)
-    if segment.update(command.definition, work.now):
+    if segment.update(command.definition, command.refresh or segment.refresh, work.now):
         audiences.keep_segment(work, command.segment_id, segment)
+        refresh_segment_later(work, command.segment_id, segment, audiences)
     return SegmentResult(command.segment_id, segment, audiences.size(work, command.segment_id))
 
 
@@ -78,6 +81,7 @@ class MemberOutcome(Enum):
     CHANGED = auto()
     UNCHANGED = auto()
     NOT_FOUND = auto()
+    ERASED = auto()
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,12 +114,14 @@ def update_static_members(command: UpdateStaticMembers, work: UnitOfWork, audien
     audiences.lock(work)
     customers = audiences.customers(work, {it.customer_id for it in command.changes})
     listed = audiences.listed(work, command.segment_id, {it.id for it in customers.values()})
+    erased = audiences.erased(work, {it.customer_id for it in command.changes} - customers.keys())
     wanted = dict.fromkeys(listed, True)
     outcomes: list[tuple[MemberOutcome, UUID | None]] = []
     for it in command.changes:
         customer = customers.get(it.customer_id)
         if customer is None:
-            outcomes.append((MemberOutcome.NOT_FOUND, None))
+            gone = MemberOutcome.ERASED if it.customer_id in erased else MemberOutcome.NOT_FOUND
+            outcomes.append((gone, None))
         elif wanted.get(customer.id, False) == it.add:
             outcomes.append((MemberOutcome.UNCHANGED, customer.id))
         else:
@@ -188,6 +194,7 @@ def archive_segment(command: ArchiveSegment, work: UnitOfWork, audiences: Audien
         raise SegmentInUse(segments=",".join(map(str, sorted(users))))
     if segment.archive(work.now):
         audiences.keep_segment(work, command.segment_id, segment)
+        refresh_segment_later(work, command.segment_id, segment, audiences)
     return SegmentResult(command.segment_id, segment, 0)
 
 

@@ -6,6 +6,7 @@ from chassis.commands import UnitOfWork
 from chassis.due_times import Timer
 from services.tagging.application.audience_commands import RECOUNT
 from services.tagging.application.ports import Audiences
+from services.tagging.application.refresh_commands import refresh_all_later
 from services.tagging.application.rule_review import reviewed
 from services.tagging.domain.tags import Cause
 from services.tagging.domain.tenant_settings import TenantSettings, settings_id
@@ -37,6 +38,7 @@ def update_tenant_settings(command: UpdateTenantSettings, work: UnitOfWork, audi
     if (settings.time_zone, settings.currency) != (zone, currency):
         work.schedule(Timer(RECOUNT, "", work.now))
     if settings.time_zone != zone:
+        refresh_all_later(work, audiences)
         work.schedule(Timer(REVIEW_ALL, "", work.now, {"after": -1}))
     return settings
 

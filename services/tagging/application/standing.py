@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from pyroaring import BitMap
@@ -114,10 +115,38 @@ def consents_changed(work: UnitOfWork, audiences: Audiences, ordinal_of: Mapping
     return conclude(work, found.values())
 
 
+class Tally(NamedTuple):
+    """What it has come to so far to look at everybody for a rule, since when; `drift` as in RuleEvaluation."""
+
+    since: datetime
+    entered: int = 0
+    exited: int = 0
+    drift: int = 0
+
+    @classmethod
+    def read(cls, payload: Mapping[str, Any]) -> "Tally | None":
+        """Out of the payload of a timer."""
+        found = payload.get("tally")
+        return cls(datetime.fromisoformat(found[0]), *found[1:]) if found else None
+
+    @property
+    def payload(self) -> dict[str, Any]:
+        return {"tally": (self.since.isoformat(), *self[1:])}
+
+    def took_ms(self, now: datetime) -> int:
+        return (now - self.since) // timedelta(milliseconds=1)
+
+
 def follow_later(work: UnitOfWork, tag: str, cause: Cause, *, at: datetime | None = None, after: int = -1) -> None:
     """Have the rule of a tag followed at an instant, or as soon as this is committed; from the ordinal behind `after` on."""
     key = f"{tag}:{after}" if at is None else f"{tag}:later"
     work.schedule(Timer(FOLLOW_RULE, key, at or work.now, {"tag": tag, "cause": str(cause), "after": after}))
+
+
+def evaluate_later(work: UnitOfWork, tag: str, cause: Cause, tally: Tally, after: int = -1) -> None:
+    """Have the rule of a tag followed through everybody as soon as this is committed, and told what it came to."""
+    payload = {"tag": tag, "cause": str(cause), "after": after, **tally.payload}
+    work.schedule(Timer(FOLLOW_RULE, f"{tag}:everybody:{after}", work.now, payload))
 
 
 def _noted(changes: Changes, it: Case) -> None:

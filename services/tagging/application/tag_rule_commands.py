@@ -1,30 +1,26 @@
-"""Commands on the rules of tags: define, activate, pause; and whenever who is meant by one changes, tag them.
-
-The conditions of a rule are segments that are kept up to date like all others. What a rule says of a customer is a claim among
-the customer's tags, which also counts while a member of staff says otherwise; the set of all those who are said to be so is kept
-with it. A rule is followed by comparing the one with the other, so that it may be done at any time, and again.
-"""
+"""Commands on the rules of tags: define, activate, pause. The conditions of a rule are segments, which are kept like all others."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import Final
+from dataclasses import dataclass, replace
 from uuid import UUID
 
-from pyroaring import BitMap
-
 from chassis.commands import UnitOfWork
+from chassis.due_times import Timer
 from services.tagging.application.condition_commands import check_definition
 from services.tagging.application.ports import Audiences
-from services.tagging.application.standing import Case, cases, conclude, follow_later, taxonomy_of
-from services.tagging.domain.claims import Assignment, Cause, Origin
+from services.tagging.application.refresh_commands import REFRESH, refresh_rule_later
+from services.tagging.application.standing import FOLLOW_RULE, Tally, evaluate_later, taxonomy_of
+from services.tagging.domain.claims import Cause, Origin
 from services.tagging.domain.conditions import Condition, Universe
 from services.tagging.domain.errors import NameTaken, TagExists, TagNotFound, TagsNotAlike
 from services.tagging.domain.fact_tags import FACT_TAGS, FactParameters
+from services.tagging.domain.refresh import REALTIME, Refresh
 from services.tagging.domain.rules import RULE_TAGS
 from services.tagging.domain.segments import Definition, Segment, SegmentName
 from services.tagging.domain.tag_definitions import TagDefinition, TagKind
 from services.tagging.domain.tag_rules import (
+    ALWAYS,
+    Effect,
     RuleCase,
     RuleStatus,
     TagRule,
@@ -35,8 +31,6 @@ from services.tagging.domain.tag_rules import (
 )
 from services.tagging.domain.taxonomy import Taxonomy, preset_id
 
-_PAGE: Final = 2000
-
 
 @dataclass(frozen=True, slots=True)
 class DefineRule:
@@ -46,6 +40,8 @@ class DefineRule:
     cases: Sequence[tuple[str, Condition]]
     exit: Condition | None = None
     min_hold_days: int = 0
+    schedule: Refresh = REALTIME
+    effect: Effect = ALWAYS
 
 
 def define_rule(command: DefineRule, work: UnitOfWork, audiences: Audiences) -> TagRule:
@@ -59,7 +55,7 @@ def define_rule(command: DefineRule, work: UnitOfWork, audiences: Audiences) -> 
 
 @dataclass(frozen=True, slots=True)
 class ActivateRule:
-    """Let the last version of a rule be in force."""
+    """Let the last version of a rule be in force: at once, or with a schedule from its next time on."""
 
     tag: str
 
@@ -67,12 +63,30 @@ class ActivateRule:
 def activate_rule(command: ActivateRule, work: UnitOfWork, audiences: Audiences) -> TagRule:
     rules = _rules(work)
     rule = rules.rule(command.tag)
+    taxonomy = taxonomy_of(work)
+    if taxonomy is not None:
+        taxonomy.active(command.tag)  # raises TagNotActive of one that was archived meanwhile
     if rules.activate(command.tag, work.now):
         audiences.lock(work)
-        for id, name, condition in rule.segments():
-            _keep_segment(id, name, condition, work, audiences)
-        follow_later(work, command.tag, Cause.BACKFILL)
+        for it in rule.segments():
+            _keep_segment(it, rule.schedule, work, audiences)
+        _set_timers(rule, work, audiences)
+        if rule.schedule.realtime:
+            evaluate_later(work, command.tag, Cause.BACKFILL, Tally(work.now))
     return rules.rule(command.tag)
+
+
+def _set_timers(rule: TagRule, work: UnitOfWork, audiences: Audiences) -> None:
+    """When everybody is looked at for a rule, and when it begins and ends; a scheduled one begins with its first time."""
+    refresh_rule_later(work, rule, audiences)
+    start = rule.effect.start if rule.schedule.realtime else None
+    for name, at in (("start", start), ("end", rule.effect.end)):
+        key = f"{rule.tag}:{name}"
+        if at is None or at <= work.now:
+            work.unschedule(FOLLOW_RULE, key)
+        else:
+            payload = {"tag": rule.tag, "cause": str(Cause.TIME), "after": -1, **Tally(at).payload}
+            work.schedule(Timer(FOLLOW_RULE, key, at, payload))
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +98,8 @@ class PauseRule:
 
 def pause_rule(command: PauseRule, work: UnitOfWork) -> TagRule:
     rules = _rules(work)
-    rules.pause(command.tag, work.now)
+    if rules.pause(command.tag, work.now):
+        work.unschedule(REFRESH, f"rule:{command.tag}")
     return rules.rule(command.tag)
 
 
@@ -101,7 +116,7 @@ def backfill_rule(command: BackfillRule, work: UnitOfWork, audiences: Audiences)
     if rule.status is RuleStatus.ACTIVE:
         audiences.lock(work)
         audiences.recount(work)
-        follow_later(work, command.tag, Cause.BACKFILL)
+        evaluate_later(work, command.tag, Cause.BACKFILL, Tally(work.now))
     return rule
 
 
@@ -142,94 +157,6 @@ def enable_fact_tag(command: EnableFactTag, work: UnitOfWork, audiences: Audienc
     return activate_rule(ActivateRule(command.key), work, audiences)
 
 
-@dataclass(frozen=True, slots=True)
-class FollowRule:
-    """Bring the tags of a rule in line with whom it means now, from the customer behind ordinal `after` on."""
-
-    tag: str
-    cause: Cause
-    after: int = -1
-
-
-def follow_rule(command: FollowRule, work: UnitOfWork, audiences: Audiences) -> None:
-    rules = work.find(TagRules, tag_rules_id(work.context.tenant))
-    rule = rules.active.get(command.tag) if rules else None
-    taxonomy = taxonomy_of(work)
-    if rule is None or taxonomy is None:
-        return
-    audiences.lock(work)
-    meant, told = _meant(rule, work, audiences)
-    wrong = BitMap()
-    for value in meant.keys() | told.keys():
-        wrong |= meant.get(value, BitMap()) ^ told.get(value, BitMap())
-    rest = wrong[wrong.rank(command.after) if command.after >= 0 else 0 :]
-    page = BitMap(rest[:_PAGE])
-    following = _Following(rule, taxonomy.definition(rule.tag), command.cause, work)
-    found = cases(
-        work, audiences, {node: ordinal for ordinal, node, erased in audiences.by_ordinal(work, page) if not erased}
-    )
-    for it in found.values():
-        following.follow(it, [value for value, theirs in meant.items() if it.ordinal in theirs])
-    audiences.retag(work, conclude(work, found.values()), BitMap())
-    if len(rest) > len(page):
-        follow_later(work, rule.tag, command.cause, after=page[-1])
-    if following.due is not None:
-        follow_later(work, rule.tag, Cause.TIME, at=following.due)
-
-
-def _meant(rule: TagRule, work: UnitOfWork, audiences: Audiences) -> tuple[dict[str, BitMap], dict[str, BitMap]]:
-    """By value, whom a rule means now, and of whom it was said before."""
-    kept = audiences.kept(work, [id for id, _, _ in rule.segments()])
-    told = audiences.told(work, rule.tag)
-    meant = {it.value: kept[it.segment] for it in rule.cases}
-    if rule.exit_segment is not None:
-        leaving = kept[rule.exit_segment]
-        meant = {value: theirs | (told.get(value, BitMap()) - leaving) for value, theirs in meant.items()}
-    return meant, told
-
-
-class _Following:
-    """One rule on its way through customers; `due` is when those it may not let go yet are to be looked at again."""
-
-    def __init__(self, rule: TagRule, definition: TagDefinition, cause: Cause, work: UnitOfWork) -> None:
-        self._rule = rule
-        self._definition = definition
-        self._cause = cause
-        self._now = work.now
-        self.due: datetime | None = None
-
-    def follow(self, case: Case, values: Sequence[str]) -> None:
-        """Let the customer be said to have these values, and no others."""
-        wanted = {self._assignment(case, value).key: self._assignment(case, value) for value in values}
-        for key, by_origin in list(case.tags.claims.items()):
-            before = by_origin.get(self._rule.origin)
-            if before is not None and before.tag == self._rule.tag and key not in wanted and self._may_go(before):
-                case.tags.drop(key, self._rule.origin, self._cause, self._now, case.standing)
-        for key, it in wanted.items():
-            before = case.tags.claims.get(key, {}).get(self._rule.origin)
-            if before is None or before.value != it.value:
-                case.tags.put(it, case.standing)
-
-    def _may_go(self, before: Assignment) -> bool:
-        held_until = before.at + timedelta(days=self._rule.min_hold_days)
-        if held_until <= self._now:
-            return True
-        self.due = min(held_until, self.due or held_until)
-        return False
-
-    def _assignment(self, case: Case, value: str) -> Assignment:
-        return Assignment(
-            tag=self._rule.tag,
-            value=value,
-            node=case.tags.customer,
-            source=self._rule.source,
-            cause=self._cause,
-            at=self._now,
-            slot=self._definition.slot(value),
-            mode=self._definition.mode,
-        )
-
-
 def _define(command: DefineRule, origin: str, taxonomy: Taxonomy, work: UnitOfWork, audiences: Audiences) -> TagRule:
     rules = _rules(work)
     definition = taxonomy.active(command.tag)
@@ -240,6 +167,7 @@ def _define(command: DefineRule, origin: str, taxonomy: Taxonomy, work: UnitOfWo
     )
     exit_segment = segment_id(tenant, command.tag) if command.exit is not None else None
     rule = TagRule(command.tag, origin, found, command.exit, exit_segment, command.min_hold_days)
+    rule = replace(rule, schedule=command.schedule, effect=command.effect)
     if taxonomy.bars(command.tag):
         rule = with_consent(rule)
     for _, _, condition in rule.segments():
@@ -248,17 +176,18 @@ def _define(command: DefineRule, origin: str, taxonomy: Taxonomy, work: UnitOfWo
     return rules.define(rule, work.now)
 
 
-def _keep_segment(id: UUID, name: str, condition: Condition, work: UnitOfWork, audiences: Audiences) -> None:
+def _keep_segment(it: tuple[UUID, str, Condition], schedule: Refresh, work: UnitOfWork, audiences: Audiences) -> None:
+    id, name, condition = it
     tenant, definition = work.context.tenant, Definition(condition=condition)
     segment = work.find(Segment, id)
     if segment is None:
         if work.find(SegmentName, SegmentName.id_of(tenant, name)) is not None:
             raise NameTaken(field="tag_key")
-        segment = Segment(id, tenant, name, definition, Universe.ALL, work.now)
+        segment = Segment(id, tenant, name, definition, Universe.ALL, work.now, schedule)
         work.add(segment)
         work.add(SegmentName(SegmentName.id_of(tenant, name), tenant, id))
         audiences.keep_segment(work, id, segment)
-    elif segment.update(definition, work.now):
+    elif segment.update(definition, schedule, work.now):
         audiences.keep_segment(work, id, segment)
 
 

@@ -3,39 +3,41 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass
 from datetime import date
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from chassis.commands import UnitOfWork
-from chassis.due_times import Timer
+from services.tagging.application.model_schedules import run_later, run_next
 from services.tagging.application.ports import Audiences, ValueRows
-from services.tagging.domain.calendar import Calendar
 from services.tagging.domain.errors import ModelExists, ModelNotFound
 from services.tagging.domain.layer_models import LayerModel, layer_model_id
 from services.tagging.domain.layers.params import read
+from services.tagging.domain.model_schedules import Schedule
 from services.tagging.domain.models import RfmModel, model_id
-from services.tagging.domain.tenant_settings import DEFAULT_ZONE, TenantSettings, settings_id
 from services.tagging.domain.value.valuation import Record, Valuation, ValueParams, value
 from services.tagging.domain.value_models import ValueModel, ValueRun, value_model_id
-
-VALUE_MONTH: Final = "value_month"
-"""Kind of the timers of months that have begun; the loop of valuations looks after them."""
 
 
 @dataclass(frozen=True, slots=True)
 class DefineValueModel:
-    """Define a model of value, or give it other parameters; what `params` do not give has its default."""
+    """Define a model of value, or give it other parameters; what `params` do not give has its default. A schedule that is not given is
+    as it was, or monthly."""
 
     key: str
     params: Mapping[str, Any]
+    schedule: Schedule | None = None
 
 
 def define_value_model(command: DefineValueModel, work: UnitOfWork) -> ValueModel:
     tenant, params = work.context.tenant, read(ValueParams, command.params)
     id = value_model_id(tenant, command.key)
+    if command.schedule is not None:
+        command.schedule.check()
     model = work.find(ValueModel, id)
     if model is not None:
         model.restate(params, work.now)
+        if command.schedule is not None and model.reschedule(command.schedule, work.now):
+            run_later(work, model)
         return model
     others = (
         work.find(RfmModel, model_id(tenant, command.key)),
@@ -45,10 +47,9 @@ def define_value_model(command: DefineValueModel, work: UnitOfWork) -> ValueMode
         raise ModelExists(field="model_id")
     model = ValueModel(id, tenant, command.key, params, work.now)
     work.add(model)
-    settings = work.find(TenantSettings, settings_id(tenant))
-    zone = settings.time_zone if settings else DEFAULT_ZONE
-    today = date.fromordinal(Calendar.of(zone).day(work.now))
-    _run_next(command.key, today, zone, work)
+    if command.schedule is not None:
+        model.reschedule(command.schedule, work.now)
+    run_later(work, model)
     return model
 
 
@@ -63,7 +64,7 @@ class Place(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class KeepValueRun:
-    """Keep what a run found; fitted beforehand, so that nothing else waits for it."""
+    """Keep what a run found; fitted beforehand, so that nothing else waits for it. A `due` one is followed by the next."""
 
     model: str
     model_version: int
@@ -71,19 +72,20 @@ class KeepValueRun:
     params_hash: str
     horizon_weeks: int
     found: Valuation
-    monthly: bool = False
+    due: bool = False
 
     @classmethod
-    def of(cls, model: ValueModel, population: Sequence[Record], place: Place, monthly: bool) -> "KeepValueRun":
+    def of(cls, model: ValueModel, population: Sequence[Record], place: Place) -> "KeepValueRun":
         """Fit `population` and value it; this takes seconds."""
         params_hash = model.params_hash(place.zone, place.currency)
         found = value(population, model.params)
-        return cls(model.key, model.model_version, place, params_hash, model.params.horizon_weeks, found, monthly)
+        return cls(model.key, model.model_version, place, params_hash, model.params.horizon_weeks, found)
 
 
 def keep_value_run(command: KeepValueRun, work: UnitOfWork, audiences: Audiences) -> tuple[UUID, ValueRun]:
     tenant, found = work.context.tenant, command.found
-    if work.find(ValueModel, value_model_id(tenant, command.model)) is None:
+    model = work.find(ValueModel, value_model_id(tenant, command.model))
+    if model is None:
         raise ModelNotFound(field="model_id")
     audiences.lock(work)
     id = work.new_id()
@@ -108,13 +110,6 @@ def keep_value_run(command: KeepValueRun, work: UnitOfWork, audiences: Audiences
     work.add(run)
     rows = ValueRows(id, command.model, command.model_version, command.place.as_of, found.rows)
     audiences.keep_value_run(work, rows)
-    if command.monthly:
-        _run_next(command.model, command.place.as_of, command.place.zone, work)
+    if command.due:
+        run_next(work, model, command.place.as_of)
     return id, run
-
-
-def _run_next(model: str, after: date, zone: str, work: UnitOfWork) -> None:
-    """Have a model run for the first day of the month behind the one that `after` is in, when that day begins."""
-    as_of = date(after.year + after.month // 12, after.month % 12 + 1, 1)
-    due = Calendar.of(zone).midnight(as_of.toordinal())
-    work.schedule(Timer(VALUE_MONTH, model, due, {"as_of": as_of.isoformat()}))

@@ -1,15 +1,18 @@
 """Values of the domain in the messages of the contract."""
 
 from datetime import date, datetime
+from typing import Any
 
 from google.protobuf.timestamp_pb2 import Timestamp
 from google.type.date_pb2 import Date
 from google.type.money_pb2 import Money
 
-from scrm.tagging.v1 import tag_pb2
+from scrm.tagging.v1 import segment_pb2, tag_pb2
 from services.tagging.domain.money import major_units
+from services.tagging.domain.refresh import Refresh
 from services.tagging.domain.rules import Evidence
 from services.tagging.domain.tag_definitions import TagDefinition, ValueMode
+from services.tagging.domain.tag_rules import TagRule
 from services.tagging.domain.tags import Assignment, Cause, tag_id
 
 
@@ -36,6 +39,24 @@ def evidence(of: Evidence | None) -> tag_pb2.SessionEvidence | None:
     if of is None:
         return None
     return tag_pb2.SessionEvidence(sessions=of.sessions, matching_sessions=of.matching, distinct_days=of.days)
+
+
+def refresh(of: Refresh) -> segment_pb2.Refresh.ValueType:
+    return segment_pb2.Refresh.Value(f"REFRESH_{of.pace}")
+
+
+def times(rule: TagRule) -> dict[str, Any]:
+    """When a rule is looked at and when it means anybody, as fields of a message; a daily one at midnight is DAILY, not AT."""
+    schedule, start, end = rule.schedule, rule.effect.start, rule.effect.end
+    kind = tag_pb2.RULE_SCHEDULE_AT
+    if not schedule.minute:
+        kind = tag_pb2.RULE_SCHEDULE_EVENT if schedule.realtime else tag_pb2.RULE_SCHEDULE_DAILY
+    return {
+        "schedule": kind,
+        "schedule_time": f"{schedule.minute // 60:02}:{schedule.minute % 60:02}" if schedule.minute else "",
+        "effective_from": start and timestamp(start),
+        "effective_to": end and timestamp(end),
+    }
 
 
 def mode(of: ValueMode) -> tag_pb2.TagValueMode.ValueType:

@@ -50,6 +50,24 @@ class Calendar:
             found = self._midnights[day] = local.astimezone(UTC)
         return found
 
+    def instant(self, local: datetime) -> datetime:
+        """A wall-clock time in the zone, in UTC."""
+        return local.astimezone(UTC)
+
+    def moment(self, day: int, minute: int) -> datetime:
+        """When the clock shows a minute of local day number `day`, in UTC: where it does so twice, the first time; where it never does,
+        as much later as the clock was put forward."""
+        local = datetime.combine(date.fromordinal(day), time(minute // 60, minute % 60), self.zone)
+        return local.astimezone(UTC)
+
+    def hour_after(self, at: datetime) -> datetime:
+        """When the next local hour begins after `at`, in UTC."""
+        local = at.astimezone(self.zone)
+        gone = timedelta(minutes=local.minute, seconds=local.second, microseconds=local.microsecond)
+        found = (at - gone + timedelta(hours=1)).astimezone(UTC)
+        beyond = found.astimezone(self.zone).minute  # where the clock is put forward or back by half an hour
+        return found + timedelta(minutes=60 - beyond) if beyond else found
+
     def local(self, at: datetime, offset_minutes: int | None) -> datetime:
         """Wall-clock time of `at`: by the offset the device reported, else by the zone."""
         if offset_minutes is None:

@@ -229,3 +229,11 @@ class ClusteringNotFound(NotFound):
 
 class SurveyLinksFull(FailedPrecondition):
     """The cluster has as many surveys as allowed."""
+
+
+class ListNotRefreshed(InvalidArgument):
+    """A list that is kept by hand follows from nothing that could be found anew."""
+
+
+class RuleNeverEffective(InvalidArgument):
+    """A rule would end before it begins."""

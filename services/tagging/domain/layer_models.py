@@ -5,7 +5,7 @@ import json
 from collections.abc import Mapping
 from datetime import date, datetime
 from enum import StrEnum
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from chassis.aggregate import Aggregate, Event, InitialEvent, event, natural_id
@@ -168,6 +168,15 @@ class LayerRun(Aggregate):
         self.completed_at = at
 
 
+class BandChange(NamedTuple):
+    """The score of a category, and the bands it was in and is in now."""
+
+    category: str
+    before: str
+    after: str
+    score: float
+
+
 def customer_layers_id(tenant: str, customer: UUID) -> UUID:
     return natural_id(tenant, "layers", str(customer))
 
@@ -189,6 +198,20 @@ class CustomerLayers(Aggregate):
         version: int
         before: str
         after: str
+        cause: LayerCause
+        at: datetime
+
+    class ScoreChanged(Event):
+        """A score of a model that has one for each category is in another band."""
+
+        TOPIC = "tagging.ScoreChanged"
+        customer: UUID
+        model: str
+        version: int
+        category: str
+        before: str
+        after: str
+        score: float
         cause: LayerCause
         at: datetime
 
@@ -216,6 +239,11 @@ class CustomerLayers(Aggregate):
         (key, version), (before, after) = model, layers
         self._moved(customer=self.customer, model=key, version=version, before=before, after=after, cause=cause, at=now)
 
+    def score(self, model: tuple[str, int], it: BandChange, cause: LayerCause, now: datetime) -> None:
+        """Have a score go from one band of a model (its key and version) to another."""
+        key, version = model
+        self._scored(customer=self.customer, model=key, version=version, **it._asdict(), cause=cause, at=now)
+
     def qualify(self, model: tuple[str, int], lead: Lead) -> None:
         """Be a lead."""
         key, version = model
@@ -234,6 +262,21 @@ class CustomerLayers(Aggregate):
         self, customer: UUID, model: str, version: int, before: str, after: str, cause: LayerCause, at: datetime
     ) -> None:
         """Where a customer is now is in the table of current layers."""
+
+    @event(ScoreChanged)
+    def _scored(
+        self,
+        customer: UUID,
+        model: str,
+        version: int,
+        category: str,
+        before: str,
+        after: str,
+        score: float,
+        cause: LayerCause,
+        at: datetime,
+    ) -> None:
+        """See above."""
 
     @event(LeadQualified)
     def _qualified(

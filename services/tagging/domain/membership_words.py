@@ -116,7 +116,8 @@ _WORDS: Final[Mapping[Language, Mapping[str, str]]] = {
         "decisive": "  What decides: {}.",
         "or": " | ",
         "differs": "By all that is known today the conditions say otherwise of that instant: what came to be known later, a word of "
-        "staff, the time a tag is held at least, or a customer that was merged makes the difference.",
+        "staff, the time a tag is held at least, a customer that was merged, or that it is looked at by the hour or day only makes "
+        "the difference.",
         "next": "If nothing else happens, this may next change on {}.",
         "never": "Time alone does not change this: something new has to happen.",
         "cause_EVENT": "something happened",
@@ -152,7 +153,8 @@ _WORDS: Final[Mapping[Language, Mapping[str, str]]] = {
         Role.EXIT: "按规则第 {version} 版，满足 {text} 且不再满足进入条件时去掉标签：",
         "decisive": "  决定性条件：{}。",
         "or": " | ",
-        "differs": "按今日所知，这些条件对当时的判断不同：原因可能是后来才得知的事实、员工的判断、标签的最短保留时间或客户合并。",
+        "differs": "按今日所知，这些条件对当时的判断不同：原因可能是后来才得知的事实、员工的判断、标签的最短保留时间、客户合并，"
+        "或仅按小时或按天重新计算。",
         "next": "若无新事实，下一次可能改变的时间：{}。",
         "never": "时间本身不会改变这一结果：需要有新的事实。",
         "cause_EVENT": "发生了新的事实",

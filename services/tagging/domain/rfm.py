@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, NamedTuple
 
+from services.tagging.domain.rfm_params import DEFAULTS, RfmParams
+
 SMALLEST_POPULATION: Final = 5
 """With fewer customers there are no scores."""
 
@@ -93,14 +95,18 @@ def quintiles(values: Sequence[int]) -> tuple[int, ...]:
     return tuple(ordered[-(-k * len(ordered) // 5) - 1] for k in range(1, 5))
 
 
-def score(population: Sequence[Purchases]) -> tuple[Cuts, list[RfmRow]]:
+def score(population: Sequence[Purchases], params: RfmParams = DEFAULTS) -> tuple[Cuts, list[RfmRow]]:
     """Score everybody in `population`; equal values get equal scores."""
     if len(population) < SMALLEST_POPULATION:
         return Cuts(), [RfmRow(*it, 0, 0, 0, None, None) for it in population]
     cuts = Cuts(
-        quintiles([it.recency for it in population]),
-        quintiles([it.frequency for it in population]),
-        quintiles([it.monetary for it in population]),
+        *params.cuts
+        if params.cuts is not None
+        else (
+            quintiles([it.recency for it in population]),
+            quintiles([it.frequency for it in population]),
+            quintiles([it.monetary for it in population]),
+        )
     )
     scores = [
         (
@@ -110,18 +116,18 @@ def score(population: Sequence[Purchases]) -> tuple[Cuts, list[RfmRow]]:
         )
         for it in population
     ]
-    types = _types(scores)
+    types = _types(scores, params.type_thresholds)
     return cuts, [
         RfmRow(*it, *marks, types[marks], GRID[marks[0] - 1][marks[1] - 1])
         for it, marks in zip(population, scores, strict=True)
     ]
 
 
-def _types(scores: Sequence[tuple[int, int, int]]) -> dict[tuple[int, int, int], RfmType]:
-    """The type of every triple of scores that occurs: a score is high if score · n > sum of scores."""
-    n = len(scores)
-    sums = [sum(column) for column in zip(*scores, strict=True)]
+def _types(scores: Sequence[tuple[int, int, int]], thresholds: Sequence[float]) -> dict[tuple[int, int, int], RfmType]:
+    """The type of every triple of scores that occurs: a score is high if score · n > sum of scores, or above its threshold."""
+    n = 1 if thresholds else len(scores)
+    bounds = thresholds or [sum(column) for column in zip(*scores, strict=True)]
     return {
-        marks: RfmType("".join("H" if mark * n > total else "L" for mark, total in zip(marks, sums, strict=True)))
+        marks: RfmType("".join("H" if mark * n > bound else "L" for mark, bound in zip(marks, bounds, strict=True)))
         for marks in set(scores)
     }

@@ -1,6 +1,6 @@
 """Segments (spec TG-6): named sets of customers, and the frozen sets that campaigns target."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -21,7 +21,13 @@ from services.tagging.domain.conditions import (
     any_of,
     no,
 )
-from services.tagging.domain.errors import SegmentCycle, SegmentIsArchived, SegmentKindFixed, SegmentNotStatic
+from services.tagging.domain.errors import (
+    ListNotRefreshed,
+    SegmentIsArchived,
+    SegmentKindFixed,
+    SegmentNotStatic,
+)
+from services.tagging.domain.refresh import REALTIME, Refresh
 
 
 class SegmentKind(StrEnum):
@@ -72,7 +78,7 @@ class Definition:
 
     @property
     def live(self) -> bool:
-        """Whether the members are kept up to date with every fact and every instant: all but lists."""
+        """Whether the members follow from facts, and are kept up to date: all but lists."""
         return self.kind is not SegmentKind.STATIC
 
     def placed(self) -> Iterator[tuple[str, Leaf]]:
@@ -96,11 +102,17 @@ class Edition:
     revision: int
     definition: Definition | None
     at: datetime
+    refresh: Refresh = REALTIME
 
 
 def with_fewer_leaves(fields: dict[str, Any]) -> None:
     """When there were only tags, layers, scores and segments, and then no channels, flows and messages: what a condition has besides
     is absent, and stays so."""
+
+
+def in_real_time(fields: dict[str, Any]) -> None:
+    """When all segments followed every fact and every instant."""
+    fields["refresh"] = {"pace": "REALTIME", "minute": 0}
 
 
 class Segment(Aggregate):
@@ -110,21 +122,25 @@ class Segment(Aggregate):
 
     class Defined(InitialEvent):
         TOPIC = "tagging.SegmentDefined"
-        class_version = 3
+        class_version = 4
         upcast_v1_v2 = upcast_v2_v3 = staticmethod(with_fewer_leaves)
+        upcast_v3_v4 = staticmethod(in_real_time)
         tenant: str
         name: str
         definition: Definition
         universe: Universe
         at: datetime
+        refresh: Refresh
 
     class Updated(Event):
         TOPIC = "tagging.SegmentUpdated"
-        class_version = 3
+        class_version = 4
         upcast_v1_v2 = upcast_v2_v3 = staticmethod(with_fewer_leaves)
+        upcast_v3_v4 = staticmethod(in_real_time)
         definition: Definition
         revision: int
         at: datetime
+        refresh: Refresh
 
     class Archived(Event):
         """Nobody is in it any more."""
@@ -143,33 +159,42 @@ class Segment(Aggregate):
 
     @event(Defined)
     def __init__(
-        self, id: UUID, tenant: str, name: str, definition: Definition, universe: Universe, at: datetime
+        self,
+        id: UUID,
+        tenant: str,
+        name: str,
+        definition: Definition,
+        universe: Universe,
+        at: datetime,
+        refresh: Refresh = REALTIME,
     ) -> None:
         self.tenant = tenant
         self.name = name
         self.definition = definition
+        self.refresh = refresh
         self.universe = universe
         self.created_at = at
         self.updated_at = at
         self.revision = 1
         self.archived = False
-        self.editions = [Edition(1, definition, at)]
+        self.editions = [Edition(1, definition, at, refresh)]
 
     def edition(self, at: datetime) -> Edition | None:
         """What it was made of at an instant; None: it was not there yet."""
         return next((it for it in reversed(self.editions) if it.at <= at), None)
 
-    def update(self, definition: Definition, at: datetime) -> bool:
-        """Be made of something else, which was checked; whether that changed anything.
+    def update(self, definition: Definition, refresh: Refresh, at: datetime) -> bool:
+        """Be made of something else, which was checked, or be found anew more or less often; whether that changed anything.
 
-        Raises SegmentIsArchived, SegmentKindFixed.
+        Raises SegmentIsArchived, SegmentKindFixed, ListNotRefreshed.
         """
         self._require_in_use()
         if definition.kind != self.definition.kind:
             raise SegmentKindFixed(kind=self.definition.kind)
-        if definition == self.definition:
+        require_refreshed(definition, refresh)
+        if (definition, refresh) == (self.definition, self.refresh):
             return False
-        self._updated(definition=definition, revision=self.revision + 1, at=at)
+        self._updated(definition=definition, revision=self.revision + 1, at=at, refresh=refresh)
         return True
 
     def add_members(self, nodes: Iterable[UUID]) -> None:
@@ -199,11 +224,12 @@ class Segment(Aggregate):
             raise SegmentNotStatic(kind=self.definition.kind)
 
     @event(Updated)
-    def _updated(self, definition: Definition, revision: int, at: datetime) -> None:
+    def _updated(self, definition: Definition, revision: int, at: datetime, refresh: Refresh) -> None:
         self.definition = definition
+        self.refresh = refresh
         self.updated_at = at
         self.revision = revision
-        self.editions.append(Edition(revision, definition, at))
+        self.editions.append(Edition(revision, definition, at, refresh))
 
     @event(Archived)
     def _archived(self, revision: int, at: datetime) -> None:
@@ -221,24 +247,10 @@ class Segment(Aggregate):
         """See above."""
 
 
-def require_no_cycle(segment: UUID, definition: Definition, load: Callable[[set[UUID]], dict[UUID, Segment]]) -> None:
-    """`segment` must not be among the segments it would be made of; `load` fetches segments, all that are asked for.
-
-    Raises SegmentCycle with the path of the leaf that leads there, and what `load` raises for an unknown segment.
-    """
-    seen: set[UUID] = set()
-    waiting = {leaf.segment: path for path, leaf in definition.placed() if isinstance(leaf, InSegment)}
-    while waiting:
-        if segment in waiting:
-            raise SegmentCycle(field=waiting[segment])
-        seen |= waiting.keys()
-        found = load(set(waiting))
-        waiting = {
-            operand: waiting[id]
-            for id, it in found.items()
-            for operand in it.definition.operands()
-            if operand not in seen
-        }
+def require_refreshed(definition: Definition, refresh: Refresh) -> None:
+    """Only what follows from facts is found anew. Raises ListNotRefreshed."""
+    if not refresh.realtime and not definition.live:
+        raise ListNotRefreshed(field="refresh")
 
 
 class SegmentName(Aggregate):

@@ -9,7 +9,8 @@ from uuid import UUID
 
 from chassis.aggregate import Aggregate, Event, InitialEvent, event, natural_id
 from services.tagging.domain.conditions import Condition, HasConsent, HasTag, all_of, any_of, no, that
-from services.tagging.domain.errors import RuleCycle, RuleNotFound
+from services.tagging.domain.errors import RuleCycle, RuleNeverEffective, RuleNotFound
+from services.tagging.domain.refresh import NIGHTLY, REALTIME, Refresh
 
 CONSENT: Final = "SENSITIVE_INFERENCE"
 MOST_CASES: Final = 50
@@ -33,11 +34,31 @@ class RuleCase:
 
 
 @dataclass(frozen=True, slots=True)
+class Effect:
+    """When a rule means anybody: from `start` on and before `end`, each with no limit if it is None."""
+
+    start: datetime | None = None
+    end: datetime | None = None
+
+    def at(self, instant: datetime) -> bool:
+        return (self.start is None or self.start <= instant) and (self.end is None or instant < self.end)
+
+    def check(self) -> None:
+        """Raises RuleNeverEffective."""
+        if self.start is not None and self.end is not None and self.end <= self.start:
+            raise RuleNeverEffective(field="effective_to")
+
+
+ALWAYS: Final = Effect()
+
+
+@dataclass(frozen=True, slots=True)
 class TagRule:
     """Who has a tag. It comes when `enter` of a case holds.
 
     It goes when `exit` holds and `enter` does not, or without `exit` when `enter` does not; not before it was there for
-    `min_hold_days`. `origin` is RULE or FACT.
+    `min_hold_days`. Both are seen at once, or with a `schedule` only then. While it is not in `effect` it means nobody. `origin` is
+    RULE or FACT.
     """
 
     tag: str
@@ -48,10 +69,17 @@ class TagRule:
     min_hold_days: int = 0
     version: int = 1
     status: RuleStatus = RuleStatus.DRAFT
+    schedule: Refresh = REALTIME
+    effect: Effect = ALWAYS
 
     @property
     def source(self) -> str:
         return f"{self.origin}:{self.tag}"
+
+    @property
+    def rounds(self) -> Refresh:
+        """When everybody is looked at: as scheduled, or each night whether anybody is in a wrong set."""
+        return NIGHTLY if self.schedule.realtime else self.schedule
 
     def segments(self) -> Iterator[tuple[UUID, str, Condition]]:
         """The segments it is worked out by: id, name and condition."""
@@ -68,6 +96,11 @@ class TagRule:
 
 def with_fewer_leaves(fields: dict[str, Any]) -> None:
     """When there were no leaves on channels, flows and messages: they are absent, and stay so."""
+
+
+def at_once_and_always(fields: dict[str, Any]) -> None:
+    """When every rule followed every change, and had no end."""
+    fields["rule"] |= {"schedule": {"pace": "REALTIME", "minute": 0}, "effect": {"start": None, "end": None}}
 
 
 def with_consent(rule: TagRule) -> TagRule:
@@ -99,8 +132,9 @@ class TagRules(Aggregate):
         """A rule, or a new version of it, which is a draft."""
 
         TOPIC = "tagging.TagRuleDefined"
-        class_version = 2
+        class_version = 3
         upcast_v1_v2 = staticmethod(with_fewer_leaves)
+        upcast_v2_v3 = staticmethod(at_once_and_always)
         rule: TagRule
         at: datetime
 
@@ -124,13 +158,14 @@ class TagRules(Aggregate):
         self.courses: dict[str, list[tuple[datetime, TagRule | None]]] = {}
 
     def in_force(self, tag: str, at: datetime) -> TagRule | None:
-        """The rule by which a tag came and went at an instant; None while there was none, and while it was paused."""
-        return next((rule for since, rule in reversed(self.courses.get(tag, [])) if since <= at), None)
+        """The rule by which a tag came and went at an instant; None while there was none, or not in effect, and while it was paused."""
+        found = next((rule for since, rule in reversed(self.courses.get(tag, [])) if since <= at), None)
+        return found if found is not None and found.effect.at(at) else None
 
     @property
-    def tag_of(self) -> dict[UUID, str]:
-        """The tags that the segments of active rules are for."""
-        return {id: it.tag for it in self.active.values() for id, _, _ in it.segments()}
+    def rule_of(self) -> dict[UUID, TagRule]:
+        """The active rules that segments are for."""
+        return {id: it for it in self.active.values() for id, _, _ in it.segments()}
 
     def rule(self, tag: str) -> TagRule:
         """The last version. Raises RuleNotFound."""
@@ -139,8 +174,9 @@ class TagRules(Aggregate):
         return self.rules[tag]
 
     def define(self, rule: TagRule, at: datetime) -> TagRule:
-        """A rule, or the next version of the one there is, as a draft. Raises RuleCycle."""
+        """A rule, or the next version of the one there is, as a draft. Raises RuleCycle, RuleNeverEffective."""
         self._require_no_cycle(rule)
+        rule.effect.check()
         before = self.rules.get(rule.tag)
         new = replace(rule, version=before.version + 1 if before else 1, status=RuleStatus.DRAFT)
         self._defined(rule=new, at=at)

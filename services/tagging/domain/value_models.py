@@ -2,11 +2,12 @@
 
 import hashlib
 from datetime import date, datetime
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 from chassis.aggregate import Aggregate, Event, InitialEvent, event, natural_id
 from services.tagging.domain.layers.params import stated
+from services.tagging.domain.model_schedules import MONTHLY, Schedule
 from services.tagging.domain.value.valuation import ValueParams
 
 ALGORITHM: Final = "value/1 BG/NBD and gamma-gamma by Nelder-Mead"
@@ -18,7 +19,8 @@ def value_model_id(tenant: str, key: str) -> UUID:
 
 
 class ValueModel(Aggregate):
-    """A model of value under its key. It is run for the first day of every month, once that has begun."""
+    """A model of value under its key. It is run on schedule from the first on: unless another one is given, for the first day of
+    every month, once that has begun."""
 
     TOPIC = "tagging.ValueModel"
 
@@ -33,7 +35,20 @@ class ValueModel(Aggregate):
         """Other parameters, which is another version."""
 
         TOPIC = "tagging.ValueModelUpdated"
+        class_version = 2
+        model: str
+        version: int
         params: ValueParams
+        at: datetime
+
+        @staticmethod
+        def upcast_v1_v2(fields: dict[str, Any]) -> None:
+            """Versions were counted, not said."""
+            fields["model"], fields["version"] = "", 0
+
+    class Scheduled(Event):
+        TOPIC = "tagging.ValueModelScheduled"
+        schedule: Schedule
         at: datetime
 
     @event(Defined)
@@ -41,16 +56,28 @@ class ValueModel(Aggregate):
         self.tenant = tenant
         self.key = key
         self.params = params
+        self.schedule = MONTHLY
         self.model_version = 1
         self.defined_at = at
 
     def restate(self, params: ValueParams, now: datetime) -> None:
         """Take other parameters."""
         if params != self.params:
-            self._updated(params, now)
+            self._updated(model=self.key, version=self.model_version + 1, params=params, at=now)
+
+    def reschedule(self, schedule: Schedule, now: datetime) -> bool:
+        """Be run at other times; whether they are others."""
+        if schedule == self.schedule:
+            return False
+        self._scheduled(schedule=schedule, at=now)
+        return True
+
+    @event(Scheduled)
+    def _scheduled(self, schedule: Schedule, at: datetime) -> None:
+        self.schedule = schedule
 
     @event(Updated)
-    def _updated(self, params: ValueParams, at: datetime) -> None:
+    def _updated(self, model: str, version: int, params: ValueParams, at: datetime) -> None:
         self.params = params
         self.model_version += 1
 

@@ -10,11 +10,12 @@ from pyroaring import BitMap
 
 from chassis.commands import UnitOfWork
 from services.tagging.application.layer_ports import LayerRows
-from services.tagging.application.ports import Change, Customer, RuleState, RunRows, ValueRows
+from services.tagging.application.ports import Change, Customer, KeptRun, RuleState, RunRows, ValueRows
 from services.tagging.domain.claims import said
 from services.tagging.domain.conditions import Universe
 from services.tagging.domain.conditions.vocabulary import Vocabulary
 from services.tagging.domain.memberships import MembershipCause
+from services.tagging.domain.refresh import Refresh
 from services.tagging.domain.segments import Definition, Segment
 from services.tagging.domain.sessions import Visit
 from services.tagging.read_models import (
@@ -24,6 +25,7 @@ from services.tagging.read_models import (
     erasure,
     model_runs,
     permissions,
+    refreshing,
     rule_states,
     segments,
     settings,
@@ -141,6 +143,21 @@ class PostgresAudiences(PostgresLayers, PostgresAnalyses):
         touched = Touched({f"this:{it.listing.id}": BitMap(who) for it in live})
         follow(work, live, touched, lambda ordinal: MembershipCause.BACKFILL)
 
+    def look_at(self, work: UnitOfWork, suspects: Mapping[UUID, BitMap], cause: MembershipCause) -> int:
+        found = refreshing.not_due(work.rows, work.context.tenant, suspects, work.now)
+        touched = Touched({f"this:{segment}": who for segment, who in found.items()})
+        changes = follow(work, self.live(work), touched, lambda ordinal: cause)
+        return sum(len(it.add) + len(it.remove) for segment, it in changes.items() if segment in suspects)
+
+    def paced(self, work: UnitOfWork) -> dict[UUID, Refresh]:
+        return {it.listing.id: it.listing.refresh for it in self.live(work) if not it.listing.refresh.realtime}
+
+    def depth(self, work: UnitOfWork, segment: UUID) -> int:
+        found: dict[UUID, int] = {}
+        for it in self.live(work):
+            found[it.listing.id] = max((found[part] + 1 for part in it.reads.segments & found.keys()), default=0)
+        return found.get(segment, 0)
+
     def keep_settings(self, work: UnitOfWork, time_zone: str, currency: str) -> None:
         settings.keep(work.rows, work.context.tenant, time_zone, currency)
 
@@ -248,6 +265,9 @@ class PostgresAudiences(PostgresLayers, PostgresAnalyses):
         packed = bitmaps.pack(members)
         sql.run(rows, _KEEP_SNAPSHOT, tenant, snapshot, packed)
         return len(members), hashlib.sha256(packed).hexdigest()
+
+    def last_run(self, work: UnitOfWork, model: str) -> KeptRun | None:
+        return model_runs.last(work.rows, work.context.tenant, model)
 
     def keep_run(self, work: UnitOfWork, run: RunRows) -> None:
         rows, tenant = work.rows, work.context.tenant

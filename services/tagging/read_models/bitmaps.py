@@ -43,6 +43,11 @@ def of_segment(segment: UUID) -> str:
     return f"segment:{segment}"
 
 
+def segment_named(name: str) -> UUID | None:
+    """The segment whose set has this name; None if it is that of something else."""
+    return UUID(name.removeprefix("segment:")) if name.startswith("segment:") else None
+
+
 def of_layer(model: str, layer: str) -> str:
     return f"layer:{model}:{layer}"
 

@@ -115,6 +115,17 @@ def erase(rows: sa.Connection, tenant: str, case_of: Mapping[UUID, UUID]) -> dic
     return removed
 
 
+def segments_of(rows: sa.Connection, tenant: str, nodes: Collection[UUID]) -> dict[UUID, tuple[UUID, ...]]:
+    """The segments that one of `nodes` is in, each with those who are."""
+    node_of: dict[int, UUID] = dict(sql.fetch(rows, _ORDINALS, tenant, list(nodes)))
+    having = _having(rows, tenant, BitMap(node_of)) if node_of else {}
+    return {
+        segment: tuple(node_of[it] for it in members)
+        for name, members in having.items()
+        if (segment := bitmaps.segment_named(name)) is not None
+    }
+
+
 def unlist(rows: sa.Connection, tenant: str) -> None:
     """Take everybody who is erased from lists that were made again from what people once said."""
     for table in ("static_members", "tag_holders", "segment_changes"):
@@ -123,13 +134,16 @@ def unlist(rows: sa.Connection, tenant: str) -> None:
 
 def _leave_sets(rows: sa.Connection, tenant: str, ordinals: BitMap) -> list[BitMap]:
     """Remove `ordinals` from every set; which of them those sets had that had any."""
-    if not ordinals:
-        return []
-    chunks = sorted({it >> 16 for it in ordinals})
-    names = [name for (name,) in sql.fetch(rows, _SETS, tenant, chunks)]
-    having = {name: members for name, members in bitmaps.among(rows, tenant, names, ordinals).items() if members}
-    bitmaps.change(rows, tenant, {name: Change(BitMap(), members) for name, members in having.items()})
+    having = _having(rows, tenant, ordinals) if ordinals else {}
+    if having:
+        bitmaps.change(rows, tenant, {name: Change(BitMap(), members) for name, members in having.items()})
     return list(having.values())
+
+
+def _having(rows: sa.Connection, tenant: str, ordinals: BitMap) -> dict[str, BitMap]:
+    """The sets that have any of `ordinals`, and which of them."""
+    names = [name for (name,) in sql.fetch(rows, _SETS, tenant, sorted({it >> 16 for it in ordinals}))]
+    return {name: members for name, members in bitmaps.among(rows, tenant, names, ordinals).items() if members}
 
 
 def _by_case(node_of: Mapping[int, UUID], case_of: Mapping[UUID, UUID]) -> dict[UUID, BitMap]:

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from pyroaring import BitMap
 
 from chassis.commands import UnitOfWork
-from services.tagging.application.layer_ports import NO_LAYER, LayerState, ListedModel
+from services.tagging.application.layer_ports import NO_LAYER, Bands, LayerState, ListedModel
 from services.tagging.application.ports import Change
 from services.tagging.domain.calendar import Calendar
 from services.tagging.domain.conditions import Universe
@@ -31,14 +31,15 @@ _KEEP_MODEL: Final = (
     " active = excluded.active, updated_at = excluded.updated_at"
 )
 _STATES: Final = (
-    "SELECT customer, layer, next_change, lead_at FROM current_layers"
+    "SELECT customer, layer, next_change, lead_at, bands FROM current_layers"
     " WHERE tenant = %s AND model = %s AND customer = ANY(%s)"
 )
 _KEEP_STATES: Final = (
-    "INSERT INTO current_layers (tenant, customer, model, layer, next_change, lead_at)"
-    " SELECT %s, * FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::timestamptz[], %s::timestamptz[])"
+    "INSERT INTO current_layers (tenant, customer, model, layer, next_change, lead_at, bands)"
+    " SELECT %s, * FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::timestamptz[], %s::timestamptz[], %s::text[])"
     " ON CONFLICT (tenant, customer, model)"
-    " DO UPDATE SET layer = excluded.layer, next_change = excluded.next_change, lead_at = excluded.lead_at"
+    " DO UPDATE SET layer = excluded.layer, next_change = excluded.next_change, lead_at = excluded.lead_at,"
+    " bands = excluded.bands"
 )
 _REMOVE_STATES: Final = "DELETE FROM current_layers WHERE tenant = %s AND model = %s AND customer = ANY(%s)"
 _PAGE: Final = (
@@ -71,7 +72,7 @@ def keep_model(rows: sa.Connection, tenant: str, it: LayerModel) -> None:
 def states(rows: sa.Connection, tenant: str, model: str, customers: Iterable[UUID]) -> dict[UUID, LayerState]:
     """Those that are not `NO_LAYER`."""
     found = sql.fetch(rows, _STATES, tenant, model, list(customers))
-    return {customer: LayerState(*state) for customer, *state in found}
+    return {who: LayerState(layer, due, lead, _bands(bands)) for who, layer, due, lead, bands in found}
 
 
 def keep_states(rows: sa.Connection, tenant: str, model: str, found: Mapping[UUID, LayerState]) -> None:
@@ -83,8 +84,16 @@ def keep_states(rows: sa.Connection, tenant: str, model: str, found: Mapping[UUI
         rows,
         _KEEP_STATES,
         tenant,
-        [(who, model, it.layer, it.next_change, it.lead_at) for who, it in found.items() if it != NO_LAYER],
+        [
+            (who, model, it.layer, it.next_change, it.lead_at, json.dumps(it.bands) if it.bands else None)
+            for who, it in found.items()
+            if it != NO_LAYER
+        ],
     )
+
+
+def _bands(stated: str | None) -> Bands | None:
+    return None if stated is None else tuple((category, band) for category, band in json.loads(stated))
 
 
 def pages(rows: sa.Connection, tenant: str, universe: Universe) -> Iterator[dict[UUID, int]]:

@@ -19,8 +19,6 @@ from pyroaring import BitMap
 
 from chassis.commands import UnitOfWork
 from services.tagging.application.ports import Change
-from services.tagging.application.standing import follow_later
-from services.tagging.domain.claims import Cause as TagCause
 from services.tagging.domain.conditions import Leaf, LookedUp, Tie, Universe
 from services.tagging.domain.conditions.change import next_change
 from services.tagging.domain.conditions.evaluation import Customer
@@ -29,11 +27,11 @@ from services.tagging.domain.conditions.reads import Reads, reads
 from services.tagging.domain.history import NOTHING
 from services.tagging.domain.history import Reads as OfHistories
 from services.tagging.domain.memberships import MembershipCause, MembershipChange
-from services.tagging.domain.tag_rules import TagRules, tag_rules_id
 from services.tagging.read_models import bitmaps, directory, dues, memberships, segments, sql
 from services.tagging.read_models.histories import histories
 from services.tagging.read_models.leaf_sets import as_of
 from services.tagging.read_models.segments import LOOKED_UP, Listing, Sets
+from services.tagging.read_models.telling_rules import tell_rules
 
 _MANY: Final = 1000
 _MOST_IN_AN_EVENT: Final = 500
@@ -44,10 +42,12 @@ _LIVE: Final = "SELECT segment, revision, xmin::text FROM segments WHERE tenant 
 
 @dataclass(slots=True)
 class Touched:
-    """What changed: by subject, the ordinals it concerns. Those of `everything` changed in every respect."""
+    """What changed: by subject, the ordinals it concerns. Those of `everything` changed in every respect, and of these the `moved`
+    are other customers than before, or none any more: they alone concern segments that are not kept up in real time."""
 
     subjects: dict[str, BitMap] = field(default_factory=dict)
     everything: BitMap = field(default_factory=BitMap)
+    moved: BitMap = field(default_factory=BitMap)
 
     def add(self, subject: str, ordinals: Iterable[int]) -> None:
         found = self.subjects.get(subject)
@@ -56,9 +56,14 @@ class Touched:
         else:
             found.update(ordinals)
 
-    def of(self, subjects: Iterable[str]) -> BitMap:
-        """The ordinals that one of `subjects` concerns."""
-        return BitMap.union(self.everything, *(self.subjects[it] for it in subjects if it in self.subjects))
+    def of(self, it: "Live") -> BitMap:
+        """The ordinals a segment is to be looked at for."""
+        always = self.everything if it.realtime else self.moved
+        return BitMap.union(always, *(self.subjects[one] for one in it.subjects if one in self.subjects))
+
+    def concerns(self, it: "Live") -> bool:
+        """Whether a segment is to be looked at for anybody."""
+        return bool(self.everything if it.realtime else self.moved) or not it.subjects.isdisjoint(self.subjects)
 
     @property
     def all(self) -> BitMap:
@@ -66,13 +71,18 @@ class Touched:
 
 
 class Live(NamedTuple):
-    """A segment that is kept up to date, the subjects it reads, and what it `needs` of histories, where it looks at them at all."""
+    """A segment that is kept up to date, the subjects it reads (with a pace of its own none but itself), and what it `needs` of
+    histories, where it looks at them at all."""
 
     listing: Listing
     reads: Reads
     subjects: frozenset[str]
     needs: OfHistories
     of_facts: bool
+
+    @property
+    def realtime(self) -> bool:
+        return self.listing.refresh.realtime
 
 
 class LiveSegments:
@@ -104,11 +114,13 @@ def _in_order(listings: Iterable[Listing]) -> list[Live]:
 def _live(listing: Listing) -> Live:
     leaves = list(listing.definition.leaves())
     read = reads(leaves)
-    return Live(listing, read, _subjects(listing.id, read), needs(leaves), read.history)
+    return Live(listing, read, _subjects(listing, read), needs(leaves), read.history)
 
 
-def _subjects(id: UUID, read: Reads) -> frozenset[str]:
+def _subjects(it: Listing, read: Reads) -> frozenset[str]:
     """`this:` is the definition itself."""
+    if not it.refresh.realtime:
+        return frozenset({f"this:{it.id}"})
     several = {
         "event:": read.event_types,
         "category:": read.categories,
@@ -116,7 +128,7 @@ def _subjects(id: UUID, read: Reads) -> frozenset[str]:
         "tag:": read.tags,
         "model:": read.models,
         "segment:": read.segments,
-        "this:": (id,),
+        "this:": (it.id,),
     }
     single = {
         "events": read.any_event,
@@ -142,12 +154,14 @@ When = Callable[[int], datetime]
 """When they do, by its ordinal."""
 
 
-def follow(work: UnitOfWork, live: Iterable[Live], touched: Touched, cause: Cause, at: When | None = None) -> None:
-    """Bring live segments in line with what is `touched`; tells who came and went, at `at` or now."""
+def follow(
+    work: UnitOfWork, live: Iterable[Live], touched: Touched, cause: Cause, at: When | None = None
+) -> Mapping[UUID, Change]:
+    """Bring live segments in line with what is `touched`; tells who came and went, at `at` or now, and returns it by segment."""
     several = list(live)
-    if not touched.everything and all(it.subjects.isdisjoint(touched.subjects) for it in several):
-        return
-    _Following(work, several, touched, cause).follow(at or (lambda ordinal: work.now))
+    if not any(map(touched.concerns, several)):
+        return {}
+    return _Following(work, several, touched, cause).follow(at or (lambda ordinal: work.now))
 
 
 class _Following:
@@ -168,18 +182,19 @@ class _Following:
         self._changes: dict[UUID, Change] = {}
         self._dues: dict[UUID, tuple[BitMap, dict[int, datetime]]] = {}
 
-    def follow(self, at: When) -> None:
+    def follow(self, at: When) -> Mapping[UUID, Change]:
         self._look_up()
         for it in self._live:
-            who = self._touched.of(it.subjects)
+            who = self._touched.of(it)
             if who:
                 self._follow_one(it, who)
         dues.keep(self._work, self._dues)
         apply(self._work, self._changes, {it.listing.id: it.listing.revision for it in self._live}, self._cause, at)
+        return self._changes
 
     def _look_up(self) -> None:
         """Read what will be needed of the definitions that are touched to begin with, at once: their sets, the histories of their few."""
-        concerned = [(it, who) for it in self._live if (who := self._touched.of(it.subjects))]
+        concerned = [(it, who) for it in self._live if (who := self._touched.of(it))]
         self._looked_up = {it.listing.id: who for it, who in concerned}
         self._sets.look_up((it.listing.definition, it.listing.id, who) for it, who in concerned)
         few = BitMap.union(BitMap(), *(who for it, who in concerned if it.of_facts and len(who) <= _MANY))
@@ -198,9 +213,10 @@ class _Following:
         if change.add or change.remove:
             self._changes[id] = change
             self._touched.add(f"segment:{id}", change.add | change.remove)
-        if it.of_facts and many:
+        timed = it.of_facts and it.realtime
+        if timed and many:
             self._look_later(listing, theirs)
-        elif it.of_facts and (it.reads.clock or self._is_due(id) or self._ahead(theirs)):
+        elif timed and (it.reads.clock or self._is_due(id) or self._ahead(theirs)):
             self._set_dues(it, who, theirs)
 
     def _leaf_of(self, theirs: BitMap) -> Callable[[Leaf], BitMap]:
@@ -268,12 +284,13 @@ def apply(
     numbers = memberships.last_numbers(rows, tenant, wanted)
     who = BitMap.union(*(part for it in wanted.values() for part in it))
     ids = {it.ordinal: it.id for it in directory.by_ordinal(rows, tenant, who)}
-    _tell_rules(work, wanted, cause)
+    tell_rules(work, wanted, cause)
     moves: list[memberships.Moves] = []
     for segment, change in wanted.items():
-        for at, why, entered, exited in _together(change, ids, cause, when):
+        portions = list(_together(change, ids, cause, when))
+        for place, (at, why, entered, exited) in enumerate(portions, 1):
             size = None
-            if why in (MembershipCause.EDIT, MembershipCause.BACKFILL):
+            if place == len(portions) and why in (MembershipCause.EDIT, MembershipCause.BACKFILL):
                 name = bitmaps.of_segment(segment)
                 size = len(bitmaps.load(rows, tenant, (name,))[name])
             numbers[segment] += 1
@@ -281,24 +298,6 @@ def apply(
             moves.append(memberships.Moves(segment, number, at, why, entered, exited))
             work.add(MembershipChange(work.new_id(), tenant, segment, revision, number, why, entered, exited, size, at))
     memberships.keep(rows, tenant, moves)
-
-
-def _tell_rules(work: UnitOfWork, changes: Mapping[UUID, Change], cause: Cause) -> None:
-    """Have the rules followed whose conditions these segments are."""
-    rules = work.find(TagRules, tag_rules_id(work.context.tenant))
-    if rules is None:
-        return
-    tag_of = rules.tag_of
-    for segment in changes.keys() & tag_of.keys():
-        first = min(changes[segment].add | changes[segment].remove)
-        follow_later(work, tag_of[segment], _TAG_CAUSES.get(cause(first), TagCause.BACKFILL))
-
-
-_TAG_CAUSES: Final[Mapping[MembershipCause, TagCause]] = {
-    MembershipCause.EVENT: TagCause.EVENT,
-    MembershipCause.TIME: TagCause.TIME,
-    MembershipCause.MERGE: TagCause.MERGE,
-}
 
 
 def _together(

@@ -13,6 +13,7 @@ from services.tagging.domain.conditions.explanation import Cited, Explanation, e
 from services.tagging.domain.conditions.text_writing import written
 from services.tagging.domain.conditions.tree import Kind
 from services.tagging.domain.membership_words import Ground, Membership, Role, Told
+from services.tagging.domain.refresh import REALTIME, Refresh
 from services.tagging.domain.rules import RULES, SessionHoursRule, Threshold, follow, standing
 from services.tagging.domain.segments import Edition
 from services.tagging.domain.sessions import sessions
@@ -50,9 +51,8 @@ def of_segment(it: Telling, which: WhichSegment) -> Membership:
     ground = _ground(it, Role.DEFINITION, which.edition.revision, condition)
     outside = which.universe is Universe.KNOWN and not it.known
     differs = member != (ground.explanation.holds and not outside)
-    return Membership(
-        "SEGMENT", which.name, it.at, member, told, [ground], ground.next_change, differs=differs, outside=outside
-    )
+    due = _seen(it, which.edition.refresh, ground.next_change, differs=differs)
+    return Membership("SEGMENT", which.name, it.at, member, told, [ground], due, differs=differs, outside=outside)
 
 
 def of_tag(it: Telling, which: WhichTag) -> Membership:
@@ -64,10 +64,19 @@ def of_tag(it: Telling, which: WhichTag) -> Membership:
     elif ended := tag_history.ended(it.rows, it.tenant, it.customer.id, which.key, it.at):
         told = Told(*ended)
     grounds, expected = _grounds(it, which, member=bool(held))
-    due = _first([*(one.next_change for one in grounds), *(one.expires_at for one in held)])
-    subject = which.key if which.value is None else f"{which.key} = {which.value}"
     differs = bool(grounds) and expected != bool(held)
+    schedule = which.rule.schedule if which.rule else REALTIME
+    due = _seen(it, schedule, _first(one.next_change for one in grounds), differs=differs)
+    due = _first([due, *(one.expires_at for one in held)])
+    subject = which.key if which.value is None else f"{which.key} = {which.value}"
     return Membership("TAG", subject, it.at, bool(held), told, grounds, due, differs=differs)
+
+
+def _seen(it: Telling, refresh: Refresh, due: datetime | None, *, differs: bool) -> datetime | None:
+    """When a set next changes whose conditions change at `due`, or differ from it already: the next time that it is found anew."""
+    if differs and not refresh.realtime:
+        return refresh.following(it.calendar, it.at)
+    return due and refresh.reached(it.calendar, due)
 
 
 def _grounds(it: Telling, which: WhichTag, *, member: bool) -> tuple[list[Ground], bool]:

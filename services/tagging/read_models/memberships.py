@@ -37,6 +37,13 @@ _FIRST_SINCE = (
 )
 
 
+_MEMBERS = (
+    "SELECT n.ordinal FROM (SELECT DISTINCT ON (node) node, entered FROM segment_changes"
+    " WHERE tenant = %s AND segment = %s ORDER BY node, number DESC) c"
+    " JOIN nodes n ON n.tenant = %s AND n.node = c.node WHERE c.entered"
+)
+
+
 class Moves(NamedTuple):
     """Who came into a segment and who went out of it at one instant."""
 
@@ -90,6 +97,11 @@ def before(rows: sa.Connection, tenant: str, segment: UUID, number: int, now: Bi
     entered = BitMap(ordinal for ordinal, is_entry in first if is_entry)
     exited = BitMap(ordinal for ordinal, is_entry in first if not is_entry)
     return (now - entered) | exited
+
+
+def members(rows: sa.Connection, tenant: str, segment: UUID) -> BitMap:
+    """Who entered a segment and did not exit."""
+    return BitMap([ordinal for (ordinal,) in sql.fetch(rows, _MEMBERS, tenant, segment, tenant)])
 
 
 def standing(rows: sa.Connection, tenant: str, segment: UUID, customer: UUID, at: datetime) -> Entry | None:

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from pyroaring import BitMap
 
 from services.tagging.application.layer_ports import LayerRows
-from services.tagging.application.ports import Customer, RunRows, ValueRows
+from services.tagging.application.ports import Customer, KeptRun, RunRows, ValueRows
 from services.tagging.domain.conditions import InLayer, RfmScores
 from services.tagging.domain.errors import LayerNotFound, RunNotFound
 from services.tagging.domain.layers.kinds import KINDS, Kind
@@ -39,6 +39,10 @@ _OF_VERSION = (
     "SELECT run FROM model_runs WHERE tenant = %s AND model = %s AND version = %s AND as_of = %s"
     " ORDER BY number DESC LIMIT 1"
 )
+_LAST = (
+    "SELECT run, version, as_of FROM model_runs WHERE tenant = %s AND model = %s AND (%s::date IS NULL OR as_of <= %s)"
+    " ORDER BY as_of DESC, number DESC LIMIT 1"
+)
 _ACTIVE = "SELECT kind FROM layer_models WHERE tenant = %s AND model = %s AND active"
 _ALL_MEMBERS = "SELECT layer, members FROM run_layers WHERE tenant = %s AND run = %s"
 _MEMBERS = "SELECT members FROM run_layers WHERE tenant = %s AND run = %s AND layer = %s"
@@ -54,7 +58,7 @@ _ROW = (
 
 def keep(rows: sa.Connection, tenant: str, run: RunRows) -> None:
     """Write a run with its rows and layers."""
-    keep_run(rows, tenant, run, version=1)
+    keep_run(rows, tenant, run, run.version)
     sql.copy(rows, _ROWS, ((tenant, run.run, *it) for it in run.rows))
     layers: dict[str, list[int]] = {layer: [] for layer in LAYERS}
     for it in run.rows:
@@ -87,6 +91,12 @@ def latest(rows: sa.Connection, tenant: str, model: str, as_of: date | None = No
     if not found:
         raise RunNotFound(model=model)
     return found[0][0]
+
+
+def last(rows: sa.Connection, tenant: str, model: str, until: date | None = None) -> KeptRun | None:
+    """Of the runs as of the last date, or the last not behind `until`, the one made last."""
+    found = sql.fetch(rows, _LAST, tenant, model, until, until)
+    return KeptRun(*found[0]) if found else None
 
 
 def of_model(rows: sa.Connection, tenant: str, model: str, before: int | None, limit: int) -> list[tuple[int, UUID]]:

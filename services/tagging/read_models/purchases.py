@@ -37,12 +37,13 @@ WITH refunded AS (
     SELECT node, order_id, sum(amount) AS amount FROM refunds
     WHERE tenant = %(tenant)s AND refunded_at < %(end)s GROUP BY node, order_id
 ), bought AS (
-    SELECT p.node, (p.paid_at AT TIME ZONE %(zone)s)::date AS day, p.net - coalesce(r.amount, 0) AS net
+    SELECT p.node, (p.paid_at AT TIME ZONE %(zone)s)::date AS day, p.net - coalesce(r.amount, 0) AS net, p.net AS gross
     FROM purchases p LEFT JOIN refunded r USING (node, order_id)
     WHERE p.tenant = %(tenant)s AND p.currency = %(currency)s
     AND p.paid_at < %(end)s AND p.paid_at >= coalesce(%(start)s::timestamptz, '-infinity')
 )
-SELECT c.ordinal, (%(as_of)s::date - max(b.day))::int, count(DISTINCT b.day)::int, sum(b.net)::bigint
+SELECT c.ordinal, (%(as_of)s::date - max(b.day))::int, count(DISTINCT b.day)::int,
+    sum(CASE WHEN %(gross)s THEN b.gross ELSE b.net END)::bigint
 FROM bought b
 JOIN nodes n ON n.tenant = %(tenant)s AND n.node = b.node
 JOIN nodes c ON c.tenant = %(tenant)s AND c.node = n.customer
@@ -71,5 +72,6 @@ def bought(rows: sa.Connection, tenant: str, window: Window, zone: str, currency
         "as_of": window.as_of,
         "start": window.start,
         "end": window.end,
+        "gross": window.gross,
     }
     return [Purchases(*row) for row in sql.fetch_named(rows, _BOUGHT, parameters)]

@@ -31,7 +31,7 @@ from services.tagging.domain.history import Reads
 from services.tagging.domain.layer_models import LayerModel
 from services.tagging.domain.layers.view import NONE, View
 from services.tagging.domain.lookalikes import Lookalike
-from services.tagging.domain.memberships import MembershipChange
+from services.tagging.domain.memberships import MembershipCause, MembershipChange
 from services.tagging.domain.rules import RULES, follow
 from services.tagging.domain.segments import Segment, SegmentKind
 from services.tagging.domain.sessions import sessions
@@ -186,7 +186,7 @@ def _decision(rows: sa.Connection, decided: _Decided, recorded: Recorded) -> Non
     match event:
         case TenantSettings.Updated(time_zone=zone, currency=currency):
             decided.zone, decided.currency = zone, currency
-        case MembershipChange.Happened(segment=segment) as happened:
+        case MembershipChange.Happened(segment=segment) as happened if happened.cause is not MembershipCause.ERASURE:
             moves = Moves(segment, happened.number, happened.at, happened.cause, happened.entered, happened.exited)
             memberships.keep(rows, recorded.tenant, [moves])
         case Segment.Defined() | Segment.Updated() | Segment.Archived():
@@ -249,7 +249,10 @@ def _sets(rows: sa.Connection, tenant: str, decided: _Decided) -> None:
         if it.definition.kind is SegmentKind.STATIC and not it.archived:
             bitmaps.replace(rows, tenant, bitmaps.of_segment(id), listed.get(id, BitMap()))
     for one in LiveSegments().of(rows, tenant):
-        now = segments.Sets(rows, tenant).of(one.listing.definition, one.listing.universe)
+        if one.realtime:
+            now = segments.Sets(rows, tenant).of(one.listing.definition, one.listing.universe)
+        else:  # as it was found last
+            now = memberships.members(rows, tenant, one.listing.id)
         bitmaps.replace(rows, tenant, bitmaps.of_segment(one.listing.id), now)
 
 

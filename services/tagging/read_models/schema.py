@@ -397,6 +397,7 @@ Table(
     _value("layer", Text),
     Column("next_change", _INSTANT),
     Column("lead_at", _INSTANT),
+    Column("bands", Text),
 )
 
 Table("asset_alerts", DERIVED, _key("tenant", Text), _key("alert", Text))

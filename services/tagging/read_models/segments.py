@@ -12,6 +12,7 @@ from pyroaring import BitMap
 from chassis import event_codec
 from services.tagging.domain.conditions import HasTag, InLayer, InSegment, Leaf, RfmScores, Universe, members
 from services.tagging.domain.errors import SegmentNotFound
+from services.tagging.domain.refresh import REALTIME, Refresh
 from services.tagging.domain.segments import Definition, Segment
 from services.tagging.read_models import bitmaps, model_runs, sql
 from services.tagging.read_models.leaf_sets import LeafSets, as_of
@@ -58,11 +59,13 @@ class Listing:
     created_at: datetime
     updated_at: datetime
     archived: bool
+    refresh: Refresh = REALTIME
 
 
 def keep(rows: sa.Connection, tenant: str, id: UUID, it: Segment) -> None:
     """List a segment as it is defined now."""
-    stated = event_codec.encode({"definition": it.definition, "universe": it.universe}).decode()
+    pace = {} if it.refresh.realtime else {"refresh": it.refresh}
+    stated = event_codec.encode({"definition": it.definition, "universe": it.universe, **pace}).decode()
     live = it.definition.live and not it.archived
     values = (id, it.name, live, it.revision, stated, it.created_at, it.updated_at, it.archived)
     sql.run(rows, _KEEP, tenant, *values)
@@ -236,4 +239,5 @@ def _listing(row: sql.Row) -> Listing:
     id, name, revision, stated, created_at, updated_at, archived = row
     event_codec.restore(Segment.Defined, stated)
     definition, universe = stated["definition"], stated["universe"]
-    return Listing(id, name, revision, definition, universe, created_at, updated_at, archived)
+    refresh = stated.get("refresh", REALTIME)
+    return Listing(id, name, revision, definition, universe, created_at, updated_at, archived, refresh)

@@ -62,4 +62,4 @@ def by_dealings(rows: sa.Connection, tenant: str, concerned: Concerned) -> dict[
 def by_arrivals(arrivals: Arrivals) -> Touched:
     """What merges, un-merges and new customers touch."""
     moved = BitMap(arrivals.ordinals[it] for it in (*arrivals.regrouped, *arrivals.gone))
-    return Touched(everything=arrivals.identified | moved)
+    return Touched(everything=arrivals.identified | moved, moved=moved)

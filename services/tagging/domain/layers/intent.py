@@ -85,11 +85,22 @@ def scores(view: View, params: IntentParams) -> dict[str, float]:
 
 def layer(view: View, params: IntentParams) -> str:
     """By the category with the most points."""
-    score = max(scores(view, params).values(), default=0.0)
-    for name in reversed(LAYERS):
-        if score >= getattr(params, name.lower()):
-            return name
-    return NONE
+    return _band(max(scores(view, params).values(), default=0.0), params)
+
+
+def bands(view: View, params: IntentParams) -> dict[str, str]:
+    """The band of every category with enough points for one."""
+    found = {category: _band(score, params) for category, score in scores(view, params).items()}
+    return {category: band for category, band in sorted(found.items()) if band != NONE}
+
+
+def band_moments(view: View, params: IntentParams) -> Iterable[int]:
+    """Days on which the points of a category may fall below the bound of its band."""
+    for score in scores(view, params).values():
+        band = _band(score, params)
+        if band != NONE:
+            days = ceil(log2(score / _bound(band, params)) * params.half_life_days)
+            yield from range(view.day + days - 1, view.day + days + 2)
 
 
 def moments(view: View, params: IntentParams) -> Iterable[int]:
@@ -157,6 +168,15 @@ def _signs(view: View, params: IntentParams) -> Iterator[Sign]:
     for day, purchase in zip(view.purchase_days, view.purchases, strict=True):
         for category in {line.category for line in purchase.lines} | {""}:
             yield Sign(purchase.at, day, category, 0.0, "")
+
+
+def _band(score: float, params: IntentParams) -> str:
+    return next((name for name in reversed(LAYERS) if score >= _bound(name, params)), NONE)
+
+
+def _bound(band: str, params: IntentParams) -> float:
+    bound: float = getattr(params, band.lower())
+    return bound
 
 
 def _faded(score: float, days: int, params: IntentParams) -> float:

@@ -43,6 +43,15 @@ def _no_marks(view: View, params: Any) -> tuple[str, ...]:
     return ()
 
 
+class Banding(NamedTuple):
+    """Scores of which a customer has several, one per category: the band of each, how high it is, and the days on which time alone
+    may change a band."""
+
+    bands: Callable[[View, Any], Mapping[str, str]]
+    scores: Callable[[View, Any], Mapping[str, float]]
+    moments: Callable[[View, Any], Iterable[int]]
+
+
 @dataclass(frozen=True, slots=True)
 class LayerKind:
     """How a kind decides. `layers` are its names from the lowest up (empty: any category of products), `steps` those that
@@ -59,6 +68,7 @@ class LayerKind:
     marked: tuple[str, ...] = ()
     actions: Mapping[str, str] = field(default_factory=dict)
     reads: Reads = EVERYTHING
+    banding: Banding | None = None
     known: Callable[[Any], tuple[str, ...]] | None = None
     """Where parameters decide about it: the layers of which it is known who is in them."""
 
@@ -90,7 +100,13 @@ KINDS: Final[Mapping[Kind, LayerKind]] = {
         reads=_TYPES_ONLY,
     ),
     Kind.INTENT: LayerKind(
-        intent.IntentParams, intent.LAYERS, intent.layer, intent.moments, steps=intent.LAYERS, lost=intent.LOST
+        intent.IntentParams,
+        intent.LAYERS,
+        intent.layer,
+        intent.moments,
+        steps=intent.LAYERS,
+        lost=intent.LOST,
+        banding=Banding(intent.bands, intent.scores, intent.band_moments),
     ),
     Kind.PREFERENCE: LayerKind(preference.PreferenceParams, (), preference.layer, preference.moments),
     Kind.DECISION: LayerKind(decision.DecisionParams, decision.LAYERS, decision.layer, decision.moments),
@@ -167,6 +183,18 @@ def follow(kind: Kind, view: View, params: Any) -> State:
     if known is not None and known > view.at:
         changes.append(known)
     return State(layer, it.marks(view, params), min(changes, default=None))
+
+
+def next_band_change(kind: Kind, view: View, params: Any) -> datetime | None:
+    """The first midnight at which a score is in another band though nothing happens."""
+    by = KINDS[kind].banding
+    if by is None:
+        return None
+    now = by.bands(view, params)
+    for day in sorted({it for it in by.moments(view, params) if it > view.day}):
+        if by.bands(view.on(day), params) != now:
+            return view.calendar.midnight(day)
+    return None
 
 
 def _changed(kind: LayerKind, view: View, params: Any, layer: str) -> Iterable[int]:
