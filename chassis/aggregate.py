@@ -62,6 +62,12 @@ class Aggregate(BaseAggregate[UUID]):
     Event: ClassVar[type[AggregateEvent]] = Event
     tenant: str
 
+    def __init_subclass__(cls, **named: str) -> None:
+        """Have the library take our events as they are: to a class that names no base of its events it gives one, and makes
+        another class of each event, which is a third of the time that it takes to import a domain."""
+        cls.Event = Event
+        super().__init_subclass__(**named)
+
 
 @contextmanager
 def recording_at(now: datetime) -> Iterator[None]:

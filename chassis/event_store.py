@@ -391,9 +391,16 @@ class MemoryEventStore:
         return False
 
 
+class _Datastore(PostgresDatastore):
+    """Where the library's tables are made; for all else we have connections of our own."""
+
+    def register_type_adapters(self) -> None:
+        """None: the types are those of functions that we do not use, and to ask for them takes a pool and a connection."""
+
+
 def _datastore(dsn: str) -> PostgresDatastore:
     parts = conninfo_to_dict(dsn)
-    return PostgresDatastore(
+    return _Datastore(
         dbname=str(parts["dbname"]),
         host=str(parts.get("host", "")),
         port=str(parts.get("port", 5432)),

@@ -18,7 +18,14 @@ def create_engine(dsn: str, *, pool_size: int, ping: bool = True) -> sa.Engine:
     without, the first statement fails and whoever sent it must try again.
     """
     url = dsn.replace("postgresql://", "postgresql+psycopg://", 1)
-    engine = sa.create_engine(url, pool_size=pool_size, max_overflow=8, pool_pre_ping=ping, pool_use_lifo=True)
+    engine = sa.create_engine(
+        url,
+        pool_size=pool_size,
+        max_overflow=8,
+        pool_pre_ping=ping,
+        pool_use_lifo=True,
+        use_native_hstore=False,  # we have no such column: to ask whether the database has the type takes longer than to connect
+    )
     sa.event.listen(engine, "connect", _keep_prepared)
     return engine
 

@@ -1,9 +1,11 @@
 """What all tests share: a real PostgreSQL and NATS per test session, fresh databases, tokens, and the one event loop."""
 
 import asyncio
+import gc
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import uvloop
@@ -13,6 +15,7 @@ from deploy.local.credentials import Credentials
 from deploy.local.postgres import Database, Postgres
 from tests.databases import Databases
 from tests.places import place
+from tests.scheduling import ByStack, longest_first
 
 DatabaseFactory = Callable[[str], Database]
 Migrated = Callable[[str, Path | None], Database]
@@ -22,6 +25,25 @@ _WITHOUT_WAITING = {"fsync": "off", "full_page_writes": "off", "synchronous_comm
 
 # httpx looks for it with every request, and to look in vain through all folders takes longer than the request.
 sys.modules.setdefault("sniffio", None)  # type: ignore[arg-type]  # None is how Python is told that there is none
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """What is imported and collected stays: to look through it for garbage again and again takes longer than some of the tests."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    longest_first(items)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByStack:
+    return ByStack(config, log)
 
 
 @pytest.fixture(scope="session")

@@ -1,8 +1,6 @@
 """A shop that has nothing but an SDK: registered through the gateway, sending while tracking is killed, and known by its orders."""
 
 import asyncio
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -21,9 +19,8 @@ EVENTS = 200
 
 
 @pytest.fixture
-def stack(state_dir: Path) -> Iterator[LocalStack]:
-    with LocalStack(state_dir / "edge", services=("identity", "tracking")) as running:
-        yield running
+def stack(intake_stack: LocalStack) -> LocalStack:
+    return intake_stack
 
 
 def test_what_an_sdk_sent_is_there_once_and_its_orders_are_orders(
@@ -87,6 +84,6 @@ def _kill_and_restart(stack: LocalStack) -> None:
 
 def _ids(stack: LocalStack) -> set[str]:
     with psycopg.connect(stack.postgres.database("tracking").owner_dsn) as rows:
-        found = rows.execute("SELECT message_id FROM accepted").fetchall()
+        found = rows.execute("SELECT message_id FROM accepted WHERE tenant = %s", [TENANT]).fetchall()
     assert len(found) == len(set(found))
     return {it[0] for it in found}

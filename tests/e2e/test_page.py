@@ -34,6 +34,11 @@ BUYERS: Final = 24
 pytestmark = pytest.mark.skipif(not CHROMIUM, reason="there is no Chromium here")
 
 
+@pytest.fixture
+def stack(replay_stack: LocalStack) -> LocalStack:
+    return replay_stack
+
+
 @pytest.mark.timeout(300)
 def test_the_page_shows_what_the_services_know(stack: LocalStack, tmp_path: Path) -> None:
     with browsing(CHROMIUM, tmp_path) as page:

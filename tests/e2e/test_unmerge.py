@@ -215,6 +215,11 @@ async def world_on(stack: LocalStack, now: datetime = START) -> AsyncIterator[Wo
     await broker.close()
 
 
+@pytest.fixture
+def stack(replay_stack: LocalStack) -> LocalStack:
+    return replay_stack
+
+
 @pytest.mark.timeout(300)
 def test_ac_6_all_services_follow_a_merge_and_its_undoing(stack: LocalStack) -> None:
     async def scenario() -> None:

@@ -5,8 +5,6 @@ import base64
 import hashlib
 import struct
 import time
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -19,7 +17,7 @@ from deploy.local.contracts import scopes
 from deploy.local.stack import LocalStack
 from tests.chassis.streams import until
 
-TENANT = "acme"
+TENANT = "globex"
 CORP = "ww4asffe99e54c0f4c"
 EXTERNAL = "woAJ2GCAAAXtWyujaWJHDDGi0mACH71w"
 TOKEN = "AtokenOfTheAccount"
@@ -27,9 +25,8 @@ ENCODING_KEY = "abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG"
 
 
 @pytest.fixture
-def stack(state_dir: Path) -> Iterator[LocalStack]:
-    with LocalStack(state_dir / "wechat", services=("identity", "tracking")) as running:
-        yield running
+def stack(intake_stack: LocalStack) -> LocalStack:
+    return intake_stack
 
 
 def test_a_contact_who_was_added_is_a_customer_with_a_trail(stack: LocalStack, loop: asyncio.AbstractEventLoop) -> None:
@@ -99,7 +96,7 @@ def _signed(hidden: str) -> dict[str, str]:
 
 
 def _node(stack: LocalStack) -> str:
-    """The node of the one behaviour there is; empty before it is resolved."""
+    """The node of the one behaviour of the brand; empty before it is resolved."""
     with psycopg.connect(stack.postgres.database("tracking").writer_dsn) as rows:
-        found = rows.execute("SELECT node FROM behaviours").fetchall()
+        found = rows.execute("SELECT node FROM behaviours WHERE tenant = %s", [TENANT]).fetchall()
     return str(found[0][0]) if found else ""

@@ -100,7 +100,7 @@ def test_a_browser_of_a_known_origin_may_ask_and_one_of_another_may_not(
             "access-control-request-method": "POST",
             "access-control-request-headers": "authorization,content-type,x-grpc-web",
         }
-        async with httpx.AsyncClient() as client:
+        async with httpx.AsyncClient(verify=False) as client:
             return await client.options(
                 f"http://{front.address}/scrm.identity.v1.IdentityService/GetCustomer", headers=asked
             )
@@ -115,7 +115,7 @@ def test_a_browser_of_a_known_origin_may_ask_and_one_of_another_may_not(
 
 def test_what_there_is_not_is_said_in_json(front: Front, loop: asyncio.AbstractEventLoop) -> None:
     async def ask() -> httpx.Response:
-        async with httpx.AsyncClient() as client:
+        async with httpx.AsyncClient(verify=False) as client:
             return await client.get(f"http://{front.address}/v1/nothing", headers=front.bearer("identity.read"))
 
     answer = loop.run_until_complete(ask())

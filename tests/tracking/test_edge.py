@@ -353,7 +353,7 @@ def test_more_requests_than_can_be_held_are_told_to_come_back(loop: asyncio.Abst
         edge = HttpEdge([Route("/slow", slow, methods=["POST"])], Metrics(), most_requests=3, most_held=250)
         port = await edge.start("127.0.0.1", 0)
         url = f"http://127.0.0.1:{port}/slow"
-        async with httpx.AsyncClient() as client:
+        async with httpx.AsyncClient(verify=False) as client:
             first = [asyncio.create_task(client.post(url, content=b"x" * 100)) for _ in range(2)]
             await until(lambda: holds(200), "the bodies are held")
             held = await client.post(url, content=b"x" * 100)

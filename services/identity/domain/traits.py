@@ -12,8 +12,6 @@ from datetime import date
 from typing import Final
 from uuid import UUID
 
-from pypinyin import Style, lazy_pinyin
-
 LAST_DIGITS: Final = 7
 
 _APART: Final = re.compile(r"[\W_]+")
@@ -85,6 +83,8 @@ def syllables(name: str) -> list[str]:
     """The words and syllables of a name as they sound, in their order."""
     words = spelled(name)
     if not words.isascii():
+        from pypinyin import Style, lazy_pinyin  # a fifth of the time to import identity, for names that are not Latin
+
         words = " ".join(lazy_pinyin(words, style=Style.NORMAL, v_to_u=False))
         plain = unicodedata.normalize("NFKD", words)
         words = "".join(it for it in plain if not unicodedata.combining(it))
