@@ -18,6 +18,7 @@ class Pulse:
     def __init__(self) -> None:
         self.beats = 0
         self._waiting: set[asyncio.Future[None]] = set()
+        self._due: dict[float, set[asyncio.Future[None]]] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
         self._origin: float | None = None
 
@@ -34,17 +35,25 @@ class Pulse:
 
     async def wait(self, seen: int, seconds: float) -> None:
         """Until it has beaten more than `seen` times, or about so many seconds have passed: a quarter more at the most."""
-        self._loop = asyncio.get_running_loop()
-        woken: asyncio.Future[None] = self._loop.create_future()
+        loop = asyncio.get_running_loop()
+        if self._loop is not loop:
+            self._loop = loop
+            self._due.clear()
+        woken: asyncio.Future[None] = loop.create_future()
         self._waiting.add(woken)
-        timer = self._loop.call_at(self._moment(self._loop.time(), seconds), _release, woken)
+        moment = self._moment(loop.time(), seconds)
+        if moment not in self._due:  # one timer for all: of several, a clock of milliseconds makes several wake-ups
+            self._due[moment] = set()
+            loop.call_at(moment, self._wake_at, moment)
+        self._due[moment].add(woken)
         if self.beats != seen:  # it has beaten while we sat down
             _release(woken)
         try:
             await woken
         finally:
-            timer.cancel()
             self._waiting.discard(woken)
+            if moment in self._due:
+                self._due[moment].discard(woken)
 
     def _moment(self, now: float, seconds: float) -> float:
         """The next of the moments, `seconds` apart, that all who wait for so long have in common; not one that is as good as now."""
@@ -52,8 +61,13 @@ class Pulse:
             return now
         if self._origin is None:
             self._origin = now
-        rest = seconds - (now - self._origin) % seconds
-        return now + rest + (seconds if rest < seconds * _AS_GOOD_AS_NOW else 0)
+        gone = int((now - self._origin) / seconds)
+        moment = self._origin + (gone + 1) * seconds
+        return moment if moment - now >= seconds * _AS_GOOD_AS_NOW else self._origin + (gone + 2) * seconds
+
+    def _wake_at(self, moment: float) -> None:
+        for woken in self._due.pop(moment, ()):
+            _release(woken)
 
     def _wake(self) -> None:
         for woken in self._waiting:

@@ -76,7 +76,8 @@ class Brand:
             found = refusal(error)
             return Answer(found.code, f"{found.reason}: {found.message} {found.metadata}")
         message = message_factory.GetMessageClass(rpc.output_type).FromString(response)
-        return Answer("OK", json_format.MessageToJson(message, sort_keys=True), response)
+        text = json_format.MessageToJson(message, sort_keys=True)
+        return Answer("OK", text, message.SerializeToString(deterministic=True))  # maps are sent in any order
 
 
 @dataclass
