@@ -5,6 +5,7 @@
 """
 
 from collections.abc import Awaitable, Callable, Collection, Sequence
+from math import ceil
 from typing import Any, Protocol
 from uuid import UUID
 
@@ -64,6 +65,7 @@ class PublishedLog:
         self._publish = publish
         self._partition_key = partition_key
         self._without = sorted(it.TOPIC for it in private)
+        self._each = 1.0
 
     def head(self) -> int:
         return self._store.head()
@@ -74,15 +76,20 @@ class PublishedLog:
     def read(self, after: int, limit: int) -> list[Outgoing]:
         found: list[Outgoing] = []
         while not found:
-            recorded = self._store.read_log(after, max(limit, _CHUNK), self._without)
+            recorded = self._store.read_log(after, self._entries(limit), self._without)
             if not recorded:
                 break
-            for it in recorded:
+            for number, it in enumerate(recorded, 1):
                 found += self._outgoing(it)
+                self._each = len(found) / number
                 if len(found) >= limit:
                     break
             after = recorded[-1].position
         return found
+
+    def _entries(self, limit: int) -> int:
+        """How many to read for about so many messages: fewer where those read last were several each, which would be read again."""
+        return max(1, ceil(limit / self._each)) if self._each > 1 else max(limit, _CHUNK)
 
     def _outgoing(self, recorded: Recorded) -> list[Outgoing]:
         published = self._publish(recorded)

@@ -1,7 +1,7 @@
 """The command bus on both stores: atomic commands, one effect per request, groups, races, outages."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -115,6 +115,33 @@ def test_private_events_are_not_told_and_not_even_asked_about(bus: CommandBus) -
     assert [it.position for it in log.read(0, 10)] == [2, 4]
     assert log.read(4, 10) == []
     assert asked == [Account.Deposited] * 2
+
+
+def test_entries_of_many_messages_are_not_read_again_and_again(
+    bus: CommandBus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[int] = []
+    originally = bus.store.read_log
+
+    def counted(after: int, limit: int, without: Sequence[str] = ()) -> list[Recorded]:
+        found = originally(after, limit, without)
+        read.append(len(found))
+        return found
+
+    monkeypatch.setattr(bus.store, "read_log", counted)
+    opened(bus, *range(1, 31))
+
+    def several(recorded: Recorded) -> Sequence[Message]:
+        return [Int64Value(value=n) for n in range(50 if recorded.position < 50 else 1)]
+
+    log = PublishedLog("accounts", bus.store, publish=several, partition_key=lambda it: "k", private=[Account.Opened])
+    positions: list[int] = []
+    while found := log.read(positions[-1] if positions else 0, 100):
+        positions += dict.fromkeys(it.position for it in found)
+    assert positions == list(range(2, 61, 2))
+    assert sum(read) < 30 + 2 * len(
+        positions
+    )  # the first read is of all; read anew for each pair it would be 15 times that
 
 
 def test_a_refused_command_changes_nothing_though_it_had_begun(bus: CommandBus) -> None:

@@ -1,8 +1,5 @@
 """Chunks of sets that are kept in memory are those of the transaction that asks, and are read again only when they are others."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import pytest
 import sqlalchemy as sa
 from pyroaring import BitMap
@@ -35,30 +32,24 @@ def kept(monkeypatch: pytest.MonkeyPatch) -> Watched:
     return watched
 
 
-@contextmanager
-def rows_of(world: World) -> Iterator[sa.Connection]:
-    with world.engine.begin() as rows:
-        yield rows
-
-
 def write(rows: sa.Connection, name: str, members: BitMap, tenant: str = TENANT) -> None:
     before = bitmaps.load(rows, tenant, (name,))[name]
     bitmaps.change(rows, tenant, {name: Change(members - before, before - members)})
 
 
 def test_what_is_the_same_is_not_read_again_and_what_is_not_is(world: World, kept: Watched) -> None:
-    with rows_of(world) as rows:
+    with world.engine.begin() as rows:
         write(rows, "tag:a", FAR)
         write(rows, "tag:b", BitMap((5,)))
     for _ in range(3):
-        with rows_of(world) as rows:
+        with world.engine.begin() as rows:
             found = bitmaps.load(rows, TENANT, ("tag:a", "tag:b", "tag:none"))
             assert found == {"tag:a": FAR, "tag:b": BitMap((5,)), "tag:none": BitMap()}
             assert bitmaps.parts(rows, TENANT, {"tag:a": BitMap((2, 9, 70_000))}) == {"tag:a": BitMap((2, 70_000))}
     assert kept.read == 4
-    with rows_of(world) as rows:
+    with world.engine.begin() as rows:
         write(rows, "tag:a", FAR | BitMap((3,)))
-    with rows_of(world) as rows:
+    with world.engine.begin() as rows:
         assert bitmaps.parts(rows, TENANT, {"tag:a": BitMap((3, 4))}) == {"tag:a": BitMap((3,))}
         assert bitmaps.load(rows, TENANT, ("tag:a",)) == {"tag:a": FAR | BitMap((3,))}
     assert kept.read == 5  # of three chunks, the one that is another
@@ -76,7 +67,7 @@ def test_a_transaction_that_is_undone_leaves_nothing_behind(world: World, kept: 
 
 
 def test_who_asks_gets_a_set_of_its_own_and_of_its_own_tenant(world: World, kept: Watched) -> None:
-    with rows_of(world) as rows:
+    with world.engine.begin() as rows:
         write(rows, "tag:a", FAR)
         write(rows, "tag:a", BitMap((3,)), tenant="other")
         for _ in range(2):
@@ -92,7 +83,7 @@ def test_the_ones_asked_for_longest_ago_make_room(world: World, monkeypatch: pyt
     kept = Watched(limit=2 * len(bitmaps.pack(EVEN)))
     monkeypatch.setattr(bitmaps, "_CHUNKS", kept)
     names = [f"tag:{it}" for it in "abc"]
-    with rows_of(world) as rows:
+    with world.engine.begin() as rows:
         for name in names:
             write(rows, name, EVEN)
         bitmaps.load(rows, TENANT, names[:2])
@@ -107,7 +98,7 @@ def test_the_ones_asked_for_longest_ago_make_room(world: World, monkeypatch: pyt
 
 def test_without_the_digest_an_old_set_would_be_answered(world: World, kept: Watched) -> None:
     """The control: what is kept is believed where PostgreSQL says that it is the same."""
-    with rows_of(world) as rows:
+    with world.engine.begin() as rows:
         write(rows, "tag:a", BitMap((8,)))
         bitmaps.load(rows, TENANT, ("tag:a",))
         key = TENANT, "tag:a", 0
