@@ -36,7 +36,7 @@ class Leadership:
         self._session = _session_of(engine)
         self._key = lock_key(name)
         self._generation = 0
-        self._session.join()
+        self._joined = False
 
     async def check(self) -> None:
         """LeadershipLost if the session is gone; somebody looks at it at least every other second."""
@@ -68,12 +68,17 @@ class Leadership:
 
     def take(self) -> bool:
         """Take the lock if it is free; nobody in this process may hold it either."""
+        if not self._joined:
+            self._session.join()
+            self._joined = True
         self._generation = self._session.take(self._engine, self._key)
         return self._generation > 0
 
     def release(self) -> None:
         """Give the lock to whoever waits."""
-        self._session.leave(self._key, self._generation)
+        if self._joined:
+            self._session.leave(self._key, self._generation)
+            self._joined = False
 
 
 class _Session:

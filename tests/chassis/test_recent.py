@@ -44,3 +44,14 @@ def test_no_more_is_kept_than_was_said() -> None:
     assert decode.times == 20
     recent.entry(0, SOMETHING, decode)
     assert decode.times == 21
+
+
+def test_few_large_events_are_kept() -> None:
+    recent, decode = Recent(kept=1000, kept_bytes=100), Decoding()
+    large = StoredEvent(uuid4(), 1, "a.Topic", b"0" * 60)
+    for position in range(20):
+        recent.entry(position, large, decode)
+    recent.entry(19, large, decode)
+    assert decode.times == 20
+    recent.entry(17, large, decode)
+    assert decode.times == 21

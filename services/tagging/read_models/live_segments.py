@@ -241,10 +241,10 @@ class _Following:
         found = histories(self._rows, self._tenant, ordinal_of, self._needs)
         for id, history in found.items():
             ordinal = ordinal_of[id]
-            self._customers[ordinal] = Customer.of(history, self._when.calendar, partial(self._is_in, ordinal))
-
-    def _is_in(self, ordinal: int, leaf: LookedUp) -> bool:
-        return ordinal in self._sets.leaf(leaf)
+            is_in = partial(
+                _is_in, self._sets, ordinal
+            )  # without `self`: histories in a cycle would wait for the garbage collector
+            self._customers[ordinal] = Customer.of(history, self._when.calendar, is_in)
 
     def _ahead(self, theirs: BitMap) -> bool:
         """Whether anything is known of one of these customers that, by the clock of who told it, has not happened yet."""
@@ -270,6 +270,10 @@ class _Following:
         self._load(theirs)
         found = {one: next_change(condition, self._customers[one], self._when.at) for one in theirs}
         self._dues[it.listing.id] = (who, {one: due for one, due in found.items() if due is not None})
+
+
+def _is_in(sets: Sets, ordinal: int, leaf: LookedUp) -> bool:
+    return ordinal in sets.leaf(leaf)
 
 
 def apply(
