@@ -39,7 +39,7 @@ from chassis.group_commit import (
 )
 from chassis.log import LostRaceError
 from chassis.strong_reads import StrongReads
-from chassis.unit_of_work import AggregateCache, UnitOfWork
+from chassis.unit_of_work import AggregateCache, NothingToGoBackTo, UnitOfWork
 from chassis.writer import Writer
 
 __all__ = ["BusObserver", "CommandBus", "Effect", "Handler", "Handlers", "Outcome", "Unit", "UnitOfWork", "handler"]
@@ -232,11 +232,13 @@ class CommandBus:
     def _persist(self, jobs: Sequence[Job]) -> list[Outcome]:
         """Commit, again after a lost race, and after an outage only if it had not taken effect."""
         give_up = monotonic() + _OUTAGE_SECONDS
-        attempts = 0
+        attempts, at_first = 0, True
         while True:
-            attempt = Attempt(self._desk, jobs)
+            attempt = Attempt(self._desk, jobs, at_first=at_first)
             try:
                 return attempt.run()
+            except NothingToGoBackTo:
+                at_first = False
             except (LostRaceError, *CONFLICTS) as race:
                 attempts += 1
                 if attempts == _ATTEMPTS:

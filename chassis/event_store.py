@@ -9,7 +9,7 @@ a rolled back transaction leaves a gap that is never filled.
 from collections.abc import Awaitable, Collection, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from threading import RLock
-from typing import Any, LiteralString
+from typing import Any, Final, LiteralString
 from uuid import UUID
 
 import psycopg
@@ -58,6 +58,7 @@ __all__ = [
 
 _LOCK_CLASS = 7243
 _LOCK_TIMEOUT_SECONDS = 5
+_HEAD: Final = "SELECT coalesce(max(notification_id), 0) FROM stored_events"
 
 
 class EventMapper(Mapper[UUID]):
@@ -143,9 +144,7 @@ class PostgresTransaction:
         "SELECT originator_id, originator_version, topic, state FROM stored_events"
         " WHERE originator_id = ANY(%b) ORDER BY originator_id, originator_version"
     )
-    _CHANGES = (
-        "SELECT max(notification_id), array_agg(DISTINCT originator_id) FROM stored_events WHERE notification_id > %s"
-    )
+    _CHANGED = "SELECT DISTINCT originator_id FROM stored_events WHERE notification_id > %s AND notification_id <= %s"
     _APPEND = (
         "INSERT INTO stored_events (originator_id, originator_version, topic, state)"
         " SELECT * FROM unnest(%b::uuid[], %b::bigint[], %b::text[], %b::bytea[])"
@@ -167,11 +166,11 @@ class PostgresTransaction:
 
     def open(self, seen: int, keys: Collection[ReceiptKey], ids: Collection[UUID]) -> Opening:
         with pipeline(self._rows):
-            changes = self._ask(self._CHANGES, [seen])
+            head = self._ask(_HEAD, [])
             receipts = self._receipts.ask(keys)
             events = self._ask(self._LOAD, [list(ids)]) if ids else None
         return Opening(
-            _changes(changes, seen),
+            self._changed(seen, head.fetchall()[0][0]),
             self._receipts.answered(receipts),
             self._streams(events) if events else {},
         )
@@ -180,33 +179,38 @@ class PostgresTransaction:
         return self._streams(self._ask(self._LOAD, [list(ids)])) if ids else {}
 
     def changes(self, seen: int) -> Changes:
-        return _changes(self._ask(self._CHANGES, [seen]), seen)
+        return self._changed(seen, self._ask(_HEAD, []).fetchall()[0][0])
 
     def append(self, appending: Appending) -> Appended:
         with pipeline(self._rows):
-            changes = appended = None
+            appended = None
             if appending.drafts:
                 self._recorder.take_turn(driver_cursor(self._rows))
-                changes = self._ask(self._CHANGES, [appending.seen])
                 appended = self._ask(self._APPEND, self._parameters(appending))
             self._receipts.write(appending.receipts)
             write_timers(self._rows, appending.timers)
             for statement, found in appending.new_rows.items():
                 self._ask(statement, columns(found.values()))
-        if changes is None or appended is None:
+        if appended is None:
             return Appended(appending.seen, Changes(appending.seen, frozenset()), None)
         positions = appended.fetchall()
         if not positions:
             raise LostRaceError
+        changes = self._changed(appending.seen, positions[0][0] - 1)
         first = appending.drafts[0].event
         witness = Witness(positions[-1][1], first.originator_id, first.originator_version)
-        return Appended(positions[-1][0], _changes(changes, appending.seen), witness)
+        return Appended(positions[-1][0], changes, witness)
 
     def holds(self, witness: Witness) -> bool:
         """Whether another transaction took effect; waits for its turn, and so until that one has ended."""
         self._recorder.take_turn(driver_cursor(self._rows))
         known_by = [witness.originator_id, witness.version, row_xmin(witness.transaction_id)]
         return bool(self._ask(self._HOLDS, known_by).fetchall())
+
+    def _changed(self, seen: int, head: int) -> Changes:
+        """What was appended after `seen` up to `head`, where the log ended a moment ago; asked for only where it was longer."""
+        found = self._ask(self._CHANGED, [seen, head]).fetchall() if head > seen else ()
+        return Changes(max(seen, head), frozenset(id for (id,) in found))
 
     def _ask(self, statement: LiteralString, parameters: list[Any]) -> psycopg.Cursor[Any]:
         return driver_cursor(self._rows).execute(statement, parameters, prepare=True)
@@ -224,11 +228,6 @@ class PostgresTransaction:
         return streams
 
 
-def _changes(cursor: psycopg.Cursor[Any], seen: int) -> Changes:
-    head, aggregates = cursor.fetchall()[0]
-    return Changes(head or seen, frozenset(aggregates or ()))
-
-
 class PostgresEventStore:
     """The event store of a service in its PostgreSQL database; `dsn` is the writer's."""
 
@@ -244,7 +243,6 @@ class PostgresEventStore:
         "SELECT last.* FROM unnest(%(ids)s::uuid[]) AS id, LATERAL (SELECT originator_id, originator_version, state"
         " FROM stored_events WHERE originator_id = id ORDER BY originator_version DESC LIMIT 1) AS last"
     )
-    _HEAD = "SELECT coalesce(max(notification_id), 0) FROM stored_events"
 
     def __init__(self, dsn: str, *, pool_size: int = 8) -> None:
         self.engine = create_engine(dsn, pool_size=pool_size, ping=False)
@@ -285,11 +283,11 @@ class PostgresEventStore:
         return self._recent.entry(position, stored, lambda: Recorded(position, *self._mapper.read(stored)))
 
     def head(self) -> int:
-        position: int = self._look.scalar(self._HEAD)
+        position: int = self._look.scalar(_HEAD)
         return position
 
     def head_now(self) -> Awaitable[int]:
-        return QuickLook.of(self.engine).ask_scalar(self._HEAD)
+        return QuickLook.of(self.engine).ask_scalar(_HEAD)
 
     @contextmanager
     def transaction(self) -> Iterator[PostgresTransaction]:

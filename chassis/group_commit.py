@@ -99,12 +99,13 @@ class Desk:
 
 
 class Attempt:
-    """One try at committing some jobs."""
+    """One try at committing some jobs. A single order needs no savepoint `at_first`: where it is refused, it is tried again."""
 
-    def __init__(self, desk: Desk, jobs: Sequence[Job]) -> None:
+    def __init__(self, desk: Desk, jobs: Sequence[Job], *, at_first: bool = False) -> None:
         self._desk = desk
         self._jobs = jobs
         self._orders = [order for job in jobs for order in job.orders]
+        self._alone = at_first and len(self._orders) == 1
         self._witness: Witness | None = None
         self._read: set[UUID] = set()
         self.outcomes: list[Outcome] = []
@@ -113,7 +114,7 @@ class Attempt:
         desk, started = self._desk, perf_counter()
         seen = desk.store.head() if desk.seen is None else desk.seen
         with desk.store.transaction() as transaction:
-            batch = Batch(transaction, desk.cache, desk.clock.now())
+            batch = Batch(transaction, desk.cache, desk.clock.now(), alone=self._alone)
             known = self._open(transaction, batch, seen)
             try:
                 receipts = self._decide(batch, known)

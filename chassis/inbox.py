@@ -19,7 +19,10 @@ DDL: Final = (
     ),
 )
 _LOCK: Final = "SELECT pg_advisory_xact_lock(7244, 0)"
-_COPY: Final = "COPY inbox (stream, sequence, id, tenant, type, key, partition, time, payload) FROM STDIN"
+_COPY: Final = (
+    "COPY inbox (stream, sequence, id, tenant, type, key, partition, time, payload) FROM STDIN (FORMAT BINARY)"
+)
+_TYPES: Final = ("text", "int8", "text", "text", "text", "text", "int2", "timestamptz", "bytea")
 _READ: Final = sa.text(
     "SELECT position, stream, sequence, id, tenant, type, key, partition, time, payload FROM inbox"
     " WHERE position > :after ORDER BY position LIMIT :limit"
@@ -42,6 +45,7 @@ def keep(rows: sa.Connection, messages: Sequence[Incoming]) -> None:
     with driver_cursor(rows) as cursor:
         cursor.execute(_LOCK)
         with cursor.copy(_COPY) as copy:
+            copy.set_types(_TYPES)
             for it in messages:
                 copy.write_row(
                     (it.stream, it.sequence, it.id, it.tenant, it.type, it.key, it.partition, it.time, it.payload)

@@ -6,6 +6,7 @@ from typing import Any, Final, cast
 
 import psycopg
 import sqlalchemy as sa
+from psycopg.types.array import ListBinaryDumper
 
 _PREPARED: Final = 500
 """How many statements a connection keeps prepared: more than a service has, so that none is prepared again and again."""
@@ -26,7 +27,7 @@ def create_engine(dsn: str, *, pool_size: int, ping: bool = True) -> sa.Engine:
         pool_use_lifo=True,
         use_native_hstore=False,  # we have no such column: to ask whether the database has the type takes longer than to connect
     )
-    sa.event.listen(engine, "connect", _keep_prepared)
+    sa.event.listen(engine, "connect", _prepare)
     return engine
 
 
@@ -38,8 +39,10 @@ def reading(engine: sa.Engine) -> sa.Connection:
     return engine.connect().execution_options(isolation_level="AUTOCOMMIT")
 
 
-def _keep_prepared(connection: psycopg.Connection[Any], _: object) -> None:
+def _prepare(connection: psycopg.Connection[Any], _: object) -> None:
+    """Keep many statements prepared, and send arrays in binary: ids and instants take ten times as long as text."""
     connection.prepared_max = _PREPARED
+    connection.adapters.register_dumper(list, ListBinaryDumper)
 
 
 def driver_cursor(rows: sa.Connection) -> psycopg.Cursor[tuple[Any, ...]]:

@@ -17,6 +17,9 @@ T = TypeVar("T")
 Rows: TypeAlias = Sequence[tuple[Any, ...]]
 _Question: TypeAlias = tuple[str, Mapping[str, Any] | None]
 
+_PLANNING: Final = "-c plan_cache_mode=force_generic_plan -c enable_seqscan=off"
+"""A question is planned once, and for an index: what is planned while a table is empty reads all of it when it has grown."""
+
 
 class QuickLook:
     """A connection in autocommit of its own, for short reads from any thread; made anew after a failure.
@@ -91,7 +94,7 @@ class QuickLook:
 
     def _put(self, questions: Sequence[_Question]) -> Sequence[Rows]:
         if self._cursor is None:
-            self._cursor = psycopg.connect(self._dsn, autocommit=True, prepare_threshold=2).cursor()
+            self._cursor = psycopg.connect(self._dsn, autocommit=True, prepare_threshold=2, options=_PLANNING).cursor()
         if len(questions) == 1:
             return [self._cursor.execute(*questions[0]).fetchall()]
         connection = self._cursor.connection

@@ -48,12 +48,20 @@ class AggregateCache:
         self._aggregates.clear()
 
 
-class Batch:
-    """The aggregates and events of all commands that commit in one transaction."""
+class NothingToGoBackTo(Exception):
+    """A command that has written rows is refused in a transaction without savepoints: all of it has to be done again with them."""
 
-    def __init__(self, transaction: Transaction, cache: AggregateCache, now: datetime) -> None:
+
+class Batch:
+    """The aggregates and events of all commands that commit in one transaction.
+
+    Of one that is `alone` nothing has to be kept when it is refused, which is rare: it gets no savepoint at first.
+    """
+
+    def __init__(self, transaction: Transaction, cache: AggregateCache, now: datetime, *, alone: bool = False) -> None:
         self.transaction = transaction
         self.now = now
+        self.alone = alone
         self.drafts: list[Draft] = []
         self.timers: list[TimerChange] = []
         self.new_rows: dict[LiteralString, dict[Hashable, Sequence[Any]]] = {}
@@ -125,6 +133,7 @@ class UnitOfWork:
         self._timers: list[TimerChange] = []
         self._new_rows: dict[tuple[LiteralString, Hashable], Sequence[Any]] = {}
         self._savepoint: sa.NestedTransaction | None = None
+        self._wrote_rows = False
 
     @property
     def now(self) -> datetime:
@@ -138,8 +147,9 @@ class UnitOfWork:
         What is written is undone with the rest when the command is refused, and it alone.
         """
         rows = self._batch.transaction.rows
-        if self._savepoint is None:
+        if self._savepoint is None and not self._batch.alone:
             self._savepoint = rows.begin_nested()
+        self._wrote_rows = True
         return rows
 
     @property
@@ -247,9 +257,11 @@ class UnitOfWork:
         return len(self._batch.drafts) - before
 
     def abandon(self) -> None:
-        """Undo everything this unit of work did."""
+        """Undo everything this unit of work did. NothingToGoBackTo if only the end of the transaction can."""
         if self._savepoint is not None:
             self._savepoint.rollback()
+        elif self._wrote_rows:
+            raise NothingToGoBackTo
         self._undo()
         self._timers.clear()
         self._new_rows.clear()

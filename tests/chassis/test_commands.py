@@ -15,7 +15,7 @@ from google.protobuf.wrappers_pb2 import Int64Value
 
 from chassis.aggregate import event_classes, natural_id
 from chassis.clock import ReplayClock
-from chassis.commands import CommandBus, Effect, Unit, UnitOfWork
+from chassis.commands import CommandBus, Effect, Outcome, Unit, UnitOfWork
 from chassis.context import Call, Context, entered
 from chassis.errors import AggregateNotFound, DomainError, RequestIdReused
 from chassis.event_store import (
@@ -491,8 +491,18 @@ def test_rows_of_a_refused_command_are_undone_and_those_of_the_others_stay(migra
     orders = [note("one", refuse=False), note("two", refuse=True), note("three", refuse=False)]
     outcomes = bus.run_now(Unit([(ACME, it) for it in orders]))
     assert [it.error is None for it in outcomes] == [True, False, True]
+    settled: list[bool] = []
+
+    def settle(rows: sa.Connection, outcomes: Sequence[Outcome]) -> None:
+        settled.extend(it.error is None for it in outcomes)
+        rows.execute(sa.text("INSERT INTO notes VALUES ('settled')"))
+
+    for alone, is_fine in ((note("four", refuse=True), False), (note("five", refuse=False), True)):
+        (outcome,) = bus.run_now(Unit([(ACME, alone)], settle))
+        assert (outcome.error is None) is is_fine
+    assert settled == [False, True], "what commits with a refused command commits once"
     with store.engine.connect() as rows:
-        assert list(rows.scalars(sa.text("SELECT text FROM notes"))) == ["one", "three"]
+        assert list(rows.scalars(sa.text("SELECT text FROM notes"))) == ["one", "three", "settled", "five", "settled"]
     store.close()
 
 
