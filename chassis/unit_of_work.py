@@ -233,6 +233,11 @@ class UnitOfWork:
         self._touched = outer
         return results
 
+    def beside(self, context: Context) -> "UnitOfWork":
+        """Another unit of work of the same commit, for what a batch holds of another cause; whoever asks for it concludes it. It
+        takes effect only with this one."""
+        return UnitOfWork(self._batch, context)
+
     def schedule(self, timer: Timer) -> None:
         """Set a timer; the same kind and key again moves it."""
         self._timers.append(TimerChange(self.context.tenant, timer.kind, timer.key, timer))

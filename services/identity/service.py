@@ -43,6 +43,7 @@ from services.identity.application.owners import EXPIRY_TIMER
 from services.identity.application.profile_policies import CONSUMER, SERVICE_OF, events_of, keep_what_is_told
 from services.identity.application.published_events import PRIVATE, partition_key, publish
 from services.identity.application.transfer_commands import TRANSFER_DUE, transfer_due
+from services.identity.application.uncredited_orders import Uncredited
 from services.identity.application.vault import KeyWrap, Vault
 from services.identity.application.work_order_commands import SLA_TIMER, BreachWorkOrderSla
 from services.identity.domain.identifiers import IdentifierReader
@@ -150,7 +151,12 @@ def service(settings: Settings) -> Service:
                 NameIndexing(vault, hashes).follow,
                 events=name_indexing.EVENTS,
             ),
-            Subscription("identity_credits", ["tracking"], credit_policies.react, events=credit_policies.CONCERNS),
+            Subscription(
+                "identity_credits",
+                ["tracking"],
+                lambda batch, work: credit_policies.follow(batch, work, Uncredited(SqlUncreditedOrders)),
+                events=credit_policies.CONCERNS,
+            ),
             Subscription(
                 "identity",
                 ["tracking", "tagging"],

@@ -11,7 +11,7 @@ from google.protobuf.message import Message
 
 from chassis.aggregate import Aggregate, Event
 from chassis.clock import ReplayClock
-from chassis.commands import CommandBus
+from chassis.commands import CommandBus, Effect, Unit
 from chassis.context import Call, Context
 from chassis.errors import DomainError
 from chassis.key_file import KeyFile
@@ -19,6 +19,7 @@ from chassis.log import EventStore, Recorded
 from chassis.testing import recorded
 from chassis.unit_of_work import replay
 from services.identity.application.commands import BatchResolve
+from services.identity.application.credit_commands import CreditOrder, ReduceCredit, take_account
 from services.identity.application.erasure_commands import (
     BeginErasure,
     CancelErasure,
@@ -40,6 +41,7 @@ from services.identity.application.merge_commands import (
 )
 from services.identity.application.published_events import publish
 from services.identity.application.resolving import Resolution, ResolveIdentity
+from services.identity.application.uncredited_orders import Uncredited
 from services.identity.application.vault import KeyWrap, Vault
 from services.identity.domain.claim import IdentifierClaim
 from services.identity.domain.customer import Customer
@@ -72,6 +74,7 @@ class Brand:
         self.vault = Vault(self.wrap, key_tables(store))
         self.waits: list[Wait] = []
         erasure = ErasureRules(lambda tenant: GRACE, self.waits)
+        self.uncredited = Uncredited(order_tables(store))
         self.bus = CommandBus(store, self.clock, handlers(self.vault, order_tables(store), erasure))
         self.reader = IdentifierReader(SECRET)
 
@@ -155,6 +158,13 @@ class Brand:
 
     def do(self, command: Any) -> Any:
         return self.bus.execute_now(command, self.context())
+
+    def credit(self, command: CreditOrder | ReduceCredit) -> None:
+        """Take account of an order as if tracking had just told of it."""
+        change = Effect(lambda work: take_account(command, work, self.uncredited))
+        (outcome,) = self.bus.run_now(Unit([(self.context(), change)]))
+        if outcome.error is not None:
+            raise outcome.error
 
     def identifier(self, given: Given) -> Identifier | None:
         """What a call with this identifier brings; None for one that tells nobody."""

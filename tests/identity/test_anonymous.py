@@ -72,11 +72,29 @@ def test_a_visitor_who_was_seen_again_is_looked_at_again_later() -> None:
     assert due(brand, visitor) == 180
     after(brand, 100)
     brand.resolve(anonymous("a"))
+    assert due(brand, visitor) == 80, "the timer is not moved with every sight"
+
+    after(brand, 80)
+    assert expire(brand, visitor) == []
+    assert due(brand, visitor) == 100
+    after(brand, 100)
+    assert expire(brand, visitor) == [visitor]
+
+    brand.resolve(anonymous("new"), customer_id=visitor)
     assert due(brand, visitor) == 180
 
-    after(brand, 90)
-    assert expire(brand, visitor) == []
-    assert due(brand, visitor) == 90
+
+def test_who_is_seen_after_the_brand_shortened_the_time_is_looked_at_in_time() -> None:
+    brand = Brand(MemoryEventStore())
+    before = brand.resolve(anonymous("a")).customer_id
+    after(brand, 10)
+    brand.do(SetAnonymousLifetime(30))
+    after(brand, 10)
+    later = brand.resolve(anonymous("b")).customer_id
+    after(brand, 10)
+    brand.batch(brand.call(anonymous("a")), brand.call(anonymous("b")))
+
+    assert (due(brand, before), due(brand, later)) == (30, 20)
 
 
 def test_sights_are_noted_once_a_day(brand: Brand) -> None:
@@ -168,7 +186,8 @@ def test_timers_fire_from_their_rows(migrated: Migrated, loop: asyncio.AbstractE
         brand.bus.start()
         async with running(one := TimerLoop(brand.bus, commands, store.engine, brand.clock)):
             await until(lambda: settled(one))
-            assert one.fired == 19
+            assert one.fired == 20
+            assert len(brand.events(Customer.Expired)) == 19
             after(brand, 100)
             await until(lambda: settled(one))
         brand.bus.stop()

@@ -218,13 +218,13 @@ def test_orders_that_are_nobodys_are_forgotten_with_the_customer(brand: Brand) -
     gone, stays = brand.resolve(phone(1)).customer_id, brand.resolve(phone(2)).customer_id
     kept = {node: uuid4() for node in (gone, stays)}
     for node, order in kept.items():
-        brand.do(CreditOrder(node, order, "", "", 100, "CNY", NOON))
+        brand.credit(CreditOrder(node, order, "", "", 100, "CNY", NOON))
     assert stored_orders(brand.bus.store, brand.tenant).keys() == set(kept.values())
     case = brand.request_erasure(gone)
     brand.begin_erasure(case.id)
     for service in SERVICES:
         brand.acknowledge(case.id, service)
-    brand.do(CreditOrder(gone, uuid4(), "", "", 100, "CNY", NOON))
+    brand.credit(CreditOrder(gone, uuid4(), "", "", 100, "CNY", NOON))
     assert list(stored_orders(brand.bus.store, brand.tenant)) == [kept[stays]]
 
 

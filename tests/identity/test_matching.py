@@ -51,6 +51,9 @@ class Book:
                 )
         return list(found.values())
 
+    async def telling(self, tenant: str, nodes: Collection[UUID]) -> Collection[UUID]:
+        return nodes
+
     async def customers(self, tenant: str, after: UUID | None, limit: int) -> Sequence[UUID]:
         return sorted(it.id for it in self._brand.customers() if after is None or it.id > after)[:limit]
 
@@ -356,10 +359,14 @@ def test_the_book_knows_devices_that_few_share_and_phone_numbers(world: World) -
     book = SqlTraitBook(world.store, world.read_models, Unsealer(world.brand.wrap))
     one = world.brand.resolve(phone(1), device("tablet")).customer_id
     other = world.brand.resolve(phone(2), device("tablet")).customer_id
-    world.brand.merge(one, world.brand.resolve(phone(3)).customer_id)
+    merged, bare = (world.brand.resolve(phone(number)).customer_id for number in (3, 8))
+    world.brand.merge(one, merged)
     world.follow()
 
-    found = {it.customer: it for it in world.loop.run_until_complete(book.known("acme", [one, other]))}
+    nodes = [one, other, merged, bare]
+    assert world.loop.run_until_complete(book.telling("acme", nodes)) == {one, other, merged}
+    assert world.loop.run_until_complete(book.telling("globex", nodes)) == set()
+    found = {it.customer: it for it in world.loop.run_until_complete(book.known("acme", [one, other, bare]))}
     assert found[one].devices == found[other].devices
     assert len(found[one].devices) == 1
     assert sorted(found[one].phones) == [phone(1)[1], phone(3)[1]]
@@ -419,6 +426,7 @@ def test_the_book_knows_the_best_address_and_nothing_of_the_forgotten(world: Wor
     told(world.brand, one, says("address", (home,)), says("birthdate", "--05-12"))
     world.follow()
 
+    assert world.loop.run_until_complete(book.telling("acme", [one])) == {one}
     (found,) = world.loop.run_until_complete(book.known("acme", [one]))
     assert (found.address, found.district) == ("Shanghai Xuhui 1 Huaihai Rd", "Shanghai Xuhui")
     assert found.traits().birthdate == ""
@@ -467,6 +475,9 @@ class _Everybody:
 
     async def known(self, tenant: str, nodes: Collection[UUID]) -> Sequence[Known]:
         return [self._known[it] for it in nodes]
+
+    async def telling(self, tenant: str, nodes: Collection[UUID]) -> Collection[UUID]:
+        return nodes
 
     async def customers(self, tenant: str, after: UUID | None, limit: int) -> Sequence[UUID]:
         return sorted(it for it in self._known if after is None or it > after)[:limit]

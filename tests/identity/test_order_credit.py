@@ -10,19 +10,18 @@ from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 from google.type.money_pb2 import Money
 
-from chassis.commands import UnitOfWork
+from chassis.commands import Effect, Unit, UnitOfWork
 from chassis.context import Context
 from chassis.envelope import Incoming, event_name
 from scrm.tracking.v1 import events_pb2 as tracking
 from services.identity.application.credit_commands import CreditOrder, ReduceCredit, credit_order
-from services.identity.application.credit_policies import CONCERNS, POLICIES, react
+from services.identity.application.credit_policies import CONCERNS, POLICIES, follow, react
 from services.identity.application.relationship_commands import RecordGuideTouch, record_guide_touch
-from services.identity.application.uncredited_orders import Uncredited
 from services.identity.domain.relationships import Touch, TouchKind
 from services.identity.domain.sales import Credit, CreditRule, Sale, Sales, credit
 from tests.identity.brand import NOON, Brand, phone
 from tests.identity.staffing import Staffing, row
-from tests.identity.uncredited import order_tables, stored_orders
+from tests.identity.uncredited import stored_orders
 
 DAY = timedelta(days=1)
 GUIDE, OTHER, ORDER, NODE = (uuid4() for _ in range(4))
@@ -38,7 +37,6 @@ class Shop(Staffing):
     def __init__(self, brand: Brand) -> None:
         super().__init__(brand)
         self.node = brand.resolve(phone(1)).node_id
-        self.uncredited = Uncredited(order_tables(brand.bus.store))
 
     def at(self, when: datetime) -> "Shop":
         self.brand.clock.set(when)
@@ -48,11 +46,11 @@ class Shop(Staffing):
         """An order paid now."""
         order = order or uuid4()
         guide, store, now = codes.get("guide_code", ""), codes.get("store_code", ""), self.brand.clock.now()
-        self.brand.do(CreditOrder(node or self.node, order, guide, store, net, "CNY", now))
+        self.brand.credit(CreditOrder(node or self.node, order, guide, store, net, "CNY", now))
         return order
 
     def refund(self, order: UUID, left: int, node: UUID | None = None) -> None:
-        self.brand.do(ReduceCredit(node or self.node, order, left))
+        self.brand.credit(ReduceCredit(node or self.node, order, left))
 
     def credited(self, order: UUID) -> tuple[str | None, CreditRule, str | None]:
         """The guide and the rule by which it is theirs, and the store: the order's or else where the guide was at the payment."""
@@ -144,7 +142,7 @@ def test_a_customer_who_was_transferred_is_the_new_guides_from_then_on_only(shop
     shop.at(NOON + 10 * DAY).carry_out(shop.transfer(one, other))
     shop.at(NOON + 20 * DAY)
     order, earlier = shop.buy(), uuid4()
-    shop.brand.do(CreditOrder(shop.node, earlier, "", "", 100, "CNY", NOON + 5 * DAY))
+    shop.brand.credit(CreditOrder(shop.node, earlier, "", "", 100, "CNY", NOON + 5 * DAY))
 
     assert [shop.credited(it)[0] for it in (order, earlier)] == ["G2", "G1"]
 
@@ -192,8 +190,8 @@ def test_an_order_of_this_very_moment_can_be_made_somebodys(shop: Shop) -> None:
     click = RecordGuideTouch(shop.node, guide, TouchKind.CLICK, NOON)
 
     def both(work: UnitOfWork) -> None:
-        credit_order(paid, work, shop.uncredited)
-        record_guide_touch(click, work, shop.uncredited)
+        credit_order(paid, work, shop.brand.uncredited)
+        record_guide_touch(click, work, shop.brand.uncredited)
 
     shop.brand.bus.start()
     try:
@@ -226,7 +224,7 @@ def test_what_is_heard_again_or_of_nobody_changes_nothing(shop: Shop) -> None:
 
 
 AT = Timestamp(seconds=int(NOON.timestamp()))
-MONEY = Money(currency_code="CNY", units=99, nanos=900_000_000)
+MONEY, NOTHING = Money(currency_code="CNY", units=99, nanos=900_000_000), Money(currency_code="CNY")
 WHO: Any = {"order_id": str(ORDER), "node_id": str(NODE), "net": MONEY}
 NAMED: Any = {"guide_code": "G1", "store_code": "S1"}
 CREDITED = CreditOrder(NODE, ORDER, "G1", "S1", 9990, "CNY", NOON)
@@ -242,10 +240,42 @@ CREDITED = CreditOrder(NODE, ORDER, "G1", "S1", 9990, "CNY", NOON)
     ],
 )
 def test_what_tracking_reports_of_orders_becomes_commands(message: Message, commands: tuple[object, ...]) -> None:
-    context, kind = Context.system("acme", "consume/identity_credits"), message.DESCRIPTOR.full_name
-    content = message.SerializeToString()
-    incoming = Incoming("s", 1, 1, 0, 1, "acme", kind, str(NODE), 0, "s/1/1", NOON, context, content)
-    assert tuple(react(incoming)) == commands
+    assert tuple(react(told(message, 1, "acme"))) == commands
+
+
+def told(message: Message, number: int, tenant: str) -> Incoming:
+    """The message as it comes from the stream, number `number` of it."""
+    context = Context(tenant, "consume/identity_credits", causation=f"s/1/{number}")
+    kind, content = message.DESCRIPTOR.full_name, message.SerializeToString()
+    return Incoming("s", number, number, 0, 1, tenant, kind, str(NODE), 0, f"s/1/{number}", NOON, context, content)
+
+
+def test_orders_told_of_together_are_credited_as_if_one_after_another_each_by_its_own_message(shop: Shop) -> None:
+    guide = shop.hire("G1")
+    other = shop.brand.resolve(phone(2)).node_id
+    shop.scan(other, guide)
+    shop.brand.merge(shop.node, other)
+    mine, nobodys = uuid4(), uuid4()
+    stranger = shop.brand.resolve(phone(3)).node_id
+    batch = [
+        tracking.OrderPaid(order_id=str(mine), node_id=str(shop.node), net=MONEY, pay_time=AT),
+        tracking.OrderPaid(order_id=str(nobodys), node_id=str(stranger), net=MONEY, pay_time=AT),
+        tracking.OrderPaymentRevised(order_id=str(mine), node_id=str(shop.node), net=MONEY, **NAMED, pay_time=AT),
+        tracking.OrderPaid(order_id=str(uuid4()), node_id=str(NODE), net=MONEY, pay_time=AT),
+        tracking.OrderRefunded(order_id=str(nobodys), node_id=str(stranger), net=NOTHING, refund_time=AT),
+        tracking.OrderRefunded(order_id=str(mine), node_id=str(shop.node), net=NOTHING, refund_time=AT),
+    ]
+    messages = [told(it, number, shop.brand.tenant) for number, it in enumerate(batch)]
+    change = Effect(lambda work: follow(messages, work, shop.brand.uncredited))
+    (outcome,) = shop.brand.bus.run_now(Unit([(shop.brand.context(), change)]))
+
+    assert outcome.error is None
+    assert [it.credit.rule for it in shop.brand.events(Sales.Credited)] == [CreditRule.TOUCH, CreditRule.GUIDE_CODE]
+    assert {id: it.net for id, it in shop.nobodys().items()} == {nobodys: 0}
+    recorded = [
+        it for it in shop.brand.bus.store.read_log(0, 1000) if isinstance(it.event, Sales.Credited | Sales.NetChanged)
+    ]
+    assert [it.context.causation for it in recorded] == ["s/1/0", "s/1/2", "s/1/5"]
 
 
 def test_only_what_is_of_concern_is_delivered() -> None:

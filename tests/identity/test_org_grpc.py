@@ -13,7 +13,7 @@ from google.type.date_pb2 import Date
 from google.type.money_pb2 import Money
 
 from chassis.clock import ReplayClock
-from chassis.commands import CommandBus
+from chassis.commands import CommandBus, Effect, Unit
 from chassis.context import Context, entered
 from chassis.credentials import KeySet, Verifier
 from chassis.event_store import PostgresEventStore
@@ -39,10 +39,11 @@ from services.identity.adapters.org_servicer import OrgServicer
 from services.identity.adapters.privacy_servicer import PrivacyServicer
 from services.identity.adapters.uncredited_orders import SqlUncreditedOrders
 from services.identity.adapters.unsealing import Unsealer
-from services.identity.application.credit_commands import CreditOrder
+from services.identity.application.credit_commands import CreditOrder, take_account
 from services.identity.application.handlers import handlers
 from services.identity.application.resolving import ResolveIdentity
 from services.identity.application.transfer_commands import TRANSFER_DUE, transfer_due
+from services.identity.application.uncredited_orders import Uncredited
 from services.identity.application.vault import KeyWrap, Vault
 from services.identity.domain.identifiers import GivenIdentifier, IdentifierReader
 from services.identity.domain.staff import staff_id
@@ -368,8 +369,8 @@ def test_boards_are_shown_day_by_day_for_at_most_92_days(serve: Serve) -> None:
         found = await caller.call("GetGuide", pb.GetGuideRequest(customer_id=customer))
         assert (found.guidance, list(found.connected_staff_ids)) == (scanned.guidance, [str(G1)])
         paid = CreditOrder(UUID(customer), uuid4(), "", "", 99_50, "CNY", NOON)
-        with entered(Context("acme", "test")):
-            await caller.bus.execute(paid)
+        change = Effect(lambda work: take_account(paid, work, Uncredited(SqlUncreditedOrders)))
+        await caller.bus.run(Unit([(Context("acme", "test"), change)]))
 
         may = {"first_day": Date(year=2026, month=5, day=1), "last_day": Date(year=2026, month=7, day=31)}
         of_guide = pb.GetGuideBoardRequest(staff_id=str(G1), **may)

@@ -27,30 +27,27 @@ class SqlAwaitedOrders:
     """The AwaitedOrders of one unit of work."""
 
     def __init__(self, work: UnitOfWork) -> None:
-        self._rows = work.rows
+        self._work = work
         self._tenant = work.context.tenant
 
     def known(self, orders: Collection[UUID]) -> Mapping[UUID, HalfOrder]:
-        with driver_cursor(self._rows) as cursor:
+        with driver_cursor(self._work.reading) as cursor:
             found = cursor.execute(_KNOWN, [self._tenant, list(orders)]).fetchall()
         return {
             order: HalfOrder(order, None if categories is None else frozenset(categories), paid_at)
             for order, categories, paid_at in found
         }
 
-    def keep(self, orders: Sequence[HalfOrder], at: datetime) -> None:
-        if not orders:
-            return
+    def keep(self, orders: Sequence[HalfOrder], at: datetime, before: datetime) -> None:
         ids, categories, paid = columns((it.order, _literal(it.categories), it.paid_at) for it in orders)
         parameters = {"tenant": self._tenant, "orders": ids, "categories": categories, "paid": paid, "at": at}
-        with driver_cursor(self._rows) as cursor:
+        with driver_cursor(self._work.rows) as cursor:
             cursor.execute(_KEEP, parameters)
-
-    def drop(self, orders: Collection[UUID], before: datetime) -> None:
-        with driver_cursor(self._rows) as cursor:
-            if orders:
-                cursor.execute(_DROP, [self._tenant, list(orders)])
             cursor.execute(_FORGET, [self._tenant, before])
+
+    def drop(self, orders: Collection[UUID]) -> None:
+        with driver_cursor(self._work.rows) as cursor:
+            cursor.execute(_DROP, [self._tenant, list(orders)])
 
 
 def _literal(categories: Collection[str] | None) -> str | None:

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
-from chassis.postgres import columns, driver_cursor
+from chassis.postgres import columns, driver_cursor, reading
 from services.identity.application.matching import LARGEST_BLOCK, Block
 from services.identity.domain.blocking import KEY_BYTES, BlockKey, KeyKind
 from services.identity.domain.match_run import Skipped
@@ -87,18 +87,18 @@ class SqlBlocks:
                 cursor.execute(_KEEP, [tenant, customers, digests, kinds])
 
     def _blocks(self, query: sa.TextClause, parameters: Mapping[str, object]) -> list[Block]:
-        with self._engine.connect() as rows:
+        with reading(self._engine) as rows:
             return [
                 Block(BlockKey(KeyKind(it.kind), bytes(it.digest)), tuple(it.customers))
                 for it in rows.execute(query, parameters)
             ]
 
     def _count(self, tenant: str) -> int:
-        with self._engine.connect() as rows:
+        with reading(self._engine) as rows:
             return int(rows.scalar(_COUNT, {"tenant": tenant}) or 0)
 
     def _oversized(self, tenant: str) -> list[Skipped]:
-        with self._engine.connect() as rows:
+        with reading(self._engine) as rows:
             found = rows.execute(_OVERSIZED, {"tenant": tenant, "largest": self._largest})
             return [Skipped(it.kind, it.blocks, it.largest) for it in found]
 

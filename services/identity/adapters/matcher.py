@@ -6,7 +6,7 @@ with its new position. A run over everybody, which somebody asks for, is carried
 twice is one candidate, so that whatever was interrupted is simply done again.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, Final
@@ -133,16 +133,20 @@ class Matcher:
 
     async def _carry_out(self, tenant: str, work: MatchWork) -> list[tuple[Context, Any]]:
         """What is to be commanded for one tenant; runs over everybody have commanded most of theirs by then."""
+        customers = await self._matching.refresh(tenant, list(work.changed)) if work.changed else ()
+        doubted = await self._open(tenant, work.changed | work.unsettled)
+        if not (customers or doubted or work.runs):
+            return []
         model = await in_thread(self._model, tenant)
         context = Context.system(tenant, self.name)
-        found = await self._compare(tenant, list(work.changed), model)
+        found = await self._compare(tenant, customers, model)
         orders: list[tuple[Context, Any]] = [(context, it) for it in _proposals(found)]
         for run in work.runs:
             tally = await self._run(tenant, run.customers, model)
             orders.append((context, FinishMatchRun(run.originator_id, tally)))
-        unsettled = await self._open(tenant, work.unsettled)
+        unsettled = _those_with(work.unsettled, doubted)
         orders += [(context, SettleCandidates(tuple(it))) for it in _portions(list(unsettled))]
-        unlike = await self._unlike(tenant, work.changed, found, model)
+        unlike = await self._unlike(tenant, _those_with(work.changed, doubted), found, model)
         orders += [(context, WithdrawCandidates(tuple(it))) for it in _portions(unlike)]
         return orders
 
@@ -153,22 +157,17 @@ class Matcher:
         return await in_thread(self._read_models.query_now, lambda rows: open_candidates_of(rows, customers), tenant)
 
     async def _unlike(
-        self, tenant: str, changed: Collection[UUID], found: Compared, model: MatchModel
+        self, tenant: str, candidates: Mapping[UUID, Pair], found: Compared, model: MatchModel
     ) -> Sequence[UUID]:
         """Open candidates of those who changed, which what is known by now no longer speaks for."""
         alike = {frozenset((it.one, it.other)) for it in found.proposals}
-        doubtful = {
-            id: pair for id, pair in (await self._open(tenant, changed)).items() if frozenset(pair) not in alike
-        }
+        doubtful = {id: pair for id, pair in candidates.items() if frozenset(pair) not in alike}
         if not doubtful:
             return []
         unlike = await self._matching.unlike(tenant, list(doubtful.values()), model)
         return [id for id, pair in doubtful.items() if pair in unlike]
 
-    async def _compare(self, tenant: str, nodes: Sequence[UUID], model: MatchModel) -> Compared:
-        if not nodes:
-            return Compared((), 0)
-        customers = await self._matching.refresh(tenant, nodes)
+    async def _compare(self, tenant: str, customers: Collection[UUID], model: MatchModel) -> Compared:
         found = await self._matching.compare(tenant, customers, model)
         self.compared += found.pairs
         for it in found.skipped:
@@ -178,7 +177,8 @@ class Matcher:
     async def _run(self, tenant: str, customers: Sequence[UUID], model: MatchModel) -> Tally:
         """Compare those customers, or everybody; what is found is proposed as it is found."""
         if customers:
-            return await self._propose(tenant, await self._compare(tenant, customers, model), Tally())
+            comparable = await self._matching.refresh(tenant, customers)
+            return await self._propose(tenant, await self._compare(tenant, comparable, model), Tally())
         await self._matching.refresh_all(tenant)
         tally = Tally()
         async for found in self._matching.compare_all(tenant, model):
@@ -224,6 +224,11 @@ def _result(outcome: Outcome) -> Proposed:
 
 def _proposals(found: Compared) -> list[ProposeCandidates]:
     return [ProposeCandidates(tuple(part)) for part in _portions(found.proposals)]
+
+
+def _those_with(customers: Collection[UUID], candidates: Mapping[UUID, Pair]) -> dict[UUID, Pair]:
+    """The candidates in whose pair one of `customers` is."""
+    return {id: pair for id, pair in candidates.items() if pair[0] in customers or pair[1] in customers}
 
 
 def _portions(items: Sequence[Any]) -> Iterable[Sequence[Any]]:

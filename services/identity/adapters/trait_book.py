@@ -28,6 +28,14 @@ from services.identity.read_models.device_use import devices_of
 
 ACTOR: Final = "match"
 
+_MINE: Final = "SELECT c.node FROM customer_nodes c WHERE c.customer = n.customer"
+_TELLING: Final = sa.text(
+    "SELECT n.node FROM customer_nodes n WHERE n.node = ANY(CAST(:nodes AS uuid[])) AND ("  # noqa: S608
+    f" EXISTS (SELECT FROM attribute_values v WHERE v.node IN ({_MINE}) AND v.key = ANY(CAST(:traits AS text[])))"
+    f" OR EXISTS (SELECT FROM device_uses d WHERE d.node IN ({_MINE})))"
+)
+"""A phone number alone makes no key."""
+
 
 class SqlTraitBook:
     """Customers and their identifiers come from the event store, devices from their read model."""
@@ -39,6 +47,14 @@ class SqlTraitBook:
 
     async def known(self, tenant: str, nodes: Collection[UUID]) -> Sequence[Known]:
         return await asyncio.to_thread(self._known, tenant, nodes) if nodes else ()
+
+    async def telling(self, tenant: str, nodes: Collection[UUID]) -> Collection[UUID]:
+        if not nodes:
+            return ()
+        parameters = {"nodes": list(nodes), "traits": sorted(TRAITS)}
+        return await asyncio.to_thread(
+            self._read_models.query_now, lambda rows: set(rows.scalars(_TELLING, parameters)), tenant
+        )
 
     async def customers(self, tenant: str, after: UUID | None, limit: int) -> Sequence[UUID]:
         query = (

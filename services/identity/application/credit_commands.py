@@ -1,15 +1,17 @@
 """Orders are credited to guides as tracking reports them, and anew when a scan or click is heard of late."""
 
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 from datetime import datetime
 from uuid import UUID
 
-from chassis.commands import Handlers, UnitOfWork, handler
+from chassis.aggregate import Aggregate
+from chassis.commands import UnitOfWork
 from services.identity.application.guides import relationships_of
-from services.identity.application.owners import canonical
+from services.identity.application.owners import canonical, fetch_owners
 from services.identity.application.uncredited_orders import Uncredited
 from services.identity.domain.customer import Customer
-from services.identity.domain.relationships import Touch, guide_at
+from services.identity.domain.relationships import Touch, guide_at, relationship_id
 from services.identity.domain.sales import (
     TOUCH_COUNTS,
     Credit,
@@ -27,7 +29,7 @@ from services.identity.domain.stores import Store, store_id
 @dataclass(frozen=True, slots=True)
 class CreditOrder:
     """An order of `node` was paid, or paid otherwise than reported before; the codes of guide and store are those on the order, empty
-    for none. `rests_on` are aggregates to bring to hand beforehand, for all orders of a batch at once."""
+    for none."""
 
     node: UUID
     order: UUID
@@ -36,7 +38,6 @@ class CreditOrder:
     net: int
     currency: str
     paid_at: datetime
-    rests_on: tuple[UUID, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,26 @@ class ReduceCredit:
     node: UUID
     order: UUID
     net: int
+
+
+def bring_to_hand(commands: Collection[CreditOrder | ReduceCredit], work: UnitOfWork) -> None:
+    """What nearly all of these rest on: a query for the customers, one for each further step of a chain of merges, and one for their
+    relationships and sales."""
+    tenant, nodes = work.context.tenant, {it.node for it in commands}
+    fetch_owners(work, list(nodes))
+    paid = {it.node for it in commands if isinstance(it, CreditOrder)}
+    customers = [it for it in (canonical(work, node) for node in paid) if it is not None]
+    relationships = {relationship_id(tenant, node) for it in customers for node in it.nodes}
+    work.find_all(Aggregate, [*relationships, *(sales_id(tenant, it) for it in nodes)])
+
+
+def take_account(command: CreditOrder | ReduceCredit, work: UnitOfWork, uncredited: Uncredited) -> None:
+    """Credit an order, or reduce what it is credited with."""
+    match command:
+        case CreditOrder():
+            credit_order(command, work, uncredited)
+        case ReduceCredit():
+            reduce_credit(command, work, uncredited)
 
 
 def credit_order(command: CreditOrder, work: UnitOfWork, uncredited: Uncredited) -> None:
@@ -109,19 +130,3 @@ def _opened(work: UnitOfWork, node: UUID) -> Sales:
     sales = Sales(sales_id(tenant, node), tenant, node)
     work.add(sales)
     return sales
-
-
-def credit_handlers(uncredited: Uncredited) -> Handlers:
-    """The handlers of the commands in this module."""
-    return [
-        handler(
-            CreditOrder,
-            lambda it, work: credit_order(it, work, uncredited),
-            loads=lambda command: (command.node, *command.rests_on),
-        ),
-        handler(
-            ReduceCredit,
-            lambda it, work: reduce_credit(it, work, uncredited),
-            loads=lambda command: (command.node,),
-        ),
-    ]

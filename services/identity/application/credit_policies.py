@@ -2,20 +2,30 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Final, TypeAlias
 from uuid import UUID
 
 from google.protobuf.timestamp_pb2 import Timestamp
 from google.type.money_pb2 import Money
 
+from chassis.commands import UnitOfWork
 from chassis.envelope import Incoming, event_name
 from scrm.tracking.v1 import events_pb2 as tracking
-from services.identity.application.credit_commands import CreditOrder, ReduceCredit
+from services.identity.application.credit_commands import CreditOrder, ReduceCredit, bring_to_hand, take_account
+from services.identity.application.uncredited_orders import Uncredited
 from services.identity.domain.money import minor_units
-from services.identity.domain.relationships import relationship_id
-from services.identity.domain.sales import sales_id
 
-Commands = Sequence[Any]
+Commands: TypeAlias = Sequence[CreditOrder | ReduceCredit]
+
+
+def follow(batch: Sequence[Incoming], work: UnitOfWork, uncredited: Uncredited) -> None:
+    """Take account of `batch`, of one tenant and in its order; what is recorded says which message it rests on."""
+    told = [(it.context, command) for it in batch for command in react(it)]
+    bring_to_hand([command for _, command in told], work)
+    for context, command in told:
+        part = work.beside(context)
+        take_account(command, part, uncredited)
+        part.conclude()
 
 
 def react(incoming: Incoming) -> Commands:
@@ -26,12 +36,12 @@ def react(incoming: Incoming) -> Commands:
 
 def credit_paid_order(incoming: Incoming) -> Commands:
     """Whenever an order is paid, a guide is credited with it."""
-    return _credited(incoming.parse(tracking.OrderPaid), incoming.tenant)
+    return _credited(incoming.parse(tracking.OrderPaid))
 
 
 def credit_revised_order(incoming: Incoming) -> Commands:
     """Whenever an order turns out to have been paid otherwise, it is credited by what is known now."""
-    return _credited(incoming.parse(tracking.OrderPaymentRevised), incoming.tenant)
+    return _credited(incoming.parse(tracking.OrderPaymentRevised))
 
 
 def reduce_refunded_order(incoming: Incoming) -> Commands:
@@ -51,19 +61,18 @@ CONCERNS: Final = tuple(event_name(it.rpartition(".")[2]) for it in POLICIES)
 """The events that are of concern here, as they stand in subjects; all others are not even delivered."""
 
 
-def _credited(paid: tracking.OrderPaid | tracking.OrderPaymentRevised, tenant: str) -> Commands:
-    net, node = _minor(paid.net), UUID(paid.node_id)
+def _credited(paid: tracking.OrderPaid | tracking.OrderPaymentRevised) -> Commands:
+    net = _minor(paid.net)
     if net is None:
         return ()
     command = CreditOrder(
-        node=node,
+        node=UUID(paid.node_id),
         order=UUID(paid.order_id),
         guide_code=paid.guide_code,
         store_code=paid.store_code,
         net=net,
         currency=paid.net.currency_code,
         paid_at=_instant(paid.pay_time),
-        rests_on=(sales_id(tenant, node), relationship_id(tenant, node)),
     )
     return (command,)
 

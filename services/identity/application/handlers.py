@@ -12,7 +12,6 @@ from services.identity.application.consent_commands import (
     set_channel_reachability,
     withdraw_consent,
 )
-from services.identity.application.credit_commands import credit_handlers
 from services.identity.application.erasure_commands import ErasureRules, erasure_handlers
 from services.identity.application.expiry_commands import EXPIRY_HANDLERS
 from services.identity.application.import_commands import import_handlers
@@ -64,7 +63,6 @@ def handlers(vault: Vault, orders: OrderTables, erasure: ErasureRules | None = N
         *relationship_handlers(uncredited),
         *TRANSFER_HANDLERS,
         *ROUTING_HANDLERS,
-        *credit_handlers(uncredited),
     ]
 
 

@@ -41,12 +41,13 @@ class AwaitedOrders(Protocol):
         """Those of `orders` that wait."""
         ...
 
-    def keep(self, orders: Sequence[HalfOrder], at: datetime) -> None:
-        """Let these wait, since `at`; for one that waits this is what is known of it."""
+    def keep(self, orders: Sequence[HalfOrder], at: datetime, before: datetime) -> None:
+        """Let these wait, since `at`; for one that waits this is what is known of it. Any that have waited since before `before` wait
+        no longer: some at a time."""
         ...
 
-    def drop(self, orders: Collection[UUID], before: datetime) -> None:
-        """Let these wait no longer, nor any that have waited since before `before`."""
+    def drop(self, orders: Collection[UUID]) -> None:
+        """Let these wait no longer."""
         ...
 
 
@@ -89,8 +90,10 @@ def _settle(
             halves.append(merged)
         elif merged.categories:
             paid.append(PaidOrder(order, nodes[order], merged.categories, merged.paid_at))
-    awaited.keep(halves, work.now)
-    awaited.drop(known.keys() - {it.order for it in halves}, work.now - KEPT)
+    if halves:
+        awaited.keep(halves, work.now, work.now - KEPT)
+    if done := known.keys() - {it.order for it in halves}:
+        awaited.drop(done)
     if paid:
         win_leads(paid, work)
 

@@ -46,6 +46,10 @@ class TraitBook(Protocol):
         """Of the customers to whom `nodes` belong now, each once; nothing of the erased."""
         ...
 
+    async def telling(self, tenant: str, nodes: Collection[UUID]) -> Collection[UUID]:
+        """Those of `nodes` of whose customers anything is known that keys are made of: most visitors have nothing to compare."""
+        ...
+
     async def customers(self, tenant: str, after: UUID | None, limit: int) -> Sequence[UUID]:
         """Up to `limit` customers behind `after`, in the order of their ids."""
         ...
@@ -93,10 +97,12 @@ class Matching:
         self._keys = keys
 
     async def refresh(self, tenant: str, nodes: Collection[UUID]) -> list[UUID]:
-        """Keep the keys of the customers of `nodes` up to date; who they are. Nodes of others have no keys of their own."""
-        known = await self._book.known(tenant, nodes)
-        none: dict[UUID, Collection[BlockKey]] = dict.fromkeys(nodes, ())
-        await self._blocks.keep(tenant, none | await asyncio.to_thread(self._keys_of, tenant, known))
+        """Keep the keys of the customers of `nodes` up to date; who of them may have any. Nodes of others have no keys of their own."""
+        keys: dict[UUID, Collection[BlockKey]] = dict.fromkeys(nodes, ())
+        known = await self._book.known(tenant, await self._book.telling(tenant, nodes))
+        if known:
+            keys |= await asyncio.to_thread(self._keys_of, tenant, known)
+        await self._blocks.keep(tenant, keys)
         return [it.customer for it in known]
 
     async def refresh_all(self, tenant: str) -> None:
@@ -108,6 +114,8 @@ class Matching:
 
     async def compare(self, tenant: str, customers: Collection[UUID], model: MatchModel) -> Compared:
         """`customers` with those who have a key in common with them."""
+        if not customers:
+            return Compared((), 0)
         blocks, skipped = await self._blocks.around(tenant, customers)
         found = await self._compared(tenant, blocks, model, frozenset(customers))
         return Compared(found.proposals, found.pairs, tuple(skipped))

@@ -27,9 +27,16 @@ def rules_of(work: UnitOfWork) -> IdentityRules:
 
 
 def keep(work: UnitOfWork, customer: Customer) -> None:
-    """Note that the customer was seen now; an anonymous one whom nobody sees for long expires from then on."""
+    """Note that the customer was seen now; an anonymous one whom nobody sees for long expires from then on.
+
+    The timer that waits already is not moved: when it is due it finds out for how long to wait on. It may come too late only where
+    it was set by another lifetime.
+    """
+    had_expired = customer.has_expired
     if customer.see(work.now):
-        await_expiry(work, customer.id)
+        since = rules_of(work).lifetime_since
+        if had_expired or (since is not None and since >= customer.registered_at):
+            await_expiry(work, customer.id)
 
 
 def await_expiry(work: UnitOfWork, node: UUID, seen_at: datetime | None = None) -> None:

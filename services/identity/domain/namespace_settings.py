@@ -130,6 +130,7 @@ class NamespaceSettings(Aggregate):
         self.tenant = tenant
         self.namespaces = NAMESPACES
         self.anonymous_lifetime = ANONYMOUS_LIFETIME
+        self.lifetime_since: datetime | None = None
         self.revision = 0
         self.versions: dict[str, int] = {}
         self.blocked: dict[UUID, BlockedValue] = {}
@@ -140,7 +141,9 @@ class NamespaceSettings(Aggregate):
         """What follows from all of it; the same object until something changes."""
         if self._rules is None:
             keys = frozenset(it.key for it in self.blocked.values() if it.key is not None)
-            self._rules = IdentityRules(self.namespaces, keys, _patterns(self.blocked), self.anonymous_lifetime)
+            self._rules = IdentityRules(
+                self.namespaces, keys, _patterns(self.blocked), self.anonymous_lifetime, self.lifetime_since
+            )
         return self._rules
 
     def configure(self, config: NamespaceConfig, at: datetime) -> None:
@@ -194,6 +197,7 @@ class NamespaceSettings(Aggregate):
     @event(AnonymousLifetimeChanged)
     def _anonymous_lifetime_changed(self, days: int, changed_at: datetime) -> None:
         self.anonymous_lifetime = timedelta(days=days)
+        self.lifetime_since = changed_at
         self._rules = None
 
 

@@ -5,7 +5,7 @@ A value object that travels with each decision. Whoever has nothing of their own
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import lru_cache
 from types import MappingProxyType
 from typing import Final
@@ -22,13 +22,14 @@ ANONYMOUS_LIFETIME: Final = timedelta(days=180)
 class IdentityRules:
     """`blocked` are the keys of single identifiers, `patterns` stand for many at once, by namespace.
 
-    An anonymous customer whom nobody has seen for `anonymous_lifetime` expires.
+    An anonymous customer whom nobody has seen for `anonymous_lifetime` expires; it is so long since `lifetime_since` (None: ever).
     """
 
     namespaces: Namespaces = field(default_factory=lambda: NAMESPACES)
     blocked: frozenset[tuple[str, str, bytes]] = frozenset()
     patterns: Mapping[str, tuple[Pattern, ...]] = field(default_factory=lambda: MappingProxyType({}))
     anonymous_lifetime: timedelta = ANONYMOUS_LIFETIME
+    lifetime_since: datetime | None = None
 
     def blocks(self, namespace: str, text: str) -> bool:
         """Whether a pattern of the namespace fits `text`."""

@@ -41,6 +41,17 @@ zones: Final = sa.Table(
 )
 
 
+_TOLD: Final = (
+    ServiceHours.Changed,
+    WorkOrder.Created,
+    WorkOrder.Mirrored,
+    WorkOrder.Rated,
+    FollowUp.Recorded,
+    FollowUp.Superseded,
+)
+"""The events that say anything about it."""
+
+
 class IssueBoardProjection:
     """One row per work order or follow-up and topic."""
 
@@ -50,8 +61,11 @@ class IssueBoardProjection:
     tables = tables
 
     def apply(self, items: Sequence[Recorded], rows: sa.Connection) -> None:
+        told = [it for it in items if isinstance(it.event, _TOLD)]
+        if not told:
+            return
         changes = _Changes({it.tenant: it.zone for it in rows.execute(sa.select(zones))})
-        for it in items:
+        for it in told:
             changes.take(it)
         changes.write(rows)
 
