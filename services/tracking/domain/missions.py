@@ -9,7 +9,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Final
+from operator import attrgetter
+from typing import Final, NamedTuple
 from uuid import UUID
 
 from chassis.aggregate import natural_id
@@ -20,6 +21,10 @@ HESITATION: Final = timedelta(minutes=30)
 AFTERWARDS: Final = timedelta(days=90)
 """For how long reviews and purchases are still about a mission that was realised."""
 ANYWHERE: Final = ""
+_PLACE: Final = attrgetter("place")
+_PLACED, _HESITATED, _PAID, _RECEIVED = (
+    f"{it.rank:02}" for it in (Step.PLACE_ORDER, Step.HESITATE, Step.PAY, Step.RECEIVE)
+)
 
 
 class Result(StrEnum):
@@ -43,8 +48,7 @@ class NeedState(StrEnum):
     CLEAR = "CLEAR"
 
 
-@dataclass(frozen=True, slots=True)
-class Visit:
+class Visit(NamedTuple):
     """One step at one time; `key` names the fact behind it, `node` whose fact it is."""
 
     at: datetime
@@ -94,8 +98,7 @@ class Mission:
         return self.closed_at is not None and self.closed_at <= at <= self.closed_at + AFTERWARDS
 
 
-@dataclass(frozen=True, slots=True)
-class _Move:
+class _Move(NamedTuple):
     """What happens to the missions of a category: a visit, or the end of an order."""
 
     place: Place
@@ -107,7 +110,7 @@ class _Move:
 
 def missions(facts: Iterable[PathFact], orders: Iterable[OrderFact], now: datetime) -> list[Mission]:
     """The missions of one customer as of `now`, by category and time; `facts` and `orders` are those of all nodes."""
-    known, sold = sorted(facts, key=lambda it: it.place), list(orders)
+    known, sold = sorted(facts, key=_PLACE), list(orders)
     categories = _categories(known, sold)
     moves: dict[str, list[_Move]] = {}
     for move in (*_browsing(known, sold, categories), *_ordering(sold, categories, now)):
@@ -115,7 +118,7 @@ def missions(facts: Iterable[PathFact], orders: Iterable[OrderFact], now: dateti
     anywhere = moves.pop(ANYWHERE, [])
     found: list[Mission] = []
     for category in sorted(moves):
-        found += _Cutting(category).cut(sorted(moves[category], key=lambda it: it.place), now)
+        found += _Cutting(category).cut(sorted(moves[category], key=_PLACE), now)
     _attach(anywhere, found)
     return found
 
@@ -142,34 +145,33 @@ def _browsing(facts: Sequence[PathFact], orders: Sequence[OrderFact], categories
 def _ordering(orders: Sequence[OrderFact], categories: Mapping[str, str], now: datetime) -> Iterator[_Move]:
     """The steps that orders are, in each category that they have lines in."""
     for it in orders:
-        for category in sorted({named or categories.get(sku) or UNKNOWN for sku, named in it.lines} or {UNKNOWN}):
-            for step, at in _steps(it, now):
-                key = f"order/{it.id}/{step.rank:02}"
-                visit = Visit(at, step, key, it.node, order_id=it.id)
-                yield _Move((at, at, key), category, visit)
-            if it.given_up_at:
-                key = f"order/{it.id}/end"
-                end = Visit(it.given_up_at, Step.PLACE_ORDER, key, it.node, order_id=it.id)
-                yield _Move((it.given_up_at, it.given_up_at, key), category, end, cancels=True)
+        visits = [(visit, False) for visit in _steps(it, now)]
+        if it.given_up_at:
+            end = Visit(it.given_up_at, Step.PLACE_ORDER, f"order/{it.id}/end", it.node, order_id=it.id)
+            visits.append((end, True))
+        for category in {named or categories.get(sku) or UNKNOWN for sku, named in it.lines} or (UNKNOWN,):
+            for visit, cancels in visits:
+                yield _Move((visit.at, visit.at, visit.key), category, visit, cancels=cancels)
 
 
-def _steps(order: OrderFact, now: datetime) -> Iterator[tuple[Step, datetime]]:
+def _steps(order: OrderFact, now: datetime) -> Iterator[Visit]:
     """An order that is unpaid for half an hour is hesitated about; clocks of shops may be minutes apart."""
+    node, id, key = order.node, order.id, f"order/{order.id}/"
     placed = min(order.placed_at, order.paid_at or order.placed_at)
-    yield Step.PLACE_ORDER, placed
+    yield Visit(placed, Step.PLACE_ORDER, key + _PLACED, node, order_id=id)
     decided = order.paid_at or order.given_up_at or now + HESITATION
     if placed + HESITATION <= min(decided, now):
-        yield Step.HESITATE, placed + HESITATION
+        yield Visit(placed + HESITATION, Step.HESITATE, key + _HESITATED, node, order_id=id)
     if order.paid_at:
-        yield Step.PAY, order.paid_at
+        yield Visit(order.paid_at, Step.PAY, key + _PAID, node, order_id=id)
     if order.received_at:
-        yield Step.RECEIVE, order.received_at
+        yield Visit(order.received_at, Step.RECEIVE, key + _RECEIVED, node, order_id=id)
 
 
 def _attach(moves: Sequence[_Move], found: Sequence[Mission]) -> None:
     """Reviews that name no product are about the last mission realised before them."""
     realised = [it for it in found if it.result is Result.REALISED]
-    for move in sorted(moves, key=lambda it: it.place):
+    for move in sorted(moves, key=_PLACE):
         at = move.visit.at
         about = max(
             (it for it in realised if it.is_after(at)), key=lambda it: (it.closed_at or at, it.category), default=None
