@@ -40,7 +40,7 @@ def histories(
     for it in book.path(nodes) if with_steps else ():
         _take(found[people.of(it.node)], it)
     ids = book.orders(nodes) | set(fresh_orders)
-    for order in work.find_all(Order, sorted(ids)).values():
+    for order in work.find_all(Order, ids).values():
         if (history := found.get(people.of(order.node))) is not None:
             history.orders.append(order_fact(order))
     return found
