@@ -17,6 +17,7 @@ from scrm.identity.v1.events_pb2 import CustomersMerged
 from scrm.tracking.v1 import events_pb2 as pb
 from services.tracking.application.histories import histories
 from services.tracking.application.insight_commands import (
+    Look,
     await_merges,
     look_at,
     look_at_orders,
@@ -134,12 +135,8 @@ class Analysis:
             news.orders = _unerased(work, news.orders)
         if news.orders:
             _keep(work, news.orders)
-        if shoppers := news.shoppers:
-            _follow_paths(work, book, book.people(shoppers), news)
-        if news.readers:
-            look_at_readers(work, book, book.people(news.readers))
-        if news.members:
-            _look_at_members(work, book, book.people(news.members))
+        if everybody := news.shoppers | news.readers | news.members:
+            _look_at_people(work, book, book.people(everybody), news)
         if news.survivors:
             await_merges(work, news.survivors)
         if news.shares:
@@ -161,24 +158,36 @@ def _keep(work: UnitOfWork, orders: Mapping[UUID, UUID]) -> None:
         work.insert(KEEP_ORDERS, (node, order), (work.context.tenant, node, order))
 
 
-def _follow_paths(work: UnitOfWork, book: FactBook, people: People, news: News) -> None:
+def _look_at_people(work: UnitOfWork, book: FactBook, people: People, news: News) -> None:
+    looks: list[Look] = []
+    if shoppers := news.shoppers:
+        looks += _follow_paths(work, book, people.among(shoppers), news)
+    if news.readers:
+        looks += look_at_readers(book, people.among(news.readers))
+    if news.members:
+        looks += _look_at_members(work, book, people.among(news.members))
+    tell(work, looks)
+
+
+def _follow_paths(work: UnitOfWork, book: FactBook, people: People, news: News) -> list[Look]:
     keys = _by_customer(people, [(node, key) for node, them in news.steps.items() for key in them])
     orders = _by_customer(people, [(node, order) for order, node in news.orders.items()])
     carts = {people.of(it): it for it in news.carts}
     known = histories(work, book, people, news.orders)
     tell_news(work, [PathNews(it, keys.get(who, ()), orders.get(who, ())) for who, it in known.items()])
+    looks: list[Look] = []
     for customer, history in known.items():
         if customer in carts:
-            look_at(work, history, Kind.CART_FORGOTTEN, carts[customer])
+            looks.append(look_at(work, history, Kind.CART_FORGOTTEN, carts[customer]))
         if customer in orders:
-            look_at_orders(work, history)
+            looks += look_at_orders(work, history)
+    return looks
 
 
-def _look_at_members(work: UnitOfWork, book: FactBook, people: People) -> None:
+def _look_at_members(work: UnitOfWork, book: FactBook, people: People) -> list[Look]:
     found = _by_customer(people, [(it.node, it) for it in book.behaviours(people.all_nodes, GROUP_TYPES)])
-    for customer, behaviours in found.items():
-        nodes = people.nodes[customer]
-        tell(work, Kind.SILENT_GROUP_MEMBER, nodes[0], nodes, silent_member(behaviours, work.now))
+    kind, nodes = Kind.SILENT_GROUP_MEMBER, people.nodes
+    return [Look(kind, nodes[who][0], nodes[who], silent_member(them, work.now)) for who, them in found.items()]
 
 
 def _by_customer(people: People, facts: Sequence[tuple[UUID, Any]]) -> dict[UUID, Collection[Any]]:

@@ -40,7 +40,7 @@ def histories(
     for it in book.path(nodes) if with_steps else ():
         _take(found[people.of(it.node)], it)
     ids = book.orders(nodes) | set(fresh_orders)
-    for order in work.find_all(Order, sorted(ids)).values():
+    for order in work.find_all(Order, ids).values():
         if (history := found.get(people.of(order.node))) is not None:
             history.orders.append(order_fact(order))
     return found
@@ -48,12 +48,13 @@ def histories(
 
 def order_fact(order: Order) -> OrderFact:
     """What the analysis needs of an order."""
+    placement, payment = order.placement, order.payment
     return OrderFact(
         id=order.id,
         node=order.node,
-        placed_at=order.placement.placed_at,
-        lines=tuple((it.sku, it.category) for it in order.placement.lines),
-        paid_at=order.payment.paid_at if order.payment else None,
+        placed_at=placement.placed_at,
+        lines=tuple([(it.sku, it.category) for it in placement.lines]),
+        paid_at=payment.paid_at if payment else None,
         net=order.net,
         received_at=order.received_at,
         cancelled_at=order.cancelled_at,

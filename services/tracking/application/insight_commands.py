@@ -47,29 +47,36 @@ class LookAfterMerges:
     nodes: tuple[UUID, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What one detector finds about the customer of `nodes`; `node` is the one of them that was looked at."""
+
+    kind: Kind
+    node: UUID
+    nodes: Sequence[UUID]
+    review: Review
+
+
 def look_again(command: LookAgain, work: UnitOfWork, facts: Facts) -> None:
     """What is about orders is looked up for all at once; of the rest there is next to nothing."""
     book = facts(work)
     about_orders = [it for it in command.these if it[0] in ABOUT_ORDERS]
     people = book.people({node for _, node in about_orders})
     found = histories(work, book, people, with_steps=False)
-    for kind, node in about_orders:
-        look_at(work, found[people.of(node)], kind, node)
-    for kind, node in command.these:
-        if kind not in ABOUT_ORDERS:
-            _look_again(work, book, kind, node)
+    looks = [look_at(work, found[people.of(node)], kind, node) for kind, node in about_orders]
+    rest = [it for it in command.these if it[0] not in ABOUT_ORDERS]
+    tell(work, [*looks, *(_look_again(work, book, kind, node) for kind, node in rest)])
 
 
-def _look_again(work: UnitOfWork, book: FactBook, kind: Kind, node: UUID) -> None:
+def _look_again(work: UnitOfWork, book: FactBook, kind: Kind, node: UUID) -> Look:
     people = book.people([node])
     nodes = people.all_nodes
     if kind is Kind.SILENT_GROUP_MEMBER:
-        tell(work, kind, node, nodes, silent_member(book.behaviours(nodes, GROUP_TYPES), work.now))
-    elif kind is Kind.REPEAT_READER_UNREGISTERED:
-        tell(work, kind, node, nodes, repeat_reader(book.repeat_readers(people, OPENS)))
-    else:
-        [history] = histories(work, book, people).values()
-        look_at(work, history, kind, node)
+        return Look(kind, node, nodes, silent_member(book.behaviours(nodes, GROUP_TYPES), work.now))
+    if kind is Kind.REPEAT_READER_UNREGISTERED:
+        return Look(kind, node, nodes, repeat_reader(book.repeat_readers(people, OPENS)))
+    [history] = histories(work, book, people).values()
+    return look_at(work, history, kind, node)
 
 
 def await_merges(work: UnitOfWork, survivors: Collection[UUID]) -> None:
@@ -81,52 +88,58 @@ def await_merges(work: UnitOfWork, survivors: Collection[UUID]) -> None:
 def look_after_merges(command: LookAfterMerges, work: UnitOfWork, facts: Facts) -> None:
     book = facts(work)
     people = book.people(command.nodes)
-    look_at_readers(work, book, people)
-    for history in histories(work, book, people, with_steps=False).values():
-        look_at_orders(work, history)
+    found = histories(work, book, people, with_steps=False)
+    orders = (look for history in found.values() for look in look_at_orders(work, history))
+    tell(work, [*look_at_readers(book, people), *orders])
 
 
-def look_at_readers(work: UnitOfWork, book: FactBook, people: People) -> None:
-    """Tell who of `people` reads without having registered."""
+def look_at_readers(book: FactBook, people: People) -> list[Look]:
+    """Who of `people` reads without having registered."""
     found: dict[UUID, list[Behaviour]] = {}
     for it in book.repeat_readers(people, OPENS):
         found.setdefault(people.of(it.node), []).append(it)
-    for customer, behaviours in found.items():
-        nodes = people.nodes[customer]
-        tell(work, Kind.REPEAT_READER_UNREGISTERED, nodes[0], nodes, repeat_reader(behaviours))
+    kind, nodes = Kind.REPEAT_READER_UNREGISTERED, people.nodes
+    return [Look(kind, nodes[who][0], nodes[who], repeat_reader(behaviours)) for who, behaviours in found.items()]
 
 
-def look_at_orders(work: UnitOfWork, history: History) -> None:
-    """Tell what the orders of a customer show."""
-    for kind in ABOUT_ORDERS:
-        look_at(work, history, kind, history.nodes[0])
+def look_at_orders(work: UnitOfWork, history: History) -> list[Look]:
+    """What the orders of a customer show."""
+    return [look_at(work, history, kind, history.nodes[0]) for kind in ABOUT_ORDERS]
 
 
-def look_at(work: UnitOfWork, history: History, kind: Kind, node: UUID) -> None:
-    """Tell what one detector finds in the steps and orders of a customer; `node` is one of the customer's."""
-    tell(work, kind, node, history.nodes, _DETECTORS[kind](history, work))
+def look_at(work: UnitOfWork, history: History, kind: Kind, node: UUID) -> Look:
+    """What one detector finds in the steps and orders of a customer; `node` is one of the customer's."""
+    return Look(kind, node, history.nodes, _DETECTORS[kind](history, work))
 
 
-def tell(work: UnitOfWork, kind: Kind, node: UUID, nodes: Sequence[UUID], review: Review) -> None:
-    """Tell of findings that were not told of any of `nodes` in the last 90 days; look again at the next instant that matters."""
-    for finding in review.findings:
-        _tell(work, finding, nodes)
-    if review.again:
-        work.schedule(Timer(LOOK_TIMER, f"{kind}/{node}", min(review.again), {"node": str(node), "kind": kind}))
+def tell(work: UnitOfWork, looks: Sequence[Look]) -> None:
+    """Tell of findings that were not told of any of the nodes in the last 90 days; look again at the next instant that matters."""
+    found = [(it, _keys(work, it, look.nodes)) for look in looks for it in look.review.findings]
+    known = work.find_all(Insight, sorted({key for _, keys in found for key in keys}))
+    for finding, keys in found:
+        _tell(work, known, finding, keys)
+    for look in looks:
+        if again := look.review.again:
+            payload = {"node": str(look.node), "kind": look.kind}
+            work.schedule(Timer(LOOK_TIMER, f"{look.kind}/{look.node}", min(again), payload))
 
 
-def _tell(work: UnitOfWork, finding: Finding, nodes: Iterable[UUID]) -> None:
-    tenant = work.context.tenant
-    keys = {insight_key(tenant, node, finding) for node in (*nodes, finding.node)}
-    known = work.find_all(Insight, sorted(keys))
-    if any(it.is_fresh(work.now) for it in known.values()):
+def _keys(work: UnitOfWork, finding: Finding, nodes: Iterable[UUID]) -> set[UUID]:
+    """Where it would be known from, had it been told of any of the customer's nodes."""
+    return {insight_key(work.context.tenant, node, finding) for node in (*nodes, finding.node)}
+
+
+def _tell(work: UnitOfWork, known: dict[UUID, Insight], finding: Finding, keys: Collection[UUID]) -> None:
+    if any(key in known and known[key].is_fresh(work.now) for key in keys):
         return
+    tenant = work.context.tenant
     id = insight_key(tenant, finding.node, finding)
     if id in known:
         known[id].repeat(finding.evidence, work.now)
     else:
         evidence = dict(finding.evidence)
-        work.add(Insight(id, tenant, finding.node, finding.kind, finding.subject, evidence, work.now))
+        known[id] = Insight(id, tenant, finding.node, finding.kind, finding.subject, evidence, work.now)
+        work.add(known[id])
 
 
 _DETECTORS: Final[Mapping[Kind, Callable[[History, UnitOfWork], Review]]] = {

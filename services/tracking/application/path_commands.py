@@ -22,8 +22,8 @@ REPURCHASE_TIMER: Final = "repurchase_due"
 
 
 @dataclass(frozen=True, slots=True)
-class TellStall:
-    """See whether the step behind `key` is still stuck after `patience`."""
+class Suspect:
+    """The step behind `key`, which was stuck when it was told to be looked at again after `patience`."""
 
     node: UUID
     key: str
@@ -32,10 +32,17 @@ class TellStall:
 
 
 @dataclass(frozen=True, slots=True)
-class TellEnds:
-    """See which missions of the customer have ended without anybody's doing."""
+class TellStalls:
+    """See which of these steps are still stuck."""
 
-    node: UUID
+    these: tuple[Suspect, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TellEnds:
+    """See which missions of the customers of these nodes have ended without anybody's doing."""
+
+    nodes: tuple[UUID, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,22 +76,26 @@ def tell_news(work: UnitOfWork, news: Sequence[PathNews]) -> None:
         _watch(work, mission, fresh)
 
 
-def tell_stall(command: TellStall, work: UnitOfWork, facts: Facts) -> None:
-    found = _find(work, _history(work, facts, command.node), command)
-    if found is None:
-        return
-    mission, visit = found
-    hesitated = [it for it in mission.visits if it.step is Step.HESITATE and it.order_id == visit.order_id]
-    told = _find_told(work, mission, hesitated)
-    seconds = int(command.patience.total_seconds())
-    told.stall(visit.step, visit.at, seconds, node=visit.node, order_id=visit.order_id)
+def tell_stalls(command: TellStalls, work: UnitOfWork, facts: Facts) -> None:
+    book, tenant = facts(work), work.context.tenant
+    people = book.people({it.node for it in command.these})
+    missions = {who: it.missions(work.now) for who, it in histories(work, book, people).items()}
+    found = [(it, hit) for it in command.these if (hit := _find(missions[people.of(it.node)], it))]
+    told = work.find_all(ShoppingMission, [mission.id(tenant) for _, (mission, _) in found])
+    for it, (mission, visit) in found:
+        id, seconds = mission.id(tenant), int(it.patience.total_seconds())
+        hesitated = [step for step in mission.visits if step.step is Step.HESITATE and step.order_id == visit.order_id]
+        told[id] = _tell(work, told.get(id), mission, hesitated)
+        told[id].stall(visit.step, visit.at, seconds, node=visit.node, order_id=visit.order_id)
 
 
 def tell_ends(command: TellEnds, work: UnitOfWork, facts: Facts) -> None:
     """Only of missions that were told of: the others are told when their next fact comes."""
+    book = facts(work)
     ended = {
         it.id(work.context.tenant): it
-        for it in _history(work, facts, command.node).missions(work.now)
+        for history in histories(work, book, book.people(command.nodes)).values()
+        for it in history.missions(work.now)
         if it.result is Result.ABANDONED
     }
     for id, told in work.find_all(ShoppingMission, list(ended)).items():
@@ -113,11 +124,6 @@ def stall_timer(watch: Watch) -> Timer:
     visit, seconds = watch.visit, int(watch.patience.total_seconds())
     payload = {"node": str(visit.node), "key": visit.key, "step": visit.step, "seconds": seconds}
     return Timer(STALL_TIMER, f"{visit.step}/{seconds}/{visit.key}", visit.at + watch.patience, payload)
-
-
-def _find_told(work: UnitOfWork, mission: Mission, visits: Sequence[Visit]) -> ShoppingMission:
-    """What was told of the mission, with these visits now if they were not before."""
-    return _tell(work, work.find(ShoppingMission, mission.id(work.context.tenant)), mission, visits)
 
 
 def _tell(
@@ -172,36 +178,34 @@ def _expected(orders: Collection[OrderFact]) -> datetime | None:
     return None if rhythm is None else midnight(days[-1]) + rhythm + timedelta(days=1)
 
 
-def _history(work: UnitOfWork, facts: Facts, node: UUID) -> History:
-    book = facts(work)
-    [found] = histories(work, book, book.people([node])).values()
-    return found
-
-
-def _find(work: UnitOfWork, history: History, command: TellStall) -> tuple[Mission, Visit] | None:
+def _find(missions: Sequence[Mission], it: Suspect) -> tuple[Mission, Visit] | None:
     """The visit that a timer was set for, if it is still stuck."""
-    for mission in history.missions(work.now):
+    for mission in missions:
         for visit in mission.visits:
-            if (visit.key, visit.step) == (command.key, command.step) and is_stuck(mission, visit):
+            if (visit.key, visit.step) == (it.key, it.step) and is_stuck(mission, visit):
                 return mission, visit
     return None
 
 
 def path_handlers(facts: Facts) -> Handlers:
     return (
-        handler(TellStall, lambda it, work: tell_stall(it, work, facts)),
+        handler(TellStalls, lambda it, work: tell_stalls(it, work, facts)),
         handler(TellEnds, lambda it, work: tell_ends(it, work, facts)),
         handler(TellRepurchaseMissing, lambda it, work: tell_repurchase_missing(it, work, facts)),
     )
 
 
+def _suspect(timer: Timer) -> Suspect:
+    it = timer.payload
+    return Suspect(UUID(it["node"]), it["key"], Step(it["step"]), timedelta(seconds=it["seconds"]))
+
+
+def _nodes(timers: Sequence[Timer]) -> tuple[UUID, ...]:
+    return tuple(UUID(it.payload["node"]) for it in timers)
+
+
 PATH_TIMERS: Final[Mapping[str, Any]] = {
-    STALL_TIMER: lambda timer: TellStall(
-        UUID(timer.payload["node"]),
-        timer.payload["key"],
-        Step(timer.payload["step"]),
-        timedelta(seconds=timer.payload["seconds"]),
-    ),
-    IDLE_TIMER: lambda timer: TellEnds(UUID(timer.payload["node"])),
-    REPURCHASE_TIMER: Together(lambda timers: TellRepurchaseMissing(tuple(UUID(it.payload["node"]) for it in timers))),
+    STALL_TIMER: Together(lambda timers: TellStalls(tuple(map(_suspect, timers)))),
+    IDLE_TIMER: Together(lambda timers: TellEnds(_nodes(timers))),
+    REPURCHASE_TIMER: Together(lambda timers: TellRepurchaseMissing(_nodes(timers))),
 }

@@ -1,6 +1,6 @@
 """What the analysis of behaviours needs from outside: facts by node, and which nodes are one customer."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 from uuid import UUID
@@ -22,6 +22,10 @@ class People:
 
     def of(self, node: UUID) -> UUID:
         return self.customers.get(node, node)
+
+    def among(self, nodes: Iterable[UUID]) -> "People":
+        """The customers of `nodes` alone, all of whom were asked for."""
+        return People(self.customers, {who: self.nodes[who] for who in dict.fromkeys(map(self.of, nodes))})
 
 
 class FactBook(Protocol):

@@ -142,6 +142,8 @@ def repeat_reader(behaviours: Iterable[Behaviour]) -> Review:
 
 def repurchase_stopped(orders: Sequence[OrderFact], now: datetime) -> Review:
     """D2: a SKU bought on more than five days, and not for three calendar months since."""
+    if len(orders) < SKU_OCCASIONS:
+        return Review()
     findings: list[Finding] = []
     again: list[datetime] = []
     for sku in sorted({line for it in orders for line, _ in it.lines if line}):

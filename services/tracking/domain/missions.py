@@ -5,11 +5,13 @@ order, or when seven days pass without a step. It is worked out from the facts o
 merge, or a merge taken back give the missions which the same facts in their right order give.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Final
+from operator import attrgetter
+from typing import Final, NamedTuple
 from uuid import UUID
 
 from chassis.aggregate import natural_id
@@ -20,6 +22,10 @@ HESITATION: Final = timedelta(minutes=30)
 AFTERWARDS: Final = timedelta(days=90)
 """For how long reviews and purchases are still about a mission that was realised."""
 ANYWHERE: Final = ""
+_PLACE: Final = attrgetter("place")
+_PLACED, _HESITATED, _PAID, _RECEIVED = (
+    f"{it.rank:02}" for it in (Step.PLACE_ORDER, Step.HESITATE, Step.PAY, Step.RECEIVE)
+)
 
 
 class Result(StrEnum):
@@ -43,8 +49,7 @@ class NeedState(StrEnum):
     CLEAR = "CLEAR"
 
 
-@dataclass(frozen=True, slots=True)
-class Visit:
+class Visit(NamedTuple):
     """One step at one time; `key` names the fact behind it, `node` whose fact it is."""
 
     at: datetime
@@ -94,12 +99,10 @@ class Mission:
         return self.closed_at is not None and self.closed_at <= at <= self.closed_at + AFTERWARDS
 
 
-@dataclass(frozen=True, slots=True)
-class _Move:
+class _Move(NamedTuple):
     """What happens to the missions of a category: a visit, or the end of an order."""
 
     place: Place
-    category: str
     visit: Visit
     clear: bool = False
     cancels: bool = False
@@ -107,15 +110,16 @@ class _Move:
 
 def missions(facts: Iterable[PathFact], orders: Iterable[OrderFact], now: datetime) -> list[Mission]:
     """The missions of one customer as of `now`, by category and time; `facts` and `orders` are those of all nodes."""
-    known, sold = sorted(facts, key=lambda it: it.place), list(orders)
+    known, sold = sorted(facts, key=_PLACE), list(orders)
     categories = _categories(known, sold)
-    moves: dict[str, list[_Move]] = {}
-    for move in (*_browsing(known, sold, categories), *_ordering(sold, categories, now)):
-        moves.setdefault(move.category, []).append(move)
+    moves: defaultdict[str, list[_Move]] = defaultdict(list)
+    for category, move in (*_browsing(known, sold, categories), *_ordering(sold, categories, now)):
+        moves[category].append(move)
     anywhere = moves.pop(ANYWHERE, [])
     found: list[Mission] = []
-    for category in sorted(moves):
-        found += _Cutting(category).cut(sorted(moves[category], key=lambda it: it.place), now)
+    for category, theirs in sorted(moves.items()):
+        theirs.sort(key=_PLACE)
+        found += _Cutting(category).cut(theirs, now)
     _attach(anywhere, found)
     return found
 
@@ -126,7 +130,9 @@ def _categories(facts: Sequence[PathFact], orders: Sequence[OrderFact]) -> Mappi
     return {sku: category for sku, category in sorted(named, reverse=True) if sku and category}
 
 
-def _browsing(facts: Sequence[PathFact], orders: Sequence[OrderFact], categories: Mapping[str, str]) -> Iterator[_Move]:
+def _browsing(
+    facts: Sequence[PathFact], orders: Sequence[OrderFact], categories: Mapping[str, str]
+) -> Iterator[tuple[str, _Move]]:
     """The steps that behaviours are; a review of nobody knows what may be about any category."""
     bought = {(sku, it.paid_at) for it in orders if it.paid_at for sku, _ in it.lines}
     wanted = dict(sorted(bought, reverse=True))  # of several times the first comes last, and stays
@@ -136,40 +142,39 @@ def _browsing(facts: Sequence[PathFact], orders: Sequence[OrderFact], categories
         if it.step is Step.FAVOURITE:
             wanted[it.sku] = min(it.at, wanted.get(it.sku, it.at))
         visit = Visit(it.at, it.step, it.key, it.node, it.sku)
-        yield _Move(it.place, category, visit, clear=known_thing or it.brand_search)
+        yield category, _Move(it.place, visit, known_thing or it.brand_search)
 
 
-def _ordering(orders: Sequence[OrderFact], categories: Mapping[str, str], now: datetime) -> Iterator[_Move]:
+def _ordering(orders: Sequence[OrderFact], categories: Mapping[str, str], now: datetime) -> Iterator[tuple[str, _Move]]:
     """The steps that orders are, in each category that they have lines in."""
     for it in orders:
-        for category in sorted({named or categories.get(sku) or UNKNOWN for sku, named in it.lines} or {UNKNOWN}):
-            for step, at in _steps(it, now):
-                key = f"order/{it.id}/{step.rank:02}"
-                visit = Visit(at, step, key, it.node, order_id=it.id)
-                yield _Move((at, at, key), category, visit)
-            if it.given_up_at:
-                key = f"order/{it.id}/end"
-                end = Visit(it.given_up_at, Step.PLACE_ORDER, key, it.node, order_id=it.id)
-                yield _Move((it.given_up_at, it.given_up_at, key), category, end, cancels=True)
+        moves = [_Move((visit.at, visit.at, visit.key), visit) for visit in _steps(it, now)]
+        if it.given_up_at:
+            end = Visit(it.given_up_at, Step.PLACE_ORDER, f"order/{it.id}/end", it.node, order_id=it.id)
+            moves.append(_Move((end.at, end.at, end.key), end, cancels=True))
+        for category in {named or categories.get(sku) or UNKNOWN for sku, named in it.lines} or (UNKNOWN,):
+            for move in moves:
+                yield category, move
 
 
-def _steps(order: OrderFact, now: datetime) -> Iterator[tuple[Step, datetime]]:
+def _steps(order: OrderFact, now: datetime) -> Iterator[Visit]:
     """An order that is unpaid for half an hour is hesitated about; clocks of shops may be minutes apart."""
+    node, id, key = order.node, order.id, f"order/{order.id}/"
     placed = min(order.placed_at, order.paid_at or order.placed_at)
-    yield Step.PLACE_ORDER, placed
+    yield Visit(placed, Step.PLACE_ORDER, key + _PLACED, node, "", id)
     decided = order.paid_at or order.given_up_at or now + HESITATION
     if placed + HESITATION <= min(decided, now):
-        yield Step.HESITATE, placed + HESITATION
+        yield Visit(placed + HESITATION, Step.HESITATE, key + _HESITATED, node, "", id)
     if order.paid_at:
-        yield Step.PAY, order.paid_at
+        yield Visit(order.paid_at, Step.PAY, key + _PAID, node, "", id)
     if order.received_at:
-        yield Step.RECEIVE, order.received_at
+        yield Visit(order.received_at, Step.RECEIVE, key + _RECEIVED, node, "", id)
 
 
 def _attach(moves: Sequence[_Move], found: Sequence[Mission]) -> None:
     """Reviews that name no product are about the last mission realised before them."""
     realised = [it for it in found if it.result is Result.REALISED]
-    for move in sorted(moves, key=lambda it: it.place):
+    for move in sorted(moves, key=_PLACE):
         at = move.visit.at
         about = max(
             (it for it in realised if it.is_after(at)), key=lambda it: (it.closed_at or at, it.category), default=None

@@ -1,10 +1,9 @@
 """What the purchase path of a customer is made of (TR-10): behaviours that are steps on it, and orders."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 import orjson
@@ -64,8 +63,7 @@ PATH_TYPES: Final = tuple(sorted({*_PLAIN, *NEED_CATEGORY, _COMPARED}))
 Place = tuple[datetime, datetime, str]
 
 
-@dataclass(frozen=True, slots=True)
-class PathFact:
+class PathFact(NamedTuple):
     """A behaviour that is a step; `category` is empty where it names none, `brand_search` a search for a brand."""
 
     node: UUID
@@ -83,8 +81,7 @@ class PathFact:
         return self.at, self.received_at, self.key
 
 
-@dataclass(frozen=True, slots=True)
-class OrderFact:
+class OrderFact(NamedTuple):
     """An order as far as it is known; `lines` are pairs of SKU and category, `net` is in minor units."""
 
     id: UUID

@@ -27,20 +27,20 @@ class Watch:
 
 def watches(mission: Mission, visit: Visit) -> list[Watch]:
     """What to look at again for a visit, as things stand."""
-    if not is_stuck(mission, visit):
+    patience = PATIENCE.get(visit.step)
+    if patience is None or not is_stuck(mission, visit):
         return []
-    return [Watch(visit, it) for it in PATIENCE.get(visit.step, ())]
+    return [Watch(visit, it) for it in patience]
 
 
 def is_stuck(mission: Mission, visit: Visit) -> bool:
     """Whether nothing followed on a visit of the mission, and something still could."""
-    later = [it for it in mission.visits if it.at >= visit.at and it.key != visit.key]
-    match visit.step:
-        case Step.PLACE_ORDER:
-            paid = any(it.step is Step.PAY and it.order_id == visit.order_id for it in mission.visits)
-            return mission.result in (Result.OPEN, Result.REALISED) and not paid
-        case Step.RECEIVE:
-            return not any(it.step is Step.REVIEW for it in later)
-    if mission.result is not Result.OPEN:
+    if visit.step is Step.PLACE_ORDER:
+        paid = any(it.step is Step.PAY and it.order_id == visit.order_id for it in mission.visits)
+        return mission.result in (Result.OPEN, Result.REALISED) and not paid
+    if visit.step is not Step.RECEIVE and mission.result is not Result.OPEN:
         return False
-    return not any(it.step is visit.step or it.step.rank > visit.step.rank for it in later)
+    later = [it.step for it in mission.visits if it.at >= visit.at and it.key != visit.key]
+    if visit.step is Step.RECEIVE:
+        return Step.REVIEW not in later
+    return not any(it is visit.step or it.rank > visit.step.rank for it in later)

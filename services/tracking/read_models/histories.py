@@ -43,14 +43,20 @@ _BEHAVIOURS: Final = sa.text(
     f"{_ACTIVE} SELECT p.customer, {_FIELDS} FROM people p JOIN behaviours b ON b.tenant = {_TENANT} AND b.node = p.node"  # noqa: S608
     f" WHERE {_STEPS} AND b.occurred_at < :until ORDER BY p.customer"
 )
+# Of each order what was known of it at that time.
 _ORDERS: Final = sa.text(
-    f"{_ACTIVE} SELECT p.customer, o.* FROM people p JOIN order_paths o ON o.tenant = {_TENANT} AND o.node = p.node"  # noqa: S608
-    " WHERE o.placed_at < :until"
+    f"{_ACTIVE} SELECT p.customer, o.order_id, o.node, o.placed_at, o.lines::text,"  # noqa: S608
+    " CASE WHEN o.paid_at < :until THEN o.paid_at END, o.net, CASE WHEN o.received_at < :until THEN o.received_at END,"
+    " CASE WHEN o.cancelled_at < :until THEN o.cancelled_at END"
+    f" FROM people p JOIN order_paths o ON o.tenant = {_TENANT} AND o.node = p.node WHERE o.placed_at < :until"
 )
 _STEPS_OF: Final = sa.text(
     f"SELECT {_FIELDS} FROM behaviours b WHERE b.tenant = {_TENANT} AND b.node = ANY(:nodes) AND {_STEPS}"  # noqa: S608
 )
-_ORDERS_OF: Final = sa.text(f"SELECT * FROM order_paths WHERE tenant = {_TENANT} AND node = ANY(:nodes)")  # noqa: S608
+_ORDERS_OF: Final = sa.text(
+    "SELECT order_id, node, placed_at, lines::text, paid_at, net, received_at, cancelled_at FROM order_paths"  # noqa: S608
+    f" WHERE tenant = {_TENANT} AND node = ANY(:nodes)"
+)
 _CHUNK: Final = 5000
 
 
@@ -77,8 +83,8 @@ def missions_of_all(rows: sa.Connection, start: datetime, until: datetime) -> It
     """The missions, as of `until`, of everybody who did something on a path since `start`; facts are read as they are needed."""
     span = {"start": start, "until": until}
     orders: dict[UUID, list[OrderFact]] = {}
-    for row in rows.execute(_ORDERS, span):
-        orders.setdefault(row.customer, []).append(_until(order_fact(row), until))
+    for customer, *order in rows.execute(_ORDERS, span).all():
+        orders.setdefault(customer, []).append(order_fact(order))
     found = rows.execution_options(yield_per=_CHUNK).execute(_BEHAVIOURS, span)
     for customer, group in groupby(found, key=lambda it: it[0]):
         steps = _steps([Behaviour(*it[1:]) for it in group])
@@ -89,21 +95,3 @@ def missions_of_all(rows: sa.Connection, start: datetime, until: datetime) -> It
 
 def _steps(behaviours: Sequence[Behaviour]) -> list[PathFact]:
     return [it for it in map(path_fact, behaviours) if it is not None]
-
-
-def _until(order: OrderFact, until: datetime) -> OrderFact:
-    """The order as it was known to be at `until`."""
-
-    def before(at: datetime | None) -> datetime | None:
-        return at if at and at < until else None
-
-    return OrderFact(
-        order.id,
-        order.node,
-        order.placed_at,
-        order.lines,
-        before(order.paid_at),
-        order.net,
-        before(order.received_at),
-        before(order.cancelled_at),
-    )

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, Final
 from uuid import UUID
 
@@ -45,13 +46,13 @@ FIELDS: Final = ("placed_at", "lines", "paid_at", "net", "received_at", "cancell
 _PUT: Final = (
     "INSERT INTO order_paths AS o (tenant, node, order_id, placed_at, lines, paid_at, net, received_at, cancelled_at)"  # noqa: S608
     " SELECT * FROM unnest(%s::text[], %s::uuid[], %s::uuid[], %s::timestamptz[], %s::jsonb[], %s::timestamptz[], %s::bigint[],"
-    " %s::timestamptz[], %s::timestamptz[]) ON CONFLICT (tenant, node, order_id) DO UPDATE SET "
+    " %s::timestamptz[], %s::timestamptz[]) AS n(tenant, node)"
+    " WHERE NOT EXISTS (SELECT FROM erased_path_nodes e WHERE (e.tenant, e.node) = (n.tenant, n.node))"
+    " ON CONFLICT (tenant, node, order_id) DO UPDATE SET "
     + ", ".join(f"{it} = coalesce(excluded.{it}, o.{it})" for it in FIELDS)
 )
-"""What a batch says nothing about stays as it is."""
+"""What a batch says nothing about stays as it is; of those who are erased nothing is kept."""
 
-
-_ERASED: Final = "SELECT tenant, node FROM erased_path_nodes JOIN unnest(%s::text[], %s::uuid[]) AS k(tenant, node) USING (tenant, node)"
 _ERASE: Final = "INSERT INTO erased_path_nodes SELECT %s, unnest(%s::uuid[]) ON CONFLICT DO NOTHING"
 _FORGET: Final = "DELETE FROM order_paths WHERE tenant = %s AND node = ANY(%s)"
 
@@ -77,25 +78,19 @@ class OrderPathsProjection:
                 cursor.execute(_ERASE, who)
                 cursor.execute(_FORGET, who)
             if told:
-                nodes = {key[:2] for key in told}
-                lost = set(cursor.execute(_ERASED, columns(nodes)).fetchall())
-                table = [(*key, *map(said.get, FIELDS)) for key, said in told.items() if key[:2] not in lost]
-                if table:
-                    cursor.execute(_PUT, columns(table))
+                cursor.execute(_PUT, columns((*key, *map(said.get, FIELDS)) for key, said in told.items()))
 
 
-def order_fact(row: Any) -> OrderFact:
-    """A row as the domain has it."""
-    return OrderFact(
-        id=row.order_id,
-        node=row.node,
-        placed_at=row.placed_at,
-        lines=tuple((sku, category) for sku, category in row.lines or ()),
-        paid_at=row.paid_at,
-        net=row.net or 0,
-        received_at=row.received_at,
-        cancelled_at=row.cancelled_at,
-    )
+def order_fact(row: Sequence[Any]) -> OrderFact:
+    """What the domain has for the id of an order, its node, and the FIELDS, the lines of them as text."""
+    id, node, placed_at, lines, paid_at, net, received_at, cancelled_at = row
+    return OrderFact(id, node, placed_at, _told_lines(lines), paid_at, net or 0, received_at, cancelled_at)
+
+
+@lru_cache(maxsize=4096)
+def _told_lines(lines: str | None) -> tuple[tuple[str, str], ...]:
+    """Many orders have the same lines."""
+    return tuple((sku, category) for sku, category in json.loads(lines)) if lines else ()
 
 
 def _said(event: object) -> dict[str, Any]:
