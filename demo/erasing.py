@@ -15,8 +15,8 @@ from demo.people import SHOP, Person
 from demo.replay import Replay
 from demo.story import Story
 from demo.wire import timestamp
-from deploy.local.canaries import Found, Words, search
-from deploy.local.erasure_check import verify
+from deploy.local.canaries import Found, Hunt, Words, in_files, in_tables, search
+from deploy.local.erasure_check import Verdict, hunt_of, judge
 from deploy.local.stack import LocalStack
 from scrm.identity.v1 import attribute_pb2, customer_pb2, erasure_pb2
 from scrm.identity.v1 import identity_service_pb2 as identity
@@ -49,14 +49,11 @@ class Erasing:
         ids = await asyncio.gather(*(self._id_of(it) for it in people))
         await self._plant(dict(zip(ids, people, strict=True)), asked_at)
         words = Words(word for it in people for word in words_of(it))
-        before = await asyncio.to_thread(self._search, words, ("tracking",))
+        before = await asyncio.to_thread(search, words, ("tracking",), self._dsn_of, self.stack.state_dir)
         cases = await asyncio.gather(*(self._ask(it) for it in ids))
         await self.replay.move_to(done_at)
         certificates = await asyncio.gather(*(self._certificate(it) for it in cases))
-        verdict, left = await asyncio.gather(
-            asyncio.to_thread(verify, certificates, self._dsn_of),
-            asyncio.to_thread(self._search, words, tuple(self.stack.services)),
-        )
+        verdict, left = await asyncio.to_thread(self._look_everywhere, words, certificates)
         return {
             "customers": len(people),
             "nodes": sum(len(it.node_ids) for it in certificates),
@@ -114,8 +111,12 @@ class Erasing:
         (self.folder / f"{case_id}.json").write_text(json_format.MessageToJson(answer))
         return answer.certificate
 
-    def _search(self, words: Words, services: Sequence[str]) -> Found:
-        return search(words, services, self._dsn_of, self.stack.state_dir)
+    def _look_everywhere(
+        self, words: Words, certificates: Sequence[erasure_pb2.ErasureCertificate]
+    ) -> tuple[Verdict, Found]:
+        """Look for `words`, and for what `certificates` say is gone, while reading everything once."""
+        left, nodes = in_tables([Hunt(words), hunt_of(certificates)], tuple(self.stack.services), self._dsn_of)
+        return judge(certificates, nodes, self._dsn_of), left | in_files(words, self.stack.state_dir)
 
     @property
     def _dsn_of(self) -> Any:
