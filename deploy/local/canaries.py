@@ -6,6 +6,7 @@ Of a table everything is read, past row-level security; bytes are looked through
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Protocol
@@ -80,6 +81,54 @@ class Hunt:
     left_out: Mapping[str, Collection[str]] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The database of `service` as of one moment, to look through once."""
+
+    service: str
+    _connection: psycopg.Connection
+    _tables: Sequence[tuple[str, str, int, Sequence[str] | None, Sequence[str] | None]]
+
+    @classmethod
+    @contextmanager
+    def taken(cls, service: str, dsn: str) -> Iterator["Snapshot"]:
+        """As it is now, for as long as the context lasts."""
+        with psycopg.connect(dsn) as connection:
+            connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+            connection.execute("SET LOCAL client_encoding TO 'UTF8'")
+            yield cls(service, connection, connection.execute(_TABLES).fetchall())
+
+    def look(self, hunts: Sequence[Hunt]) -> Sequence[Found]:
+        """What each of `hunts` finds, where everything is read once for all of them."""
+        left_out = [hunt.left_out.get(self.service, ()) for hunt in hunts]
+        found: Sequence[Found] = [{} for _ in hunts]
+        for table, content in _ahead(self._pieces(set.intersection(*map(set, left_out)))):
+            for hunt, its, elsewhere in zip(hunts, found, left_out, strict=True):
+                if table not in elsewhere:
+                    _note(its, f"{self.service}.{table}", hunt.words.within(content))
+        return found
+
+    def _pieces(self, left_out: Collection[str]) -> Iterator[tuple[str, bytes]]:
+        """All rows of every table but those `left_out`: columns of bytes as they are, all others as text. The months of what was
+        accepted go by one name."""
+        for schema, table, pages, texts, packed in self._tables:
+            name = table.partition("_")[0] if table.startswith("accepted_") else table
+            if name in left_out:
+                continue
+            columns = sql.SQL(", ").join(_columns(texts or (), packed or ()))
+            for first in range(0, pages, _PAGES_AT_ONCE):
+                ends = (f"({page},0)" for page in (first, first + _PAGES_AT_ONCE))
+                query = sql.SQL(_PIECE).format(columns, sql.Identifier(schema, table), *map(sql.Literal, ends))
+                yield from ((name, content) for content in self._values(query))
+
+    def _values(self, query: sql.Composed) -> Iterator[bytes]:
+        """What there is in the only row of the answer."""
+        found = self._connection.execute(query, binary=True).pgresult
+        for column in range(found.nfields if found else 0):
+            if found and (content := found.get_value(0, column)):
+                yield bytes(content)
+
+
 def search(words: Words, services: Collection[str], dsn_of: Reachable, state_dir: Path) -> Found:
     """Where each of `words` is in what `services` keep in their databases, and a stack in the folders of its state."""
     (found,) = in_tables([Hunt(words)], services, dsn_of)
@@ -88,9 +137,14 @@ def search(words: Words, services: Collection[str], dsn_of: Reachable, state_dir
 
 def in_tables(hunts: Sequence[Hunt], services: Collection[str], dsn_of: Reachable) -> Sequence[Found]:
     """What each of `hunts` finds, where everything is read once for all of them; each database as of one moment."""
+
+    def look(service: str) -> Sequence[Found]:
+        with Snapshot.taken(service, dsn_of(service)) as database:
+            return database.look(hunts)
+
     found: Sequence[Found] = [{} for _ in hunts]
     with ThreadPoolExecutor() as threads:
-        for its in threads.map(lambda it: _in_database(hunts, it, dsn_of(it)), services):
+        for its in threads.map(look, services):
             for everywhere, there in zip(found, its, strict=True):
                 everywhere.update(there)
     return found
@@ -104,37 +158,6 @@ def in_files(words: Words, state_dir: Path) -> Found:
     for log in sorted((state_dir / "logs").glob("*")):
         _note(found, f"log {log.name}", words.within(log.read_bytes()))
     return found
-
-
-def _in_database(hunts: Sequence[Hunt], service: str, dsn: str) -> Sequence[Found]:
-    left_out = [hunt.left_out.get(service, ()) for hunt in hunts]
-    found: Sequence[Found] = [{} for _ in hunts]
-    with psycopg.connect(dsn) as connection:
-        pieces = _pieces(connection, left_out=set.intersection(*map(set, left_out)))
-        for table, content in _ahead(pieces):
-            for hunt, its, elsewhere in zip(hunts, found, left_out, strict=True):
-                if table not in elsewhere:
-                    _note(its, f"{service}.{table}", hunt.words.within(content))
-    return found
-
-
-def _pieces(connection: psycopg.Connection, left_out: Collection[str]) -> Iterator[tuple[str, bytes]]:
-    """All rows of every table but those `left_out`, in pieces and as of one moment: columns of bytes as they are, all others as
-    text. The months of what was accepted go by one name."""
-    connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-    connection.execute("SET LOCAL client_encoding TO 'UTF8'")
-    for schema, table, pages, texts, packed in connection.execute(_TABLES).fetchall():
-        name = table.partition("_")[0] if table.startswith("accepted_") else table
-        if name in left_out:
-            continue
-        columns = sql.SQL(", ").join(_columns(texts or (), packed or ()))
-        for first in range(0, pages, _PAGES_AT_ONCE):
-            ends = (f"({page},0)" for page in (first, first + _PAGES_AT_ONCE))
-            query = sql.SQL(_PIECE).format(columns, sql.Identifier(schema, table), *map(sql.Literal, ends))
-            found = connection.execute(query, binary=True).pgresult
-            for column in range(found.nfields if found else 0):
-                if found and (content := found.get_value(0, column)):
-                    yield name, bytes(content)
 
 
 def _columns(texts: Sequence[str], packed: Sequence[str]) -> Iterator[sql.Composable]:
