@@ -43,9 +43,13 @@ _BEHAVIOURS: Final = sa.text(
     f"{_ACTIVE} SELECT p.customer, {_FIELDS} FROM people p JOIN behaviours b ON b.tenant = {_TENANT} AND b.node = p.node"  # noqa: S608
     f" WHERE {_STEPS} AND b.occurred_at < :until ORDER BY p.customer"
 )
+_AS_THEN: Final = ", ".join(
+    f"CASE WHEN o.{it} < :until THEN o.{it} END AS {it}" for it in ("paid_at", "received_at", "cancelled_at")
+)
+"""The order as it was known to be."""
 _ORDERS: Final = sa.text(
-    f"{_ACTIVE} SELECT p.customer, o.* FROM people p JOIN order_paths o ON o.tenant = {_TENANT} AND o.node = p.node"  # noqa: S608
-    " WHERE o.placed_at < :until"
+    f"{_ACTIVE} SELECT p.customer, o.order_id, o.node, o.placed_at, o.lines, o.net, {_AS_THEN}"  # noqa: S608
+    f" FROM people p JOIN order_paths o ON o.tenant = {_TENANT} AND o.node = p.node WHERE o.placed_at < :until"
 )
 _STEPS_OF: Final = sa.text(
     f"SELECT {_FIELDS} FROM behaviours b WHERE b.tenant = {_TENANT} AND b.node = ANY(:nodes) AND {_STEPS}"  # noqa: S608
@@ -78,7 +82,7 @@ def missions_of_all(rows: sa.Connection, start: datetime, until: datetime) -> It
     span = {"start": start, "until": until}
     orders: dict[UUID, list[OrderFact]] = {}
     for row in rows.execute(_ORDERS, span):
-        orders.setdefault(row.customer, []).append(_until(order_fact(row), until))
+        orders.setdefault(row.customer, []).append(order_fact(row))
     found = rows.execution_options(yield_per=_CHUNK).execute(_BEHAVIOURS, span)
     for customer, group in groupby(found, key=lambda it: it[0]):
         steps = _steps([Behaviour(*it[1:]) for it in group])
@@ -89,21 +93,3 @@ def missions_of_all(rows: sa.Connection, start: datetime, until: datetime) -> It
 
 def _steps(behaviours: Sequence[Behaviour]) -> list[PathFact]:
     return [it for it in map(path_fact, behaviours) if it is not None]
-
-
-def _until(order: OrderFact, until: datetime) -> OrderFact:
-    """The order as it was known to be at `until`."""
-
-    def before(at: datetime | None) -> datetime | None:
-        return at if at and at < until else None
-
-    return OrderFact(
-        order.id,
-        order.node,
-        order.placed_at,
-        order.lines,
-        before(order.paid_at),
-        order.net,
-        before(order.received_at),
-        before(order.cancelled_at),
-    )
