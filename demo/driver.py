@@ -153,7 +153,7 @@ class Job:
     async def _counts_of_layers(self, backend: Backend) -> dict[str, Any]:
         await layer_report.build_pyramid(backend, _QUARTERS)
         counts, churned = await asyncio.gather(self._counts_at_last(backend), layer_report.churned(backend, _QUARTERS))
-        return counts | {"churned": churned}
+        return {**counts, "churned": churned}
 
     async def _counts_at_last(self, backend: Backend) -> dict[str, Any]:
         async def rfm() -> dict[str, Any]:
