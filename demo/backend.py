@@ -1,7 +1,7 @@
 """The five services as an outside client sees them: gRPC stubs with the token of the demo's tenant, and nothing else."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final
@@ -82,6 +82,11 @@ async def pages(call: Callable[..., Any], request: Any, field: str) -> AsyncIter
         if not page.next_page_token:
             return
         request.page_token = page.next_page_token
+
+
+async def together(**asked: Awaitable[Any]) -> dict[str, Any]:
+    """The answers to what can be asked at once, by name in the order given."""
+    return dict(zip(asked, await asyncio.gather(*asked.values()), strict=True))
 
 
 class Lanes:

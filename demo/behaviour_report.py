@@ -3,6 +3,7 @@
 Read from tracking through gRPC; nothing in it is counted here but rows of lists.
 """
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -10,7 +11,7 @@ from typing import Any, Final
 
 from google.protobuf.duration_pb2 import Duration
 
-from demo.backend import Backend, pages
+from demo.backend import Backend, pages, together
 from demo.calendar import instant
 from demo.report import Section
 from demo.wire import timestamp
@@ -75,17 +76,16 @@ WATCHED: Final = {
 
 async def funnels(backend: Backend) -> list[Section]:
     """How many customers get how far, and where their missions began."""
-    return [await _funnel(backend, it) for it in WAYS]
+    return list(await asyncio.gather(*(_funnel(backend, it) for it in WAYS)))
 
 
 async def boards(backend: Backend) -> Section:
     """By board and stretch of time: how often what happened, to how many customers, and what it was about most often."""
-    return {
-        board_pb2.Board.Name(board).removeprefix("BOARD_"): {
-            name: await _board(backend, board, start, end) for name, (start, end) in WATCHED.items()
-        }
-        for board in _BOARDS
-    }
+
+    async def watched(board: "board_pb2.Board.ValueType") -> Section:
+        return await together(**{name: _board(backend, board, *its) for name, its in WATCHED.items()})
+
+    return await together(**{board_pb2.Board.Name(it).removeprefix("BOARD_"): watched(it) for it in _BOARDS})
 
 
 async def insights(backend: Backend) -> Section:

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from chassis.broker import Broker
 from demo import behaviour_report, brand, explaining, layer_report, referrals, report, tables
-from demo.backend import TENANT, Backend, connected
+from demo.backend import TENANT, Backend, connected, together
 from demo.board import Board
 from demo.calendar import instant
 from demo.erasing import CERTIFICATES, Erasing, differences, leaving
@@ -114,47 +114,64 @@ class Job:
 
     async def _ask(self, backend: Backend, broadcast_id: str) -> None:
         """What there is to say at the end of June."""
+        counts, *others = await asyncio.gather(
+            self._counts(backend, broadcast_id),
+            self._rfm(backend),
+            explaining.explanations(backend),
+            behaviour_report.insights(backend),
+        )
+        self.found |= counts | dict(zip(("rfm", "explanation", "insights"), others, strict=True))
+
+    async def _rfm(self, backend: Backend) -> dict[str, Any]:
         run_id = await brand.run_model(backend, brand.MODEL, CLOSED_ON)
-        self.found |= await self._counts(backend, broadcast_id)
-        self.found["rfm"] = {"real": await report.rfm(backend, run_id)}
-        self.found["explanation"] = await explaining.explanations(backend)
-        self.found["insights"] = await behaviour_report.insights(backend)
+        found = await report.rfm(backend, run_id)
         await report.write_rfm_rows(backend, run_id, self.folder / _ROWS)
+        return {"real": found}
 
     async def _counts(self, backend: Backend, broadcast_id: str) -> dict[str, Any]:
         observed = Duration(seconds=int((_OBSERVED_UNTIL - _SEND_AT).total_seconds()))
-        return {
-            "orders": await report.orders(backend),
-            "experiment": await report.experiment(backend, broadcast_id, observed),
-            "membership": await report.memberships(backend),
-            "night_owl": await report.night_owls(backend),
-        }
+        return await together(
+            orders=report.orders(backend),
+            experiment=report.experiment(backend, broadcast_id, observed),
+            membership=report.memberships(backend),
+            night_owl=report.night_owls(backend),
+        )
 
     async def _ask_at_last(self, backend: Backend) -> None:
         """What is counted of everything that ever came in, however late; what referred people ordered is in it, too."""
+        counts, others = await asyncio.gather(
+            self._counts_of_layers(backend),
+            together(
+                referrals=referrals.referrals(backend),
+                funnels=behaviour_report.funnels(backend),
+                boards=behaviour_report.boards(backend),
+            ),
+        )
+        self.found["rfm"]["with_referred"] = counts.pop("rfm")
+        self.found |= counts | others
+
+    async def _counts_of_layers(self, backend: Backend) -> dict[str, Any]:
         await layer_report.build_pyramid(backend, _QUARTERS)
-        found = await self._counts_at_last(backend)
-        self.found["rfm"]["with_referred"] = found.pop("rfm")
-        self.found |= found
-        self.found["referrals"] = await referrals.referrals(backend)
-        self.found["churned"] = await layer_report.churned(backend, _QUARTERS)
-        self.found["funnels"] = await behaviour_report.funnels(backend)
-        self.found["boards"] = await behaviour_report.boards(backend)
+        counts, churned = await asyncio.gather(self._counts_at_last(backend), layer_report.churned(backend, _QUARTERS))
+        return {**counts, "churned": churned}
 
     async def _counts_at_last(self, backend: Backend) -> dict[str, Any]:
-        run_id = await brand.run_model(backend, brand.MODEL, CLOSED_ON, "with referred")
-        return {
-            "ingestion": await report.ingestion(backend),
-            "identity": await report.identities(backend),
-            "rfm": await report.rfm(backend, run_id),
-            "pyramid": await layer_report.pyramid(backend, _QUARTERS),
-        }
+        async def rfm() -> dict[str, Any]:
+            return await report.rfm(backend, await brand.run_model(backend, brand.MODEL, CLOSED_ON, "with referred"))
+
+        return await together(
+            ingestion=report.ingestion(backend),
+            identity=report.identities(backend),
+            rfm=rfm(),
+            pyramid=layer_report.pyramid(backend, _QUARTERS),
+        )
 
     async def _erase(self, backend: Backend, broadcast_id: str, erasing: Erasing, story: Story) -> None:
         """Have some people erased, and see that every count of everybody is what it was: that of the runs which were made before."""
 
         async def counts() -> dict[str, Any]:
-            return await self._counts(backend, broadcast_id) | await self._counts_at_last(backend)
+            some, others = await asyncio.gather(self._counts(backend, broadcast_id), self._counts_at_last(backend))
+            return some | others
 
         before = await counts()
         now = story.days[-1].reported_at

@@ -15,8 +15,8 @@ from demo.people import SHOP, Person
 from demo.replay import Replay
 from demo.story import Story
 from demo.wire import timestamp
-from deploy.local.canaries import Found, Words, search
-from deploy.local.erasure_check import verify
+from deploy.local.canaries import Found, Hunt, Snapshot, Words, in_files, in_tables
+from deploy.local.erasure_check import Verdict, hunt_of, judge
 from deploy.local.stack import LocalStack
 from scrm.identity.v1 import attribute_pb2, customer_pb2, erasure_pb2
 from scrm.identity.v1 import identity_service_pb2 as identity
@@ -45,18 +45,17 @@ class Erasing:
     folder: Path
 
     async def erase(self, people: Sequence[Person], asked_at: datetime, done_at: datetime) -> dict[str, Any]:
-        """Plant what must not be left, ask at one instant, wait until the other, look everywhere; what was found."""
+        """Plant what must not be left, ask at one instant, wait until the other, look everywhere; what was found.
+
+        What there was in tracking when they asked is looked through while they are erased.
+        """
         ids = await asyncio.gather(*(self._id_of(it) for it in people))
         await self._plant(dict(zip(ids, people, strict=True)), asked_at)
         words = Words(word for it in people for word in words_of(it))
-        before = await asyncio.to_thread(self._search, words, ("tracking",))
-        cases = await asyncio.gather(*(self._ask(it) for it in ids))
-        await self.replay.move_to(done_at)
-        certificates = await asyncio.gather(*(self._certificate(it) for it in cases))
-        verdict, left = await asyncio.gather(
-            asyncio.to_thread(verify, certificates, self._dsn_of),
-            asyncio.to_thread(self._search, words, tuple(self.stack.services)),
-        )
+        with Snapshot.taken("tracking", self._dsn_of("tracking")) as snapshot:
+            control = asyncio.to_thread(snapshot.look, [Hunt(words)])
+            (before,), certificates = await asyncio.gather(control, self._erased(ids, done_at))
+        verdict, left = await self._look_everywhere(words, certificates)
         return {
             "customers": len(people),
             "nodes": sum(len(it.node_ids) for it in certificates),
@@ -107,6 +106,12 @@ class Erasing:
         )
         return str((await self.backend.privacy.RequestErasure(asked)).case.case_id)
 
+    async def _erased(self, ids: Sequence[str], done_at: datetime) -> Sequence[erasure_pb2.ErasureCertificate]:
+        """Ask for all of them, and wait until `done_at`."""
+        cases = await asyncio.gather(*(self._ask(it) for it in ids))
+        await self.replay.move_to(done_at)
+        return await asyncio.gather(*(self._certificate(it) for it in cases))
+
     async def _certificate(self, case_id: str) -> erasure_pb2.ErasureCertificate:
         asked = privacy.GetErasureCertificateRequest(case_id=case_id)
         answer: privacy.GetErasureCertificateResponse = await self.backend.privacy.GetErasureCertificate(asked)
@@ -114,8 +119,16 @@ class Erasing:
         (self.folder / f"{case_id}.json").write_text(json_format.MessageToJson(answer))
         return answer.certificate
 
-    def _search(self, words: Words, services: Sequence[str]) -> Found:
-        return search(words, services, self._dsn_of, self.stack.state_dir)
+    async def _look_everywhere(
+        self, words: Words, certificates: Sequence[erasure_pb2.ErasureCertificate]
+    ) -> tuple[Verdict, Found]:
+        """Look for `words`, and for what `certificates` say is gone, while reading everything once."""
+        hunts = [Hunt(words), hunt_of(certificates)]
+        (left, nodes), elsewhere = await asyncio.gather(
+            asyncio.to_thread(in_tables, hunts, tuple(self.stack.services), self._dsn_of),
+            asyncio.to_thread(in_files, words, self.stack.state_dir),
+        )
+        return judge(certificates, nodes, self._dsn_of), left | elsewhere
 
     @property
     def _dsn_of(self) -> Any:

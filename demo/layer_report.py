@@ -27,14 +27,15 @@ async def build_pyramid(backend: Backend, days: Sequence[date]) -> None:
 async def pyramid(backend: Backend, days: Sequence[date]) -> Section:
     """Who was in which layer on each of `days`, and how they moved: from one to the next, and from the first to the last."""
     spans = [(days[0], days[-1]), *pairwise(days)]
-    return {"model": PYRAMID, "reports": [await _moves(backend, start, end) for start, end in spans]}
+    reports = await asyncio.gather(*(_moves(backend, start, end) for start, end in spans))
+    return {"model": PYRAMID, "reports": list(reports)}
 
 
 async def churned(backend: Backend, days: Sequence[date]) -> list[Section]:
     """Between each two of `days`, those who left a layer of the pyramid for good, as far as one knows: an audience of them, and how
     many of them the report counts."""
     spans = [(days[0], days[-1]), *pairwise(days)]
-    return [await _churned(backend, start, end) for start, end in spans]
+    return list(await asyncio.gather(*(_churned(backend, start, end) for start, end in spans)))
 
 
 async def _churned(backend: Backend, start: date, end: date) -> Section:

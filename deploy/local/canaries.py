@@ -4,9 +4,10 @@ Of a table everything is read, past row-level security; bytes are looked through
 """
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -16,14 +17,16 @@ from psycopg import sql
 _PAGES_AT_ONCE: Final = 1_000
 _TABLES: Final = (
     "SELECT n.nspname, c.relname, pg_relation_size(c.oid) / current_setting('block_size')::int,"
-    " array(SELECT a.attname::text FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped)"
-    " FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
-    " WHERE c.relkind = 'r' AND n.nspname NOT IN ('pg_catalog', 'information_schema') ORDER BY 1, 2"
+    " array_agg(a.attname::text) FILTER (WHERE a.atttypid <> 'bytea'::regtype),"
+    " array_agg(a.attname::text) FILTER (WHERE a.atttypid = 'bytea'::regtype)"
+    " FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_attribute a ON a.attrelid = c.oid"
+    " WHERE c.relkind = 'r' AND n.nspname NOT IN ('pg_catalog', 'information_schema')"
+    " AND a.attnum > 0 AND NOT a.attisdropped GROUP BY c.oid, n.nspname, c.relname ORDER BY 1, 2"
 )
+_PIECE: Final = "SELECT {} FROM ONLY {} AS t WHERE t.ctid >= {}::tid AND t.ctid < {}::tid"
 # Column by column: a row as one text is quoted, which is nearly half of the server's work.
-_TEXT: Final = (
-    "SELECT string_agg(concat_ws(E'\\t', {}), E'\\n') FROM ONLY {} AS t WHERE t.ctid >= {}::tid AND t.ctid < {}::tid"
-)
+_TEXT: Final = "string_agg(concat_ws(E'\\t', {}), E'\\n')"
+_BYTES: Final = "string_agg({}, '\\x09'::bytea)"
 _LENGTHS: Final = (12, 8, 5, 4)
 
 Found = dict[str, set[str]]
@@ -55,12 +58,13 @@ class _Family:
 
 
 class Words:
-    """Words to look for, as they are and as PostgreSQL shows bytes: in hexadecimal digits."""
+    """Words to look for, as they are and as PostgreSQL shows bytes within something else: in hexadecimal digits."""
 
-    def __init__(self, words: Iterable[str]) -> None:
-        forms = {form: it for it in words for form in (it.encode(), it.encode().hex().encode())}
+    def __init__(self, words: Iterable[str], forms: Mapping[bytes, str] | None = None) -> None:
+        """`forms` are others in which words may be found, with the word that each stands for."""
+        plain = {form: it for it in words for form in (it.encode(), it.encode().hex().encode())}
         by_length: dict[int, dict[bytes, str]] = {}
-        for form, word in forms.items():
+        for form, word in {**plain, **(forms or {})}.items():
             by_length.setdefault(len(form), {})[form] = word
         self._families = [family for it in by_length.values() for family in _families(it)]
 
@@ -69,14 +73,86 @@ class Words:
         return {word for it in self._families for word in it.within(content)}
 
 
+@dataclass(frozen=True, slots=True)
+class Hunt:
+    """What to look for, and in which tables not, by service."""
+
+    words: Words
+    left_out: Mapping[str, Collection[str]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The database of `service` as of one moment, to look through once."""
+
+    service: str
+    _connection: psycopg.Connection
+    _tables: Sequence[tuple[str, str, int, Sequence[str] | None, Sequence[str] | None]]
+
+    @classmethod
+    @contextmanager
+    def taken(cls, service: str, dsn: str) -> Iterator["Snapshot"]:
+        """As it is now, for as long as the context lasts."""
+        with psycopg.connect(dsn) as connection:
+            connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+            connection.execute("SET LOCAL client_encoding TO 'UTF8'")
+            yield cls(service, connection, connection.execute(_TABLES).fetchall())
+
+    def look(self, hunts: Sequence[Hunt]) -> Sequence[Found]:
+        """What each of `hunts` finds, where everything is read once for all of them."""
+        left_out = [hunt.left_out.get(self.service, ()) for hunt in hunts]
+        found: Sequence[Found] = [{} for _ in hunts]
+        for table, content in _ahead(self._pieces(set.intersection(*map(set, left_out)))):
+            for hunt, its, elsewhere in zip(hunts, found, left_out, strict=True):
+                if table not in elsewhere:
+                    _note(its, f"{self.service}.{table}", hunt.words.within(content))
+        return found
+
+    def _pieces(self, left_out: Collection[str]) -> Iterator[tuple[str, bytes]]:
+        """All rows of every table but those `left_out`: columns of bytes as they are, all others as text. The months of what was
+        accepted go by one name."""
+        for schema, table, pages, texts, packed in self._tables:
+            name = table.partition("_")[0] if table.startswith("accepted_") else table
+            if name in left_out:
+                continue
+            columns = sql.SQL(", ").join(_columns(texts or (), packed or ()))
+            for first in range(0, pages, _PAGES_AT_ONCE):
+                ends = (f"({page},0)" for page in (first, first + _PAGES_AT_ONCE))
+                query = sql.SQL(_PIECE).format(columns, sql.Identifier(schema, table), *map(sql.Literal, ends))
+                yield from ((name, content) for content in self._values(query))
+
+    def _values(self, query: sql.Composed) -> Iterator[bytes]:
+        """What there is in the only row of the answer."""
+        found = self._connection.execute(query, binary=True).pgresult
+        for column in range(found.nfields if found else 0):
+            if found and (content := found.get_value(0, column)):
+                yield bytes(content)
+
+
 def search(words: Words, services: Collection[str], dsn_of: Reachable, state_dir: Path) -> Found:
     """Where each of `words` is in what `services` keep in their databases, and a stack in the folders of its state."""
-    found: Found = {}
+    (found,) = in_tables([Hunt(words)], services, dsn_of)
+    return found | in_files(words, state_dir)
+
+
+def in_tables(hunts: Sequence[Hunt], services: Collection[str], dsn_of: Reachable) -> Sequence[Found]:
+    """What each of `hunts` finds, where everything is read once for all of them; each database as of one moment."""
+
+    def look(service: str) -> Sequence[Found]:
+        with Snapshot.taken(service, dsn_of(service)) as database:
+            return database.look(hunts)
+
+    found: Sequence[Found] = [{} for _ in hunts]
     with ThreadPoolExecutor() as threads:
-        for service, in_tables in zip(
-            services, threads.map(lambda it: _in_tables(words, dsn_of(it)), services), strict=True
-        ):
-            found |= {f"{service}.{table}": it for table, it in in_tables.items()}
+        for its in threads.map(look, services):
+            for everywhere, there in zip(found, its, strict=True):
+                everywhere.update(there)
+    return found
+
+
+def in_files(words: Words, state_dir: Path) -> Found:
+    """Where each of `words` is in the files of NATS and in the logs of a stack."""
+    found: Found = {}
     for file in sorted(it for it in (state_dir / "nats").rglob("*") if it.is_file()):
         _note(found, "files of NATS", words.within(file.read_bytes()))
     for log in sorted((state_dir / "logs").glob("*")):
@@ -84,30 +160,20 @@ def search(words: Words, services: Collection[str], dsn_of: Reachable, state_dir
     return found
 
 
-def texts(connection: psycopg.Connection, left_out: Collection[str] = ()) -> Iterator[tuple[str, bytes]]:
-    """All rows of every table but those `left_out`, as text in pieces and as of one moment; the months of what was accepted go
-    by one name."""
-    connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-    connection.execute("SET LOCAL client_encoding TO 'UTF8'")
-    for schema, table, pages, columns in connection.execute(_TABLES).fetchall():
-        if table in left_out or not columns:
-            continue
-        name = table.partition("_")[0] if table.startswith("accepted_") else table
-        fields = sql.SQL(", ").join(sql.Identifier("t", it) for it in columns)
-        for first in range(0, pages, _PAGES_AT_ONCE):
-            ends = (f"({page},0)" for page in (first, first + _PAGES_AT_ONCE))
-            query = sql.SQL(_TEXT).format(fields, sql.Identifier(schema, table), *map(sql.Literal, ends))
-            found = connection.execute(query, binary=True).pgresult
-            if found and (content := found.get_value(0, 0)):
-                yield name, bytes(content)
+def _columns(texts: Sequence[str], packed: Sequence[str]) -> Iterator[sql.Composable]:
+    """Expressions for everything that a piece of a table holds."""
+    if texts:
+        yield sql.SQL(_TEXT).format(sql.SQL(", ").join(sql.Identifier("t", it) for it in texts))
+    yield from (sql.SQL(_BYTES).format(sql.Identifier("t", it)) for it in packed)
 
 
-def _in_tables(words: Words, dsn: str) -> Found:
-    found: Found = {}
-    with psycopg.connect(dsn) as connection:
-        for table, content in texts(connection):
-            _note(found, table, words.within(content))
-    return found
+def _ahead(pieces: Iterator[tuple[str, bytes]]) -> Iterator[tuple[str, bytes]]:
+    """The same `pieces`; the server makes the next one while the last one is looked through."""
+    with ThreadPoolExecutor(1) as thread:
+        coming = thread.submit(next, pieces, None)
+        while (piece := coming.result()) is not None:
+            coming = thread.submit(next, pieces, None)
+            yield piece
 
 
 def _note(found: Found, where: str, words: set[str]) -> None:

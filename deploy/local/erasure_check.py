@@ -5,16 +5,14 @@ Besides what only says that a node is erased, its id may be in the logs, which a
 
 import hashlib
 import json
-from collections import ChainMap
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import psycopg
 from google.protobuf import json_format
 
-from deploy.local.canaries import Reachable, Words, texts
+from deploy.local.canaries import Found, Hunt, Reachable, Words, in_tables
 from scrm.identity.v1.erasure_pb2 import ErasureCertificate
 
 LOGS: Final = frozenset({"stored_events", "inbox", "receipts"})
@@ -49,15 +47,33 @@ class Verdict:
 
 
 def verify(certificates: Sequence[ErasureCertificate], dsn_of: Reachable) -> Verdict:
-    """Look for all nodes of `certificates` in every table of every service at once; `dsn_of` a service must see all rows."""
-    nodes = [node for it in certificates for node in it.node_ids]
-    words = Words(form for node in nodes for form in (node, node.replace("-", "")))
-    with ThreadPoolExecutor() as threads:
-        found = threads.map(lambda it: _left(words, it, dsn_of(it)), MARKS)
+    """Look for all nodes of `certificates` in every table of every service; `dsn_of` a service must see all rows."""
+    (found,) = in_tables([hunt_of(certificates)], MARKS.keys(), dsn_of)
+    return judge(certificates, found, dsn_of)
+
+
+def hunt_of(certificates: Sequence[ErasureCertificate]) -> Hunt:
+    """The nodes of `certificates`, as ids or within bytes, where they may not be."""
+    nodes = list(_nodes(certificates))
+    digits = {it.replace("-", ""): it for it in nodes}
+    forms = {
+        form: it
+        for word, it in digits.items()
+        for form in (word.encode(), word.encode().hex().encode(), bytes.fromhex(word))
+    }
+    return Hunt(Words(nodes, forms), {service: LOGS | marks for service, marks in MARKS.items()})
+
+
+def judge(certificates: Sequence[ErasureCertificate], found: Found, dsn_of: Reachable) -> Verdict:
+    """What there is to say where the hunt for the nodes of `certificates` has `found` this."""
     with psycopg.connect(dsn_of("identity")) as connection:
-        keys = connection.execute(_KEYS, [nodes]).fetchone()
+        keys = connection.execute(_KEYS, [list(_nodes(certificates))]).fetchone()
     altered = [it.case_id for it in certificates if digest_of(it) != it.digest]
-    return Verdict(altered, dict(ChainMap(*found)), int(keys[0]) if keys else 0)
+    return Verdict(altered, {table: len(nodes) for table, nodes in found.items()}, int(keys[0]) if keys else 0)
+
+
+def _nodes(certificates: Sequence[ErasureCertificate]) -> Iterator[str]:
+    return (node for it in certificates for node in it.node_ids)
 
 
 def digest_of(certificate: ErasureCertificate) -> str:
@@ -68,12 +84,3 @@ def digest_of(certificate: ErasureCertificate) -> str:
     fields = json_format.MessageToDict(content, preserving_proto_field_name=True)
     text = json.dumps(fields, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _left(words: Words, service: str, dsn: str) -> dict[str, int]:
-    """How many nodes are left in each table, as ids or within bytes."""
-    found: dict[str, set[str]] = {}
-    with psycopg.connect(dsn) as connection:
-        for table, content in texts(connection, left_out=LOGS | MARKS[service]):
-            found.setdefault(f"{service}.{table}", set()).update(it.replace("-", "") for it in words.within(content))
-    return {table: len(it) for table, it in found.items() if it}

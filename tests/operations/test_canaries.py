@@ -1,13 +1,16 @@
 """The search for what must not be left finds it in whatever form a table or a file has it, and nowhere else."""
 
 from pathlib import Path
+from uuid import uuid4
 
 import psycopg
 import pytest
 from psycopg import sql
 
 from deploy.local import canaries
-from deploy.local.canaries import Words, search
+from deploy.local.canaries import Hunt, Snapshot, Words, search
+from deploy.local.erasure_check import hunt_of
+from scrm.identity.v1.erasure_pb2 import ErasureCertificate
 from tests.conftest import DatabaseFactory
 
 WORD = "Canary Ann"
@@ -51,3 +54,30 @@ def test_words_are_found_in_every_form_and_nowhere_else(
         (tmp_path / folder / name).write_bytes(b"\x00" + WORD.encode())
     expected = {place: {WORD} for place in (*FORMS, "files of NATS", "log tracking.log")}
     assert found() == {**expected, "accepted": {WORD, OTHERS[0]}}
+
+
+def test_what_was_there_is_found_though_it_is_removed_meanwhile(database: DatabaseFactory) -> None:
+    fresh = database("canaries_then")
+    with psycopg.connect(fresh.owner_dsn, autocommit=True) as connection:
+        connection.execute("CREATE TABLE plain AS SELECT %s AS t", [WORD])
+        with Snapshot.taken("then", fresh.owner_dsn) as snapshot:
+            connection.execute("DELETE FROM plain")
+            assert snapshot.look([Hunt(Words([WORD]))]) == [{"then.plain": {WORD}}]
+        with Snapshot.taken("now", fresh.owner_dsn) as snapshot:
+            assert snapshot.look([Hunt(Words([WORD]))]) == [{}]
+
+
+def test_nodes_are_found_as_ids_and_within_bytes_but_where_they_may_be(database: DatabaseFactory) -> None:
+    fresh = database("canaries_nodes")
+    node, other = uuid4(), uuid4()
+    forms = {"ids": node, "listed": [node], "written": str(node), "digits": node.hex, "packed": b"\x01" + node.bytes,
+             "packed_text": f"<{node}>".encode(), "several": [node.bytes], "elsewhere": other, "stored_events": node}  # fmt: skip
+    with psycopg.connect(fresh.owner_dsn) as connection:
+        for table, value in forms.items():
+            connection.execute(sql.SQL("CREATE TABLE {} AS SELECT {} AS it").format(sql.Identifier(table), value))
+    hunt = hunt_of([ErasureCertificate(node_ids=[str(node)])])
+    hunts = [Hunt(hunt.words, {"here": ["stored_events"]}), Hunt(Words([str(other)]))]
+    with Snapshot.taken("here", fresh.owner_dsn) as snapshot:
+        theirs, others = snapshot.look(hunts)
+    assert theirs == {f"here.{it}": {str(node)} for it in forms.keys() - {"elsewhere", "stored_events"}}
+    assert others == {"here.elsewhere": {str(other)}}
