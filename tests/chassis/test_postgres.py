@@ -1,7 +1,9 @@
 """Connections: what they have prepared outlives reading; a read model's connection goes to its schema only when it is used."""
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
+from uuid import UUID
 
 import pytest
 import sqlalchemy as sa
@@ -56,3 +58,12 @@ def test_a_read_model_goes_to_its_schema_when_it_has_something_to_say(engine: sa
         assert not there.is_used
         assert there.execute(sa.text("SHOW search_path")).scalar() == "shelf" != before
         assert there.is_used
+
+
+def test_an_array_arrives_as_it_was_sent_and_texts_may_stand_for_ids(engine: sa.Engine) -> None:
+    id, now, nobody = UUID(int=7), datetime(1997, 1, 1, 0, 0, 0, 1, tzinfo=UTC), [None]
+    sent = [[id, None], [now, None], [b"\x00\\", None], nobody, [], ["a,{}", None], [1, 2**40]]
+    asked = "SELECT %s::uuid[], %s::timestamptz[], %s::bytea[], %s::uuid[], %s::uuid[], %s::text[], %s::bigint[]"
+    with reading(engine) as rows, driver_cursor(rows) as cursor:
+        assert cursor.execute(asked, sent).fetchall() == [tuple(sent)]
+        assert cursor.execute("SELECT %s = ANY(%s)", [id, [str(id)]]).fetchall() == [(True,)]

@@ -7,12 +7,12 @@ from typing import Any, Final
 from uuid import UUID
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import insert
 
 from chassis.log import Recorded
 from chassis.projection import Source
 from services.membership.domain.member import Member, MemberState
 from services.membership.domain.standing import Membership, Standing
+from services.membership.read_models.points_writing import put
 
 tables: Final = sa.MetaData()
 
@@ -90,23 +90,27 @@ def count_members(rows: sa.Connection, joined_before: datetime | None) -> Member
     return MemberCounts(counts.get(MemberState.ACTIVE, 0), counts.get(MemberState.REVOKED, 0))
 
 
-_upsert = insert(members)
-_UPSERT: Final = _upsert.on_conflict_do_update(
-    index_elements=["tenant", "customer"],
-    set_={it.name: _upsert.excluded[it.name] for it in members.c if not it.primary_key},
+_UPSERT: Final = (
+    "INSERT INTO members (tenant, customer, state, member_no, via, policy_version, joined_at, revoked_at) SELECT *"
+    " FROM unnest(%b::text[], %b::uuid[], %b::text[], %b::text[], %b::text[], %b::int[], %b::timestamptz[], %b::timestamptz[])"
+    " ON CONFLICT (tenant, customer) DO UPDATE SET state = excluded.state, member_no = excluded.member_no, via = excluded.via,"
+    " policy_version = excluded.policy_version, joined_at = excluded.joined_at, revoked_at = excluded.revoked_at"
+)
+_DELETE: Final = (
+    "DELETE FROM members m USING unnest(%b::text[], %b::uuid[]) AS k(tenant, customer)"
+    " WHERE (m.tenant, m.customer) = (k.tenant, k.customer)"
 )
 _THIS: Final = (members.c.tenant == sa.bindparam("t")) & (members.c.customer == sa.bindparam("c"))
-_DELETE: Final = sa.delete(members).where(_THIS)
 _REVOKE: Final = sa.update(members).where(_THIS).values(state=MemberState.REVOKED.value, revoked_at=sa.bindparam("at"))
 
 
 def _write(rows: sa.Connection, written: dict[Key, Row | None]) -> None:
-    gone = [{"t": tenant, "c": customer} for (tenant, customer), row in written.items() if row is None]
-    kept = [row for row in written.values() if row is not None]
+    gone = [key for key, row in written.items() if row is None]
+    kept = [tuple(row.values()) for row in written.values() if row is not None]
     if gone:
-        rows.execute(_DELETE, gone)
+        put(rows, _DELETE, gone)
     if kept:
-        rows.execute(_UPSERT, kept)
+        put(rows, _UPSERT, kept)
 
 
 def _row(tenant: str, customer: UUID, membership: Membership) -> Row:
