@@ -234,8 +234,8 @@ class UnitOfWork:
         return results
 
     def beside(self, context: Context) -> "UnitOfWork":
-        """Another unit of work of the same commit, for what a batch holds of another cause; whoever asks for it concludes it. It
-        takes effect only with this one."""
+        """Another unit of work of the same commit, for what a batch of messages holds of another cause; whoever asks for it concludes
+        it. What it did is undone only with the transaction, as that of a consumer is where this one fails."""
         return UnitOfWork(self._batch, context)
 
     def schedule(self, timer: Timer) -> None:

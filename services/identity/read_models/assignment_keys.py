@@ -24,8 +24,8 @@ keys: Final = sa.Table(
 )
 
 _PUT: Final = (
-    "INSERT INTO assignment_keys (tenant, node, key) SELECT * FROM unnest(%s::text[], %s::uuid[], %s::text[])"
-    " ON CONFLICT (tenant, node) DO UPDATE SET key = excluded.key"
+    "INSERT INTO assignment_keys AS k (tenant, node, key) SELECT * FROM unnest(%s::text[], %s::uuid[], %s::text[])"
+    " ON CONFLICT (tenant, node) DO UPDATE SET key = excluded.key WHERE k.key <> excluded.key"
 )
 _DROP: Final = (
     "DELETE FROM assignment_keys k USING unnest(%s::text[], %s::uuid[]) AS gone(tenant, node)"
