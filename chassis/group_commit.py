@@ -50,6 +50,10 @@ class Outcome(NamedTuple):
     position: int = 0
 
 
+class CalledOff(Exception):
+    """Raised by an effect when the whole unit is not to be: nothing that comes after it is carried out for nothing."""
+
+
 Settle: TypeAlias = Callable[[sa.Connection, Sequence[Outcome]], None]
 
 
@@ -189,8 +193,8 @@ class Attempt:
             stored = None if isinstance(refusal, TRANSIENT) else refusal
             receipt = context.call and stored and Receipt.of(context.tenant, context.call, stored)
             return Outcome(error=refusal), receipt or None
-        except (psycopg.Error, sa.exc.SQLAlchemyError):
-            raise  # the transaction is broken, for everybody in it
+        except (psycopg.Error, sa.exc.SQLAlchemyError, CalledOff):
+            raise  # the transaction is broken, or not to be, for everybody in it
         except Exception as failure:  # noqa: BLE001 - a bug spoils its own command only
             work.abandon()
             return Outcome(error=failure), None

@@ -21,7 +21,7 @@ from chassis.commands import CommandBus, Effect, Outcome, Unit, UnitOfWork
 from chassis.context import Context
 from chassis.due_times import Timer, Together
 from chassis.errors import TRANSIENT, DomainError
-from chassis.group_commit import OUTAGES
+from chassis.group_commit import OUTAGES, CalledOff
 from chassis.leadership import persevere
 from chassis.loops import CHECK_SECONDS, Progress
 from chassis.postgres import columns, driver_cursor
@@ -58,8 +58,8 @@ _REVIVE: Final = sa.text(
 )
 
 
-class _TakenByAnother(Exception):
-    """Another loop is at work on some of these timers."""
+class _TakenByAnother(CalledOff):
+    """Another loop is at work on some of these timers, or they were moved meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -125,6 +125,26 @@ def test_two_loops_without_a_claim_fire_twice(loop: Any, desk: Desk, monkeypatch
     loop.run_until_complete(scenario())
 
 
+def test_of_a_batch_with_a_timer_that_was_moved_meanwhile_nothing_is_carried_out_for_nothing(
+    loop: Any, desk: Desk
+) -> None:
+    sizes: list[int] = []
+    commands = {"joint": Together(lambda timers: RemindAll(tuple(it.key for it in timers), sizes))}
+
+    async def scenario() -> None:
+        await schedule(desk, *(Timer("joint", f"k{n}", NOON) for n in range(3)))
+        one = TimerLoop(desk.bus, commands, desk.engine, desk.clock, poll=0.005)
+        due = one._look()
+        await schedule(desk, Timer("joint", "k0", NOON + TICK))
+        await one._fire(due)
+        assert sizes == []
+        await one._fire(one._look())
+        assert sizes == [2]
+
+    loop.run_until_complete(scenario())
+    assert desk.total() == 2
+
+
 def test_a_timer_may_set_itself_anew(loop: Any, desk: Desk) -> None:
     async def scenario() -> None:
         await schedule(desk, Timer("again", "k", NOON))
