@@ -1,14 +1,19 @@
 """What was decoded a moment ago: the relay, the read models and others read the same end of the log, one after the other."""
 
 from collections.abc import Callable
-from typing import Final
-
-from eventsourcing.persistence import StoredEvent
+from typing import Final, Protocol
 
 from chassis.log import Recorded
 
 _KEPT: Final = 16_000
 _KEPT_BYTES: Final = 8_000_000
+
+
+class Stored(Protocol):
+    """A stored event; equal to another if all of it is."""
+
+    @property
+    def state(self) -> bytes: ...
 
 
 class Recent:
@@ -25,9 +30,9 @@ class Recent:
         self._kept = kept
         self._kept_bytes = kept_bytes
         self._bytes = 0
-        self._entries: dict[int, tuple[StoredEvent, Recorded]] = {}
+        self._entries: dict[int, tuple[Stored, Recorded]] = {}
 
-    def entry(self, position: int, stored: StoredEvent, decode: Callable[[], Recorded]) -> Recorded:
+    def entry(self, position: int, stored: Stored, decode: Callable[[], Recorded]) -> Recorded:
         """What is at `position`, where `stored` lies; decoded unless it is known."""
         known = self._entries.get(position)
         if known is not None and known[0] == stored:
