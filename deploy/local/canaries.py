@@ -27,7 +27,7 @@ _PIECE: Final = "SELECT {} FROM ONLY {} AS t WHERE t.ctid >= {}::tid AND t.ctid 
 # Column by column: a row as one text is quoted, which is nearly half of the server's work.
 _TEXT: Final = "string_agg(concat_ws(E'\\t', {}), E'\\n')"
 _BYTES: Final = "string_agg({}, '\\x09'::bytea)"
-_LENGTHS: Final = (12, 8, 5, 4)
+_LENGTHS: Final = (12, 8, 7, 5, 4, 3, 2)
 
 Found = dict[str, set[str]]
 """Words, by where they are: "tracking.behaviours", "files of NATS", "log tracking.log"."""
@@ -182,7 +182,8 @@ def _note(found: Found, where: str, words: set[str]) -> None:
 
 
 def _families(words: Mapping[bytes, str]) -> Iterator[_Family]:
-    """Words of one length, again and again by the part that most of the rest have in common; each by itself where none has."""
+    """Words of one length, again and again by a part that many of the rest have in common, and a long one: both are quick to look
+    for. Each by itself where none has."""
     length, rest = len(next(iter(words))), dict(words)
     while rest:
         parts = Counter(
@@ -191,10 +192,11 @@ def _families(words: Mapping[bytes, str]) -> Iterator[_Family]:
             for form in rest
             for start in range(length - size + 1)
         )
-        (start, marker), count = max(parts.items(), key=lambda it: it[1], default=((0, b""), 1))
-        if count == 1:
+        shared = {part: count for part, count in parts.items() if count > 1}
+        if not shared:
             yield from (_Family(form, 0, {form: word}) for form, word in rest.items())
             return
+        start, marker = max(shared, key=lambda it: shared[it] * len(it[1]))
         members = {form: word for form, word in rest.items() if form.startswith(marker, start)}
         yield _Family(marker, start, members)
         rest = {form: word for form, word in rest.items() if form not in members}

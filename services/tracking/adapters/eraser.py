@@ -7,6 +7,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from time import monotonic
 from typing import Final
 from uuid import UUID
 
@@ -28,7 +29,7 @@ from services.tracking.application.erasure_commands import FinishErasure
 
 _OPEN: Final = "SELECT count(*) FROM erasures"
 _READ: Final = 500
-_PATIENCE_SECONDS: Final = 0.2
+_PATIENCE_SECONDS: Final = 0.05
 _AT_ONCE: Final = 200
 _DELETIONS_AT_ONCE: Final = 25
 _STREAMED: Final = "stream messages"
@@ -93,27 +94,42 @@ class Eraser:
     async def _scrub(self, found: Sequence[OpenErasure]) -> Counter[UUID]:
         """Overwrite the messages about the nodes of these erasures in the stream of behaviours; how many there were, by case.
 
-        What the relay has read before the rows were gone is published within moments, and waited for.
+        What the relay has read before the rows were gone is published within moments: while they pass, all that is in the stream
+        already is looked at, and then what has come to it.
         """
-        await asyncio.sleep(self._settle_seconds)
-        stream, deleted, consumer = BehaviourLog.name, Counter[UUID](), f"{self.name}-{found[0].case_id}"
-        info = await self._broker.stream(stream)
-        if info is None or not info.messages:
+        settled_at = monotonic() + self._settle_seconds
+        if not await self._head():
+            await asyncio.sleep(self._settle_seconds)
+        deleted, consumer = Counter[UUID](), f"{self.name}-{found[0].case_id}"
+        if not (head := await self._head()):
             return deleted
         cases = {str(node): it.case_id for it in found for node in it.nodes}
-        pull = OrderedPull(self._broker, stream, consumer, _subjects(found), 1)
+        pull = OrderedPull(self._broker, BehaviourLog.name, consumer, _subjects(found), 1)
         await pull.open()
         try:
-            while messages := await pull.next(_READ, _PATIENCE_SECONDS) or await pull.waiting(info.last_sequence):
-                if isinstance(messages, int):
-                    continue
-                theirs = [it for it in messages if it.headers.get("ce-subject", "") in cases]
-                await self._delete([stream_sequence(it.reply) for it in theirs])
-                deleted.update(cases[it.headers["ce-subject"]] for it in theirs)
-                pull.done()
+            deleted += await self._scrub_until(head, pull, cases)
+            await asyncio.sleep(settled_at - monotonic())
+            deleted += await self._scrub_until(await self._head(), pull, cases)
         finally:
             await pull.close()
-            await self._broker.request(f"CONSUMER.DELETE.{stream}.{consumer}")
+            await self._broker.request(f"CONSUMER.DELETE.{BehaviourLog.name}.{consumer}")
+        return deleted
+
+    async def _head(self) -> int:
+        """The sequence of the last message of the stream; 0 if it holds none."""
+        info = await self._broker.stream(BehaviourLog.name)
+        return info.last_sequence if info and info.messages else 0
+
+    async def _scrub_until(self, head: int, pull: OrderedPull, cases: Mapping[str, UUID]) -> Counter[UUID]:
+        """Overwrite those of the messages up to `head` that are about a node of `cases`; how many there were, by case."""
+        deleted = Counter[UUID]()
+        while messages := await pull.next(_READ, _PATIENCE_SECONDS) or await pull.waiting(head):
+            if isinstance(messages, int):
+                continue
+            theirs = [it for it in messages if it.headers.get("ce-subject", "") in cases]
+            await self._delete([stream_sequence(it.reply) for it in theirs])
+            deleted.update(cases[it.headers["ce-subject"]] for it in theirs)
+            pull.done()
         return deleted
 
     async def _delete(self, sequences: Sequence[int]) -> None:
