@@ -10,6 +10,7 @@ import pytest
 
 from chassis.aggregate import Event
 from chassis.unit_of_work import replay
+from services.tracking.application.ports import People
 from services.tracking.domain.funnel import Funnel, Question
 from services.tracking.domain.insights import Kind, churn_risk, repeat_reader, repurchase_stopped
 from services.tracking.domain.missions import Mission, NeedState, Result, missions
@@ -327,3 +328,11 @@ def test_a_mission_whose_steps_are_events_of_their_own_goes_on_where_it_was() ->
     assert isinstance(told, ShoppingMission)
     told.move([reached(Step.PAY)], Ending(Result.REALISED, NeedState.CLEAR, NOON))
     assert told.collect_events() == []
+
+
+def test_of_each_customer_the_nodes_that_were_asked_for_come_first() -> None:
+    a, b, c, d = (UUID(int=it) for it in range(4))
+    people = People({b: a, c: a, a: a, d: d}, {a: [b, c, a], d: [d]})
+    assert people.among([c]).nodes == {a: [c, b, a]}
+    assert people.among([d, a]).nodes == {d: [d], a: [a, b, c]}
+    assert people.among([d]).of(b) == a

@@ -55,9 +55,7 @@ class SqlFactBook:
     def people(self, nodes: Collection[UUID]) -> People:
         schema = self._schema_of_nodes()
         found = self._ask(_PEOPLE.format(schema=schema), [self._tenant, self._tenant, list(nodes)]) if schema else []
-        customers = dict(found)
-        for node in nodes:
-            customers.setdefault(node, node)
+        customers = {node: node for node in nodes} | dict(found)
         members: dict[UUID, list[UUID]] = {}
         for node, customer in customers.items():
             members.setdefault(customer, []).append(node)

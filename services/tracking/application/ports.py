@@ -1,6 +1,6 @@
 """What the analysis of behaviours needs from outside: facts by node, and which nodes are one customer."""
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 from uuid import UUID
@@ -11,7 +11,10 @@ from services.tracking.domain.trail import Behaviour
 
 @dataclass(frozen=True, slots=True)
 class People:
-    """Who the nodes asked for belong to now, and all nodes of these customers."""
+    """Who the nodes asked for belong to now, and all nodes of these customers, those asked for first.
+
+    What is to be looked at again is kept at the first: should the customers part again, it stays with whom it was about.
+    """
 
     customers: Mapping[UUID, UUID]
     nodes: Mapping[UUID, Sequence[UUID]]
@@ -23,9 +26,14 @@ class People:
     def of(self, node: UUID) -> UUID:
         return self.customers.get(node, node)
 
-    def among(self, nodes: Iterable[UUID]) -> "People":
-        """The customers of `nodes` alone, all of whom were asked for."""
-        return People(self.customers, {who: self.nodes[who] for who in dict.fromkeys(map(self.of, nodes))})
+    def among(self, nodes: Collection[UUID]) -> "People":
+        """The customers of `nodes` alone, all of whom were asked for; of each customer these nodes come first."""
+        found: dict[UUID, list[UUID]] = {}
+        for node in nodes:
+            found.setdefault(self.of(node), []).append(node)
+        for customer, theirs in found.items():
+            theirs += [it for it in self.nodes[customer] if it not in nodes]
+        return People(self.customers, found)
 
 
 class FactBook(Protocol):
