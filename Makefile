@@ -2,7 +2,6 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
-WORKERS = $(shell $(PYTHON) -c 'import os; print(min(4, (os.cpu_count() or 1) + 1))') # of the tests: one more than processors, since each waits now and then
 export PYTHONPATH := .:gen
 export GRPC_VERBOSITY ?= ERROR
 unexport PYTHONDONTWRITEBYTECODE # the tests start a hundred processes; without this each compiles all sources anew
@@ -19,7 +18,7 @@ demo: .venv/.demo proto ## Run the main job on real data through all five servic
 	$(BIN)/python -m demo $(if $(SMOKE),--smoke)
 
 test: .venv/.dev proto ## Run all tests against PostgreSQL and NATS servers started for them (ARGS='-k name' to choose).
-	$(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
+	$(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 up: .venv/.demo proto ## Start the whole system on this machine and print its addresses (DEMO=1: with what `make demo` left).
 	$(BIN)/python -m deploy.local up $(if $(DEMO),--demo)
