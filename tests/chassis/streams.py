@@ -86,12 +86,15 @@ async def until(holds: Callable[[], bool | Awaitable[bool]], what: str = "", sec
 
 
 async def settled(*loops: Loop) -> bool:
-    """Whether none of `loops` has anything left to do."""
+    """Whether none of `loops` has anything left to do: not at two looks in a row, between which nothing has moved. What one of them did
+    during the first may be work for one that had been looked at by then."""
     try:
         found = [it for loop in loops for it in await loop.progress()]
+        if any(it.backlog for it in found):
+            return False
+        return found == [it for loop in loops for it in await loop.progress()]
     except sa.exc.OperationalError:  # a connection that was cut a moment ago
         return False
-    return not any(it.backlog for it in found)
 
 
 @asynccontextmanager
