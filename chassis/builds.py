@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal, Protocol, cast
 
 import sqlalchemy as sa
+from psycopg.sql import SQL, Identifier
+
+from chassis.postgres import commit_without_waiting, driver_cursor, pipeline
 
 Source = Literal["events", "inbox"]
 """What a projection is made of: the service's own events, or messages of others that were kept."""
@@ -29,11 +32,9 @@ _INSERT: Final = sa.text(
     "INSERT INTO projections (name, version, source, schema, live) VALUES (:name, :version, :source, '', :live) RETURNING build"
 )
 _NAME: Final = sa.text("UPDATE projections SET schema = :schema WHERE build = :build")
-_MOVE: Final = sa.text(
-    "UPDATE public.projections SET position = :now WHERE build = ANY(:builds) AND position = :was AND live = :live"
-)
-_RETIRE: Final = sa.text("UPDATE projections SET live = false, retired_at = now() WHERE name = :name AND live")
-_PROMOTE: Final = sa.text("UPDATE projections SET live = true WHERE build = :build")
+_MOVE: Final = "UPDATE public.projections SET position = %s WHERE build = ANY(%s) AND position = %s AND live = %s"
+_RETIRE: Final = sa.text("UPDATE public.projections SET live = false, retired_at = now() WHERE name = :name AND live")
+_PROMOTE: Final = sa.text("UPDATE public.projections SET live = true WHERE build = :build")
 _DROPPABLE: Final = sa.text(
     "SELECT build, schema FROM projections WHERE NOT live AND retired_at < now() - make_interval(secs => :seconds)"
 )
@@ -129,36 +130,47 @@ def advance(rows: sa.Connection, build: Build, projection: Projection, items: Se
 
 
 def advance_all(
-    rows: sa.Connection, together: Sequence[tuple[Build, Projection]], items: Sequence[Any], position: int
+    rows: sa.Connection,
+    together: Sequence[tuple[Build, Projection]],
+    items: Sequence[Any],
+    position: int,
+    *,
+    waits: bool = True,
 ) -> list[Build]:
-    """`advance` for builds that are at the same place, in one transaction; BuildMoved if one is not as we knew it."""
-    theirs = [_InSchema(rows, build.schema) for build, _ in together]
-    for (_, projection), there in zip(together, theirs, strict=True):
-        projection.apply(items, cast(sa.Connection, there))
-    first = together[0][0]
-    numbers = [build.build for build, _ in together]
-    moved = rows.execute(_MOVE, {"now": position, "was": first.position, "builds": numbers, "live": first.live})
-    if moved.rowcount != len(together):
-        raise BuildMoved(f"not all of {', '.join(it.schema for it, _ in together)} are still at {first.position}")
-    if any(it.is_used for it in theirs):
-        rows.execute(sa.text("SET LOCAL search_path TO public"))
+    """`advance` for builds that are at the same place, in one transaction; BuildMoved if one is not as we knew it.
+
+    A commit that does not `wait` for the disk may be undone by a crash, rows and position alike.
+    """
+    _move(rows, [build for build, _ in together], position, waits)
+    for build, projection in together:
+        projection.apply(items, cast(sa.Connection, _InSchema(rows, build.schema)))
     return [build.at(position) for build, _ in together]
+
+
+def _move(rows: sa.Connection, together: Sequence[Build], position: int, waits: bool) -> None:
+    first, numbers = together[0], [it.build for it in together]
+    with pipeline(rows):
+        if not waits:
+            commit_without_waiting(rows)
+        moved = driver_cursor(rows).execute(_MOVE, [position, numbers, first.position, first.live], prepare=True)
+    if moved.rowcount != len(together):
+        raise BuildMoved(f"not all of {', '.join(it.schema for it in together)} are still at {first.position}")
 
 
 class _InSchema:
     """A connection that goes to the schema of a read model when that first uses it: most batches have nothing for most of them."""
 
-    __slots__ = ("_rows", "_schema", "is_used")
+    __slots__ = ("_is_used", "_rows", "_schema")
 
     def __init__(self, rows: sa.Connection, schema: str) -> None:
         self._rows = rows
         self._schema = schema
-        self.is_used = False
+        self._is_used = False
 
     def __getattr__(self, name: str) -> Any:
-        if not self.is_used:
-            self.is_used = True
-            self._rows.execute(sa.text(f"SET LOCAL search_path TO {_quoted(self._rows, self._schema)}"))
+        if not self._is_used:
+            self._is_used = True
+            driver_cursor(self._rows).execute(SQL("SET LOCAL search_path TO {}").format(Identifier(self._schema)))
         return getattr(self._rows, name)
 
 

@@ -99,8 +99,8 @@ class Followers:
         """Apply a batch. A crash may undo the last of them, rows and position alike, so the commit need not wait for the disk."""
         items = [it for _, it in entries]
         with self._engine.begin() as rows:
-            rows.execute(sa.text("SET LOCAL synchronous_commit = off"))
-            moved = builds.advance_all(rows, [(it.build, it.projection) for it in chosen], items, position)
+            together = [(it.build, it.projection) for it in chosen]
+            moved = builds.advance_all(rows, together, items, position, waits=False)
         for it, build in zip(chosen, moved, strict=True):
             it.build = build
         self.applied += len(entries) * len(chosen)

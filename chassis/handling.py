@@ -25,6 +25,7 @@ from chassis.jetstream import Delivery
 from chassis.ordered_pull import ReadingInterrupted, stream_sequence
 from chassis.parked import HELD, Garage, Key, Parking, key_of, park
 from chassis.positions import PositionMoved, Positions
+from chassis.postgres import commit_without_waiting
 from chassis.threads import in_thread
 
 log = structlog.get_logger()
@@ -276,7 +277,7 @@ class Handling:
     def _move(self, targets: Mapping[int, Offset], sequence: int) -> None:
         """Note that nothing was to be done; should a crash undo that, nothing will be to be done again."""
         with self._engine.begin() as rows:
-            rows.execute(sa.text("SET LOCAL synchronous_commit = off"))
+            commit_without_waiting(rows)
             self._positions.move(rows, targets, sequence)
 
 

@@ -66,6 +66,11 @@ def pipeline(rows: sa.Connection) -> AbstractContextManager[psycopg.Pipeline]:
     return cast(psycopg.Connection[tuple[Any, ...]], rows.connection.driver_connection).pipeline()
 
 
+def commit_without_waiting(rows: sa.Connection) -> None:
+    """Let the commit of `rows` not wait for the disk: for what is done again after a crash that undoes it."""
+    driver_cursor(rows).execute("SELECT set_config('synchronous_commit', 'off', true)", prepare=True)
+
+
 def row_xmin(transaction_id: str) -> str:
     """What a row written by this transaction (an xid8) has in its system column xmin."""
     return str(int(transaction_id) & 0xFFFF_FFFF)

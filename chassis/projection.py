@@ -138,8 +138,8 @@ class Projector:
     def _advance(self, build: Build, projection: Projection, entries: Sequence[Entry]) -> Build:
         """Apply a batch to a build that nobody reads yet."""
         with self._engine.begin() as rows:
-            rows.execute(sa.text("SET LOCAL synchronous_commit = off"))
-            moved = builds.advance(rows, build, projection, [it for _, it in entries], entries[-1][0])
+            items = [it for _, it in entries]
+            [moved] = builds.advance_all(rows, [(build, projection)], items, entries[-1][0], waits=False)
         self._applied += len(entries)
         return moved
 
