@@ -60,7 +60,7 @@ Settle: TypeAlias = Callable[[sa.Connection, Sequence[Outcome]], None]
 class BusObserver(Protocol):
     """Told what the bus does, for metrics."""
 
-    def committed(self, commands: int, events: int, seconds: float) -> None: ...
+    def committed(self, commands: int, events: int, timers: int, seconds: float) -> None: ...
 
     def concluded(self, command: str, outcome: str) -> None: ...
 
@@ -128,8 +128,8 @@ class Attempt:
         desk.cache.keep(batch.aggregates.values())
         self._read = set()
         if desk.observer:
-            events, seconds = len(batch.drafts), perf_counter() - started
-            desk.observer.committed(len(self._orders), events, seconds)
+            events, timers = len(batch.drafts), len(batch.timers)
+            desk.observer.committed(len(self._orders), events, timers, perf_counter() - started)
         return self.outcomes
 
     def _open(self, transaction: Transaction, batch: Batch, seen: int) -> dict[ReceiptKey, Receipt]:

@@ -17,11 +17,12 @@ from chassis.commands import CommandBus, Handlers
 from chassis.credentials import MintedTokens, TokenFile, TokenSource
 from chassis.event_store import PostgresEventStore
 from chassis.grpc_client import Channels
-from chassis.pulse import Pulse
+from chassis.pulse import News, Pulse
 from chassis.read_models import ReadModels
 from chassis.settings import REPLAY_CLOCK, ChassisSettings, InvalidSettingsError
 from chassis.telemetry import Metrics, Tracing
 
+_NOTHING: Final = News(0)
 _BEFORE_ANY_REPLAY: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -106,9 +107,9 @@ class _Told:
         self._metrics = metrics
         self._pulse = pulse
 
-    def committed(self, commands: int, events: int, seconds: float) -> None:
+    def committed(self, commands: int, events: int, timers: int, seconds: float) -> None:
         self._metrics.committed(commands, events, seconds)
-        self._pulse.beat()
+        self._pulse.beat(News.ROWS | (News.EVENTS if events else _NOTHING) | (News.TIMERS if timers else _NOTHING))
 
 
 class _BeatingClock(ReplayClock):

@@ -13,6 +13,7 @@ from google.protobuf.message import Message
 
 from chassis.envelope import Outgoing, event_name
 from chassis.log import EventStore, Recorded
+from chassis.pulse import News
 
 Publish = Callable[[Recorded], Message | Sequence[Message] | None]
 PartitionKey = Callable[[Recorded], UUID | str]
@@ -28,6 +29,11 @@ class PublicLog(Protocol):
 
     @property
     def name(self) -> str: ...
+
+    @property
+    def news(self) -> News:
+        """The beats that may be about it."""
+        ...
 
     def read(self, after: int, limit: int) -> list[Outgoing]:
         """The messages after position `after`, in order: about `limit` of them and no position in half.
@@ -50,6 +56,8 @@ class PublishedLog:
 
     Events of the classes `private` become none, and are not even read.
     """
+
+    news = News.EVENTS
 
     def __init__(
         self,

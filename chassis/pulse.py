@@ -6,52 +6,67 @@ wait for the same time wake at the same moments, so that what they then ask the 
 
 import asyncio
 from contextlib import suppress
+from enum import Flag, auto
 from typing import Final
 
 _GATHER_SECONDS: Final = 0.002
 _AS_GOOD_AS_NOW: Final = 0.25
 
 
+class News(Flag):
+    """What a commit may have brought: most bring only one of them, and nobody need look for the others."""
+
+    EVENTS = auto()
+    TIMERS = auto()
+    ROWS = auto()
+    ANY = EVENTS | TIMERS | ROWS
+
+
 class Pulse:
     """Beats when there may be work; may be told so from any thread."""
 
     def __init__(self) -> None:
-        self.beats = 0
-        self._waiting: set[asyncio.Future[None]] = set()
+        self._beats = dict.fromkeys(News, 0)
+        self._waiting: dict[asyncio.Future[None], News] = {}
         self._due: dict[float, set[asyncio.Future[None]]] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
         self._origin: float | None = None
 
-    def beat(self) -> None:
-        """Wake everybody who waits."""
-        self.beats += 1
+    def beat(self, news: News = News.ANY) -> None:
+        """Wake everybody who waits for any of `news`."""
+        for it in news:
+            self._beats[it] += 1
         if self._waiting and self._loop is not None:
             with suppress(RuntimeError):  # the loop has been closed: nobody waits any more
-                self._loop.call_soon_threadsafe(self._wake)
+                self._loop.call_soon_threadsafe(self._wake, news)
 
-    def listener(self) -> "Listener":
-        """An ear of its own for one loop."""
-        return Listener(self)
+    def beats(self, news: News) -> int:
+        """Grows with every beat for any of `news`."""
+        return sum(self._beats[it] for it in news)
 
-    async def wait(self, seen: int, seconds: float) -> None:
-        """Until it has beaten more than `seen` times, or about so many seconds have passed: a quarter more at the most."""
+    def listener(self, news: News = News.ANY) -> "Listener":
+        """An ear of its own for one loop, which hears the beats for `news`."""
+        return Listener(self, news)
+
+    async def wait(self, news: News, seen: int, seconds: float) -> None:
+        """Until there are more than `seen` beats for `news`, or about so many seconds have passed: a quarter more at the most."""
         loop = asyncio.get_running_loop()
         if self._loop is not loop:
             self._loop = loop
             self._due.clear()
         woken: asyncio.Future[None] = loop.create_future()
-        self._waiting.add(woken)
+        self._waiting[woken] = news
         moment = self._moment(loop.time(), seconds)
         if moment not in self._due:  # one timer for all: of several, a clock of milliseconds makes several wake-ups
             self._due[moment] = set()
             loop.call_at(moment, self._wake_at, moment)
         self._due[moment].add(woken)
-        if self.beats != seen:  # it has beaten while we sat down
+        if self.beats(news) != seen:  # it has beaten while we sat down
             _release(woken)
         try:
             await woken
         finally:
-            self._waiting.discard(woken)
+            self._waiting.pop(woken, None)
             if moment in self._due:
                 self._due[moment].discard(woken)
 
@@ -69,25 +84,28 @@ class Pulse:
         for woken in self._due.pop(moment, ()):
             _release(woken)
 
-    def _wake(self) -> None:
-        for woken in self._waiting:
-            _release(woken)
+    def _wake(self, news: News) -> None:
+        for woken, wanted in self._waiting.items():
+            if wanted & news:
+                _release(woken)
 
 
 class Listener:
     """Remembers the last beat it heard, so that one between two waits is not lost."""
 
-    def __init__(self, pulse: Pulse) -> None:
+    def __init__(self, pulse: Pulse, news: News) -> None:
         self._pulse = pulse
-        self._seen = pulse.beats
+        self._news = news
+        self._seen = pulse.beats(news)
 
     async def wait(self, seconds: float) -> None:
         """Until a beat not heard yet, for about `seconds`. What beats together is waited for a moment longer."""
-        if self._pulse.beats == self._seen:
-            await self._pulse.wait(self._seen, seconds)
-        if self._pulse.beats != self._seen:
+        pulse, news = self._pulse, self._news
+        if pulse.beats(news) == self._seen:
+            await pulse.wait(news, self._seen, seconds)
+        if pulse.beats(news) != self._seen:
             await asyncio.sleep(min(_GATHER_SECONDS, seconds))
-        self._seen = self._pulse.beats
+        self._seen = pulse.beats(news)
 
 
 def _release(woken: asyncio.Future[None]) -> None:

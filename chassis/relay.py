@@ -77,7 +77,7 @@ class Relay:
         self._broker = broker
         self._epochs = Epochs(engine, broker, public_log)
         self._poll = poll
-        self._news = (pulse or Pulse()).listener()
+        self._news = (pulse or Pulse()).listener(public_log.news)
         self._batch_limit = min(batch_limit, BATCH_LIMIT)
         self._max_bytes = max_bytes
         self._cursor: _Cursor | None = None

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from chassis import inbox
 from chassis.log import EventStore
 from chassis.postgres import reading
-from chassis.pulse import Pulse
+from chassis.pulse import News, Pulse
 from chassis.quick_look import QuickLook
 from chassis.threads import in_thread
 
@@ -28,9 +28,16 @@ class Log(Protocol):
 
     def head_now(self) -> Awaitable[int]: ...
 
+    @property
+    def news(self) -> News:
+        """The beats that may be about it."""
+        ...
+
 
 class EventSource:
     """The service's own events."""
+
+    news = News.EVENTS
 
     def __init__(self, store: EventStore) -> None:
         self._store = store
@@ -44,6 +51,8 @@ class EventSource:
 
 class InboxSource:
     """Messages of other services that were kept."""
+
+    news = News.ROWS
 
     def __init__(self, engine: sa.Engine) -> None:
         self._engine = engine
@@ -64,7 +73,7 @@ class Tail:
     ) -> None:
         self._source = source
         self._poll = poll
-        self._news = (pulse or Pulse()).listener()
+        self._news = (pulse or Pulse()).listener(source.news)
         self._clock = clock
         self._turn = asyncio.Lock()
         self._looked = float("-inf")

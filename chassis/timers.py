@@ -25,7 +25,7 @@ from chassis.group_commit import OUTAGES, CalledOff
 from chassis.leadership import persevere
 from chassis.loops import CHECK_SECONDS, Progress
 from chassis.postgres import columns, driver_cursor
-from chassis.pulse import Pulse
+from chassis.pulse import News, Pulse
 from chassis.quick_look import QuickLook
 from chassis.threads import in_thread
 
@@ -94,7 +94,7 @@ class TimerLoop:
         self._engine = engine
         self._clock = clock
         self._poll = poll
-        self._news = (pulse or Pulse()).listener()
+        self._news = (pulse or Pulse()).listener(News.TIMERS)
         self._batch_limit = batch_limit
 
     async def run(self) -> None:

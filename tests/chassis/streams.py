@@ -15,6 +15,7 @@ from google.protobuf.wrappers_pb2 import Int64Value
 from chassis.broker import Broker, BrokerRefusal, Parcel, Stored, StreamSpec
 from chassis.envelope import Address, Incoming, Offset, Outgoing, seal
 from chassis.loops import Loop
+from chassis.pulse import News
 from deploy.local.broker import NatsServer
 
 NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
@@ -27,6 +28,7 @@ class ListLog:
 
     def __init__(self, name: str) -> None:
         self.name = name
+        self.news = News.ROWS
         self.entries: list[list[Outgoing]] = []
         self.reads = 0
 

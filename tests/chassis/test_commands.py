@@ -303,7 +303,7 @@ def test_many_callers_commit_in_groups(store: EventStore) -> None:
     groups: list[int] = []
 
     class Observer:
-        def committed(self, commands: int, events: int, seconds: float) -> None:
+        def committed(self, commands: int, events: int, timers: int, seconds: float) -> None:
             groups.append(commands)
 
         def concluded(self, command: str, outcome: str) -> None:

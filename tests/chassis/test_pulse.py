@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from chassis.postgres import create_engine
-from chassis.pulse import Pulse
+from chassis.pulse import News, Pulse
 from chassis.quick_look import QuickLook
 from deploy.local.postgres import Database
 
@@ -46,6 +46,22 @@ def test_a_beat_between_two_waits_is_not_lost(loop: asyncio.AbstractEventLoop) -
         pulse.beat()
         pulse.beat()
         await listener.wait(LONG)
+
+    assert waited(loop, work) < LONG / 2
+
+
+def test_a_beat_is_only_heard_by_those_it_is_news_for(loop: asyncio.AbstractEventLoop) -> None:
+    pulse = Pulse()
+    of_events, of_all = pulse.listener(News.EVENTS), pulse.listener()
+
+    async def work() -> None:
+        waiting = asyncio.ensure_future(of_events.wait(LONG))
+        await asyncio.sleep(0)
+        pulse.beat(News.ROWS | News.TIMERS)
+        await of_all.wait(LONG)
+        assert not waiting.done()
+        pulse.beat(News.ROWS | News.EVENTS)
+        await waiting
 
     assert waited(loop, work) < LONG / 2
 
@@ -106,7 +122,7 @@ def test_a_beat_after_the_loop_is_gone_does_no_harm(loop: asyncio.AbstractEventL
     loop.run_until_complete(pulse.listener().wait(0))
     pulse._loop = asyncio.new_event_loop()
     pulse._loop.close()
-    pulse._waiting.add(loop.create_future())
+    pulse._waiting[loop.create_future()] = News.ANY
     pulse.beat()
 
 

@@ -22,7 +22,7 @@ from chassis.leadership import leading, persevere
 from chassis.log import Recorded
 from chassis.loops import Progress
 from chassis.postgres import reading
-from chassis.pulse import Pulse
+from chassis.pulse import News, Pulse
 from chassis.quick_look import QuickLook
 from chassis.read_models import ReadModels
 from chassis.threads import in_thread
@@ -77,7 +77,7 @@ class Matcher:
         self._read_models = read_models
         self._engine = engine
         self._poll = poll
-        self._news = (pulse or Pulse()).listener()
+        self._news = (pulse or Pulse()).listener(News.EVENTS)
         self._batch_limit = batch_limit
         self._position: int | None = None  # of the cursor, while nobody else moves it
         self._without = [topic for topic, it in event_classes().items() if it not in FOLLOWED]

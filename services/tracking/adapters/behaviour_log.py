@@ -8,6 +8,7 @@ from uuid import UUID
 import sqlalchemy as sa
 
 from chassis.envelope import Outgoing
+from chassis.pulse import News
 from chassis.quick_look import QuickLook
 from scrm.tracking.v1 import events_pb2
 from services.tracking.application.wire_values import timestamp
@@ -55,6 +56,7 @@ class BehaviourLog:
     """A `PublicLog` of its own stream, because its order and size have nothing to do with the event store's."""
 
     name = "tracking_behaviours"
+    news = News.ROWS
 
     def __init__(self, engine: sa.Engine) -> None:
         self._engine = engine

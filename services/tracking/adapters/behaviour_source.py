@@ -5,6 +5,7 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
+from chassis.pulse import News
 from chassis.quick_look import QuickLook
 from services.tracking.read_models.boards import BehaviourRow
 
@@ -17,6 +18,8 @@ _HEAD: Final = "SELECT coalesce(max(position), 0) FROM behaviours"
 
 class BehaviourSource:
     """Behaviours in the order in which they were resolved."""
+
+    news = News.ROWS
 
     def __init__(self, engine: sa.Engine) -> None:
         self._engine = engine
