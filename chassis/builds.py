@@ -11,7 +11,7 @@ from typing import Any, Final, Literal, Protocol, cast
 import sqlalchemy as sa
 from psycopg.sql import SQL, Identifier
 
-from chassis.postgres import commit_without_waiting, driver_cursor, pipeline
+from chassis.postgres import WITHOUT_WAITING, driver_cursor
 
 Source = Literal["events", "inbox"]
 """What a projection is made of: the service's own events, or messages of others that were kept."""
@@ -33,6 +33,7 @@ _INSERT: Final = sa.text(
 )
 _NAME: Final = sa.text("UPDATE projections SET schema = :schema WHERE build = :build")
 _MOVE: Final = "UPDATE public.projections SET position = %s WHERE build = ANY(%s) AND position = %s AND live = %s"
+_MOVE_WITHOUT_WAITING: Final = f"{_MOVE} RETURNING {WITHOUT_WAITING}"
 _RETIRE: Final = sa.text("UPDATE public.projections SET live = false, retired_at = now() WHERE name = :name AND live")
 _PROMOTE: Final = sa.text("UPDATE public.projections SET live = true WHERE build = :build")
 _DROPPABLE: Final = sa.text(
@@ -149,10 +150,8 @@ def advance_all(
 
 def _move(rows: sa.Connection, together: Sequence[Build], position: int, waits: bool) -> None:
     first, numbers = together[0], [it.build for it in together]
-    with pipeline(rows):
-        if not waits:
-            commit_without_waiting(rows)
-        moved = driver_cursor(rows).execute(_MOVE, [position, numbers, first.position, first.live], prepare=True)
+    move = _MOVE if waits else _MOVE_WITHOUT_WAITING
+    moved = driver_cursor(rows).execute(move, [position, numbers, first.position, first.live], prepare=True)
     if moved.rowcount != len(together):
         raise BuildMoved(f"not all of {', '.join(it.schema for it in together)} are still at {first.position}")
 

@@ -25,7 +25,6 @@ from chassis.jetstream import Delivery
 from chassis.ordered_pull import ReadingInterrupted, stream_sequence
 from chassis.parked import HELD, Garage, Key, Parking, key_of, park
 from chassis.positions import PositionMoved, Positions
-from chassis.postgres import commit_without_waiting
 from chassis.threads import in_thread
 
 log = structlog.get_logger()
@@ -183,7 +182,8 @@ class Handling:
                     condemned = {message.id: _parking(message, error)}
 
     async def _commit(self, work: _Work, condemned: Mapping[str, Parking]) -> None:
-        plan = await in_thread(self._plan, work, condemned)
+        few = len(work.messages) <= _FEW or self._handler.absorbs
+        plan = self._plan(work, condemned) if few else await in_thread(self._plan, work, condemned)
         targets = self._targets(work)
         if plan.items or plan.parkings or work.redriven or (self._handler.keep and plan.handled):
             settle = partial(self._settle, work, plan, targets)
@@ -277,8 +277,7 @@ class Handling:
     def _move(self, targets: Mapping[int, Offset], sequence: int) -> None:
         """Note that nothing was to be done; should a crash undo that, nothing will be to be done again."""
         with self._engine.begin() as rows:
-            commit_without_waiting(rows)
-            self._positions.move(rows, targets, sequence)
+            self._positions.move(rows, targets, sequence, waits=False)
 
 
 def _put_aside(plan: _Plan, parking: Parking) -> None:

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from chassis.envelope import PARTITIONS, Offset
 from chassis.epochs import carried_over
-from chassis.postgres import columns, driver_cursor
+from chassis.postgres import WITHOUT_WAITING, columns, driver_cursor
 
 DDL: Final = (
     (
@@ -37,6 +37,7 @@ _MOVE: Final = (
     " ON CONFLICT (consumer, stream, shard) DO UPDATE SET created = excluded.created, sequence = excluded.sequence)"
     " SELECT count(*) FROM moved"
 )
+_MOVE_WITHOUT_WAITING: Final = _MOVE.replace("count(*)", f"count(*), {WITHOUT_WAITING}")
 
 
 class PositionMoved(Exception):
@@ -118,10 +119,11 @@ class Positions:
     def __getitem__(self, partition: int) -> Offset:
         return self._offsets[partition]
 
-    def move(self, rows: sa.Connection, targets: Mapping[int, Offset], sequence: int) -> None:
+    def move(self, rows: sa.Connection, targets: Mapping[int, Offset], sequence: int, *, waits: bool = True) -> None:
         """Write new positions in the transaction of `rows`; PositionMoved unless each is still as we know it.
 
-        A partition may be moved to where it is: that makes sure nobody else has moved it.
+        A partition may be moved to where it is: that makes sure nobody else has moved it. A commit that does not `wait` for the
+        disk may be undone by a crash.
         """
         reader = self.reader
         partitions, was, now = list(targets), [self._offsets[it] for it in targets], list(targets.values())
@@ -137,8 +139,8 @@ class Positions:
         for name, offsets in (("was", was), ("now", now)):
             parameters[name], parameters[f"{name}_part"] = columns(offsets) if offsets else ([], [])
         with driver_cursor(rows) as cursor:
-            moved = cursor.execute(_MOVE, parameters).fetchone()
-        if moved != (len(partitions),):
+            moved, *_ = cursor.execute(_MOVE if waits else _MOVE_WITHOUT_WAITING, parameters).fetchone() or (0,)
+        if moved != len(partitions):
             raise PositionMoved(f"{reader.consumer} on {reader.stream}: {moved} of {len(partitions)} partitions")
 
     def moved(self, targets: Mapping[int, Offset], sequence: int) -> None:

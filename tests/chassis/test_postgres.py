@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
+import psycopg
 import pytest
 import sqlalchemy as sa
 
@@ -32,14 +33,35 @@ def test_reading_keeps_what_is_prepared(engine: sa.Engine) -> None:
     assert found == [(1,)]
 
 
-def test_reading_in_a_transaction_that_is_given_up_does_not(engine: sa.Engine) -> None:
-    """Why `reading` is there; once this fails, it need not be."""
+def test_a_transaction_that_is_given_up_keeps_what_is_prepared(engine: sa.Engine) -> None:
     for _ in range(3):
         with engine.connect() as rows:
-            rows.execute(sa.text("SELECT 1"))
-            _ask(rows)
-    with reading(engine) as rows:
-        assert rows.scalar(sa.text("SELECT count(*) FROM pg_prepared_statements")) == 0
+            found = _ask(rows)
+    assert found == [(1,)]
+    with engine.connect() as rows, pytest.raises(sa.exc.DBAPIError):
+        rows.execute(sa.text("SELECT 1 / 0"))
+    with engine.connect() as rows:
+        assert _ask(rows) == [(1,)]
+
+
+def test_what_was_prepared_in_a_transaction_that_is_given_up_may_be_asked_again(engine: sa.Engine) -> None:
+    asked = "SELECT count(*) FROM shelf"
+    for number in range(3):
+        with engine.connect() as rows, driver_cursor(rows) as cursor:
+            cursor.execute(f"CREATE TABLE shelf AS SELECT generate_series(1, {number})".encode())
+            assert cursor.execute(asked, prepare=True).fetchone() == (number,)
+            cursor.connection.rollback()
+            with pytest.raises(psycopg.errors.UndefinedTable):
+                cursor.execute(asked, prepare=True)
+
+
+def test_a_lost_connection_is_replaced(engine: sa.Engine) -> None:
+    with engine.connect() as rows:
+        number = rows.scalar(sa.text("SELECT pg_backend_pid()"))
+        with pytest.raises(sa.exc.OperationalError):
+            rows.execute(sa.text("SELECT pg_terminate_backend(:number)"), {"number": number})
+    with engine.connect() as rows:
+        assert rows.scalar(sa.text("SELECT pg_backend_pid()")) != number
 
 
 def test_who_writes_after_somebody_has_read_writes_in_a_transaction(engine: sa.Engine) -> None:
@@ -55,15 +77,60 @@ def test_a_read_model_goes_to_its_schema_when_it_has_something_to_say(engine: sa
     with engine.begin() as rows:
         there = _InSchema(rows, "shelf")
         before = rows.scalar(sa.text("SHOW search_path"))
-        assert not there.is_used
+        assert not there._is_used
         assert there.execute(sa.text("SHOW search_path")).scalar() == "shelf" != before
-        assert there.is_used
+        assert there._is_used
 
 
 def test_an_array_arrives_as_it_was_sent_and_texts_may_stand_for_ids(engine: sa.Engine) -> None:
     id, now, nobody = UUID(int=7), datetime(1997, 1, 1, 0, 0, 0, 1, tzinfo=UTC), [None]
-    sent = [[id, None], [now, None], [b"\x00\\", None], nobody, [], ["a,{}", None], [1, 2**40]]
-    asked = "SELECT %s::uuid[], %s::timestamptz[], %s::bytea[], %s::uuid[], %s::uuid[], %s::text[], %s::bigint[]"
+    sent = [
+        [id, None],
+        [now, None],
+        [b"\x00\\", None],
+        nobody,
+        [],
+        ["a,{}", None],
+        [1, 2**40],
+        [id, id],
+        [-1, 2**31, None],
+    ]
+    asked = (
+        "SELECT %s::uuid[], %s::timestamptz[], %s::bytea[], %s::uuid[], %s::uuid[], %s::text[], %s::bigint[], %s::uuid[],"
+        " %s::bigint[]"
+    )
     with reading(engine) as rows, driver_cursor(rows) as cursor:
         assert cursor.execute(asked, sent).fetchall() == [tuple(sent)]
         assert cursor.execute("SELECT %s = ANY(%s)", [id, [str(id)]]).fetchall() == [(True,)]
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        [""],
+        ["a", "b c"],
+        ["NULL", None, "null"],
+        ['say "so"', "back\\slash", "{,}"],
+        ['","', "a"],
+        ["\\"],
+        ['"'],
+        ["\n", "\u1680\u3000", "王"],
+        ['{"a": "b\\n"}', None],
+    ],
+)
+def test_texts_arrive_as_they_were_sent(engine: sa.Engine, texts: list[str | None]) -> None:
+    with reading(engine) as rows, driver_cursor(rows) as cursor:
+        assert cursor.execute("SELECT %s::text[]", [texts]).fetchall() == [(texts,)]
+
+
+def test_numbers_arrive_as_they_were_sent_and_are_of_a_type_that_holds_them_all(engine: sa.Engine) -> None:
+    asked = "SELECT pg_typeof(%s)::text, pg_typeof(%s)::text, pg_typeof(%s)::text"
+    with reading(engine) as rows, driver_cursor(rows) as cursor:
+        sent = [[1, -(2**15)], [-(2**31), 1], [0, 2**62]]
+        assert cursor.execute(asked, sent).fetchone() == ("smallint[]", "integer[]", "bigint[]")
+        assert cursor.execute("SELECT %s, %s, %s", sent).fetchone() == tuple(sent)
+
+
+def test_a_text_that_postgresql_cannot_hold_is_refused(engine: sa.Engine) -> None:
+    with reading(engine) as rows, driver_cursor(rows) as cursor, pytest.raises(psycopg.DataError):
+        cursor.execute("SELECT %s::text[]", [["a\0b"]])
