@@ -39,7 +39,7 @@ from chassis.log import (
     UnreadableEventError,
     Witness,
 )
-from chassis.postgres import columns, create_engine, driver_cursor, pipeline, reading, row_xmin
+from chassis.postgres import columns, create_engine, driver_cursor, pipeline, row_xmin
 from chassis.quick_look import QuickLook
 from chassis.receipts import MemoryReceipts, PostgresReceipts, Receipt, ReceiptKey
 from chassis.recent import Recent
@@ -213,7 +213,7 @@ class PostgresTransaction:
         return Changes(max(seen, head), frozenset(id for (id,) in found))
 
     def _ask(self, statement: LiteralString, parameters: list[Any]) -> psycopg.Cursor[Any]:
-        return driver_cursor(self._rows).execute(statement, parameters, prepare=True)
+        return driver_cursor(self._rows).execute(statement, parameters, prepare=True, binary=True)
 
     def _parameters(self, appending: Appending) -> list[Any]:
         stored = [self._mapper.draft(draft) for draft in appending.drafts]
@@ -231,13 +231,13 @@ class PostgresTransaction:
 class PostgresEventStore:
     """The event store of a service in its PostgreSQL database; `dsn` is the writer's."""
 
-    _LOG = sa.text(
-        "SELECT originator_id, originator_version, topic, state, notification_id "
-        "FROM stored_events WHERE notification_id > :after AND topic <> ALL(:without) ORDER BY notification_id LIMIT :limit"
+    _LOG = (
+        "SELECT originator_id, originator_version, topic, state, notification_id FROM stored_events"
+        " WHERE notification_id > %(after)s AND topic <> ALL(%(without)s) ORDER BY notification_id LIMIT %(limit)s"
     )
-    _STREAMS = sa.text(
+    _STREAMS = (
         "SELECT originator_id, originator_version, topic, state, notification_id"
-        " FROM stored_events WHERE originator_id = ANY(:ids) ORDER BY notification_id"
+        " FROM stored_events WHERE originator_id = ANY(%(ids)s) ORDER BY notification_id"
     )
     _LAST = (
         "SELECT last.* FROM unnest(%(ids)s::uuid[]) AS id, LATERAL (SELECT originator_id, originator_version, state"
@@ -274,9 +274,8 @@ class PostgresEventStore:
     def read_log(self, after: int, limit: int, without: Sequence[str] = ()) -> list[Recorded]:
         return self._recorded(self._LOG, {"after": after, "limit": limit, "without": list(without)})
 
-    def _recorded(self, query: sa.TextClause, parameters: dict[str, Any]) -> list[Recorded]:
-        with reading(self.engine) as rows:
-            found = rows.execute(query, parameters).all()
+    def _recorded(self, query: str, parameters: dict[str, Any]) -> list[Recorded]:
+        found = self._look.rows(query, parameters)
         return [self._entry(position, StoredEvent(*stored)) for *stored, position in found]
 
     def _entry(self, position: int, stored: StoredEvent) -> Recorded:

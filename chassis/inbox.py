@@ -1,7 +1,7 @@
 """The inbox: messages of other services kept in the order of their effect, so that read models can be rebuilt from here."""
 
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -23,13 +23,10 @@ _COPY: Final = (
     "COPY inbox (stream, sequence, id, tenant, type, key, partition, time, payload) FROM STDIN (FORMAT BINARY)"
 )
 _TYPES: Final = ("text", "int8", "text", "text", "text", "text", "int2", "timestamptz", "bytea")
-_READ: Final = sa.text(
-    "SELECT position, stream, sequence, id, tenant, type, key, partition, time, payload FROM inbox"
-    " WHERE position > :after ORDER BY position LIMIT :limit"
-)
+_COLUMNS: Final = "position, stream, sequence, id, tenant, type, key, partition, time, payload"
+READ: Final = f"SELECT {_COLUMNS} FROM inbox WHERE position > %(after)s ORDER BY position LIMIT %(limit)s"  # noqa: S608
 _OF_KEYS: Final = sa.text(
-    "SELECT position, stream, sequence, id, tenant, type, key, partition, time, payload FROM inbox"
-    " WHERE tenant = :tenant AND key = ANY(:keys) AND type = ANY(:types)"
+    f"SELECT {_COLUMNS} FROM inbox WHERE tenant = :tenant AND key = ANY(:keys) AND type = ANY(:types)"  # noqa: S608
 )
 _REWRITE: Final = (
     "UPDATE inbox i SET payload = v.payload FROM unnest(%s::bigint[], %b::bytea[]) AS v(position, payload)"
@@ -75,13 +72,18 @@ def rewrite(
 
 def read(rows: sa.Connection, after: int, limit: int) -> list[tuple[int, Incoming]]:
     """Up to `limit` kept messages after a position of the inbox, each with its own."""
-    return [(it.position, _incoming(it)) for it in rows.execute(_READ, {"after": after, "limit": limit})]
+    return entries(driver_cursor(rows).execute(READ, {"after": after, "limit": limit}, binary=True).fetchall())
 
 
-def _incoming(row: Any) -> Incoming:
-    _, epoch, (position, part) = Address.of(row.id)
-    context = Context(tenant=row.tenant, actor="system/inbox", correlation=row.id, causation=row.id)
+def entries(found: Iterable[Sequence[Any]]) -> list[tuple[int, Incoming]]:
+    """What the query `READ` found."""
+    return [(it[0], _incoming(it)) for it in found]
+
+
+def _incoming(row: Sequence[Any]) -> Incoming:
+    _, stream, sequence, id, tenant, kind, key, partition, time, payload = row
+    _, epoch, (position, part) = Address.of(id)
+    context = Context(tenant=tenant, actor="system/inbox", correlation=id, causation=id)
     return Incoming(
-        row.stream, row.sequence, position, part, epoch, row.tenant, row.type, row.key, row.partition, row.id,
-        row.time, context, bytes(row.payload),
+        stream, sequence, position, part, epoch, tenant, kind, key, partition, id, time, context, bytes(payload)
     )  # fmt: skip

@@ -14,12 +14,14 @@ _AS_GOOD_AS_NOW: Final = 0.25
 
 
 class News(Flag):
-    """What a commit may have brought: most bring only one of them, and nobody need look for the others."""
+    """What a commit may have brought, so that nobody looks for the others: a commit of the bus events, timers and, any of them,
+    rows; `BESIDE` is what is committed beside the bus."""
 
     EVENTS = auto()
     TIMERS = auto()
     ROWS = auto()
-    ANY = EVENTS | TIMERS | ROWS
+    BESIDE = auto()
+    ANY = EVENTS | TIMERS | ROWS | BESIDE
 
 
 class Pulse:

@@ -3,22 +3,31 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
+from operator import attrgetter
 from threading import Lock
-from typing import Any, Final, Generic, Self, TypeAlias, TypeVar
+from typing import Any, Final, Generic, NamedTuple, Self, TypeAlias, TypeVar
 from weakref import WeakKeyDictionary
 
 import psycopg
 import sqlalchemy as sa
 
+from chassis.postgres import PREPARED
 from chassis.threads import set_off
 
 T = TypeVar("T")
 Rows: TypeAlias = Sequence[tuple[Any, ...]]
-_Question: TypeAlias = tuple[str, Mapping[str, Any] | None]
 
 _PLANNING: Final = "-c plan_cache_mode=force_generic_plan -c enable_seqscan=off"
 """A question is planned once, and for an index: what is planned while a table is empty reads all of it when it has grown."""
+
+
+class _Question(NamedTuple):
+    """A query and its parameters; one that `is_scalar` has one row of one column, and so may be a part of another query."""
+
+    query: str
+    parameters: Mapping[str, Any] | None = None
+    is_scalar: bool = False
 
 
 class QuickLook:
@@ -43,31 +52,30 @@ class QuickLook:
 
     def rows(self, query: str, parameters: Mapping[str, Any] | None = None) -> Rows:
         """All rows of `query`, in the form of psycopg: `%(name)s`."""
-        return self._patiently([(query, parameters)])[0]
+        return self._patiently([_Question(query, parameters)])[0]
 
     def scalar(self, query: str, parameters: Mapping[str, Any] | None = None) -> Any:
         """The first column of the first row; None without rows."""
         return _first(self.rows(query, parameters))
 
     def ask(self, query: str, parameters: Mapping[str, Any] | None = None) -> Awaitable[Rows]:
-        """`rows`, to be awaited: what is asked in one turn of the event loop travels together, in this order, and what is
-        asked twice travels once."""
-        return self._ask(query, parameters, _all)
+        """`rows`, to be awaited: what is asked in one turn of the event loop travels together, and what is asked twice travels
+        once. It is answered before what is asked by `ask_scalar`."""
+        return self._ask(_Question(query, parameters), _all)
 
     def ask_scalar(self, query: str, parameters: Mapping[str, Any] | None = None) -> Awaitable[Any]:
-        """`scalar`, asked like `ask`."""
-        return self._ask(query, parameters, _first)
+        """`scalar`, asked like `ask`: all of one turn are one query of one moment, so that it may not find a second row."""
+        return self._ask(_Question(query, parameters, is_scalar=True), _first)
 
     def close(self) -> None:
         with self._turn:
             self._forget()
 
-    def _ask(self, query: str, parameters: Mapping[str, Any] | None, take: Callable[[Rows], T]) -> "_Answer[T]":
+    def _ask(self, question: _Question, take: Callable[[Rows], T]) -> "_Answer[T]":
         loop = asyncio.get_running_loop()
         if self._answers is None or self._answers.get_loop() is not loop:
             self._asked, self._answers = [], loop.create_future()
             loop.call_soon(self._send)
-        question = (query, parameters)
         if question not in self._asked:
             self._asked.append(question)
         return _Answer(self._answers, self._asked.index(question), take)
@@ -78,7 +86,17 @@ class QuickLook:
         self._asked, self._answers = [], None
         if answers is not None:
             answers.add_done_callback(_note)
-            set_off(partial(self._patiently, asked), answers)
+            set_off(partial(self._answers_to, asked), answers)
+
+    def _answers_to(self, asked: Sequence[_Question]) -> Sequence[Rows]:
+        scalars = sorted((it for it in asked if it.is_scalar), key=attrgetter("query"))
+        if len(scalars) < 2:
+            return self._patiently(asked)
+        others = [it for it in asked if not it.is_scalar]
+        *rows, [found] = self._patiently([*others, _joint(scalars)])
+        answers = dict(zip(map(asked.index, others), rows, strict=True))
+        answers |= {asked.index(it): [(answer,)] for it, answer in zip(scalars, found, strict=True)}
+        return [answers[it] for it in range(len(asked))]
 
     def _patiently(self, questions: Sequence[_Question]) -> Sequence[Rows]:
         """The answers; a connection that turns out to be broken is replaced once, as the server may be there again."""
@@ -94,18 +112,32 @@ class QuickLook:
 
     def _put(self, questions: Sequence[_Question]) -> Sequence[Rows]:
         if self._cursor is None:
-            self._cursor = psycopg.connect(self._dsn, autocommit=True, prepare_threshold=2, options=_PLANNING).cursor()
+            connection = psycopg.connect(self._dsn, autocommit=True, prepare_threshold=2, options=_PLANNING)
+            connection.prepared_max = PREPARED
+            self._cursor = connection.cursor(binary=True)
         if len(questions) == 1:
-            return [self._cursor.execute(*questions[0]).fetchall()]
+            return [self._cursor.execute(questions[0].query, questions[0].parameters).fetchall()]
         connection = self._cursor.connection
         with connection.pipeline():
-            cursors = [connection.execute(*it) for it in questions]
+            cursors = [connection.execute(it.query, it.parameters, binary=True) for it in questions]
         return [it.fetchall() for it in cursors]
 
     def _forget(self) -> None:
         if self._cursor is not None:
             self._cursor.connection.close()
             self._cursor = None
+
+
+def _joint(questions: Sequence[_Question]) -> _Question:
+    """All of `questions`, each of which has one answer, as one with as many columns."""
+    parameters = {f"{n}{name}": it for n, one in enumerate(questions) for name, it in (one.parameters or {}).items()}
+    queries = tuple(it.query if it.parameters else it.query.replace("%", "%%") for it in questions)
+    return _Question(_joint_query(queries), parameters)
+
+
+@lru_cache(maxsize=PREPARED)
+def _joint_query(queries: Sequence[str]) -> str:
+    return "SELECT " + ", ".join(f"({it.replace('%(', f'%({n}')})" for n, it in enumerate(queries))
 
 
 _shared: Final[WeakKeyDictionary[sa.Engine, QuickLook]] = WeakKeyDictionary()

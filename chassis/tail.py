@@ -10,7 +10,6 @@ import sqlalchemy as sa
 
 from chassis import inbox
 from chassis.log import EventStore
-from chassis.postgres import reading
 from chassis.pulse import News, Pulse
 from chassis.quick_look import QuickLook
 from chassis.threads import in_thread
@@ -56,10 +55,10 @@ class InboxSource:
 
     def __init__(self, engine: sa.Engine) -> None:
         self._engine = engine
+        self._look = QuickLook(engine)
 
     def read(self, after: int, limit: int) -> Sequence[Entry]:
-        with reading(self._engine) as rows:
-            return inbox.read(rows, after, limit)
+        return inbox.entries(self._look.rows(inbox.READ, {"after": after, "limit": limit}))
 
     def head_now(self) -> Awaitable[int]:
         return QuickLook.of(self._engine).ask_scalar(inbox.HEAD)

@@ -24,7 +24,7 @@ from chassis.errors import TRANSIENT, DomainError
 from chassis.group_commit import OUTAGES, CalledOff
 from chassis.leadership import persevere
 from chassis.loops import CHECK_SECONDS, Progress
-from chassis.postgres import columns, driver_cursor
+from chassis.postgres import WITHOUT_WAITING, columns, driver_cursor
 from chassis.pulse import News, Pulse
 from chassis.quick_look import QuickLook
 from chassis.threads import in_thread
@@ -34,10 +34,11 @@ log = structlog.get_logger()
 ToCommand = Callable[[Timer], Any] | Together
 PARKED_AS: Final = "timers"
 
-_DUE: Final = sa.text(
-    "SELECT tenant, kind, key, due_at, payload FROM timers WHERE due_at <= :now AND kind = ANY(:kinds)"
-    " ORDER BY due_at LIMIT :limit FOR UPDATE SKIP LOCKED"
+_DUE: Final = (
+    f"SELECT tenant, kind, key, due_at, payload, {WITHOUT_WAITING} FROM timers"  # noqa: S608
+    " WHERE due_at <= %(now)s AND kind = ANY(%(kinds)s) ORDER BY due_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED"
 )
+_IS_DUE: Final = "SELECT EXISTS (SELECT FROM timers WHERE due_at <= %(now)s AND kind = ANY(%(kinds)s))"
 _COUNT: Final = "SELECT count(*) FROM timers WHERE due_at <= %(now)s AND kind = ANY(%(kinds)s)"
 _THESE: Final = "unnest(%s::text[], %s::text[], %s::text[], %s::timestamptz[]) AS k(tenant, kind, key, due_at)"
 _CLAIM: Final = f"SELECT 1 FROM timers t JOIN {_THESE} USING (tenant, kind, key, due_at) FOR UPDATE OF t SKIP LOCKED"  # noqa: S608
@@ -111,7 +112,7 @@ class TimerLoop:
         loop = asyncio.get_running_loop()
         revive = loop.time()
         while True:
-            due = await in_thread(self._look) if await self._count() else []
+            due = await self._look()
             if due:
                 await self._fire(due)
             else:
@@ -120,13 +121,13 @@ class TimerLoop:
                 await in_thread(self._revive)
                 revive = loop.time() + CHECK_SECONDS
 
-    def _look(self) -> list[_Due]:
+    async def _look(self) -> list[_Due]:
         """What is due and not being worked on by another loop."""
-        parameters = {"now": self._clock.now(), "kinds": list(self._commands), "limit": self._batch_limit}
-        with self._engine.begin() as rows:
-            return [
-                _Due(it.tenant, Timer(it.kind, it.key, it.due_at, it.payload)) for it in rows.execute(_DUE, parameters)
-            ]
+        look, due = QuickLook.of(self._engine), self._due_now()
+        if not await look.ask_scalar(_IS_DUE, due):
+            return []
+        found = await look.ask(_DUE, {**due, "limit": self._batch_limit})
+        return [_Due(tenant, Timer(*timer)) for tenant, *timer, _ in found]
 
     async def _fire(self, due: Sequence[_Due]) -> None:
         """Carry out these timers in one transaction; a batch that fails as a whole is tried by halves."""
@@ -213,7 +214,7 @@ class TimerLoop:
 
 def _claim(due: Sequence[_Due], work: UnitOfWork) -> None:
     """Lock these timers for this transaction, without waiting for anybody."""
-    with driver_cursor(work.rows) as cursor:
+    with driver_cursor(work.reading) as cursor:
         cursor.execute(_CLAIM, columns(it.row for it in due))
         if len(cursor.fetchall()) != len(due):
             raise _TakenByAnother

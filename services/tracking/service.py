@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Sequence
+from functools import partial
 from typing import Final
 
 from chassis.commands import UnitOfWork
@@ -10,6 +11,7 @@ from chassis.grpc_server import Registration
 from chassis.http_edge import HttpEdge
 from chassis.key_file import KeyFile
 from chassis.kit import Kit
+from chassis.pulse import News
 from chassis.service import Service
 from scrm.tracking.v1.analysis_service_pb2_grpc import add_AnalysisServiceServicer_to_server
 from scrm.tracking.v1.channel_service_pb2_grpc import add_ChannelServiceServicer_to_server
@@ -81,7 +83,7 @@ DEFINITIONS: Final = (ChannelCodesProjection(), MenusProjection(), ContentsProje
 
 
 def ingest(kit: Kit) -> Ingest:
-    writer = IngestWriter(kit.engine, kit.pulse.beat)
+    writer = IngestWriter(kit.engine, partial(kit.pulse.beat, News.BESIDE))
     writer.start()
     return Ingest(writer, SourceBook(kit.store), kit.clock, PlanBook(kit.store))
 
@@ -127,7 +129,7 @@ def fact_recorder(kit: Kit) -> FactRecorder:
 
 
 def click_recorder(kit: Kit) -> ClickRecorder:
-    return ClickRecorder(kit.engine, PlanBook(kit.store), kit.clock, kit.pulse.beat)
+    return ClickRecorder(kit.engine, PlanBook(kit.store), kit.clock, partial(kit.pulse.beat, News.BESIDE))
 
 
 def quarantine(work: UnitOfWork) -> SqlQuarantine:

@@ -114,7 +114,7 @@ def test_what_those_ask_who_wake_at_the_same_moment_travels_together(
         return [*await asyncio.gather(*(ask(it) for it in range(5)))]
 
     assert loop.run_until_complete(work()) == [0, 1, 2, 3, 4]
-    assert put == [5]
+    assert put == [1]
 
 
 def test_a_beat_after_the_loop_is_gone_does_no_harm(loop: asyncio.AbstractEventLoop) -> None:
@@ -176,6 +176,24 @@ def test_what_is_asked_in_one_turn_travels_together_and_the_same_once(
 
     assert loop.run_until_complete(work()) == [1, 1, [(2,)], 3, None]
     assert put == [2, 1, 1]
+
+
+def test_questions_of_one_answer_become_one_query_and_each_keeps_its_own_parameters(
+    look: QuickLook, loop: asyncio.AbstractEventLoop
+) -> None:
+    async def work() -> list[object]:
+        return [
+            *await asyncio.gather(
+                look.ask_scalar("SELECT %(n)s::int + 1", {"n": 1}),
+                look.ask("SELECT n FROM generate_series(1, 2) AS n"),
+                look.ask_scalar("SELECT %(n)s::int + 1", {"n": 2}),
+                look.ask_scalar("SELECT 'abc' LIKE 'a%'"),
+                look.ask_scalar("SELECT 1 WHERE false"),
+                look.ask_scalar("WITH one AS (SELECT %(n)s::text[] AS n) SELECT n FROM one", {"n": ["%", "%(n)s"]}),
+            )
+        ]
+
+    assert loop.run_until_complete(work()) == [2, [(1,), (2,)], 3, True, None, ["%", "%(n)s"]]
 
 
 def test_everybody_who_asked_learns_that_a_question_failed(look: QuickLook, loop: asyncio.AbstractEventLoop) -> None:

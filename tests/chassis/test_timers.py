@@ -117,7 +117,7 @@ def test_two_loops_without_a_claim_fire_twice(loop: Any, desk: Desk, monkeypatch
     async def scenario() -> None:
         await schedule(desk, *(Timer("once", f"k{n}", NOON) for n in range(100)))
         one, other = timer_loop(desk), timer_loop(desk)
-        seen = one._look(), other._look()
+        seen = await one._look(), await other._look()
         await one._fire(seen[0])
         await other._fire(seen[1])
         assert desk.total() == 200
@@ -134,11 +134,11 @@ def test_of_a_batch_with_a_timer_that_was_moved_meanwhile_nothing_is_carried_out
     async def scenario() -> None:
         await schedule(desk, *(Timer("joint", f"k{n}", NOON) for n in range(3)))
         one = TimerLoop(desk.bus, commands, desk.engine, desk.clock, poll=0.005)
-        due = one._look()
+        due = await one._look()
         await schedule(desk, Timer("joint", "k0", NOON + TICK))
         await one._fire(due)
         assert sizes == []
-        await one._fire(one._look())
+        await one._fire(await one._look())
         assert sizes == [2]
 
     loop.run_until_complete(scenario())

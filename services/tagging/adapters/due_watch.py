@@ -15,7 +15,7 @@ from chassis.group_commit import OUTAGES
 from chassis.leadership import leading, persevere
 from chassis.loops import Progress
 from chassis.postgres import reading
-from chassis.pulse import Pulse
+from chassis.pulse import News, Pulse
 from chassis.quick_look import QuickLook
 from chassis.threads import in_thread
 
@@ -54,7 +54,7 @@ class DueWatch:
         self._engine = engine
         self._clock = clock
         self._poll = poll
-        self._news = (pulse or Pulse()).listener()
+        self._news = (pulse or Pulse()).listener(News.TIMERS)
 
     async def run(self) -> None:
         """Work whenever this loop leads, until cancelled."""

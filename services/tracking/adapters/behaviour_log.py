@@ -56,7 +56,7 @@ class BehaviourLog:
     """A `PublicLog` of its own stream, because its order and size have nothing to do with the event store's."""
 
     name = "tracking_behaviours"
-    news = News.ROWS
+    news = News.BESIDE
 
     def __init__(self, engine: sa.Engine) -> None:
         self._engine = engine

@@ -19,7 +19,7 @@ _HEAD: Final = "SELECT coalesce(max(position), 0) FROM behaviours"
 class BehaviourSource:
     """Behaviours in the order in which they were resolved."""
 
-    news = News.ROWS
+    news = News.BESIDE
 
     def __init__(self, engine: sa.Engine) -> None:
         self._engine = engine

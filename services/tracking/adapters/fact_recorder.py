@@ -15,7 +15,7 @@ from chassis.group_commit import Outcome
 from chassis.leadership import leading, persevere
 from chassis.loops import Progress
 from chassis.postgres import driver_cursor, reading
-from chassis.pulse import Pulse
+from chassis.pulse import News, Pulse
 from chassis.quick_look import QuickLook
 from chassis.threads import in_thread
 from services.tracking.application.facts import BehaviourFact, commands_of
@@ -50,7 +50,7 @@ class FactRecorder:
         self._bus = bus
         self._engine = engine
         self._poll = poll
-        self._news = (pulse or Pulse()).listener()
+        self._news = (pulse or Pulse()).listener(News.BESIDE)
 
     async def run(self) -> None:
         """Record whenever this one leads, until cancelled."""

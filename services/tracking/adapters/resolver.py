@@ -17,7 +17,7 @@ from chassis.context import Context
 from chassis.leadership import leading, persevere
 from chassis.loops import Progress
 from chassis.postgres import driver_cursor, reading
-from chassis.pulse import Pulse
+from chassis.pulse import News, Pulse
 from chassis.quick_look import QuickLook
 from chassis.threads import in_thread
 from scrm.tracking.v1 import behaviour_pb2
@@ -111,7 +111,7 @@ class Resolver:
         self._plans = plans
         self._poll = poll
         self._pulse = pulse or Pulse()
-        self._news = self._pulse.listener()
+        self._news = self._pulse.listener(News.BESIDE)
         self._batch_limit = batch_limit
 
     async def run(self) -> None:
@@ -140,7 +140,7 @@ class Resolver:
             await in_thread(self._write, accepted, nodes, plans)
             self.resolved += len(accepted)
             self.batches += 1
-            self._pulse.beat()
+            self._pulse.beat(News.BESIDE)
         return len(accepted)
 
     async def _lead(self) -> None:
