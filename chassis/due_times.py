@@ -22,12 +22,12 @@ DDL = (
 
 _UPSERT = (
     "INSERT INTO timers (tenant, kind, key, due_at, payload) SELECT * FROM"
-    " unnest(%b::text[], %b::text[], %b::text[], %b::timestamptz[], %b::text[]::jsonb[])"
+    " unnest(%s::text[], %s::text[], %s::text[], %s::timestamptz[], %s::text[]::jsonb[])"
     " ON CONFLICT (tenant, kind, key)"
     " DO UPDATE SET due_at = excluded.due_at, payload = excluded.payload"
 )
 _DELETE = (
-    "DELETE FROM timers t USING unnest(%b::text[], %b::text[], %b::text[]) AS k(tenant, kind, key)"
+    "DELETE FROM timers t USING unnest(%s::text[], %s::text[], %s::text[]) AS k(tenant, kind, key)"
     " WHERE (t.tenant, t.kind, t.key) = (k.tenant, k.kind, k.key)"
 )
 

@@ -142,14 +142,14 @@ class PostgresTransaction:
 
     _LOAD = (
         "SELECT originator_id, originator_version, topic, state FROM stored_events"
-        " WHERE originator_id = ANY(%b) ORDER BY originator_id, originator_version"
+        " WHERE originator_id = ANY(%s) ORDER BY originator_id, originator_version"
     )
     _CHANGED = "SELECT DISTINCT originator_id FROM stored_events WHERE notification_id > %s AND notification_id <= %s"
     _APPEND = (
         "INSERT INTO stored_events (originator_id, originator_version, topic, state)"
-        " SELECT * FROM unnest(%b::uuid[], %b::bigint[], %b::text[], %b::bytea[])"
+        " SELECT * FROM unnest(%s::uuid[], %s::bigint[], %s::text[], %s::bytea[])"
         " WHERE NOT EXISTS (SELECT FROM stored_events"
-        " WHERE notification_id > %s AND originator_id = ANY(%b))"
+        " WHERE notification_id > %s AND originator_id = ANY(%s))"
         " RETURNING notification_id, pg_current_xact_id()::text"
     )
     _HOLDS = "SELECT FROM stored_events WHERE originator_id = %s AND originator_version = %s AND xmin::text = %s"

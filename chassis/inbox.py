@@ -29,7 +29,7 @@ _OF_KEYS: Final = sa.text(
     f"SELECT {_COLUMNS} FROM inbox WHERE tenant = :tenant AND key = ANY(:keys) AND type = ANY(:types)"  # noqa: S608
 )
 _REWRITE: Final = (
-    "UPDATE inbox i SET payload = v.payload FROM unnest(%s::bigint[], %b::bytea[]) AS v(position, payload)"
+    "UPDATE inbox i SET payload = v.payload FROM unnest(%s::bigint[], %s::bytea[]) AS v(position, payload)"
     " WHERE i.position = v.position"
 )
 HEAD: Final = "SELECT coalesce(max(position), 0) FROM inbox"

@@ -88,12 +88,12 @@ class PostgresReceipts:
     )
     _READ = (
         "SELECT r.tenant, r.rpc, r.request_id, fingerprint, answer_type, answer"
-        " FROM unnest(%b::text[], %b::text[], %b::text[]) AS k(tenant, rpc, request_id)"
+        " FROM unnest(%s::text[], %s::text[], %s::text[]) AS k(tenant, rpc, request_id)"
         " JOIN receipts r USING (tenant, rpc, request_id)"
     )
     _WRITE = (
         "INSERT INTO receipts SELECT * FROM"
-        " unnest(%b::text[], %b::text[], %b::text[], %b::bytea[], %b::text[], %b::bytea[])"
+        " unnest(%s::text[], %s::text[], %s::text[], %s::bytea[], %s::text[], %s::bytea[])"
     )
 
     def __init__(self, rows: sa.Connection) -> None:

@@ -120,15 +120,16 @@ def test_an_array_arrives_as_it_was_sent_and_texts_may_stand_for_ids(engine: sa.
 )
 def test_texts_arrive_as_they_were_sent(engine: sa.Engine, texts: list[str | None]) -> None:
     with reading(engine) as rows, driver_cursor(rows) as cursor:
-        assert cursor.execute("SELECT %s::text[]", [texts]).fetchall() == [(texts,)]
+        assert cursor.execute("SELECT %s::text[], %b::text[]", [texts, texts]).fetchall() == [(texts, texts)]
 
 
 def test_numbers_arrive_as_they_were_sent_and_are_of_a_type_that_holds_them_all(engine: sa.Engine) -> None:
     asked = "SELECT pg_typeof(%s)::text, pg_typeof(%s)::text, pg_typeof(%s)::text"
     with reading(engine) as rows, driver_cursor(rows) as cursor:
-        sent = [[1, -(2**15)], [-(2**31), 1], [0, 2**62]]
+        sent = [[1, -(2**15)], [-(2**31), 2**31 - 1], [0, -(2**63)]]
         assert cursor.execute(asked, sent).fetchone() == ("smallint[]", "integer[]", "bigint[]")
         assert cursor.execute("SELECT %s, %s, %s", sent).fetchone() == tuple(sent)
+        assert cursor.execute("SELECT %s::numeric[]", [[2**63, 1]]).fetchone() == ([2**63, 1],)
 
 
 def test_a_text_that_postgresql_cannot_hold_is_refused(engine: sa.Engine) -> None:
