@@ -22,7 +22,6 @@ from chassis.read_models import ReadModels
 from chassis.settings import REPLAY_CLOCK, ChassisSettings, InvalidSettingsError
 from chassis.telemetry import Metrics, Tracing
 
-_NOTHING: Final = News(0)
 _BEFORE_ANY_REPLAY: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -109,7 +108,7 @@ class _Told:
 
     def committed(self, commands: int, events: int, timers: int, seconds: float) -> None:
         self._metrics.committed(commands, events, seconds)
-        self._pulse.beat(News.ROWS | (News.EVENTS if events else _NOTHING) | (News.TIMERS if timers else _NOTHING))
+        self._pulse.beat(News.ROWS | (News.EVENTS if events else 0) | (News.TIMERS if timers else 0))
 
 
 class _BeatingClock(ReplayClock):

@@ -31,8 +31,8 @@ class PublicLog(Protocol):
     def name(self) -> str: ...
 
     @property
-    def news(self) -> News:
-        """The beats that may be about it."""
+    def news(self) -> int:
+        """The beats that may be about it (`chassis.pulse.News`)."""
         ...
 
     def read(self, after: int, limit: int) -> list[Outgoing]:

@@ -6,51 +6,52 @@ wait for the same time wake at the same moments, so that what they then ask the 
 
 import asyncio
 from contextlib import suppress
-from enum import Flag, auto
 from typing import Final
 
 _GATHER_SECONDS: Final = 0.002
 _AS_GOOD_AS_NOW: Final = 0.25
 
 
-class News(Flag):
+class News:
     """What a commit may have brought, so that nobody looks for the others: a commit of the bus events, timers and, any of them,
-    rows; `BESIDE` is what is committed beside the bus."""
+    rows; `BESIDE` is what is committed beside the bus. Any of them together are their sum: bits, since beats are many."""
 
-    EVENTS = auto()
-    TIMERS = auto()
-    ROWS = auto()
-    BESIDE = auto()
-    ANY = EVENTS | TIMERS | ROWS | BESIDE
+    EVENTS: Final = 1
+    TIMERS: Final = 2
+    ROWS: Final = 4
+    BESIDE: Final = 8
+    ANY: Final = 15
 
 
 class Pulse:
     """Beats when there may be work; may be told so from any thread."""
 
     def __init__(self) -> None:
-        self._beats = dict.fromkeys(News, 0)
-        self._waiting: dict[asyncio.Future[None], News] = {}
+        self._beats: dict[int, int] = {}
+        self._waiting: dict[asyncio.Future[None], int] = {}
         self._due: dict[float, set[asyncio.Future[None]]] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
         self._origin: float | None = None
 
-    def beat(self, news: News = News.ANY) -> None:
+    def beat(self, news: int = News.ANY) -> None:
         """Wake everybody who waits for any of `news`."""
-        for it in news:
-            self._beats[it] += 1
+        for wanted in tuple(self._beats):
+            if wanted & news:
+                self._beats[wanted] += 1
         if self._waiting and self._loop is not None:
             with suppress(RuntimeError):  # the loop has been closed: nobody waits any more
                 self._loop.call_soon_threadsafe(self._wake, news)
 
-    def beats(self, news: News) -> int:
-        """Grows with every beat for any of `news`."""
-        return sum(self._beats[it] for it in news)
+    def beats(self, news: int) -> int:
+        """Grows with every beat for any of `news`, which somebody listens for."""
+        return self._beats[news]
 
-    def listener(self, news: News = News.ANY) -> "Listener":
+    def listener(self, news: int = News.ANY) -> "Listener":
         """An ear of its own for one loop, which hears the beats for `news`."""
+        self._beats.setdefault(news, 0)
         return Listener(self, news)
 
-    async def wait(self, news: News, seen: int, seconds: float) -> None:
+    async def wait(self, news: int, seen: int, seconds: float) -> None:
         """Until there are more than `seen` beats for `news`, or about so many seconds have passed: a quarter more at the most."""
         loop = asyncio.get_running_loop()
         if self._loop is not loop:
@@ -86,7 +87,7 @@ class Pulse:
         for woken in self._due.pop(moment, ()):
             _release(woken)
 
-    def _wake(self, news: News) -> None:
+    def _wake(self, news: int) -> None:
         for woken, wanted in self._waiting.items():
             if wanted & news:
                 _release(woken)
@@ -95,7 +96,7 @@ class Pulse:
 class Listener:
     """Remembers the last beat it heard, so that one between two waits is not lost."""
 
-    def __init__(self, pulse: Pulse, news: News) -> None:
+    def __init__(self, pulse: Pulse, news: int) -> None:
         self._pulse = pulse
         self._news = news
         self._seen = pulse.beats(news)

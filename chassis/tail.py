@@ -28,8 +28,8 @@ class Log(Protocol):
     def head_now(self) -> Awaitable[int]: ...
 
     @property
-    def news(self) -> News:
-        """The beats that may be about it."""
+    def news(self) -> int:
+        """The beats that may be about it (`chassis.pulse.News`)."""
         ...
 
 
