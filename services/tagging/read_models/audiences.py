@@ -122,7 +122,8 @@ class PostgresAudiences(PostgresLayers, PostgresAnalyses):
         bitmaps.change(rows, tenant, {bitmaps.of_tag(tag): it for tag, it in tags.items()})
         for tag, it in tags.items():
             touched.add(f"tag:{tag.partition('=')[0]}", it.add | it.remove)
-        follow(work, self.live(work), touched, cause)
+        if touched.all:
+            follow(work, self.live(work), touched, cause)
 
     def live(self, work: UnitOfWork) -> list[Live]:
         """The segments that are kept up to date."""
