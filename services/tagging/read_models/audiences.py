@@ -223,6 +223,8 @@ class PostgresAudiences(PostgresLayers, PostgresAnalyses):
 
     def _change_lists(self, work: UnitOfWork, changes: Mapping[UUID, Change], cause: MembershipCause) -> None:
         """Change the members of segments that are kept as lists, and the live segments made of them."""
+        if not changes:
+            return
         rows, tenant = work.rows, work.context.tenant
         listings = segments.get(rows, tenant, changes)
         sets = segments.Sets(rows, tenant, BitMap.union(BitMap(), *(part for it in changes.values() for part in it)))

@@ -276,7 +276,7 @@ def _write(rows: sa.Connection, tenant: str, nodes: Nodes) -> None:
 def _place(rows: sa.Connection, tenant: str, nodes: Nodes, arrivals: Arrivals) -> None:
     """Put customers among the known or the anonymous: known is who has a known node.
 
-    Of a customer with the nodes it had, one known before stays so; of a regrouped one every node is at hand.
+    Of a customer with the nodes it had, one known before stays so; of a new or regrouped one every node is at hand.
     """
     touched = {it.customer for it in nodes.values() if it.new or it.changed}.union(arrivals.regrouped)
     if not touched:
@@ -284,8 +284,8 @@ def _place(rows: sa.Connection, tenant: str, nodes: Nodes, arrivals: Arrivals) -
     ordinals = arrivals.ordinals
     lost = BitMap(ordinals[it] for it in arrivals.gone)
     who = BitMap(ordinals[it] for it in touched)
-    as_before = BitMap(ordinals[it] for it in touched if it not in arrivals.regrouped)
-    known = bitmaps.among(rows, tenant, (bitmaps.KNOWN,), who)[bitmaps.KNOWN] & as_before
+    as_before = BitMap(ordinals[it] for it in touched if it not in arrivals.regrouped and not nodes[it].new)
+    known = bitmaps.among(rows, tenant, (bitmaps.KNOWN,), as_before)[bitmaps.KNOWN]
     known |= BitMap(ordinals[it.customer] for it in nodes.values() if it.known)
     known &= who
     arrivals.identified = who | lost
