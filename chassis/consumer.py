@@ -16,7 +16,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 import structlog
 
-from chassis.broker import Broker, BrokerRefusal, BrokerUnavailable
+from chassis.broker import Broker, BrokerRefusal, BrokerUnavailable, StreamInfo
 from chassis.commands import CommandBus, UnitOfWork
 from chassis.envelope import Incoming, subjects_of
 from chassis.epochs import bases_of
@@ -37,6 +37,9 @@ Absorb = Callable[[Sequence[Incoming], UnitOfWork], None]
 Keep = Callable[[Incoming], Incoming]
 
 _GATHER_SECONDS: Final = 0.002
+_FIRST_LOOK_SECONDS: Final = 0.02
+_LONGEST_LOOK_SECONDS: Final = 0.25
+"""Between two looks for a stream that nobody has made yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,9 +139,7 @@ class _Reading:
     async def read(self) -> None:
         """One session: read and handle for as long as everything is as expected."""
         async with leading(self._engine, self.name) as leadership:
-            info = await self._broker.stream(self._stream)
-            if info is None:
-                return
+            info = await self._made(leadership)
             bases = bases_of(info)
             reader = Reader(self._subscription.consumer, self._stream, self._shard, len(bases), info.created)
             positions = await in_thread(Positions.load, self._engine, reader, bases)
@@ -155,6 +156,15 @@ class _Reading:
             finally:
                 self._pull = None
                 await pull.close()
+
+    async def _made(self, leadership: Leadership) -> StreamInfo:
+        """The stream, as soon as there is one: the service that makes it may start after us."""
+        pause = _FIRST_LOOK_SECONDS
+        while (info := await self._broker.stream(self._stream)) is None:
+            await asyncio.sleep(pause)
+            await leadership.check()
+            pause = min(pause * 2, _LONGEST_LOOK_SECONDS)
+        return info
 
     async def progress(self) -> Progress:
         """Looked up now, at the server; where it cannot tell, something is waiting."""
