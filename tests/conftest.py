@@ -12,7 +12,7 @@ import uvloop
 
 from deploy.local.broker import NatsServer
 from deploy.local.credentials import Credentials
-from deploy.local.postgres import Database, Postgres
+from deploy.local.postgres import EMPTY_CLUSTER, Database, Postgres
 from tests.databases import Databases
 from tests.places import place
 from tests.scheduling import ByStack, longest_first
@@ -51,6 +51,14 @@ def state_dir() -> Iterator[Path]:
     """Where the servers of this test session keep what they store, and their logs."""
     with place("tests") as folder:
         yield folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _empty_cluster(state_dir: Path) -> Iterator[None]:
+    """The files of PostgreSQL servers are made once, for the tests of a worker and all that they start."""
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv(EMPTY_CLUSTER, str(state_dir / "empty_cluster"))
+        yield
 
 
 @pytest.fixture
