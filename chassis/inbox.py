@@ -23,11 +23,9 @@ _COPY: Final = (
     "COPY inbox (stream, sequence, id, tenant, type, key, partition, time, payload) FROM STDIN (FORMAT BINARY)"
 )
 _TYPES: Final = ("text", "int8", "text", "text", "text", "text", "int2", "timestamptz", "bytea")
-_COLUMNS: Final = "position, stream, sequence, id, tenant, type, key, partition, time, payload"
-READ: Final = f"SELECT {_COLUMNS} FROM inbox WHERE position > %(after)s ORDER BY position LIMIT %(limit)s"  # noqa: S608
-_OF_KEYS: Final = sa.text(
-    f"SELECT {_COLUMNS} FROM inbox WHERE tenant = :tenant AND key = ANY(:keys) AND type = ANY(:types)"  # noqa: S608
-)
+_ROW: Final = "SELECT position, stream, sequence, id, tenant, type, key, partition, time, payload FROM inbox"
+READ: Final = f"{_ROW} WHERE position > %(after)s ORDER BY position LIMIT %(limit)s"
+_OF_KEYS: Final = f"{_ROW} WHERE tenant = %s AND key = ANY(%s) AND type = ANY(%s)"
 _REWRITE: Final = (
     "UPDATE inbox i SET payload = v.payload FROM unnest(%s::bigint[], %s::bytea[]) AS v(position, payload)"
     " WHERE i.position = v.position"
@@ -62,28 +60,30 @@ def rewrite(
     """
     with driver_cursor(rows) as cursor:
         cursor.execute(_LOCK)
-    found = rows.execute(_OF_KEYS, {"tenant": tenant, "keys": list(keys), "types": list(types)}).all()
-    if found:
-        payloads = [change(_incoming(it)).payload for it in found]
-        with driver_cursor(rows) as cursor:
-            cursor.execute(_REWRITE, ([it.position for it in found], payloads))
-    return Counter(it.key for it in found)
+        found = [
+            _entry(it) for it in cursor.execute(_OF_KEYS, (tenant, list(keys), list(types)), binary=True).fetchall()
+        ]
+        if found:
+            payloads = [change(message).payload for _, message in found]
+            cursor.execute(_REWRITE, ([position for position, _ in found], payloads))
+    return Counter(message.key for _, message in found)
 
 
 def read(rows: sa.Connection, after: int, limit: int) -> list[tuple[int, Incoming]]:
     """Up to `limit` kept messages after a position of the inbox, each with its own."""
-    return entries(driver_cursor(rows).execute(READ, {"after": after, "limit": limit}, binary=True).fetchall())
+    with driver_cursor(rows) as cursor:  # thousands of rows, of which the driver makes plain tuples
+        return entries(cursor.execute(READ, {"after": after, "limit": limit}, binary=True).fetchall())
 
 
 def entries(found: Iterable[Sequence[Any]]) -> list[tuple[int, Incoming]]:
-    """What the query `READ` found."""
-    return [(it[0], _incoming(it)) for it in found]
+    """What the query `READ` found, in binary."""
+    return [_entry(it) for it in found]
 
 
-def _incoming(row: Sequence[Any]) -> Incoming:
-    _, stream, sequence, id, tenant, kind, key, partition, time, payload = row
+def _entry(row: Sequence[Any]) -> tuple[int, Incoming]:
+    at, stream, sequence, id, tenant, kind, key, partition, time, payload = row
     _, epoch, (position, part) = Address.of(id)
     context = Context(tenant=tenant, actor="system/inbox", correlation=id, causation=id)
-    return Incoming(
-        stream, sequence, position, part, epoch, tenant, kind, key, partition, id, time, context, bytes(payload)
+    return at, Incoming(
+        stream, sequence, position, part, epoch, tenant, kind, key, partition, id, time, context, payload
     )  # fmt: skip

@@ -71,8 +71,12 @@ class ReadModels:
         except TimeoutError:
             raise ProjectionLagging(position=position, reached=self._reached) from None
 
+    async def _look_now(self) -> int | None:
+        reached: int | None = await QuickLook.of(self._engine).ask_scalar(_REACHED)
+        return reached
+
     def _look(self) -> "asyncio.Future[int | None]":
         """One look at the database for all who wait."""
         if self._looking is None or self._looking.done():
-            self._looking = asyncio.ensure_future(QuickLook.of(self._engine).ask_scalar(_REACHED))
+            self._looking = asyncio.ensure_future(self._look_now())
         return self._looking

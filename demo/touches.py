@@ -1,11 +1,11 @@
 """Reports of what somebody did, and how they arrive: most at once and once, some late, too late or twice, because reports do."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
-from demo.buckets import bucket
+from demo.buckets import buckets
 from demo.people import Sighting
 
 H5: Final = "h5"
@@ -46,12 +46,16 @@ class Touch:
         return self.who[0].value
 
 
-def deliveries(touch: Touch) -> Iterator[Touch]:
-    """`touch` as often, and as late, as it is delivered; servers are never too late."""
-    if touch.channel not in _SERVERS and bucket("toolate", touch.message_id) < _OF_10_000_TOO_LATE:
-        touch = replace(touch, received_at=touch.occurred_at + _TOO_LATE)
-    elif bucket("late", touch.message_id) < _OF_10_000_LATE:
-        touch = replace(touch, received_at=touch.occurred_at + _LATE)
-    yield touch
-    if bucket("dup", touch.message_id) < _OF_10_000_TWICE:
-        yield touch
+def deliveries(touches: Sequence[Touch]) -> Iterator[Touch]:
+    """Each of `touches` as often, and as late, as it is delivered; servers are never too late."""
+    ids = [it.message_id for it in touches]
+    rolls = zip(*(buckets(purpose, ids) for purpose in ("toolate", "late", "dup")), strict=True)
+    for touch, (too_late, late, twice) in zip(touches, rolls, strict=True):
+        delivered = touch
+        if touch.channel not in _SERVERS and too_late < _OF_10_000_TOO_LATE:
+            delivered = replace(touch, received_at=touch.occurred_at + _TOO_LATE)
+        elif late < _OF_10_000_LATE:
+            delivered = replace(touch, received_at=touch.occurred_at + _LATE)
+        yield delivered
+        if twice < _OF_10_000_TWICE:
+            yield delivered

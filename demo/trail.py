@@ -5,7 +5,7 @@ Nothing is random: every choice is a roll of `bucket`, so that each run tells th
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, time, timedelta
+from datetime import date, time, timedelta
 from typing import Final
 
 from demo.buyers import purchase_days, reviews, sharers, shares, survey
@@ -27,7 +27,7 @@ _FIRST_STRAY_DAY: Final = date(1997, 1, 1)
 
 def trail(people: Sequence[Person], orders: Sequence[Order], strangers: Iterable[Prospect]) -> list[Touch]:
     """All reports in the order in which they are received; one that is sent twice is there twice."""
-    touches = [twin for it in _everything(people, orders, strangers) for twin in deliveries(it)]
+    touches = list(deliveries(list(_everything(people, orders, strangers))))
     touches.sort(key=lambda it: it.received_at)
     return touches
 
@@ -106,21 +106,9 @@ def _reading(person: Person, reader: _Reader) -> Iterator[Touch]:
             properties=dwell,
         )
     if person.roll("btn") < _CLICKERS:
-        yield _click(person, at + timedelta(minutes=2), view)
-
-
-def _click(person: Person, at: datetime, view: str) -> Touch:
-    return Touch(
-        f"{person.key}:btn",
-        "button_clicked",
-        H5,
-        at,
-        at,
-        _browser(person),
-        content=person.content,
-        page_view=view,
-        properties='{"button_id":"BTN_BUY"}',
-    )
+        at, button = at + timedelta(minutes=2), '{"button_id":"BTN_BUY"}'
+        clicked = f"{person.key}:btn"
+        yield Touch(clicked, "button_clicked", H5, at, at, who, content=content, page_view=view, properties=button)
 
 
 def _peek_on_second_device(person: Person) -> Touch:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
@@ -12,6 +13,10 @@ import sqlalchemy as sa
 from chassis.builds import _InSchema
 from chassis.postgres import create_engine, driver_cursor, reading
 from tests.conftest import DatabaseFactory
+
+
+class Colour(StrEnum):
+    RED = "red"
 
 
 @pytest.fixture
@@ -135,3 +140,16 @@ def test_numbers_arrive_as_they_were_sent_and_are_of_a_type_that_holds_them_all(
 def test_a_text_that_postgresql_cannot_hold_is_refused(engine: sa.Engine) -> None:
     with reading(engine) as rows, driver_cursor(rows) as cursor, pytest.raises(psycopg.DataError):
         cursor.execute("SELECT %s::text[]", [["a\0b"]])
+
+
+def test_texts_and_ids_of_an_array_are_kept_apart_whatever_is_in_them(engine: sa.Engine) -> None:
+    ids = [UUID(int=it) for it in (0, 1, 2**128 - 1)]
+    texts = ["", "NULL", "null", '"', "\\", '\\"', "a,{}", " é\n", None, Colour.RED]
+    nested = [["a,b", '"'], ["", None]]
+    with reading(engine) as rows, driver_cursor(rows) as cursor:
+        asked = "SELECT %s::text[], %s::text[], %s::uuid[], %b::uuid[], %s::uuid[], %s::boolean[]"
+        sent = [texts, nested, ids, ids, [[it] for it in ids], [True, False, None]]
+        assert cursor.execute(asked, sent).fetchall() == [tuple(sent)]
+        assert cursor.execute("SELECT %s::jsonb[]", [['{"a": "\\""}', None]]).fetchall() == [([{"a": '"'}, None],)]
+        with pytest.raises(psycopg.DataError, match="NUL"):
+            cursor.execute("SELECT %s::text[]", [["a\0b"]])

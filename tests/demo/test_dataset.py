@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from demo.buckets import bucket, fnv1a32
+from demo.buckets import bucket, buckets, fnv1a32
 from demo.dataset import DataUnavailable, Order, first_days, load_orders
 
 NEW_YORK = ZoneInfo("America/New_York")
@@ -19,6 +19,20 @@ def test_the_dice_roll_what_the_specification_says() -> None:
     assert bucket("exp:winback-9801", "cdnow:00002") == 4173
     assert bucket("gcg:cdnow-demo", "cdnow:00001") == 9794
     assert bucket("reach", "cdnow:00003") == 6173
+
+
+def test_dice_that_are_rolled_at_once_show_what_each_shows_alone() -> None:
+    keys = [
+        "",
+        "a",
+        "cdnow:00001:view:3",
+        "ein Schlüssel",
+        "ends with nothing\0",
+        *(f"line:{it}" for it in range(5_000)),
+    ]
+    for purpose in ("late", "dup", ""):
+        assert buckets(purpose, keys) == [bucket(purpose, it) for it in keys]
+    assert buckets("late", []) == []
 
 
 def test_all_orders_are_read(orders: list[Order]) -> None:
