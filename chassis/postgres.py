@@ -6,7 +6,7 @@ from typing import Any, Final, cast
 
 import psycopg
 import sqlalchemy as sa
-from psycopg.pq import TransactionStatus
+from psycopg.pq import PipelineStatus, TransactionStatus
 
 from chassis.arrays import ArrayDumper, BinaryArrayDumper
 
@@ -50,7 +50,8 @@ class _Connection(psycopg.Connection[Any]):
     """
 
     def rollback(self) -> None:
-        if self.pgconn.transaction_status in {TransactionStatus.INTRANS, TransactionStatus.INERROR}:
+        is_free = self.pgconn.pipeline_status == PipelineStatus.OFF
+        if is_free and self.pgconn.transaction_status in {TransactionStatus.INTRANS, TransactionStatus.INERROR}:
             self.pgconn.exec_(b"ROLLBACK")
         super().rollback()  # has nothing left to do, unless the connection is lost or at work
 
