@@ -1,6 +1,7 @@
 """Consumers that read their streams together: each as if it were alone, in one transaction as long as nobody fails."""
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import pytest
@@ -114,7 +115,7 @@ def test_they_may_be_joined_and_parted_wherever_each_is(loop: Any, desk: Desk, n
                 await fill(broker, "numbers", numbers(last + 1, last + 100))
                 consumer = reading(desk, broker, *parts)
                 async with running(consumer):
-                    await until(lambda consumer=consumer: settled(consumer))
+                    await until(partial(settled, consumer))
         assert sorted(n for it in desk.credited_by_key().values() for n in it) == list(range(1, 501))
         assert noted(desk) == list(range(1, 401))
         with desk.engine.connect() as rows:
