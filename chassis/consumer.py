@@ -17,7 +17,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 import structlog
 
-from chassis.broker import Broker, BrokerRefusal, BrokerUnavailable
+from chassis.broker import Broker, BrokerRefusal, BrokerUnavailable, StreamInfo
 from chassis.commands import CommandBus, UnitOfWork
 from chassis.envelope import Incoming, subjects_of
 from chassis.epochs import bases_of
@@ -40,6 +40,9 @@ Absorb = Callable[[Sequence[Incoming], UnitOfWork], None]
 Keep = Callable[[Incoming], Incoming]
 
 _GATHER_SECONDS: Final = 0.002
+_FIRST_LOOK_SECONDS: Final = 0.02
+_LONGEST_LOOK_SECONDS: Final = 0.25
+"""Between two looks for a stream that nobody has made yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,9 +171,7 @@ class _Reading:
         """One session: read and handle for as long as everything is as expected."""
         async with AsyncExitStack() as held:
             leaderships = [await held.enter_async_context(leading(self._engine, it)) for it in self._locks()]
-            info = await self._broker.stream(self._stream)
-            if info is None:
-                return
+            info = await self._made(leaderships)
             found = [await self._positions(it, info) for it in self._subscriptions]
             for it in self._garages:
                 await in_thread(it.load, self._engine)
@@ -183,6 +184,16 @@ class _Reading:
             finally:
                 self._pull = None
                 await pull.close()
+
+    async def _made(self, leaderships: Sequence[Leadership]) -> StreamInfo:
+        """The stream, as soon as there is one: the service that makes it may start after us."""
+        pause = _FIRST_LOOK_SECONDS
+        while (info := await self._broker.stream(self._stream)) is None:
+            await asyncio.sleep(pause)
+            for it in leaderships:
+                await it.check()
+            pause = min(pause * 2, _LONGEST_LOOK_SECONDS)
+        return info
 
     def _locks(self) -> list[str]:
         """What whoever reads here for any of us has to hold, always in this order."""
