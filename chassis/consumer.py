@@ -23,6 +23,7 @@ from chassis.envelope import Incoming, subjects_of
 from chassis.epochs import bases_of
 from chassis.handling import Handling
 from chassis.handling_together import HandlingTogether
+from chassis.jetstream import StreamInfo
 from chassis.leadership import Leadership, leading, persevere
 from chassis.loops import CHECK_SECONDS, Progress
 from chassis.ordered_pull import OrderedPull
