@@ -185,13 +185,16 @@ class Handling:
                     condemned = {message.id: _parking(message, error)}
 
     async def _commit(self, work: Work, condemned: Mapping[str, Parking]) -> None:
-        few = len(work.messages) <= FEW or self._handler.absorbs
-        plan = self.plan(work, condemned) if few else await in_thread(self.plan, work, condemned)
+        plan = self.plan(work, condemned) if self.plans_quickly(work) else await in_thread(self.plan, work, condemned)
         if plan.items or plan.parkings or work.redriven or (self._handler.keep and plan.handled):
             await self._bus.run(Unit(plan.items, partial(self._settle, work, plan)))
         else:
             await in_thread(self._move, work)
         self.committed(work, plan)
+
+    def plans_quickly(self, work: Work) -> bool:
+        """Whether to plan takes less than to go to another thread and back."""
+        return len(work.messages) <= FEW or self._handler.absorbs
 
     def committed(self, work: Work, plan: Plan) -> None:
         """Take in what was committed."""

@@ -15,7 +15,7 @@ from chassis.envelope import Incoming, addressed
 from chassis.errors import described
 from chassis.handling import FEW, Handling, Plan, Work
 from chassis.jetstream import Delivery
-from chassis.ordered_pull import ReadingInterrupted, stream_sequence
+from chassis.ordered_pull import stream_sequence
 from chassis.positions import PositionMoved, move_together
 from chassis.threads import in_thread
 
@@ -64,15 +64,11 @@ class HandlingTogether:
 
     async def _take_together(self, parts: Sequence[Part]) -> bool:
         """Commit all parts at once; whether that was possible."""
-        few = sum(len(work.messages) for _, work in parts) <= FEW
-
-        def planned() -> list[Plan]:
-            return [handling.plan(work) for handling, work in parts]
-
-        plans = planned() if few else await in_thread(planned)
+        quick = all(handling.plans_quickly(work) for handling, work in parts)
         try:
+            plans = _plans(parts) if quick else await in_thread(_plans, parts)
             await self._bus.run(Unit([it for plan in plans for it in plan.items], partial(_settle, parts, plans)))
-        except (PositionMoved, ReadingInterrupted):
+        except PositionMoved:
             raise
         except Exception as error:  # noqa: BLE001 (whose fault it is shows when each takes its part alone)
             log.info("consumer.parted", consumers=[it.consumer for it, _ in parts], error=described(error))
@@ -80,6 +76,10 @@ class HandlingTogether:
         for (handling, work), plan in zip(parts, plans, strict=True):
             handling.committed(work, plan)
         return True
+
+
+def _plans(parts: Sequence[Part]) -> list[Plan]:
+    return [handling.plan(work) for handling, work in parts]
 
 
 def _for(handling: Handling, messages: Sequence[Incoming], reader: Handling) -> Sequence[Incoming]:
