@@ -39,6 +39,7 @@ class ReadModels:
 
     def close(self) -> None:
         self._threads.shutdown(wait=True, cancel_futures=True)
+        QuickLook.of(self._engine).close()
         self._engine.dispose()
 
     async def query(self, ask: Callable[[sa.Connection], T]) -> T:
