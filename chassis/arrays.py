@@ -116,5 +116,7 @@ def _escaped(item: str) -> str:
 
 def _like(items: list[Any]) -> list[Any]:
     """As few of `items` as tell how all of them are to be sent."""
-    kinds = set(map(type, items))
-    return items[:1] if len(kinds) == 1 and kinds.isdisjoint(_ONE_IS_NOT_LIKE_ANOTHER) else items
+    kinds = set(map(type, items)) - {NoneType}
+    if len(kinds) == 1 and kinds.isdisjoint(_ONE_IS_NOT_LIKE_ANOTHER):
+        return [next(it for it in items if it is not None)]
+    return items
