@@ -9,19 +9,23 @@ from typing import Any
 
 import pytest
 import uvloop
+from pytest_timeout import timeout_timer  # type: ignore[import-untyped]
 
 from deploy.local.broker import NatsServer
 from deploy.local.credentials import Credentials
-from deploy.local.postgres import Database, Postgres
+from deploy.local.postgres import EMPTY_CLUSTER, Database, Postgres
 from tests.databases import Databases
 from tests.places import place
 from tests.scheduling import ByStack, longest_first
+from tests.time_limit import Watch
 
 DatabaseFactory = Callable[[str], Database]
 Migrated = Callable[[str, Path | None], Database]
 
 _WITHOUT_WAITING = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off", "max_wal_size": "256MB"}
 """What only a machine that loses power would miss; what is about durability starts a server of its own."""
+
+_WATCH = Watch(timeout_timer)
 
 # httpx looks for it with every request, and to look in vain through all folders takes longer than the request.
 sys.modules.setdefault("sniffio", None)  # type: ignore[arg-type]  # None is how Python is told that there is none
@@ -42,6 +46,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     longest_first(items)
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_timeout_set_timer(item: pytest.Item, settings: Any) -> bool | None:
+    if settings.method != "thread":
+        return None
+    _WATCH.begin(item, settings)
+    return True
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_timeout_cancel_timer() -> None:
+    _WATCH.finish()
+
+
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByStack:
     return ByStack(config, log)
 
@@ -51,6 +68,14 @@ def state_dir() -> Iterator[Path]:
     """Where the servers of this test session keep what they store, and their logs."""
     with place("tests") as folder:
         yield folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _empty_cluster(state_dir: Path) -> Iterator[None]:
+    """The files of PostgreSQL servers are made once, for the tests of a worker and all that they start."""
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv(EMPTY_CLUSTER, str(state_dir / "empty_cluster"))
+        yield
 
 
 @pytest.fixture

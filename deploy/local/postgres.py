@@ -21,6 +21,9 @@ OWNER: Final = "scrm_owner"  # owns the databases and runs migrations
 WRITER: Final = "scrm_writer"  # command handlers, relay, projectors: works across tenants
 READER: Final = "scrm_reader"  # answers callers: sees the rows of the caller's tenant only
 
+EMPTY_CLUSTER: Final = "SCRM_EMPTY_CLUSTER"
+"""Of the environment of whoever starts many servers: the folder of files as they are before the first start, to be copied for each."""
+
 SETTINGS: Final[Mapping[str, str]] = {
     "listen_addresses": "127.0.0.1",
     "unix_socket_directories": "",
@@ -147,8 +150,18 @@ class Postgres:
             _open_to(self._user, folder)
 
     def _create_cluster(self) -> None:
+        """Make the files anew, or copy those that were made for that, which takes a fifth of the time."""
+        if not (kept := os.environ.get(EMPTY_CLUSTER)):
+            self._initialize(self.data_dir)
+            return
+        if not Path(kept, "PG_VERSION").exists():
+            self._initialize(Path(kept))
+        subprocess.run(["/bin/cp", "--archive", f"{kept}/.", self.data_dir], check=True)
+
+    def _initialize(self, folder: Path) -> None:
+        self.give(folder)
         done = self.run("initdb", "--username=postgres", "--auth=trust", "--encoding=UTF8", "--no-instructions",
-                        "--locale-provider=builtin", "--locale=C.UTF-8", "--pgdata", str(self.data_dir))  # fmt: skip
+                        "--locale-provider=builtin", "--locale=C.UTF-8", "--pgdata", str(folder))  # fmt: skip
         if done.returncode != 0:
             raise DidNotStart(f"initdb failed:\n{done.stdout}")
 

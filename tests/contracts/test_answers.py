@@ -170,10 +170,11 @@ def test_what_belongs_to_another_tenant_is_as_unknown_as_what_does_not_exist(
 ) -> None:
     async def ask() -> None:
         unknown = (await world.globex.call(rpc, good_request(rpc.input_type))).gist
-        for theirs in world.ids[service_of(rpc)][:20]:
-            foreign = good_request(rpc.input_type)
-            fill_ids(foreign, [theirs])
-            assert (await world.globex.call(rpc, foreign)).gist == unknown
+        foreign = [good_request(rpc.input_type) for _ in world.ids[service_of(rpc)][:20]]
+        for request, theirs in zip(foreign, world.ids[service_of(rpc)], strict=False):
+            fill_ids(request, [theirs])
+        for found in await asyncio.gather(*(world.globex.call(rpc, it) for it in foreign)):
+            assert found.gist == unknown
 
     loop.run_until_complete(ask())
 
