@@ -177,6 +177,13 @@ def unseal(consumer: str, sequence: int, subject: str, headers: Mapping[str, str
     )  # fmt: skip
 
 
+def addressed(message: Incoming, consumer: str) -> Incoming:
+    """A message that another consumer has unsealed, as `consumer` gets it."""
+    context, name = message.context, f"consume/{consumer}"
+    call = context.call and context.call._replace(rpc=name)
+    return message._replace(context=context._replace(actor=f"system/{name}", call=call))
+
+
 class _Sealed(NamedTuple):
     """What of the headers of a message concerns its reader."""
 

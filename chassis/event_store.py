@@ -145,11 +145,14 @@ class PostgresTransaction:
         " WHERE originator_id = ANY(%b) ORDER BY originator_id, originator_version"
     )
     _CHANGED = "SELECT DISTINCT originator_id FROM stored_events WHERE notification_id > %s AND notification_id <= %s"
+    # What is new is looked up by its position and then compared: a planner that does not know how little that is would look up
+    # every aggregate that was read.
     _APPEND = (
         "INSERT INTO stored_events (originator_id, originator_version, topic, state)"
         " SELECT * FROM unnest(%b::uuid[], %b::bigint[], %b::text[], %b::bytea[])"
-        " WHERE NOT EXISTS (SELECT FROM stored_events"
-        " WHERE notification_id > %s AND originator_id = ANY(%b))"
+        " WHERE NOT EXISTS (SELECT FROM"
+        " (SELECT originator_id FROM stored_events WHERE notification_id > %s ORDER BY notification_id OFFSET 0) AS new"
+        " WHERE originator_id = ANY(%b))"
         " RETURNING notification_id, pg_current_xact_id()::text"
     )
     _HOLDS = "SELECT FROM stored_events WHERE originator_id = %s AND originator_version = %s AND xmin::text = %s"

@@ -6,10 +6,11 @@ fails for a passing reason is tried again as it is. A failure nobody owns up to 
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from traceback import extract_tb
+from types import MappingProxyType
 from typing import Any, Final, Protocol
 
 import sqlalchemy as sa
@@ -33,7 +34,8 @@ _LONGEST_PAUSE: Final = 2.0
 _CONFLICT_ROUNDS: Final = 3
 _REDRIVE_LIMIT: Final = 200
 _NO_EPOCH: Final = 0
-_FEW: Final = 30
+FEW: Final = 30
+NOBODY: Final[Mapping[str, Parking]] = MappingProxyType({})
 
 
 class Handler(Protocol):
@@ -62,7 +64,7 @@ class _Condemned(Exception):
 
 
 @dataclass(slots=True)
-class _Plan:
+class Plan:
     """What to do with a batch: orders for the bus, which message each span of them is for, and what to park."""
 
     items: list[tuple[Context, Any]] = field(default_factory=list)
@@ -73,18 +75,18 @@ class _Plan:
 
 
 @dataclass(frozen=True, slots=True)
-class _Work:
+class Work:
     """Messages to handle, the sequence of the stream up to which all is handled then, and which of them were parked before."""
 
     messages: Sequence[Incoming]
     sequence: int
     redriven: Mapping[str, int] = field(default_factory=dict)
 
-    def halves(self) -> "tuple[_Work, _Work]":
+    def halves(self) -> "tuple[Work, Work]":
         middle = len(self.messages) // 2
         first, second = self.messages[:middle], self.messages[middle:]
         reached = self.sequence if self.redriven else first[-1].sequence
-        return _Work(first, reached, self.redriven), _Work(second, self.sequence, self.redriven)
+        return Work(first, reached, self.redriven), Work(second, self.sequence, self.redriven)
 
 
 class Handling:
@@ -96,17 +98,12 @@ class Handling:
         self._handler = handler
         self._engine = engine
         self._bus = bus
-        self._positions = positions
         self._garage = garage
+        self.positions = positions
 
-    async def handle(self, messages: Sequence[Delivery]) -> int:
-        """Handle messages in the order of the stream; the sequence of the last. PositionMoved if somebody else is at it."""
-        sequence = stream_sequence(messages[-1].reply)
-        few = len(messages) <= _FEW  # what takes less than to go to another thread and back
-        fresh = self._open(messages) if few else await in_thread(self._open, messages)
-        if fresh:
-            await self._take(_Work(fresh, sequence), {})
-        return sequence
+    @property
+    def consumer(self) -> str:
+        return self._handler.consumer
 
     async def redrive(self) -> None:
         """Try again what somebody asked to be tried again; nobody can have asked where nothing is parked."""
@@ -116,34 +113,39 @@ class Handling:
         if not found:
             return
         messages = [_another_try(it.message, it.attempts) for it in found]
-        work = _Work(messages, self._positions.sequence, {it.message.id: it.id for it in found})
-        await self._take(work, {})
+        work = Work(messages, self.positions.sequence, {it.message.id: it.id for it in found})
+        await self.take(work)
         await in_thread(self._garage.load, self._engine)
-        log.info("consumer.redriven", consumer=self._handler.consumer, messages=len(found), parked=self._garage.count)
+        log.info("consumer.redriven", consumer=self.consumer, messages=len(found), parked=self._garage.count)
 
-    def _open(self, messages: Sequence[Delivery]) -> list[Incoming]:
-        """The messages that have not been handled yet. ReadingInterrupted when another epoch has begun."""
-        reader, reached = self._positions.reader, dict[int, Offset]()
+    def unsealed(self, message: Delivery) -> Incoming:
+        """The message; something in our stream that is none of our messages comes in a form that can be parked."""
+        sequence = stream_sequence(message.reply)
+        try:
+            return unseal(self.consumer, sequence, message.subject, message.headers, message.data)
+        except UnreadableMessage:
+            return self._unreadable(sequence, message)
+
+    def fresh(self, told: Iterable[Incoming]) -> list[Incoming]:
+        """Those that have not been handled yet. ReadingInterrupted when another epoch has begun."""
+        epoch, reached = self.positions.reader.epoch, dict[int, Offset]()
         fresh: list[Incoming] = []
-        for it in messages:
-            sequence = stream_sequence(it.reply)
-            try:
-                message = unseal(reader.consumer, sequence, it.subject, it.headers, it.data)
-            except UnreadableMessage:
-                fresh.append(self._unreadable(sequence, it))
+        for message in told:
+            if message.epoch == _NO_EPOCH:
+                fresh.append(message)
                 continue
-            if message.epoch != reader.epoch:
+            if message.epoch != epoch:
                 raise ReadingInterrupted(f"epoch {message.epoch} has begun")
-            if message.partition not in self._positions:
+            if message.partition not in self.positions:
                 continue
-            if message.offset > reached.get(message.partition, self._positions[message.partition]):
+            if message.offset > reached.get(message.partition, self.positions[message.partition]):
                 reached[message.partition] = message.offset
                 fresh.append(message)
         return fresh
 
     def _unreadable(self, sequence: int, message: Delivery) -> Incoming:
         """Something in our stream that is none of our messages, in a form that can be parked."""
-        address = f"{self._positions.reader.stream}/{_NO_EPOCH}/{sequence}"
+        address = f"{self.positions.reader.stream}/{_NO_EPOCH}/{sequence}"
         headers = {
             "ce-id": address,
             "ce-tenant": "",
@@ -151,11 +153,11 @@ class Handling:
             "ce-type": "",
             "ce-time": "1970-01-01T00:00:00Z",
         }
-        partition = self._positions.reader.shard.partitions[0]
-        return unseal(self._positions.reader.consumer, sequence, f"unreadable.{partition}", headers, message.data)
+        partition = self.positions.reader.shard.partitions[0]
+        return unseal(self.consumer, sequence, f"unreadable.{partition}", headers, message.data)
 
-    async def _take(self, work: _Work, condemned: Mapping[str, Parking], tries: int = 0) -> None:
-        """Commit `work`, with patience, and with every message that cannot be handled parked."""
+    async def take(self, work: Work, condemned: Mapping[str, Parking] = NOBODY, tries: int = 0) -> None:
+        """Commit `work`, with patience, and with every message that cannot be handled parked. PositionMoved if somebody else is at it."""
         pause = 0.05
         while True:
             try:
@@ -168,12 +170,12 @@ class Handling:
             except Exception as error:
                 tries += 1
                 if _is_passing(error, tries):
-                    log.info("consumer.retries", consumer=self._handler.consumer, error=described(error), tries=tries)
+                    log.info("consumer.retries", consumer=self.consumer, error=described(error), tries=tries)
                     await asyncio.sleep(pause)
                     pause = min(pause * 2, _LONGEST_PAUSE)
                 elif len(work.messages) > 1:
                     for half in work.halves():
-                        await self._take(half, condemned, tries)
+                        await self.take(half, condemned, tries)
                     return
                 elif work.messages[0].id in condemned:
                     raise
@@ -181,21 +183,28 @@ class Handling:
                     message = work.messages[0]
                     condemned = {message.id: _parking(message, error)}
 
-    async def _commit(self, work: _Work, condemned: Mapping[str, Parking]) -> None:
-        plan = await in_thread(self._plan, work, condemned)
-        targets = self._targets(work)
+    async def _commit(self, work: Work, condemned: Mapping[str, Parking]) -> None:
+        plan = self.plan(work, condemned) if self.plans_quickly(work) else await in_thread(self.plan, work, condemned)
         if plan.items or plan.parkings or work.redriven or (self._handler.keep and plan.handled):
-            settle = partial(self._settle, work, plan, targets)
-            await self._bus.run(Unit(plan.items, settle))
+            await self._bus.run(Unit(plan.items, partial(self._settle, work, plan)))
         else:
-            await in_thread(self._move, targets, work.sequence)
-        self._positions.moved(targets, work.sequence)
+            await in_thread(self._move, work)
+        self.committed(work, plan)
+
+    def plans_quickly(self, work: Work) -> bool:
+        """Whether to plan takes less than to go to another thread and back."""
+        return len(work.messages) <= FEW or self._handler.absorbs
+
+    def committed(self, work: Work, plan: Plan) -> None:
+        """Take in what was committed."""
+        self.positions.moved(self.targets(work), work.sequence)
         if not work.redriven:
             self._garage.held |= plan.held
             self._garage.count += len(plan.parkings)
 
-    def _plan(self, work: _Work, condemned: Mapping[str, Parking]) -> _Plan:
-        plan = _Plan(held=set() if work.redriven else set(self._garage.held))
+    def plan(self, work: Work, condemned: Mapping[str, Parking] = NOBODY) -> Plan:
+        """What to do with the messages of `work`, those that are `condemned` put aside."""
+        plan = Plan(held=set() if work.redriven else set(self._garage.held))
         by_tenant: dict[str, list[Incoming]] = defaultdict(list)
         for message in work.messages:
             if key_of(message) in plan.held:
@@ -214,7 +223,7 @@ class Handling:
             plan.items.append((context, Effect(partial(self._handler.handle, tuple(batch)))))
         return plan
 
-    def _react(self, message: Incoming, plan: _Plan) -> None:
+    def _react(self, message: Incoming, plan: Plan) -> None:
         try:
             commands = list(self._handler.handle(message))
         except (*TRANSIENT, *OUTAGES):
@@ -227,10 +236,12 @@ class Handling:
             plan.spans.append(([message], len(plan.items), len(commands)))
             plan.items += [(_numbered(message.context, n), command) for n, command in enumerate(commands)]
 
-    def _settle(
-        self, work: _Work, plan: _Plan, targets: Mapping[int, Offset], rows: sa.Connection, outcomes: Sequence[Outcome]
-    ) -> None:
-        """In the transaction of the commands: judge their outcomes, then park, keep and move on."""
+    def _settle(self, work: Work, plan: Plan, rows: sa.Connection, outcomes: Sequence[Outcome]) -> None:
+        self.write(work, plan, rows, outcomes)
+        self.positions.move(rows, self.targets(work), work.sequence)
+
+    def write(self, work: Work, plan: Plan, rows: sa.Connection, outcomes: Sequence[Outcome]) -> None:
+        """In the transaction of the commands: judge their outcomes, then park and keep; all but to move on."""
         failed = self._failed(plan, outcomes)
         gone = {it.message.id for it in failed}
         handled = [it for it in plan.handled if it.id not in gone] if gone else plan.handled
@@ -242,10 +253,9 @@ class Handling:
         else:
             plan.parkings += failed
             plan.held.update(key_of(it.message) for it in failed)
-            park(rows, self._handler.consumer, plan.parkings)
-        self._positions.move(rows, targets, work.sequence)
+            park(rows, self.consumer, plan.parkings)
 
-    def _failed(self, plan: _Plan, outcomes: Sequence[Outcome]) -> list[Parking]:
+    def _failed(self, plan: Plan, outcomes: Sequence[Outcome]) -> list[Parking]:
         """Messages whose only command was refused and nothing of whose key came after; the rest is undone first."""
         if not any(it.error is not None for it in outcomes):
             return []
@@ -267,20 +277,20 @@ class Handling:
             raise _Condemned([*condemned, *failed])
         return failed
 
-    def _targets(self, work: _Work) -> dict[int, Offset]:
+    def targets(self, work: Work) -> dict[int, Offset]:
         """Where each partition concerned is afterwards; a redrive leaves them where they are."""
         if work.redriven:
-            return {it.partition: self._positions[it.partition] for it in work.messages}
+            return {it.partition: self.positions[it.partition] for it in work.messages}
         return {it.partition: it.offset for it in work.messages if it.epoch != _NO_EPOCH}
 
-    def _move(self, targets: Mapping[int, Offset], sequence: int) -> None:
+    def _move(self, work: Work) -> None:
         """Note that nothing was to be done; should a crash undo that, nothing will be to be done again."""
         with self._engine.begin() as rows:
             rows.execute(sa.text("SET LOCAL synchronous_commit = off"))
-            self._positions.move(rows, targets, sequence)
+            self.positions.move(rows, self.targets(work), work.sequence)
 
 
-def _put_aside(plan: _Plan, parking: Parking) -> None:
+def _put_aside(plan: Plan, parking: Parking) -> None:
     plan.parkings.append(parking)
     if parking.message.key:
         plan.held.add(key_of(parking.message))

@@ -6,7 +6,7 @@ been handled, good as long as it is the same stream.
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import sqlalchemy as sa
 
@@ -28,12 +28,13 @@ DDL: Final = (
 )
 
 _MOVE: Final = (
-    "WITH moved AS (UPDATE consumer_positions p SET position = n.position, part = n.part"
-    " FROM unnest(%(partition)s::int[], %(was)s::bigint[], %(was_part)s::int[], %(now)s::bigint[], %(now_part)s::int[])"
-    " AS n(partition, was, was_part, position, part)"
-    " WHERE (p.consumer, p.stream, p.epoch) = (%(consumer)s, %(stream)s, %(epoch)s) AND p.partition = n.partition"
+    "WITH moved AS (UPDATE consumer_positions p SET position = n.position, part = n.part FROM unnest(%(consumer)s::text[],"
+    " %(partition)s::int[], %(was)s::bigint[], %(was_part)s::int[], %(now)s::bigint[], %(now_part)s::int[])"
+    " AS n(consumer, partition, was, was_part, position, part)"
+    " WHERE p.consumer = n.consumer AND (p.stream, p.epoch) = (%(stream)s, %(epoch)s) AND p.partition = n.partition"
     " AND p.position = n.was AND p.part = n.was_part RETURNING 1),"
-    " remembered AS (INSERT INTO consumer_cursors VALUES (%(consumer)s, %(stream)s, %(shard)s, %(created)s, %(sequence)s)"
+    " remembered AS (INSERT INTO consumer_cursors (consumer, stream, shard, created, sequence)"
+    " SELECT n, %(stream)s, %(shard)s, %(created)s, %(sequence)s FROM unnest(%(consumers)s::text[]) AS n"
     " ON CONFLICT (consumer, stream, shard) DO UPDATE SET created = excluded.created, sequence = excluded.sequence)"
     " SELECT count(*) FROM moved"
 )
@@ -123,28 +124,34 @@ class Positions:
 
         A partition may be moved to where it is: that makes sure nobody else has moved it.
         """
-        reader = self.reader
-        partitions, was, now = list(targets), [self._offsets[it] for it in targets], list(targets.values())
-        parameters = {
-            "consumer": reader.consumer,
-            "stream": reader.stream,
-            "epoch": reader.epoch,
-            "shard": str(reader.shard),
-            "created": reader.created,
-            "sequence": sequence,
-            "partition": partitions,
-        }
-        for name, offsets in (("was", was), ("now", now)):
-            parameters[name], parameters[f"{name}_part"] = columns(offsets) if offsets else ([], [])
-        with driver_cursor(rows) as cursor:
-            moved = cursor.execute(_MOVE, parameters).fetchone()
-        if moved != (len(partitions),):
-            raise PositionMoved(f"{reader.consumer} on {reader.stream}: {moved} of {len(partitions)} partitions")
+        move_together(rows, [(self, targets)], sequence)
 
     def moved(self, targets: Mapping[int, Offset], sequence: int) -> None:
         """Take in what `move` wrote, once it is committed."""
         self._offsets.update(targets)
         self.sequence = max(self.sequence, sequence)
+
+
+def move_together(rows: sa.Connection, moves: Sequence[tuple[Positions, Mapping[int, Offset]]], sequence: int) -> None:
+    """`move` for several readers of the same shard of one stream, in one statement; they remember the same sequence."""
+    reader, found = moves[0][0].reader, list[tuple[Any, ...]]()
+    consumers = [it.reader.consumer for it, _ in moves]
+    for positions, targets in moves:
+        found += [(positions.reader.consumer, it, *positions[it], *now) for it, now in targets.items()]
+    names = ("consumer", "partition", "was", "was_part", "now", "now_part")
+    parameters = {
+        "stream": reader.stream,
+        "epoch": reader.epoch,
+        "shard": str(reader.shard),
+        "created": reader.created,
+        "sequence": sequence,
+        "consumers": consumers,
+        **dict(zip(names, columns(found) if found else ([],) * len(names), strict=True)),
+    }
+    with driver_cursor(rows) as cursor:
+        moved = cursor.execute(_MOVE, parameters).fetchone()
+    if moved != (len(found),):
+        raise PositionMoved(f"{', '.join(consumers)} on {reader.stream}: {moved} of {len(found)} partitions")
 
 
 def forget(rows: sa.Connection, consumer: str, streams: Collection[str]) -> None:

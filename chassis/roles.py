@@ -8,7 +8,7 @@ import structlog
 
 from chassis import parked
 from chassis.commands import UnitOfWork
-from chassis.consumer import Consumer, Incoming, Shard, Subscription
+from chassis.consumer import Consumer, Incoming, Joint, Shard, Subscription
 from chassis.epochs import Epochs
 from chassis.event_store import PostgresEventStore
 from chassis.kit import Kit, opened
@@ -50,10 +50,16 @@ def _projectors(service: "Service", kit: Kit) -> list[Loop]:
 
 def _consumers(service: "Service", kit: Kit) -> list[Loop]:
     shard = Shard(kit.settings.shard_index, kit.settings.shard_count)
-    return [_consumer(traced(it, kit.tracing), kit, shard) for it in service.subscriptions(kit)]
+    return [_consumer(_traced(it, kit.tracing), kit, shard) for it in service.subscriptions(kit)]
 
 
-def _consumer(subscription: Subscription, kit: Kit, me: Shard) -> Loop:
+def _traced(subscription: Subscription | Joint, tracing: Tracing) -> Subscription | Joint:
+    if isinstance(subscription, Joint):
+        return Joint([traced(it, tracing) for it in subscription.subscriptions])
+    return traced(subscription, tracing)
+
+
+def _consumer(subscription: Subscription | Joint, kit: Kit, me: Shard) -> Loop:
     """The whole consumer, or where there may be several processes the share of the one that we are."""
 
     def reading(shard: Shard) -> Consumer:

@@ -64,10 +64,11 @@ class Shares:
     async def progress(self) -> list[Progress]:
         """What is read here, all shards of a stream taken together."""
         loops = [self._loops[it] for it in self._reading or (self._me.index,)]
-        found: dict[str, Progress] = {}
+        found: dict[tuple[str, str], Progress] = {}
         for one in await asyncio.gather(*(it.progress() for it in loops)):
             for it in one:
-                found[it.stream] = _together(found[it.stream], it) if it.stream in found else it
+                key = it.name, it.stream
+                found[key] = _together(found[key], it) if key in found else it
         return list(found.values())
 
     async def _take_part(self) -> None:

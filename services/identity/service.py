@@ -8,7 +8,7 @@ from uuid import UUID
 
 import structlog
 
-from chassis.consumer import Subscription
+from chassis.consumer import Joint, Subscription
 from chassis.event_store import PostgresEventStore
 from chassis.kit import Kit
 from chassis.service import Service
@@ -138,30 +138,34 @@ def service(settings: Settings) -> Service:
             CustomerGuidesProjection(),
         ],
         subscriptions=lambda kit: [
-            Subscription(
-                CONSUMER,
-                [*SERVICE_OF, OWN_STREAM],
-                keep_what_is_told,
-                keep=essence,
-                events=events_of(list(MESSAGES)),
+            Joint(
+                [
+                    Subscription(
+                        CONSUMER,
+                        [*SERVICE_OF, OWN_STREAM],
+                        keep_what_is_told,
+                        keep=essence,
+                        events=events_of(list(MESSAGES)),
+                    ),
+                    Subscription(
+                        "identity_credits",
+                        ["tracking"],
+                        lambda batch, work: credit_policies.follow(batch, work, Uncredited(SqlUncreditedOrders)),
+                        events=credit_policies.CONCERNS,
+                    ),
+                    Subscription(
+                        "identity",
+                        ["tracking", "tagging"],
+                        lambda batch, work: lead_qualifying.follow(batch, work, SqlAwaitedOrders(work)),
+                        events=(*lead_policies.EVENTS, lead_qualifying.EVENT),
+                    ),
+                ]
             ),
             Subscription(
                 name_indexing.CONSUMER,
                 [name_indexing.STREAM],
                 NameIndexing(vault, hashes).follow,
                 events=name_indexing.EVENTS,
-            ),
-            Subscription(
-                "identity_credits",
-                ["tracking"],
-                lambda batch, work: credit_policies.follow(batch, work, Uncredited(SqlUncreditedOrders)),
-                events=credit_policies.CONCERNS,
-            ),
-            Subscription(
-                "identity",
-                ["tracking", "tagging"],
-                lambda batch, work: lead_qualifying.follow(batch, work, SqlAwaitedOrders(work)),
-                events=(*lead_policies.EVENTS, lead_qualifying.EVENT),
             ),
             Subscription(
                 "identity_erasures", policies.STREAMS, policies.record_that_a_service_is_done, events=policies.EVENTS

@@ -36,7 +36,7 @@ from services.tagging.application.rule_review import REVIEW_CUSTOMER
 from services.tagging.application.settings_commands import REVIEW_ALL, ReviewAll
 from services.tagging.application.standing import FOLLOW_RULE, SETTLE_TAGS, Tally
 from services.tagging.application.tag_batch_commands import ADVANCE_BATCH, AdvanceTagBatch
-from services.tagging.application.tag_commands import ReviewCustomer, SettleTags
+from services.tagging.application.tag_commands import ReviewCustomers, SettleTags
 from services.tagging.application.taxonomy_commands import REPOINT_TAGS, RepointTags
 from services.tagging.domain.claims import Cause
 from services.tagging.read_models.audiences import PostgresAudiences
@@ -46,7 +46,7 @@ from services.tagging.read_models.tag_history import TagHistoryProjection
 from services.tagging.settings import Settings
 
 TIMERS: Mapping[str, Callable[[Timer], Any] | Together] = {
-    REVIEW_CUSTOMER: lambda timer: ReviewCustomer(UUID(timer.payload["customer"])),
+    REVIEW_CUSTOMER: Together(lambda timers: ReviewCustomers([UUID(it.payload["customer"]) for it in timers])),
     REVIEW_LAYER: lambda timer: ReviewLayer(timer.payload["model"], UUID(timer.payload["customer"])),
     REVIEW_MODEL: lambda timer: ReviewModel(timer.payload["model"], timer.payload["after"]),
     REVIEW_ALL: lambda timer: ReviewAll(timer.payload["after"]),

@@ -2,15 +2,21 @@
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
+import psycopg
 import pytest
 import sqlalchemy as sa
 
 from chassis.builds import _InSchema
 from chassis.postgres import create_engine, driver_cursor, reading
 from tests.conftest import DatabaseFactory
+
+
+class Colour(StrEnum):
+    RED = "red"
 
 
 @pytest.fixture
@@ -67,3 +73,16 @@ def test_an_array_arrives_as_it_was_sent_and_texts_may_stand_for_ids(engine: sa.
     with reading(engine) as rows, driver_cursor(rows) as cursor:
         assert cursor.execute(asked, sent).fetchall() == [tuple(sent)]
         assert cursor.execute("SELECT %s = ANY(%s)", [id, [str(id)]]).fetchall() == [(True,)]
+
+
+def test_texts_and_ids_of_an_array_are_kept_apart_whatever_is_in_them(engine: sa.Engine) -> None:
+    ids = [UUID(int=it) for it in (0, 1, 2**128 - 1)]
+    texts = ["", "NULL", "null", '"', "\\", '\\"', "a,{}", " é\n", None, Colour.RED]
+    nested = [["a,b", '"'], ["", None]]
+    with reading(engine) as rows, driver_cursor(rows) as cursor:
+        asked = "SELECT %s::text[], %s::text[], %s::uuid[], %b::uuid[], %s::uuid[], %s::boolean[]"
+        sent = [texts, nested, ids, ids, [[it] for it in ids], [True, False, None]]
+        assert cursor.execute(asked, sent).fetchall() == [tuple(sent)]
+        assert cursor.execute("SELECT %s::jsonb[]", [['{"a": "\\""}', None]]).fetchall() == [([{"a": '"'}, None],)]
+        with pytest.raises(psycopg.DataError, match="NUL"):
+            cursor.execute("SELECT %s::text[]", [["a\0b"]])

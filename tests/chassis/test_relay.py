@@ -163,10 +163,12 @@ def test_a_writer_with_an_old_idea_of_the_stream_is_refused_and_leaves_nothing(
             parcels = [seal(saying(n, n), Address("numbers", 1, Offset(n))) for n in range(1, 6)]
             await broker.ensure_stream(StreamSpec("numbers", ["scrm.*.protobuf.v1.int64_value.*"]))
             assert await broker.publish_batch(parcels[:3], 0) == 3
-            with pytest.raises(BrokerRefusal) as refused:
-                await broker.publish_batch(parcels[3:], 2)
-            assert refused.value.code == WRONG_LAST_SEQUENCE
+            for late in (parcels[3:], parcels[3:4]):
+                with pytest.raises(BrokerRefusal) as refused:
+                    await broker.publish_batch(late, 2)
+                assert refused.value.code == WRONG_LAST_SEQUENCE
             assert len(await stored_in(broker, "numbers")) == 3
+            assert [await broker.publish_batch([it], at) for at, it in enumerate(parcels[3:], 3)] == [4, 5]
 
     loop.run_until_complete(scenario())
 

@@ -6,8 +6,10 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
+import psycopg
 import pytest
 
+from chassis import quick_look
 from chassis import timers as timers_module
 from chassis.aggregate import natural_id
 from chassis.commands import Handlers, UnitOfWork, handler
@@ -95,6 +97,21 @@ def test_timers_fire_when_they_are_due_and_not_before(loop: Any, desk: Desk) -> 
         assert desk.count("timers") == 5
 
     loop.run_until_complete(scenario())
+
+
+def plan_of(desk: Desk, query: str) -> str:
+    """How the server answers `query`, whatever the parameters, when it knows the table to be empty."""
+    with psycopg.connect(desk.database.writer_dsn, options=quick_look._PLANNING) as rows:
+        rows.execute(f"PREPARE asked AS {query}".encode())
+        return "\n".join(it for [it] in rows.execute("EXPLAIN EXECUTE asked (now(), '{once,again,broken}')"))
+
+
+def test_what_is_due_is_looked_up_by_when_it_is_due(desk: Desk) -> None:
+    asked = timers_module._COUNT.replace("%(now)s", "$1::timestamptz").replace("%(kinds)s", "$2::text[]")
+    plain = "SELECT count(*) FROM timers WHERE due_at <= $1::timestamptz AND kind = ANY($2::text[])"
+
+    assert "Index Scan using timers_due_at" in plan_of(desk, asked)
+    assert "timers_pkey" in plan_of(desk, plain)
 
 
 def test_two_loops_fire_everything_once(loop: Any, desk: Desk) -> None:

@@ -14,7 +14,7 @@ EVEN = BitMap(range(0, 3000, 2))
 
 
 class Watched(KeptChunks):
-    """Notes how many chunks were read."""
+    """Notes how many chunks were read or written."""
 
     def __init__(self, limit: int = 2**20) -> None:
         super().__init__(limit)

@@ -334,18 +334,27 @@ class World:
         """Carry out due timers until there are none; how many there were."""
         fired = 0
         while due := self._due():
-            for tenant, timer in due:
-                self.do(self._command(tenant, timer), tenant)
+            for (tenant, _, _), timers in self._parts(due).items():
+                self.do(self._command(tenant, timers), tenant)
             fired += len(due)
         return fired
 
-    def _command(self, tenant: str, timer: Timer) -> Any:
-        """What is to be done as a timer comes due; what finding sets anew looks at is found out as by the loop "refreshes"."""
+    def _parts(self, due: Sequence[tuple[str, Timer]]) -> dict[tuple[str, str, str], list[Timer]]:
+        """What is one command each, as the loop of timers has it."""
+        parts: dict[tuple[str, str, str], list[Timer]] = {}
+        for tenant, it in due:
+            key = "" if isinstance(TIMERS.get(it.kind), Together) else it.key
+            parts.setdefault((tenant, it.kind, key), []).append(it)
+        return parts
+
+    def _command(self, tenant: str, timers: Sequence[Timer]) -> Any:
+        """What is to be done as timers come due; what finding sets anew looks at is found out as by the loop "refreshes"."""
+        timer = timers[0]
         if timer.kind == REFRESH:
             now = self.clock.now()
             return self.read_models.query_now(lambda rows: command_for(rows, tenant, timer, now), tenant)
         make = TIMERS[timer.kind]
-        return make.command([timer]) if isinstance(make, Together) else make(timer)
+        return make.command(timers) if isinstance(make, Together) else make(timer)
 
     def watch(self) -> DueWatch:
         """What judges the periods of alerts that have ended."""

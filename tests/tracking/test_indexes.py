@@ -1,6 +1,6 @@
 """Every statistic finds its behaviours by an index of what they are about: none reads all that ever happened."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -10,9 +10,12 @@ import pytest
 import sqlalchemy as sa
 
 from deploy.local.postgres import Database
+from services.tracking.adapters.fact_book import CART_REMOVED
 from services.tracking.application.channel_commands import CreateChannelCode
 from services.tracking.domain.channel_code import CodeDesign, CodeKind, CodeTerms
+from services.tracking.domain.path_facts import PATH_TYPES
 from services.tracking.read_models import code_stats, content_stats, contents, groups, link_stats, menus
+from services.tracking.read_models.histories import of_types
 from tests.tracking.audience import Audience
 from tests.tracking.touches import NOON, view
 
@@ -116,6 +119,22 @@ def test_every_statistic_finds_its_behaviours_by_what_they_are_about(settled: Au
     found = accesses(settled, READS[name])
     assert found
     assert [it for it in found if not is_narrow(it)] == []
+
+
+@pytest.mark.parametrize(
+    ("index", "whose", "types"),
+    [
+        ("behaviours_steps", "b.node = :node", PATH_TYPES),
+        ("behaviours_steps", "b.node = :node", [*PATH_TYPES, CART_REMOVED]),
+        ("behaviours_path", "b.occurred_at >= :start AND b.occurred_at < :end", PATH_TYPES),
+    ],
+)
+def test_steps_on_purchase_paths_are_found_by_indexes_of_them_alone(
+    settled: Audience, index: str, whose: str, types: Sequence[str]
+) -> None:
+    query = sa.text(f"SELECT b.page FROM behaviours b WHERE b.tenant = 'acme' AND {whose} AND {of_types(types)}")
+    found = accesses(settled, lambda rows: rows.execute(query, {"node": NODE, "start": START, "end": END}))
+    assert [it.partition(":")[0] for it in found] == [index]
 
 
 def test_control_a_query_that_reads_all_that_a_brand_ever_saw_is_found(settled: Audience) -> None:

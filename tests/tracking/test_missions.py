@@ -16,6 +16,7 @@ from services.tracking.domain.insights import Kind, churn_risk, repeat_reader, r
 from services.tracking.domain.missions import Mission, NeedState, Result, missions
 from services.tracking.domain.path_facts import OrderFact, PathFact, Step
 from services.tracking.domain.purchases import months_later
+from services.tracking.domain.recent_missions import missions_of
 from services.tracking.domain.shopping_mission import Ending, Reached, ShoppingMission
 from services.tracking.domain.stalls import is_stuck
 from services.tracking.domain.trail import Behaviour
@@ -179,6 +180,26 @@ def test_every_step_of_a_life_is_in_exactly_one_mission_of_its_category() -> Non
     assert steps <= set(told)
     for mission in found:
         assert [it.at for it in mission.visits] == sorted(it.at for it in mission.visits)
+
+
+def test_the_missions_of_an_order_are_the_same_without_what_lies_too_far_back_to_matter() -> None:
+    random, left_out = Random(5), 0
+    for _ in range(40):
+        facts, orders = life(random)
+        facts, orders = (
+            random.sample(facts, random.choice([0, 5, 40])),
+            random.sample(orders, random.choice([3, 9, 25])),
+        )
+        everything = missions(facts, orders, LATER)
+        for about in orders:
+            found = missions_of(facts, orders, LATER, [about.id])
+            began = min(about.placed_at, about.paid_at or about.placed_at)
+            for it in everything:
+                is_wanted = any(visit.order_id == about.id for visit in it.visits)
+                assert it in found or not (is_wanted or (it.closed_at and it.closed_at >= began))
+            assert all(it in everything for it in found)
+            left_out += len(everything) - len(found)
+    assert left_out > 100
 
 
 # The funnel.

@@ -15,6 +15,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from chassis.log import Recorded
 from chassis.projection import Source
 from services.identity.domain.customer import Customer
+from services.identity.read_models.upserting import upsert
 
 tables: Final = sa.MetaData()
 
@@ -46,7 +47,7 @@ class MergeHistoryProjection:
     def apply(self, items: Sequence[Recorded], rows: sa.Connection) -> None:
         made = [it for it in items if isinstance(it.event, Customer.Merged)]
         if made:
-            rows.execute(sa.insert(merges), [_row(it) for it in made])
+            upsert(rows, merges, [_row(it) for it in made])
         undone = [it for it in items if isinstance(it.event, Customer.Restored)]
         if undone:
             rows.execute(_UNDO, [_undoing(it) for it in undone])
@@ -97,6 +98,8 @@ def _row(recorded: Recorded) -> dict[str, object]:
         "nodes": list(event.node_ids),
         "reason": event.reason,
         "merged_at": event.merged_at,
+        "undone_at": None,
+        "undo_reason": None,
     }
 
 

@@ -44,7 +44,7 @@ def handlers(audiences: Audiences) -> Handlers:
         with_tables(settings.ReviewAll, settings.review_all),
         with_tables(tags.AssignTags, tags.assign_tags),
         with_tables(tags.RemoveTags, tags.remove_tags),
-        with_tables(tags.ReviewCustomer, tags.review_customer),
+        with_tables(tags.ReviewCustomers, tags.review_customers),
         with_tables(tags.SettleTags, tags.settle_tags),
         with_tables(batches.GiveRows, batches.give_rows),
         with_tables(batches.StartTagBatch, batches.start_tag_batch),

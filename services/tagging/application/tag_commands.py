@@ -91,17 +91,19 @@ def remove_tags(command: RemoveTags, work: UnitOfWork, audiences: Audiences) -> 
 
 
 @dataclass(frozen=True, slots=True)
-class ReviewCustomer:
-    """Decide the rule tags of a customer anew, because a moment has come."""
+class ReviewCustomers:
+    """Decide the rule tags of customers anew, because a moment has come."""
 
-    customer_id: UUID
+    customer_ids: Sequence[UUID]
 
 
-def review_customer(command: ReviewCustomer, work: UnitOfWork, audiences: Audiences) -> None:
+def review_customers(command: ReviewCustomers, work: UnitOfWork, audiences: Audiences) -> None:
+    """Whoever is part of another customer meanwhile is left out."""
     audiences.lock(work)
-    customer = audiences.customers(work, (command.customer_id,)).get(command.customer_id)
-    if customer is not None and customer.id == command.customer_id:
-        reviewed(work, audiences, (customer,), Cause.TIME)
+    found = audiences.customers(work, command.customer_ids)
+    whole = [found[it] for it in dict.fromkeys(command.customer_ids) if it in found and found[it].id == it]
+    if whole:
+        reviewed(work, audiences, whole, Cause.TIME)
 
 
 @dataclass(frozen=True, slots=True)

@@ -122,7 +122,8 @@ class PostgresAudiences(PostgresLayers, PostgresAnalyses):
         bitmaps.change(rows, tenant, {bitmaps.of_tag(tag): it for tag, it in tags.items()})
         for tag, it in tags.items():
             touched.add(f"tag:{tag.partition('=')[0]}", it.add | it.remove)
-        follow(work, self.live(work), touched, cause)
+        if touched.all:
+            follow(work, self.live(work), touched, cause)
 
     def live(self, work: UnitOfWork) -> list[Live]:
         """The segments that are kept up to date."""
@@ -222,6 +223,8 @@ class PostgresAudiences(PostgresLayers, PostgresAnalyses):
 
     def _change_lists(self, work: UnitOfWork, changes: Mapping[UUID, Change], cause: MembershipCause) -> None:
         """Change the members of segments that are kept as lists, and the live segments made of them."""
+        if not changes:
+            return
         rows, tenant = work.rows, work.context.tenant
         listings = segments.get(rows, tenant, changes)
         sets = segments.Sets(rows, tenant, BitMap.union(BitMap(), *(part for it in changes.values() for part in it)))

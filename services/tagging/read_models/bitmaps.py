@@ -100,7 +100,9 @@ def change(rows: sa.Connection, tenant: str, changes: Mapping[str, Change]) -> N
         if new == old:
             continue
         if new:
-            written.append((name, chunk, _packed(new)))
+            packed = _packed(new)
+            written.append((name, chunk, packed))
+            _CHUNKS.note(tenant, (name, chunk), new, packed)
         else:
             emptied.append((name, chunk))
     sql.run_all(rows, _WRITE, tenant, written)

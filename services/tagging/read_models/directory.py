@@ -22,7 +22,7 @@ from services.tagging.application.facts import Facts, Merge, Recognition
 from services.tagging.application.ports import Change, Customer
 from services.tagging.read_models import bitmaps, sql
 
-_COLUMNS = "node, customer, parent, ordinal, known, assignment_key, created_at, known_at"
+_COLUMNS = "node, customer, parent, ordinal, known, assignment_key, created_at, known_at, erased"
 _LOAD = f"SELECT {_COLUMNS} FROM nodes WHERE tenant = %s AND node = ANY(%s)"  # noqa: S608
 _LOAD_WHOLE = f"SELECT {_COLUMNS} FROM nodes WHERE tenant = %s AND customer = ANY(%s)"  # noqa: S608
 _NEXT = "SELECT coalesce(max(ordinal) + 1, 0) FROM nodes WHERE tenant = %s"
@@ -69,11 +69,12 @@ class _Node:
     assignment_key: str
     created_at: datetime | None = None
     known_at: datetime | None = None
+    erased: bool = False
     new: bool = False
     changed: bool = False
 
 
-_Nodes = dict[UUID, _Node]
+Nodes = dict[UUID, _Node]
 
 
 class _Parent(NamedTuple):
@@ -104,11 +105,16 @@ class Arrivals:
         self.gone -= set(nodes)
 
 
-def absorb(rows: sa.Connection, tenant: str, facts: Facts) -> Arrivals:
-    """Bring the directory up to date with a batch."""
+def heard_of(rows: sa.Connection, tenant: str, nodes: Iterable[UUID]) -> Nodes:
+    """Those of `nodes` that have an ordinal, as they are."""
+    return {row[0]: _Node(*row) for row in sql.fetch(rows, _LOAD, tenant, list(nodes))}
+
+
+def absorb(rows: sa.Connection, tenant: str, facts: Facts, nodes: Nodes) -> Arrivals:
+    """Bring the directory up to date with a batch; `nodes` are those it names that were `heard_of` before."""
     if not facts.nodes:
         return Arrivals()
-    nodes = _nodes(rows, tenant, facts.nodes)
+    _complete(rows, tenant, nodes, facts.nodes)
     _recognise(nodes, facts.recognitions)
     arrivals = Arrivals()
     losers = _keep(rows, tenant, facts.merges.values())
@@ -125,11 +131,6 @@ def absorb(rows: sa.Connection, tenant: str, facts: Facts) -> Arrivals:
 def canonical(rows: sa.Connection, tenant: str, nodes: Iterable[UUID]) -> dict[UUID, Customer]:
     """The customer of each of `nodes` that is known of, and not erased."""
     return {row[0]: Customer(*row[1:]) for row in sql.fetch(rows, _CANONICAL, tenant, list(nodes))}
-
-
-def heard_of(rows: sa.Connection, tenant: str, nodes: Iterable[UUID]) -> set[UUID]:
-    """Those of `nodes` that have an ordinal."""
-    return {row[0] for row in sql.fetch(rows, _LOAD, tenant, list(nodes))}
 
 
 def nodes_of(rows: sa.Connection, tenant: str, customer: UUID) -> list[UUID]:
@@ -156,18 +157,16 @@ def by_ordinal(rows: sa.Connection, tenant: str, ordinals: Iterable[int]) -> lis
     return [Customer(id, ordinal, key) for ordinal, id, key in found]
 
 
-def _nodes(rows: sa.Connection, tenant: str, named: Iterable[UUID]) -> _Nodes:
-    """The nodes named, and the customers of those; nodes not heard of before are new."""
-    nodes = {row[0]: _Node(*row) for row in sql.fetch(rows, _LOAD, tenant, list(named))}
+def _complete(rows: sa.Connection, tenant: str, nodes: Nodes, named: Iterable[UUID]) -> None:
+    """Add the customers of `nodes`, and as new ones those `named` that were not heard of before."""
     owners = {it.customer for it in nodes.values()} - nodes.keys()
     if owners:
-        nodes |= {row[0]: _Node(*row) for row in sql.fetch(rows, _LOAD, tenant, list(owners))}
+        nodes |= heard_of(rows, tenant, owners)
     missing = [node for node in named if node not in nodes]
     if missing:
         (first,) = sql.fetch(rows, _NEXT, tenant)[0]
         for ordinal, node in enumerate(missing, first):
             nodes[node] = _Node(node, node, None, ordinal, known=False, assignment_key=str(node), new=True)
-    return nodes
 
 
 def _recognise(nodes: Mapping[UUID, _Node], recognitions: Iterable[Recognition]) -> None:
@@ -192,7 +191,7 @@ def _keep(rows: sa.Connection, tenant: str, merges: Collection[Merge]) -> set[UU
 
 
 def _forest(
-    rows: sa.Connection, tenant: str, nodes: _Nodes, losers: Collection[UUID]
+    rows: sa.Connection, tenant: str, nodes: Nodes, losers: Collection[UUID]
 ) -> tuple[list[UUID], dict[UUID, _Parent]]:
     """All nodes of all customers that `losers` leave or join, now in `nodes` too, and the parents of these."""
     joined = {it.node for it in _standing(rows, tenant, losers).values()}
@@ -208,7 +207,7 @@ def _standing(rows: sa.Connection, tenant: str, losers: Collection[UUID]) -> dic
     return {loser: _Parent(merge, survivor) for loser, merge, survivor in found}
 
 
-def _load_whole(rows: sa.Connection, tenant: str, nodes: _Nodes, some: Collection[UUID]) -> list[UUID]:
+def _load_whole(rows: sa.Connection, tenant: str, nodes: Nodes, some: Collection[UUID]) -> list[UUID]:
     """All nodes of the customers that `some` belong to, now in `nodes` too."""
     missing = [node for node in some if node not in nodes]
     if missing:
@@ -235,7 +234,7 @@ def _circles(parents: Mapping[UUID, _Parent]) -> list[list[UUID]]:
     return circles
 
 
-def _regroup(nodes: _Nodes, members: Sequence[UUID], parents: Mapping[UUID, _Parent], arrivals: Arrivals) -> None:
+def _regroup(nodes: Nodes, members: Sequence[UUID], parents: Mapping[UUID, _Parent], arrivals: Arrivals) -> None:
     """Give each of `members` its parent and the root above it; notes whose nodes are others then."""
     concerned: set[UUID] = set()
     for node in members:
@@ -259,7 +258,7 @@ def _root(parents: Mapping[UUID, _Parent], node: UUID) -> UUID:
     return node
 
 
-def _write(rows: sa.Connection, tenant: str, nodes: _Nodes) -> None:
+def _write(rows: sa.Connection, tenant: str, nodes: Nodes) -> None:
     new = [
         (it.node, it.customer, it.parent, it.ordinal, it.known, it.assignment_key, it.created_at, it.known_at)
         for it in nodes.values()
@@ -274,10 +273,10 @@ def _write(rows: sa.Connection, tenant: str, nodes: _Nodes) -> None:
     sql.run_all(rows, _UPDATE, tenant, changed)
 
 
-def _place(rows: sa.Connection, tenant: str, nodes: _Nodes, arrivals: Arrivals) -> None:
+def _place(rows: sa.Connection, tenant: str, nodes: Nodes, arrivals: Arrivals) -> None:
     """Put customers among the known or the anonymous: known is who has a known node.
 
-    Of a customer with the nodes it had, one known before stays so; of a regrouped one every node is at hand.
+    Of a customer with the nodes it had, one known before stays so; of a new or regrouped one every node is at hand.
     """
     touched = {it.customer for it in nodes.values() if it.new or it.changed}.union(arrivals.regrouped)
     if not touched:
@@ -285,8 +284,8 @@ def _place(rows: sa.Connection, tenant: str, nodes: _Nodes, arrivals: Arrivals) 
     ordinals = arrivals.ordinals
     lost = BitMap(ordinals[it] for it in arrivals.gone)
     who = BitMap(ordinals[it] for it in touched)
-    as_before = BitMap(ordinals[it] for it in touched if it not in arrivals.regrouped)
-    known = bitmaps.among(rows, tenant, (bitmaps.KNOWN,), who)[bitmaps.KNOWN] & as_before
+    as_before = BitMap(ordinals[it] for it in touched if it not in arrivals.regrouped and not nodes[it].new)
+    known = bitmaps.among(rows, tenant, (bitmaps.KNOWN,), as_before)[bitmaps.KNOWN]
     known |= BitMap(ordinals[it.customer] for it in nodes.values() if it.known)
     known &= who
     arrivals.identified = who | lost

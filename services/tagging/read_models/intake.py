@@ -34,15 +34,17 @@ class TakenIn:
 def take_in(rows: sa.Connection, tenant: str, facts: Facts) -> TakenIn:
     """Write a batch of facts in the transaction of `rows`; what is told of people who are erased is dropped."""
     gone = facts.erasing
-    heard_of = directory.heard_of(rows, tenant, gone) if gone else set()
-    erased = erasure.erased_among(rows, tenant, facts.nodes) if facts.nodes else set()
+    nodes = directory.heard_of(rows, tenant, facts.nodes) if facts.nodes else {}
+    heard_of = gone & nodes.keys()
+    erased = {node for node, it in nodes.items() if it.erased}
     if gone or erased:
         facts.drop(gone | erased)
         for node in erased:
-            del facts.nodes[node]
+            del facts.nodes[node], nodes[node]
         for tie in erasure.ties(rows, tenant, gone) if gone else ():
             facts.merge(tie)
-    arrivals = directory.absorb(rows, tenant, facts)
+            nodes |= directory.heard_of(rows, tenant, (tie.survivor, tie.loser))
+    arrivals = directory.absorb(rows, tenant, facts, nodes)
     purchases.absorb(rows, tenant, facts.paid.values(), facts.refunded.values())
     purchases.note_placed(rows, tenant, facts.placed.values())
     behaviours.absorb(rows, tenant, facts.done)

@@ -5,6 +5,7 @@ So what is kept is right in any transaction and after any restore. Those asked f
 
 from collections import OrderedDict
 from collections.abc import Collection, Iterable
+from hashlib import sha256
 from threading import Lock
 from typing import Final, NamedTuple
 
@@ -52,6 +53,10 @@ class KeptChunks:
     def these(self, rows: sa.Connection, tenant: str, places: Collection[Place]) -> dict[Place, BitMap]:
         """Those of `places` that there are; not to be changed."""
         return self._read(rows, tenant, sql.fetch_binary(rows, _DIGESTS, *columns(places), tenant)) if places else {}
+
+    def note(self, tenant: str, place: Place, members: BitMap, packed: bytes) -> None:
+        """A chunk as it is being written, which nobody has to read for its writer; should that be undone, its digest is another."""
+        self._keep((tenant, *place), _Kept(sha256(packed).digest(), members, len(packed)))
 
     def _read(self, rows: sa.Connection, tenant: str, stated: Iterable[sql.Row]) -> dict[Place, BitMap]:
         found: dict[Place, BitMap] = {}

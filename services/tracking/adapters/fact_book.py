@@ -9,8 +9,9 @@ import sqlalchemy as sa
 from chassis.postgres import columns, driver_cursor
 from services.tracking.application.ports import People
 from services.tracking.domain.insights import READING_TYPES
-from services.tracking.domain.path_facts import NEED_CATEGORY, PATH_TYPES
+from services.tracking.domain.path_facts import PATH_TYPES
 from services.tracking.domain.trail import Behaviour
+from services.tracking.read_models.histories import of_types
 
 CART_REMOVED: Final = "cart_removed"
 
@@ -21,7 +22,8 @@ _FIELDS: Final = (
 _OF_NODES: Final = (
     f"SELECT {_FIELDS} FROM behaviours b WHERE b.tenant = %s AND b.node = ANY(%s) AND b.event_type = ANY(%s)"  # noqa: S608
 )
-_PATH: Final = _OF_NODES + " AND (b.event_type <> ALL(%s) OR b.properties LIKE '%%\"category\"%%')"
+_ABOUT_PATHS: Final = of_types([*PATH_TYPES, CART_REMOVED]).replace("%", "%%")
+_PATH: Final = f"SELECT {_FIELDS} FROM behaviours b WHERE b.tenant = %s AND b.node = ANY(%s) AND {_ABOUT_PATHS}"  # noqa: S608
 # Node by node, by the key of the table, whatever the planner believes: these are a handful of people out of everybody. What else is
 # asked of their behaviours is asked outside, or it would find an index of all behaviours of that kind the shorter way.
 _READERS: Final = f"""
@@ -65,8 +67,7 @@ class SqlFactBook:
         return self._behaviours(_OF_NODES, [self._tenant, list(nodes), list(types)])
 
     def path(self, nodes: Collection[UUID]) -> list[Behaviour]:
-        types = [*PATH_TYPES, CART_REMOVED]
-        return self._behaviours(_PATH, [self._tenant, list(nodes), types, sorted(NEED_CATEGORY)])
+        return self._behaviours(_PATH, [self._tenant, list(nodes)])
 
     def repeat_readers(self, people: People, opens: int) -> list[Behaviour]:
         table = columns((node, customer) for customer, them in people.nodes.items() for node in them)

@@ -10,6 +10,7 @@ from services.tracking.application.ports import FactBook, People
 from services.tracking.domain.missions import Mission, missions
 from services.tracking.domain.order import Order
 from services.tracking.domain.path_facts import OrderFact, PathFact, path_fact, text_property
+from services.tracking.domain.recent_missions import missions_of
 from services.tracking.domain.trail import Behaviour
 
 
@@ -24,6 +25,10 @@ class History:
 
     def missions(self, now: datetime) -> list[Mission]:
         return missions(self.steps, self.orders, now)
+
+    def missions_of(self, orders: Collection[UUID], now: datetime) -> list[Mission]:
+        """All missions that these orders are part of, or that ended since the first of them."""
+        return missions_of(self.steps, self.orders, now, orders)
 
 
 def histories(

@@ -60,12 +60,16 @@ class PathNews:
     keys: Collection[str]
     orders: Collection[UUID]
 
+    def missions(self, now: datetime) -> list[Mission]:
+        """All that the news are part of."""
+        return self.history.missions(now) if self.keys else self.history.missions_of(self.orders, now)
+
 
 def tell_news(work: UnitOfWork, news: Sequence[PathNews]) -> None:
     """Tell what new facts made of the missions of each customer, and when to look again."""
     touched: dict[UUID, tuple[Mission, list[Visit]]] = {}
     for it in news:
-        for mission in it.history.missions(work.now):
+        for mission in it.missions(work.now):
             if fresh := [visit for visit in mission.visits if visit.key in it.keys or visit.order_id in it.orders]:
                 touched[mission.id(work.context.tenant)] = mission, fresh
         if it.orders:
@@ -108,8 +112,11 @@ def tell_repurchase_missing(command: TellRepurchaseMissing, work: UnitOfWork, fa
     stuck: dict[UUID, tuple[Mission, datetime]] = {}
     for history in histories(work, book, book.people(command.nodes)).values():
         due = _expected(history.orders)
-        realised = [it for it in history.missions(work.now) if it.result is Result.REALISED]
-        if due is not None and work.now >= due and realised:
+        if due is None or work.now < due:
+            continue
+        bought = max((it for it in history.orders if it.paid_at), key=lambda it: it.paid_at or it.placed_at)
+        realised = [it for it in history.missions_of([bought.id], work.now) if it.result is Result.REALISED]
+        if realised:
             mission = max(realised, key=lambda it: (it.closed_at, it.category))
             stuck[mission.id(work.context.tenant)] = mission, due
     known = work.find_all(ShoppingMission, list(stuck))

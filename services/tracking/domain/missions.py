@@ -6,7 +6,7 @@ merge, or a merge taken back give the missions which the same facts in their rig
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -108,13 +108,20 @@ class _Move(NamedTuple):
     cancels: bool = False
 
 
-def missions(facts: Iterable[PathFact], orders: Iterable[OrderFact], now: datetime) -> list[Mission]:
-    """The missions of one customer as of `now`, by category and time; `facts` and `orders` are those of all nodes."""
+def missions(
+    facts: Iterable[PathFact], orders: Iterable[OrderFact], now: datetime, since: datetime | None = None
+) -> list[Mission]:
+    """The missions of one customer as of `now`, by category and time; `facts` and `orders` are those of all nodes.
+
+    With `since`, at which no mission is open and no order under way, those that began by then are left out.
+    """
     known, sold = sorted(facts, key=_PLACE), list(orders)
-    categories = _categories(known, sold)
+    categories = categories_of_skus(known, sold)
+    recent = sold if since is None else [it for it in sold if it.placed_at >= since]
     moves: defaultdict[str, list[_Move]] = defaultdict(list)
-    for category, move in (*_browsing(known, sold, categories), *_ordering(sold, categories, now)):
-        moves[category].append(move)
+    for category, move in (*_browsing(known, sold, categories), *_ordering(recent, categories, now)):
+        if since is None or move.visit.at >= since:
+            moves[category].append(move)
     anywhere = moves.pop(ANYWHERE, [])
     found: list[Mission] = []
     for category, theirs in sorted(moves.items()):
@@ -124,10 +131,15 @@ def missions(facts: Iterable[PathFact], orders: Iterable[OrderFact], now: dateti
     return found
 
 
-def _categories(facts: Sequence[PathFact], orders: Sequence[OrderFact]) -> Mapping[str, str]:
+def categories_of_skus(facts: Iterable[PathFact], orders: Iterable[OrderFact]) -> Mapping[str, str]:
     """The category of each SKU of which the customer's own facts name one; of several the first by name."""
     named = {(it.sku, it.category) for it in facts} | {line for it in orders for line in it.lines}
     return {sku: category for sku, category in sorted(named, reverse=True) if sku and category}
+
+
+def categories_of(order: OrderFact, categories: Mapping[str, str]) -> Collection[str]:
+    """The categories that an order has lines in, by those of SKUs."""
+    return {named or categories.get(sku) or UNKNOWN for sku, named in order.lines} or (UNKNOWN,)
 
 
 def _browsing(
@@ -152,7 +164,7 @@ def _ordering(orders: Sequence[OrderFact], categories: Mapping[str, str], now: d
         if it.given_up_at:
             end = Visit(it.given_up_at, Step.PLACE_ORDER, f"order/{it.id}/end", it.node, order_id=it.id)
             moves.append(_Move((end.at, end.at, end.key), end, cancels=True))
-        for category in {named or categories.get(sku) or UNKNOWN for sku, named in it.lines} or (UNKNOWN,):
+        for category in categories_of(it, categories):
             for move in moves:
                 yield category, move
 

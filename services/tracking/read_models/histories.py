@@ -1,6 +1,6 @@
 """What customers did on purchase paths, from behaviours and orders of all their nodes: of one customer, or of all in some time."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import groupby
@@ -18,11 +18,15 @@ _FIELDS: Final = (
     "b.message_id, b.source_key, b.event_type, b.category, b.node, b.occurred_at, b.received_at, b.channel, b.app, b.page,"
     " b.content_id, b.page_view_id, b.properties"
 )
-_TYPES: Final = ", ".join(f"'{it}'" for it in PATH_TYPES)  # spelled out, as the index has them
-_UNNAMED: Final = ", ".join(f"'{it}'" for it in sorted(NEED_CATEGORY))
-_STEPS: Final = (
-    f"b.event_type IN ({_TYPES}) AND (b.event_type NOT IN ({_UNNAMED}) OR b.properties LIKE '%\"category\"%')"
-)
+
+
+def of_types(types: Iterable[str]) -> str:
+    """The condition for behaviours `b` of these types to be about purchase paths, spelled out as the indexes have it."""
+    wanted, unnamed = (", ".join(f"'{it}'" for it in some) for some in (types, sorted(NEED_CATEGORY)))
+    return f"b.event_type IN ({wanted}) AND (b.event_type NOT IN ({unnamed}) OR b.properties LIKE '%\"category\"%')"
+
+
+_STEPS: Final = of_types(PATH_TYPES)
 _TENANT: Final = "current_setting('scrm.tenant')"
 _ACTIVE: Final = f"""
 WITH active AS (

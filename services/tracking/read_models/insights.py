@@ -1,12 +1,13 @@
 """Insights: what was noticed about customers, by the node whose facts it rests on; and who of them is known."""
 
+import json
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import JSONB, insert
+from sqlalchemy.dialects.postgresql import JSONB
 
 from chassis.envelope import Incoming
 from chassis.log import Recorded
@@ -43,6 +44,10 @@ known_nodes: Final = sa.Table(
     sa.Column("node", sa.Uuid, primary_key=True),
 )
 
+_TELL: Final = (
+    "INSERT INTO insights (tenant, node, insight_id, kind, subject, evidence, detected_at) SELECT * FROM unnest("
+    "%s::text[], %s::uuid[], %s::uuid[], %s::text[], %s::text[], %s::text[]::jsonb[], %s::timestamptz[])"
+)
 _KNOWN: Final = (
     "INSERT INTO known_nodes (tenant, node) SELECT * FROM unnest(%s::text[], %s::uuid[]) ON CONFLICT DO NOTHING"
 )
@@ -64,7 +69,8 @@ class InsightsProjection:
             _row(it.tenant, it.event) for it in items if isinstance(it.event, Insight.Detected | Insight.DetectedAgain)
         ]
         if told:
-            rows.execute(insert(insights), told)
+            with driver_cursor(rows) as cursor:
+                cursor.execute(_TELL, columns(told))
         for it in items:
             if isinstance(it.event, Erasure.Begun):
                 mine = insights.c.tenant == it.tenant, insights.c.node.in_(it.event.node_ids)
@@ -128,16 +134,9 @@ def list_insights(
     return list(rows.execute(query))
 
 
-def _row(tenant: str, event: Insight.Detected | Insight.DetectedAgain) -> dict[str, Any]:
-    return {
-        "tenant": tenant,
-        "node": event.node,
-        "insight_id": insight_id(tenant, event),
-        "kind": event.kind,
-        "subject": event.subject,
-        "evidence": event.evidence,
-        "detected_at": event.detected_at,
-    }
+def _row(tenant: str, event: Insight.Detected | Insight.DetectedAgain) -> tuple[Any, ...]:
+    evidence = json.dumps(event.evidence)
+    return tenant, event.node, insight_id(tenant, event), str(event.kind), event.subject, evidence, event.detected_at
 
 
 def _known(message: Incoming) -> UUID | None:
