@@ -128,6 +128,10 @@ class Positions:
         """
         move_together(rows, [(self, targets)], sequence, waits=waits)
 
+    def steps_to(self, targets: Mapping[int, Offset]) -> list[tuple[Any, ...]]:
+        """What `move` writes: consumer, partition, where it was and where it is then."""
+        return [(self.reader.consumer, it, *self._offsets[it], *now) for it, now in targets.items()]
+
     def moved(self, targets: Mapping[int, Offset], sequence: int) -> None:
         """Take in what `move` wrote, once it is committed."""
         self._offsets.update(targets)
@@ -145,7 +149,7 @@ def move_together(
     reader, found = moves[0][0].reader, list[tuple[Any, ...]]()
     consumers = [it.reader.consumer for it, _ in moves]
     for positions, targets in moves:
-        found += [(positions.reader.consumer, it, *positions[it], *now) for it, now in targets.items()]
+        found += positions.steps_to(targets)
     names = ("consumer", "partition", "was", "was_part", "now", "now_part")
     parameters = {
         "stream": reader.stream,
