@@ -39,7 +39,7 @@ from chassis.log import (
     UnreadableEventError,
     Witness,
 )
-from chassis.postgres import columns, create_engine, driver_cursor, pipeline, reading, row_xmin
+from chassis.postgres import columns, create_engine, driver_cursor, pipeline, row_xmin
 from chassis.quick_look import QuickLook
 from chassis.receipts import MemoryReceipts, PostgresReceipts, Receipt, ReceiptKey
 from chassis.recent import Recent
@@ -234,13 +234,13 @@ class PostgresTransaction:
 class PostgresEventStore:
     """The event store of a service in its PostgreSQL database; `dsn` is the writer's."""
 
-    _LOG = sa.text(
-        "SELECT originator_id, originator_version, topic, state, notification_id "
-        "FROM stored_events WHERE notification_id > :after AND topic <> ALL(:without) ORDER BY notification_id LIMIT :limit"
+    _LOG = (
+        "SELECT originator_id, originator_version, topic, state, notification_id FROM stored_events"
+        " WHERE notification_id > %(after)s AND topic <> ALL(%(without)s) ORDER BY notification_id LIMIT %(limit)s"
     )
-    _STREAMS = sa.text(
+    _STREAMS = (
         "SELECT originator_id, originator_version, topic, state, notification_id"
-        " FROM stored_events WHERE originator_id = ANY(:ids) ORDER BY notification_id"
+        " FROM stored_events WHERE originator_id = ANY(%(ids)s) ORDER BY notification_id"
     )
     _LAST = (
         "SELECT last.* FROM unnest(%(ids)s::uuid[]) AS id, LATERAL (SELECT originator_id, originator_version, state"
@@ -250,6 +250,7 @@ class PostgresEventStore:
     def __init__(self, dsn: str, *, pool_size: int = 8) -> None:
         self.engine = create_engine(dsn, pool_size=pool_size, ping=False)
         self._look = QuickLook(self.engine)
+        self._log = QuickLook(self.engine)  # another, as who looks up one thing need not wait for who reads much
         self._recorder = Recorder(_datastore(dsn))
         self._mapper = EventMapper()
         self._recent = Recent()
@@ -277,9 +278,8 @@ class PostgresEventStore:
     def read_log(self, after: int, limit: int, without: Sequence[str] = ()) -> list[Recorded]:
         return self._recorded(self._LOG, {"after": after, "limit": limit, "without": list(without)})
 
-    def _recorded(self, query: sa.TextClause, parameters: dict[str, Any]) -> list[Recorded]:
-        with reading(self.engine) as rows:
-            found = rows.execute(query, parameters).all()
+    def _recorded(self, query: str, parameters: dict[str, Any]) -> list[Recorded]:
+        found = self._log.rows(query, parameters)
         return [self._entry(position, StoredEvent(*stored)) for *stored, position in found]
 
     def _entry(self, position: int, stored: StoredEvent) -> Recorded:
@@ -303,6 +303,7 @@ class PostgresEventStore:
 
     def close(self) -> None:
         self._look.close()
+        self._log.close()
         QuickLook.of(self.engine).close()
         self.engine.dispose()
         self._recorder.datastore.close()
