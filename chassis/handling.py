@@ -183,7 +183,8 @@ class Handling:
                     condemned = {message.id: _parking(message, error)}
 
     async def _commit(self, work: Work, condemned: Mapping[str, Parking]) -> None:
-        plan = await in_thread(self.plan, work, condemned)
+        sorted_only = self._handler.absorbs  # what takes less than to go to another thread and back
+        plan = self.plan(work, condemned) if sorted_only else await in_thread(self.plan, work, condemned)
         if plan.items or plan.parkings or work.redriven or (self._handler.keep and plan.handled):
             await self._bus.run(Unit(plan.items, partial(self._settle, work, plan)))
         else:
