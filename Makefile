@@ -18,6 +18,7 @@ demo: .venv/.demo proto ## Run the main job on real data through all five servic
 	$(BIN)/python -m demo $(if $(SMOKE),--smoke)
 
 test: .venv/.dev proto ## Run all tests against PostgreSQL and NATS servers started for them (ARGS='-k name' to choose).
+	@$(BIN)/python -m compileall -q bench chassis clients demo deploy faults gen services # once, and not by all who begin with them at once
 	$(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 up: .venv/.demo proto ## Start the whole system on this machine and print its addresses (DEMO=1: with what `make demo` left).

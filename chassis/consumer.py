@@ -17,7 +17,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 import structlog
 
-from chassis.broker import Broker, BrokerRefusal, BrokerUnavailable, StreamInfo
+from chassis.broker import Broker, BrokerRefusal, BrokerUnavailable
 from chassis.commands import CommandBus, UnitOfWork
 from chassis.envelope import Incoming, subjects_of
 from chassis.epochs import bases_of

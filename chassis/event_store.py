@@ -145,14 +145,11 @@ class PostgresTransaction:
         " WHERE originator_id = ANY(%b) ORDER BY originator_id, originator_version"
     )
     _CHANGED = "SELECT DISTINCT originator_id FROM stored_events WHERE notification_id > %s AND notification_id <= %s"
-    # What is new is looked up by its position and then compared: a planner that does not know how little that is would look up
-    # every aggregate that was read.
+    # Only where the log still ends where it was seen: what was read is then as it was, and which aggregates that are is not even told.
     _APPEND = (
         "INSERT INTO stored_events (originator_id, originator_version, topic, state)"
         " SELECT * FROM unnest(%b::uuid[], %b::bigint[], %b::text[], %b::bytea[])"
-        " WHERE NOT EXISTS (SELECT FROM"
-        " (SELECT originator_id FROM stored_events WHERE notification_id > %s ORDER BY notification_id OFFSET 0) AS new"
-        " WHERE originator_id = ANY(%b))"
+        " WHERE (SELECT coalesce(max(notification_id), 0) FROM stored_events) <= %s"
         " RETURNING notification_id, pg_current_xact_id()::text"
     )
     _HOLDS = "SELECT FROM stored_events WHERE originator_id = %s AND originator_version = %s AND xmin::text = %s"
@@ -185,21 +182,24 @@ class PostgresTransaction:
         return self._changed(seen, self._ask(_HEAD, []).fetchall()[0][0])
 
     def append(self, appending: Appending) -> Appended:
+        table, changes = self._table(appending.drafts), Changes(appending.seen, frozenset())
         with pipeline(self._rows):
             appended = None
-            if appending.drafts:
+            if table:
                 self._recorder.take_turn(driver_cursor(self._rows))
-                appended = self._ask(self._APPEND, self._parameters(appending))
+                appended = self._ask(self._APPEND, [*table, appending.seen])
             self._receipts.write(appending.receipts)
             write_timers(self._rows, appending.timers)
             for statement, found in appending.new_rows.items():
                 self._ask(statement, columns(found.values()))
         if appended is None:
-            return Appended(appending.seen, Changes(appending.seen, frozenset()), None)
+            return Appended(appending.seen, changes, None)
         positions = appended.fetchall()
-        if not positions:
-            raise LostRaceError
-        changes = self._changed(appending.seen, positions[0][0] - 1)
+        if not positions:  # others appended meanwhile; nobody does any more, as it is our turn
+            changes = self.changes(appending.seen)
+            if not changes.aggregates.isdisjoint(appending.read):
+                raise LostRaceError
+            positions = self._ask(self._APPEND, [*table, changes.head]).fetchall()
         first = appending.drafts[0].event
         witness = Witness(positions[-1][1], first.originator_id, first.originator_version)
         return Appended(positions[-1][0], changes, witness)
@@ -218,10 +218,10 @@ class PostgresTransaction:
     def _ask(self, statement: LiteralString, parameters: list[Any]) -> psycopg.Cursor[Any]:
         return driver_cursor(self._rows).execute(statement, parameters, prepare=True)
 
-    def _parameters(self, appending: Appending) -> list[Any]:
-        stored = [self._mapper.draft(draft) for draft in appending.drafts]
-        table = [(it.originator_id, it.originator_version, it.topic, it.state) for it in stored]
-        return [*columns(table), appending.seen, list(appending.read)]
+    def _table(self, drafts: Sequence[Draft]) -> list[list[Any]]:
+        """The columns of what is to be stored."""
+        stored = [self._mapper.draft(draft) for draft in drafts]
+        return columns((it.originator_id, it.originator_version, it.topic, it.state) for it in stored)
 
     def _streams(self, events: psycopg.Cursor[Any]) -> dict[UUID, list[Event]]:
         streams: dict[UUID, list[Event]] = {}

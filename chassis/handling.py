@@ -34,6 +34,7 @@ _LONGEST_PAUSE: Final = 2.0
 _CONFLICT_ROUNDS: Final = 3
 _REDRIVE_LIMIT: Final = 200
 _NO_EPOCH: Final = 0
+FEW: Final = 30
 NOBODY: Final[Mapping[str, Parking]] = MappingProxyType({})
 
 
@@ -183,13 +184,16 @@ class Handling:
                     condemned = {message.id: _parking(message, error)}
 
     async def _commit(self, work: Work, condemned: Mapping[str, Parking]) -> None:
-        sorted_only = self._handler.absorbs  # what takes less than to go to another thread and back
-        plan = self.plan(work, condemned) if sorted_only else await in_thread(self.plan, work, condemned)
+        plan = self.plan(work, condemned) if self.plans_quickly(work) else await in_thread(self.plan, work, condemned)
         if plan.items or plan.parkings or work.redriven or (self._handler.keep and plan.handled):
             await self._bus.run(Unit(plan.items, partial(self._settle, work, plan)))
         else:
             await in_thread(self._move, work)
         self.committed(work, plan)
+
+    def plans_quickly(self, work: Work) -> bool:
+        """Whether to plan takes less than to go to another thread and back."""
+        return len(work.messages) <= FEW or self._handler.absorbs
 
     def committed(self, work: Work, plan: Plan) -> None:
         """Take in what was committed."""

@@ -6,7 +6,6 @@ part alone, with its own patience; so whoever fails holds up the others no longe
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Final
 
 import sqlalchemy as sa
 import structlog
@@ -14,15 +13,13 @@ import structlog
 from chassis.commands import CommandBus, Outcome, Unit
 from chassis.envelope import Incoming, addressed
 from chassis.errors import described
-from chassis.handling import Handling, Plan, Work
+from chassis.handling import FEW, Handling, Plan, Work
 from chassis.jetstream import Delivery
-from chassis.ordered_pull import ReadingInterrupted, stream_sequence
+from chassis.ordered_pull import stream_sequence
 from chassis.positions import PositionMoved, move_together
 from chassis.threads import in_thread
 
 log = structlog.get_logger()
-
-_FEW: Final = 30
 
 Part = tuple[Handling, Work]
 """What of a batch is for whom; nothing of it may be."""
@@ -38,7 +35,7 @@ class HandlingTogether:
     async def handle(self, messages: Sequence[Delivery]) -> int:
         """Handle messages in the order of the stream; the sequence of the last. PositionMoved if somebody else is at it."""
         sequence = stream_sequence(messages[-1].reply)
-        few = len(messages) <= _FEW  # what takes less than to go to another thread and back
+        few = len(messages) <= FEW  # what takes less than to go to another thread and back
         parts = self._parts(messages, sequence) if few else await in_thread(self._parts, messages, sequence)
         mine = [it for it in parts if it[1].messages]
         if len(parts) > 1 and mine and await self._take_together(parts):
@@ -67,10 +64,11 @@ class HandlingTogether:
 
     async def _take_together(self, parts: Sequence[Part]) -> bool:
         """Commit all parts at once; whether that was possible."""
-        plans = await in_thread(lambda: [handling.plan(work) for handling, work in parts])
+        quick = all(handling.plans_quickly(work) for handling, work in parts)
         try:
+            plans = _plans(parts) if quick else await in_thread(_plans, parts)
             await self._bus.run(Unit([it for plan in plans for it in plan.items], partial(_settle, parts, plans)))
-        except (PositionMoved, ReadingInterrupted):
+        except PositionMoved:
             raise
         except Exception as error:  # noqa: BLE001 (whose fault it is shows when each takes its part alone)
             log.info("consumer.parted", consumers=[it.consumer for it, _ in parts], error=described(error))
@@ -78,6 +76,10 @@ class HandlingTogether:
         for (handling, work), plan in zip(parts, plans, strict=True):
             handling.committed(work, plan)
         return True
+
+
+def _plans(parts: Sequence[Part]) -> list[Plan]:
+    return [handling.plan(work) for handling, work in parts]
 
 
 def _for(handling: Handling, messages: Sequence[Incoming], reader: Handling) -> Sequence[Incoming]:

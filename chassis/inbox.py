@@ -23,9 +23,14 @@ _COPY: Final = (
     "COPY inbox (stream, sequence, id, tenant, type, key, partition, time, payload) FROM STDIN (FORMAT BINARY)"
 )
 _TYPES: Final = ("text", "int8", "text", "text", "text", "text", "int2", "timestamptz", "bytea")
-_ROW: Final = "SELECT position, stream, sequence, id, tenant, type, key, partition, time, payload FROM inbox"
-_READ: Final = f"{_ROW} WHERE position > %s ORDER BY position LIMIT %s"
-_OF_KEYS: Final = f"{_ROW} WHERE tenant = %s AND key = ANY(%s) AND type = ANY(%s)"
+_READ: Final = sa.text(
+    "SELECT position, stream, sequence, id, tenant, type, key, partition, time, payload FROM inbox"
+    " WHERE position > :after ORDER BY position LIMIT :limit"
+)
+_OF_KEYS: Final = sa.text(
+    "SELECT position, stream, sequence, id, tenant, type, key, partition, time, payload FROM inbox"
+    " WHERE tenant = :tenant AND key = ANY(:keys) AND type = ANY(:types)"
+)
 _REWRITE: Final = (
     "UPDATE inbox i SET payload = v.payload FROM unnest(%s::bigint[], %b::bytea[]) AS v(position, payload)"
     " WHERE i.position = v.position"
@@ -60,25 +65,23 @@ def rewrite(
     """
     with driver_cursor(rows) as cursor:
         cursor.execute(_LOCK)
-        found = [
-            _entry(it) for it in cursor.execute(_OF_KEYS, (tenant, list(keys), list(types)), binary=True).fetchall()
-        ]
-        if found:
-            payloads = [change(message).payload for _, message in found]
-            cursor.execute(_REWRITE, ([position for position, _ in found], payloads))
-    return Counter(message.key for _, message in found)
+    found = rows.execute(_OF_KEYS, {"tenant": tenant, "keys": list(keys), "types": list(types)}).all()
+    if found:
+        payloads = [change(_incoming(it)).payload for it in found]
+        with driver_cursor(rows) as cursor:
+            cursor.execute(_REWRITE, ([it.position for it in found], payloads))
+    return Counter(it.key for it in found)
 
 
 def read(rows: sa.Connection, after: int, limit: int) -> list[tuple[int, Incoming]]:
     """Up to `limit` kept messages after a position of the inbox, each with its own."""
-    with driver_cursor(rows) as cursor:  # thousands of rows, of which the driver makes plain tuples
-        return [_entry(it) for it in cursor.execute(_READ, (after, limit), binary=True).fetchall()]
+    return [(it.position, _incoming(it)) for it in rows.execute(_READ, {"after": after, "limit": limit})]
 
 
-def _entry(row: Sequence[Any]) -> tuple[int, Incoming]:
-    at, stream, sequence, id, tenant, kind, key, partition, time, payload = row
-    _, epoch, (position, part) = Address.of(id)
-    context = Context(tenant=tenant, actor="system/inbox", correlation=id, causation=id)
-    return at, Incoming(
-        stream, sequence, position, part, epoch, tenant, kind, key, partition, id, time, context, payload
+def _incoming(row: Any) -> Incoming:
+    _, epoch, (position, part) = Address.of(row.id)
+    context = Context(tenant=row.tenant, actor="system/inbox", correlation=row.id, causation=row.id)
+    return Incoming(
+        row.stream, row.sequence, position, part, epoch, row.tenant, row.type, row.key, row.partition, row.id,
+        row.time, context, bytes(row.payload),
     )  # fmt: skip

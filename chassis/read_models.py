@@ -14,7 +14,6 @@ import sqlalchemy as sa
 from chassis import context
 from chassis.errors import ProjectionLagging
 from chassis.postgres import create_engine
-from chassis.quick_look import QuickLook
 
 T = TypeVar("T")
 
@@ -22,7 +21,7 @@ _ENTER: Final = sa.text(
     "SELECT set_config('scrm.tenant', :tenant, true), set_config('search_path', concat_ws(', ',"
     " (SELECT string_agg(quote_ident(schema), ', ' ORDER BY name) FROM projections WHERE live), 'public'), true)"
 )
-_REACHED: Final = "SELECT min(position) FROM projections WHERE live AND source = 'events'"
+_REACHED: Final = sa.text("SELECT min(position) FROM projections WHERE live AND source = 'events'")
 _POLL_SECONDS: Final = 0.01
 
 
@@ -40,7 +39,6 @@ class ReadModels:
 
     def close(self) -> None:
         self._threads.shutdown(wait=True, cancel_futures=True)
-        QuickLook.of(self._engine).close()
         self._engine.dispose()
 
     async def query(self, ask: Callable[[sa.Connection], T]) -> T:
@@ -71,12 +69,13 @@ class ReadModels:
         except TimeoutError:
             raise ProjectionLagging(position=position, reached=self._reached) from None
 
-    async def _look_now(self) -> int | None:
-        reached: int | None = await QuickLook.of(self._engine).ask_scalar(_REACHED)
-        return reached
-
     def _look(self) -> "asyncio.Future[int | None]":
         """One look at the database for all who wait."""
         if self._looking is None or self._looking.done():
-            self._looking = asyncio.ensure_future(self._look_now())
+            self._looking = asyncio.get_running_loop().run_in_executor(self._threads, self._look_now)
         return self._looking
+
+    def _look_now(self) -> int | None:
+        with self._engine.begin() as rows:
+            reached: int | None = rows.scalar(_REACHED)
+        return reached

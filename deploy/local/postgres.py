@@ -156,7 +156,7 @@ class Postgres:
             return
         if not Path(kept, "PG_VERSION").exists():
             self._initialize(Path(kept))
-        subprocess.run(["/bin/cp", "--archive", f"{kept}/.", self.data_dir], check=True)
+        subprocess.run(["/bin/cp", "-a", f"{kept}/.", self.data_dir], check=True)
 
     def _initialize(self, folder: Path) -> None:
         self.give(folder)

@@ -149,8 +149,10 @@ def test_a_mutation_needs_its_request_id(rpc: MethodDescriptor, wire: Wire, loop
 @each_rpc
 def test_a_nul_in_any_text_is_refused(rpc: MethodDescriptor, wire: Wire, loop: asyncio.AbstractEventLoop) -> None:
     async def check() -> None:
-        for path, request in spoilt(good_request(rpc.input_type), is_text, lambda text: text + "\0"):
-            found = expect(await wire.refused(rpc, request), "INVALID_ARGUMENT")
+        bad = list(spoilt(good_request(rpc.input_type), is_text, lambda text: text + "\0"))
+        answers = await asyncio.gather(*(wire.refused(rpc, request) for _, request in bad))
+        for (path, _), answer in zip(bad, answers, strict=True):
+            found = expect(answer, "INVALID_ARGUMENT")
             assert any(it.startswith(path) for it in found.fields), (path, found)
 
     loop.run_until_complete(check())
@@ -162,8 +164,10 @@ def test_an_enum_number_nobody_knows_is_refused(
     rpc: MethodDescriptor, wire: Wire, loop: asyncio.AbstractEventLoop
 ) -> None:
     async def check() -> None:
-        for path, request in spoilt(good_request(rpc.input_type), is_enum, lambda _: 9999):
-            found = expect(await wire.refused(rpc, request), "INVALID_ARGUMENT", "UNKNOWN_ENUM")
+        bad = list(spoilt(good_request(rpc.input_type), is_enum, lambda _: 9999))
+        answers = await asyncio.gather(*(wire.refused(rpc, request) for _, request in bad))
+        for (path, _), answer in zip(bad, answers, strict=True):
+            found = expect(answer, "INVALID_ARGUMENT", "UNKNOWN_ENUM")
             assert any(it.startswith(path) for it in found.fields), (path, found)
 
     loop.run_until_complete(check())
@@ -196,11 +200,15 @@ def test_nobody_calls_without_good_credentials(
     service = scope.partition(".")[0]
     others = tuple(sorted({scope_of(it) for it in RPCS} - {scope}))
 
+    async def refused(*tokens: str) -> list[Refusal | None]:
+        return await asyncio.gather(*(wire.refused(rpc, request, it) for it in tokens))
+
     async def check() -> None:
-        for token in ("", "x", wire.token(scope, hours=-1)):
-            expect(await wire.refused(rpc, request, token), "UNAUTHENTICATED", "INVALID_TOKEN")
-        for scopes in ((), others, (scope.upper(), f"{scope}x", service, "*", f"{service}.*")):
-            expect(await wire.refused(rpc, request, wire.token(*scopes)), "PERMISSION_DENIED", "MISSING_SCOPE")
+        for found in await refused("", "x", wire.token(scope, hours=-1)):
+            expect(found, "UNAUTHENTICATED", "INVALID_TOKEN")
+        stolen = ((), others, (scope.upper(), f"{scope}x", service, "*", f"{service}.*"))
+        for found in await refused(*(wire.token(*it) for it in stolen)):
+            expect(found, "PERMISSION_DENIED", "MISSING_SCOPE")
 
     loop.run_until_complete(check())
     assert wire.stub.calls == 0

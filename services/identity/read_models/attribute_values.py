@@ -26,6 +26,7 @@ from services.identity.domain.attributes import (
 )
 from services.identity.domain.customer import Customer
 from services.identity.domain.survivorship import ranked
+from services.identity.read_models.concerned import concerning
 
 Row = tuple[Any, ...]
 Key = tuple[str, UUID, str, AttributeSource]
@@ -68,6 +69,18 @@ definitions: Final = sa.Table(
 )
 
 
+_EVENTS: Final = frozenset(
+    {
+        AttributeValues.Changed,
+        AttributeValues.Confirmed,
+        AttributeValues.Purged,
+        AttributeValues.MinorityChanged,
+        AttributeCatalogue.AttributeDefined,
+        Customer.Erased,
+    }
+)
+
+
 class AttributeValuesProjection:
     """Keeps the three tables."""
 
@@ -77,6 +90,7 @@ class AttributeValuesProjection:
     tables = tables
 
     def apply(self, items: Sequence[Recorded], rows: sa.Connection) -> None:
+        items = concerning(items, _EVENTS)
         changes = _Changes()
         for it in items:
             changes.take(it)

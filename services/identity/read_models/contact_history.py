@@ -18,6 +18,7 @@ from chassis.projection import Source
 from services.identity.domain.follow_up import Contact, FollowUp
 from services.identity.domain.sealing import Sealed
 from services.identity.domain.work_order import Matter, WorkOrder
+from services.identity.read_models.concerned import concerning
 from services.identity.read_models.newest import Place, newest
 from services.identity.read_models.sent_messages import sent_messages
 from services.identity.read_models.upserting import Key, upsert
@@ -56,6 +57,11 @@ class EntryKind(StrEnum):
     DELIVERY = "DELIVERY"
 
 
+_EVENTS: Final = frozenset(
+    {FollowUp.Superseded, FollowUp.Recorded, Contact.Recorded, WorkOrder.Created, WorkOrder.Mirrored}
+)
+
+
 class ContactHistoryProjection:
     """One row per follow-up, contact and work order."""
 
@@ -65,6 +71,7 @@ class ContactHistoryProjection:
     tables = tables
 
     def apply(self, items: Sequence[Recorded], rows: sa.Connection) -> None:
+        items = concerning(items, _EVENTS)
         found: dict[Key, dict[str, Any]] = {}
         superseded: list[dict[str, Any]] = []
         for it in items:

@@ -18,6 +18,7 @@ from chassis.log import Recorded
 from chassis.projection import Source
 from services.identity.domain.customer import Customer, CustomerState
 from services.identity.domain.identifiers import LinkedIdentifier
+from services.identity.read_models.concerned import concerning
 
 Row = tuple[Any, ...]
 
@@ -55,6 +56,20 @@ counts = sa.Table(
 )
 
 
+_EVENTS: Final = frozenset(
+    {
+        Customer.Registered,
+        Customer.IdentifiersLinked,
+        Customer.IdentifiersUnlinked,
+        Customer.BecameKnown,
+        Customer.MergedInto,
+        Customer.ErasureBegun,
+        Customer.Erased,
+        Customer.Restored,
+    }
+)
+
+
 class CustomerDirectoryProjection:
     """Keeps the three tables."""
 
@@ -64,6 +79,7 @@ class CustomerDirectoryProjection:
     tables = tables
 
     def apply(self, items: Sequence[Recorded], rows: sa.Connection) -> None:
+        items = concerning(items, _EVENTS)
         changes = _Changes()
         for it in items:
             changes.take(it)
@@ -244,15 +260,18 @@ WITH RECURSIVE below (tenant, node) AS (
 ), above (tenant, node, customer) AS (
   SELECT tenant, node, node FROM below
   UNION
-  SELECT a.tenant, a.node, c.merged_into FROM above a
-    JOIN customers c ON (c.tenant, c.customer) = (a.tenant, a.customer) AND c.merged_into IS NOT NULL
+  SELECT a.tenant, a.node, c.merged_into FROM above a CROSS JOIN LATERAL (
+    SELECT merged_into FROM customers WHERE (tenant, customer) = (a.tenant, a.customer) AND merged_into IS NOT NULL OFFSET 0
+  ) AS c
 )
 UPDATE customer_nodes n SET customer = a.customer FROM above a
-  WHERE (n.tenant, n.node) = (a.tenant, a.node) AND NOT EXISTS (
+  WHERE n.tenant = ANY(ARRAY(SELECT tenant FROM below)) AND n.node = ANY(ARRAY(SELECT node FROM below))
+  AND (n.tenant, n.node) = (a.tenant, a.node) AND NOT EXISTS (
     SELECT FROM customers c WHERE (c.tenant, c.customer) = (a.tenant, a.customer) AND c.merged_into IS NOT NULL
   )
 """)
-"""Every customer below those given, and the end of the merges above it."""
+"""Every customer below those given, and the end of the merges above it; each step up, and what is to be written, is looked up
+by its key, since the server takes chains to be longer than they are and would rather read all customers."""
 _COUNT: Final = sa.text(
     "INSERT INTO identifier_counts AS i (tenant, node, namespace, count)"
     " SELECT * FROM unnest(CAST(:a AS text[]), CAST(:b AS uuid[]), CAST(:c AS text[]), CAST(:d AS int[]))"

@@ -14,7 +14,9 @@ from sqlalchemy.dialects.postgresql import ARRAY
 
 from chassis.log import Recorded
 from chassis.projection import Source
+from services.identity.domain.customer import Customer
 from services.identity.domain.relationships import Relationship
+from services.identity.read_models.concerned import concerning
 from services.identity.read_models.customer_directory import nodes
 from services.identity.read_models.erased import erased_in
 from services.identity.read_models.organisation import current_store, placements
@@ -34,6 +36,11 @@ guides: Final = sa.Table(
 )
 
 
+_EVENTS: Final = frozenset(
+    {Relationship.Assigned, Relationship.Unassigned, Relationship.Transferred, Relationship.FollowedUp, Customer.Erased}
+)
+
+
 class CustomerGuidesProjection:
     """One row per node of which anything was said, and that is not erased."""
 
@@ -43,6 +50,7 @@ class CustomerGuidesProjection:
     tables = tables
 
     def apply(self, items: Sequence[Recorded], rows: sa.Connection) -> None:
+        items = concerning(items, _EVENTS)
         said: dict[tuple[str, UUID], _Said] = {}
         for it in items:
             _take(it, said)

@@ -15,6 +15,7 @@ from chassis.log import Recorded
 from chassis.projection import Source
 from services.identity.domain.claim import IdentifierClaim
 from services.identity.domain.customer import Customer
+from services.identity.read_models.concerned import concerning
 
 DEVICE: Final = "device_id"
 
@@ -37,6 +38,19 @@ uses: Final = sa.Table(
 )
 
 
+_EVENTS: Final = frozenset(
+    {
+        IdentifierClaim.Claimed,
+        IdentifierClaim.Reclaimed,
+        IdentifierClaim.Reassigned,
+        IdentifierClaim.SeenWith,
+        IdentifierClaim.MarkedShared,
+        IdentifierClaim.Blocked,
+        Customer.Erased,
+    }
+)
+
+
 class DeviceUseProjection:
     """Keeps both tables."""
 
@@ -46,6 +60,7 @@ class DeviceUseProjection:
     tables = tables
 
     def apply(self, items: Sequence[Recorded], rows: sa.Connection) -> None:
+        items = concerning(items, _EVENTS)
         made: list[tuple[str, UUID]] = []
         seen: dict[tuple[str, UUID, UUID], None] = {}
         spoilt: list[tuple[str, UUID]] = []

@@ -15,9 +15,11 @@ import sqlalchemy as sa
 
 from chassis.log import Recorded
 from chassis.projection import Source
+from services.identity.domain.customer import Customer
 from services.identity.domain.follow_up import FollowUp
 from services.identity.domain.relationships import Relationship
 from services.identity.domain.sales import Sales
+from services.identity.read_models.concerned import concerning
 from services.identity.read_models.erased import erased_in
 
 tables: Final = sa.MetaData()
@@ -51,6 +53,11 @@ credits_: Final = sa.Table(
 """`store` is the one that the order names."""
 
 
+_EVENTS: Final = frozenset(
+    {Relationship.Assigned, Relationship.Touched, FollowUp.Recorded, Sales.Credited, Sales.NetChanged, Customer.Erased}
+)
+
+
 class GuideBoardsProjection:
     """Keeps both tables."""
 
@@ -60,6 +67,7 @@ class GuideBoardsProjection:
     tables = tables
 
     def apply(self, items: Sequence[Recorded], rows: sa.Connection) -> None:
+        items = concerning(items, _EVENTS)
         done = [it for it in map(_activity, items) if it is not None]
         if done:
             rows.execute(sa.insert(activities), done)

@@ -13,6 +13,7 @@ from chassis.log import Recorded
 from chassis.projection import Source
 from services.identity.domain.claim import IdentifierClaim
 from services.identity.domain.customer import Customer, CustomerState
+from services.identity.read_models.concerned import concerning
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,20 @@ statistics = sa.Table(
 )
 
 
+_EVENTS: Final = frozenset(
+    {
+        Customer.Registered,
+        Customer.BecameKnown,
+        Customer.MergedInto,
+        Customer.Restored,
+        Customer.ErasureBegun,
+        Customer.ConflictDetected,
+        IdentifierClaim.Reassigned,
+        IdentifierClaim.MarkedShared,
+    }
+)
+
+
 class IdentityStatisticsProjection:
     """One row per tenant."""
 
@@ -53,6 +68,7 @@ class IdentityStatisticsProjection:
     tables = tables
 
     def apply(self, items: Sequence[Recorded], rows: sa.Connection) -> None:
+        items = concerning(items, _EVENTS)
         counted: dict[str, Counter[str]] = {}
         for it in items:
             for name, step in _steps(it.event):

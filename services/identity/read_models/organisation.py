@@ -14,6 +14,7 @@ from chassis.log import Recorded
 from chassis.projection import Source
 from services.identity.domain.staff import Role, Staff
 from services.identity.domain.stores import Store, StoreStatus
+from services.identity.read_models.concerned import concerning
 
 tables: Final = sa.MetaData()
 
@@ -54,6 +55,11 @@ placements: Final = sa.Table(
 )
 
 
+_EVENTS: Final = frozenset(
+    {Store.Opened, Store.Changed, Staff.Registered, Staff.Changed, Staff.Left, Staff.ShiftChanged}
+)
+
+
 class OrganisationProjection:
     """Keeps the three tables."""
 
@@ -63,6 +69,7 @@ class OrganisationProjection:
     tables = tables
 
     def apply(self, items: Sequence[Recorded], rows: sa.Connection) -> None:
+        items = concerning(items, _EVENTS)
         changes = _Changes()
         for it in items:
             changes.take(it)

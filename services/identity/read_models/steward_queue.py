@@ -14,6 +14,7 @@ from chassis.log import Recorded
 from chassis.projection import Source
 from services.identity.domain.match_candidate import CandidateState, MatchCandidate, MatchRule
 from services.identity.domain.match_model import Band, Step
+from services.identity.read_models.concerned import concerning
 
 tables: Final = sa.MetaData()
 
@@ -43,6 +44,11 @@ queue: Final = sa.Table(
 )
 
 
+_EVENTS: Final = frozenset(
+    {MatchCandidate.Found, MatchCandidate.FoundAgain, MatchCandidate.Decided, MatchCandidate.Expired}
+)
+
+
 class StewardQueueProjection:
     """One row per pair, as of its last event."""
 
@@ -52,6 +58,7 @@ class StewardQueueProjection:
     tables = tables
 
     def apply(self, items: Sequence[Recorded], rows: sa.Connection) -> None:
+        items = concerning(items, _EVENTS)
         found: dict[tuple[str, UUID], dict[str, Any]] = {}
         closed: dict[tuple[str, UUID], dict[str, Any]] = {}
         for it in items:
