@@ -39,7 +39,7 @@ from chassis.log import (
     UnreadableEventError,
     Witness,
 )
-from chassis.postgres import columns, create_engine, driver_cursor, pipeline, reading, row_xmin
+from chassis.postgres import columns, create_engine, driver_cursor, pipeline, row_xmin
 from chassis.quick_look import QuickLook
 from chassis.receipts import MemoryReceipts, PostgresReceipts, Receipt, ReceiptKey
 from chassis.recent import Recent
@@ -145,14 +145,11 @@ class PostgresTransaction:
         " WHERE originator_id = ANY(%b) ORDER BY originator_id, originator_version"
     )
     _CHANGED = "SELECT DISTINCT originator_id FROM stored_events WHERE notification_id > %s AND notification_id <= %s"
-    # What is new is looked up by its position and then compared: a planner that does not know how little that is would look up
-    # every aggregate that was read.
+    # Only where the log still ends where it was seen: what was read is then as it was, and which aggregates that are is not even told.
     _APPEND = (
         "INSERT INTO stored_events (originator_id, originator_version, topic, state)"
         " SELECT * FROM unnest(%b::uuid[], %b::bigint[], %b::text[], %b::bytea[])"
-        " WHERE NOT EXISTS (SELECT FROM"
-        " (SELECT originator_id FROM stored_events WHERE notification_id > %s ORDER BY notification_id OFFSET 0) AS new"
-        " WHERE originator_id = ANY(%b))"
+        " WHERE (SELECT coalesce(max(notification_id), 0) FROM stored_events) <= %s"
         " RETURNING notification_id, pg_current_xact_id()::text"
     )
     _HOLDS = "SELECT FROM stored_events WHERE originator_id = %s AND originator_version = %s AND xmin::text = %s"
@@ -185,21 +182,24 @@ class PostgresTransaction:
         return self._changed(seen, self._ask(_HEAD, []).fetchall()[0][0])
 
     def append(self, appending: Appending) -> Appended:
+        table, changes = self._table(appending.drafts), Changes(appending.seen, frozenset())
         with pipeline(self._rows):
             appended = None
-            if appending.drafts:
+            if table:
                 self._recorder.take_turn(driver_cursor(self._rows))
-                appended = self._ask(self._APPEND, self._parameters(appending))
+                appended = self._ask(self._APPEND, [*table, appending.seen])
             self._receipts.write(appending.receipts)
             write_timers(self._rows, appending.timers)
             for statement, found in appending.new_rows.items():
                 self._ask(statement, columns(found.values()))
         if appended is None:
-            return Appended(appending.seen, Changes(appending.seen, frozenset()), None)
+            return Appended(appending.seen, changes, None)
         positions = appended.fetchall()
-        if not positions:
-            raise LostRaceError
-        changes = self._changed(appending.seen, positions[0][0] - 1)
+        if not positions:  # others appended meanwhile; nobody does any more, as it is our turn
+            changes = self.changes(appending.seen)
+            if not changes.aggregates.isdisjoint(appending.read):
+                raise LostRaceError
+            positions = self._ask(self._APPEND, [*table, changes.head]).fetchall()
         first = appending.drafts[0].event
         witness = Witness(positions[-1][1], first.originator_id, first.originator_version)
         return Appended(positions[-1][0], changes, witness)
@@ -218,10 +218,10 @@ class PostgresTransaction:
     def _ask(self, statement: LiteralString, parameters: list[Any]) -> psycopg.Cursor[Any]:
         return driver_cursor(self._rows).execute(statement, parameters, prepare=True)
 
-    def _parameters(self, appending: Appending) -> list[Any]:
-        stored = [self._mapper.draft(draft) for draft in appending.drafts]
-        table = [(it.originator_id, it.originator_version, it.topic, it.state) for it in stored]
-        return [*columns(table), appending.seen, list(appending.read)]
+    def _table(self, drafts: Sequence[Draft]) -> list[list[Any]]:
+        """The columns of what is to be stored."""
+        stored = [self._mapper.draft(draft) for draft in drafts]
+        return columns((it.originator_id, it.originator_version, it.topic, it.state) for it in stored)
 
     def _streams(self, events: psycopg.Cursor[Any]) -> dict[UUID, list[Event]]:
         streams: dict[UUID, list[Event]] = {}
@@ -234,13 +234,13 @@ class PostgresTransaction:
 class PostgresEventStore:
     """The event store of a service in its PostgreSQL database; `dsn` is the writer's."""
 
-    _LOG = sa.text(
-        "SELECT originator_id, originator_version, topic, state, notification_id "
-        "FROM stored_events WHERE notification_id > :after AND topic <> ALL(:without) ORDER BY notification_id LIMIT :limit"
+    _LOG = (
+        "SELECT originator_id, originator_version, topic, state, notification_id FROM stored_events"
+        " WHERE notification_id > %(after)s AND topic <> ALL(%(without)s) ORDER BY notification_id LIMIT %(limit)s"
     )
-    _STREAMS = sa.text(
+    _STREAMS = (
         "SELECT originator_id, originator_version, topic, state, notification_id"
-        " FROM stored_events WHERE originator_id = ANY(:ids) ORDER BY notification_id"
+        " FROM stored_events WHERE originator_id = ANY(%(ids)s) ORDER BY notification_id"
     )
     _LAST = (
         "SELECT last.* FROM unnest(%(ids)s::uuid[]) AS id, LATERAL (SELECT originator_id, originator_version, state"
@@ -250,6 +250,7 @@ class PostgresEventStore:
     def __init__(self, dsn: str, *, pool_size: int = 8) -> None:
         self.engine = create_engine(dsn, pool_size=pool_size, ping=False)
         self._look = QuickLook(self.engine)
+        self._log = QuickLook(self.engine)  # another, as who looks up one thing need not wait for who reads much
         self._recorder = Recorder(_datastore(dsn))
         self._mapper = EventMapper()
         self._recent = Recent()
@@ -277,9 +278,8 @@ class PostgresEventStore:
     def read_log(self, after: int, limit: int, without: Sequence[str] = ()) -> list[Recorded]:
         return self._recorded(self._LOG, {"after": after, "limit": limit, "without": list(without)})
 
-    def _recorded(self, query: sa.TextClause, parameters: dict[str, Any]) -> list[Recorded]:
-        with reading(self.engine) as rows:
-            found = rows.execute(query, parameters).all()
+    def _recorded(self, query: str, parameters: dict[str, Any]) -> list[Recorded]:
+        found = self._log.rows(query, parameters)
         return [self._entry(position, StoredEvent(*stored)) for *stored, position in found]
 
     def _entry(self, position: int, stored: StoredEvent) -> Recorded:
@@ -303,6 +303,7 @@ class PostgresEventStore:
 
     def close(self) -> None:
         self._look.close()
+        self._log.close()
         QuickLook.of(self.engine).close()
         self.engine.dispose()
         self._recorder.datastore.close()

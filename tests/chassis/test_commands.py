@@ -375,6 +375,34 @@ def test_nothing_is_refused_for_what_was_read_half_before_and_half_after_another
     store.close()
 
 
+@pytest.mark.parametrize(
+    ("which", "tries", "answer"), [(0, 2, 12), (1, 1, 11)], ids=["what was read", "something else"]
+)
+def test_what_another_replica_appends_meanwhile_matters_where_it_was_read(
+    migrated: Migrated, which: int, tries: int, answer: int
+) -> None:
+    made = migrated("bus", None)
+    store = PostgresEventStore(made.writer_dsn)
+    bus, other = (CommandBus(store, ReplayClock(NOON), HANDLERS) for _ in range(2))
+    accounts = opened(other, 10, 10)
+    tried: list[int] = []
+    meanwhile = iter([Deposit(accounts[which], 1)])
+
+    def deposit(work: UnitOfWork) -> int:
+        account = work.get(Account, accounts[0])
+        tried.append(account.balance)
+        for it in meanwhile:
+            other.execute_now(it, ACME)
+        account.deposit(1)
+        return account.balance
+
+    (outcome,) = bus.run_now(Unit([(ACME, Effect(deposit))]))
+    assert (outcome.result, outcome.error, len(tried)) == (answer, None, tries)
+    assert (balance(bus, accounts[0]), outcome.position) == (answer, store.head())
+    assert bus.execute_now(Deposit(accounts[1], 1), ACME) == (11 if which == 0 else 12)
+    store.close()
+
+
 def test_a_timer_is_kept_with_the_command_and_moved_by_the_next(bus: CommandBus) -> None:
     later = NOON.replace(hour=13)
     bus.execute_now(Remind("k", NOON), ACME)
