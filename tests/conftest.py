@@ -27,6 +27,9 @@ _WITHOUT_WAITING = {"fsync": "off", "full_page_writes": "off", "synchronous_comm
 
 _WATCH = Watch(timeout_timer)
 
+_LITTLE_GARBAGE = 20_000
+"""Objects made more than freed, before they are looked through for garbage; with the 700 of Python that was a quarter of some tests."""
+
 # httpx looks for it with every request, and to look in vain through all folders takes longer than the request.
 sys.modules.setdefault("sniffio", None)  # type: ignore[arg-type]  # None is how Python is told that there is none
 
@@ -39,6 +42,7 @@ def pytest_collection() -> Generator[None, object, object]:
         return (yield)
     finally:
         gc.freeze()
+        gc.set_threshold(_LITTLE_GARBAGE)
         gc.enable()
 
 

@@ -4,23 +4,19 @@ Much of a long history does not: before a week in which nothing happened every m
 the mission that was realised last.
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from operator import attrgetter
-from typing import Final, NamedTuple
+from typing import Final
 from uuid import UUID
 
 from services.tracking.domain.missions import HESITATION, IDLE, Mission, categories_of, categories_of_skus, missions
 from services.tracking.domain.path_facts import OrderFact, PathFact
 
-_FIRST: Final = attrgetter("first")
+_PAID_AT: Final = attrgetter("paid_at")
 
-
-class _Span(NamedTuple):
-    """The time in which something happened to an order, or at which a step was made."""
-
-    first: datetime
-    last: datetime
+Span = tuple[datetime, datetime]
+"""The first and the last instant at which something happens to an order, or twice that of a step."""
 
 
 def missions_of(
@@ -33,41 +29,42 @@ def missions_of(
 def _since(facts: Sequence[PathFact], orders: Sequence[OrderFact], about: Collection[UUID]) -> datetime | None:
     """The end of the last week without any event after which each category of the orders `about` was paid for, before the first of
     them; None if there is none."""
-    spans = {it.id: _span(it) for it in orders}
-    beginning = min((spans[it].first for it in about if it in spans), default=None)
-    if beginning is None:
+    news = [it for it in orders if it.id in about]
+    latest = _bought_before(news, orders, categories_of_skus(facts, orders)) if news else None
+    if latest is None:
         return None
-    names = categories_of_skus(facts, orders)
-    wanted = {category for it in orders if it.id in about for category in categories_of(it, names)}
-    bought: dict[str, datetime] = {}
-    for order, first in _paid_before(beginning, orders, spans):
-        for category in wanted.intersection(categories_of(order, names)):
-            bought[category] = max(first, bought.get(category, first))
-    if len(bought) < len(wanted):
-        return None
-    return _end_of_quiet_week([*spans.values(), *(_Span(it.at, it.at) for it in facts)], min(bought.values()))
+    return _end_of_quiet_week([*map(_span, orders), *((it.at, it.at) for it in facts)], latest)
 
 
-def _span(order: OrderFact) -> _Span:
+def _bought_before(news: Sequence[OrderFact], orders: Sequence[OrderFact], names: Mapping[str, str]) -> datetime | None:
+    """When the first of those orders began with which the categories of `news` were last paid for; None if one was not before."""
+    wanted = {category for it in news for category in categories_of(it, names)}
+    beginning = latest = min(_span(it)[0] for it in news)
+    earlier = [it for it in orders if it.paid_at is not None and it.paid_at < beginning]
+    for it in sorted(earlier, key=_PAID_AT, reverse=True):
+        if found := wanted.intersection(categories_of(it, names)):
+            wanted -= found
+            latest = min(latest, _span(it)[0])
+            if not wanted:
+                return latest
+    return None
+
+
+def _span(order: OrderFact) -> Span:
     placed = order.placed_at
-    known = [it for it in (placed, order.paid_at, order.received_at, order.cancelled_at) if it is not None]
-    return _Span(min(known), max(*known, placed + HESITATION))
+    events = (placed, placed + HESITATION, order.paid_at, order.received_at, order.cancelled_at)
+    known = [it for it in events if it is not None]
+    return min(known), max(known)
 
 
-def _paid_before(
-    moment: datetime, orders: Sequence[OrderFact], spans: Mapping[UUID, _Span]
-) -> Iterator[tuple[OrderFact, datetime]]:
-    """What was paid before, and when it began."""
-    return ((it, spans[it.id].first) for it in orders if it.paid_at is not None and it.paid_at < moment)
-
-
-def _end_of_quiet_week(spans: Sequence[_Span], latest: datetime) -> datetime | None:
+def _end_of_quiet_week(spans: Sequence[Span], latest: datetime) -> datetime | None:
     """The last instant up to `latest` at which something begins after a week in which nothing was under way."""
     found: datetime | None = None
-    happened = sorted((it for it in spans if it.first <= latest), key=_FIRST)
-    reached = happened[0].last
+    happened = sorted(it for it in spans if it[0] <= latest)
+    reached = happened[0][1]
     for first, last in happened:
         if first - reached >= IDLE:
             found = first
-        reached = max(reached, last)
+        if last > reached:
+            reached = last
     return found
