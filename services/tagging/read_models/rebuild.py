@@ -88,16 +88,15 @@ def rebuild(engine: sa.Engine, store: EventStore) -> dict[str, Drift]:
 
 
 def _rebuilt(rows: sa.Connection, store: EventStore) -> dict[str, Drift]:
-    for table in DERIVED.tables:
-        sql.run(rows, f"CREATE TEMPORARY TABLE {table} (LIKE public.{table} INCLUDING ALL)")
-    position = _catch_up(rows, 0)
-    rows.commit()
-    sql.run(rows, "LOCK TABLE public.intake IN EXCLUSIVE MODE")
-    _catch_up(rows, position)
-    _decisions(rows, store)
-    drift = {table: _bring_in_line(rows, table) for table in DERIVED.tables}
-    rows.commit()
-    return drift
+    with rows.begin():
+        for table in DERIVED.tables:
+            sql.run(rows, f"CREATE TEMPORARY TABLE {table} (LIKE public.{table} INCLUDING ALL)")
+        position = _catch_up(rows, 0)
+    with rows.begin():
+        sql.run(rows, "LOCK TABLE public.intake IN EXCLUSIVE MODE")
+        _catch_up(rows, position)
+        _decisions(rows, store)
+        return {table: _bring_in_line(rows, table) for table in DERIVED.tables}
 
 
 def fingerprint(rows: sa.Connection) -> str:
