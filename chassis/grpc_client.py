@@ -1,7 +1,8 @@
 """Channels to other services: retries, deadlines, credentials and the context of the running call.
 
 Every RPC of ours may be sent again (a mutation has its request id), so calls that find nobody are retried by grpc
-itself. What is called happens for the tenant, in the trace and the correlation of the current context.
+itself, and so are those of which another than the caller says CANCELLED: a process that ended while it had them. What is called
+happens for the tenant, in the trace and the correlation of the current context.
 """
 
 import json
@@ -27,7 +28,7 @@ _SERVICE_CONFIG: Final = json.dumps(
                     "initialBackoff": "0.05s",
                     "maxBackoff": "1s",
                     "backoffMultiplier": 2,
-                    "retryableStatusCodes": ["UNAVAILABLE"],
+                    "retryableStatusCodes": ["UNAVAILABLE", "CANCELLED"],
                 },
             }
         ],
@@ -43,7 +44,7 @@ OPTIONS: Final = (
     ("grpc.max_reconnect_backoff_ms", 2_000),
     ("grpc.max_receive_message_length", 4 << 20),
 )
-"""How callers reach us whatever restarts: spread over all replicas, and sent again where nobody took the call."""
+"""How callers reach us whatever restarts: spread over all replicas, and sent again where nobody took the call or stayed to answer."""
 
 TokenFor: TypeAlias = Callable[[Context], str]
 Continuation: TypeAlias = Callable[[grpc.aio.ClientCallDetails, Any], Any]

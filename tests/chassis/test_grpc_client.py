@@ -68,14 +68,17 @@ def test_a_call_carries_token_trace_correlation_and_cause(loop: asyncio.Abstract
     assert 0 < seen["remaining"] <= 5.1  # five seconds, which gRPC rounds up on the wire
 
 
-def test_a_call_that_finds_nobody_is_sent_again(loop: asyncio.AbstractEventLoop) -> None:
+@pytest.mark.parametrize("code", [grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED])
+def test_a_call_that_nobody_takes_or_stays_to_answer_is_sent_again(
+    loop: asyncio.AbstractEventLoop, code: grpc.StatusCode
+) -> None:
     attempts = 0
 
     async def handle(request: Any, call: Any) -> Any:
         nonlocal attempts
         attempts += 1
         if attempts < 3:
-            await call.abort(grpc.StatusCode.UNAVAILABLE, "later")
+            await call.abort(code, "later")
         return echo.SayResponse(text="tea")
 
     async def run() -> None:
